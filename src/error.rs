@@ -1,0 +1,227 @@
+//! One error type: few kinds, full of facts. [`Error::code`] is the `code` of the JavaScript `EngineError`.
+
+/// Result of everything in this crate that an outside cause can make fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is wrong with a file, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum FormatKind {
+    BadAlignment,
+    BadConfig,
+    BadIndex,
+    BadJson,
+    BadKey,
+    BadMagic,
+    BadOffset,
+    BadShape,
+    BadShard,
+    BadTokenizer,
+    BadType,
+    BadUtf8,
+    BadValue,
+    DuplicateKey,
+    DuplicateTensor,
+    LimitExceeded,
+    MissingFile,
+    MissingKey,
+    MissingShard,
+    MissingTensor,
+    Overflow,
+    Overlap,
+    RegexLimit,
+    SizeMismatch,
+    TrailingData,
+    Truncated,
+    UnknownDtype,
+    UnsafePath,
+    UnsupportedFeature,
+    UnsupportedFormat,
+    UnsupportedVersion,
+}
+
+/// Why a chat template could not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TemplateKind {
+    /// It does not parse, or calls what does not exist.
+    Invalid,
+    /// It asked for more time, depth, source or output than allowed.
+    Limit,
+    /// The model has none.
+    Missing,
+    /// It called `raise_exception`.
+    Raised,
+}
+
+/// Everything that can go wrong through an outside cause.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The caller's signal fired; in JavaScript the call rejects with `signal.reason` instead.
+    #[error("aborted")]
+    Aborted,
+    /// The model's architecture is not one of ours.
+    #[error("architecture {name:?} is not supported (supported: {})", supported.join(", "))]
+    Architecture {
+        /// As the checkpoint names it.
+        name: String,
+        /// The names this build knows.
+        supported: Vec<String>,
+    },
+    /// One buffer or binding would be larger than the device allows.
+    #[error("{what} needs a buffer of {needed} bytes; this device allows {limit}")]
+    BufferLimit {
+        /// What the buffer is for.
+        what: String,
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The input does not fit the context.
+    #[error("the input has {input_tokens} tokens; the context holds {context_length}")]
+    ContextOverflow {
+        /// Tokens in the input.
+        input_tokens: usize,
+        /// Tokens the context holds.
+        context_length: usize,
+    },
+    /// The GPU device went away.
+    #[error("the GPU device was lost: {message}")]
+    DeviceLost {
+        /// The platform's words.
+        message: String,
+    },
+    /// A tensor's number format has no kernel here.
+    #[error("tensor {tensor:?} is stored as {dtype}, which is not supported for it")]
+    Dtype {
+        /// The tensor's published name.
+        tensor: String,
+        /// The stored format.
+        dtype: String,
+    },
+    /// A file is not what it should be.
+    #[error("{file}: {message} [{kind:?}]")]
+    Format {
+        /// The kind of fault.
+        kind: FormatKind,
+        /// The file's name.
+        file: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// A broken invariant of ours, reported instead of trapping where that is possible.
+    #[error("internal error: {message}")]
+    Internal {
+        /// What broke.
+        message: String,
+    },
+    /// The caller passed something that cannot be used.
+    #[error("{argument}: {message}")]
+    InvalidArgument {
+        /// The argument's or option's name.
+        argument: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The device refused an allocation.
+    #[error("out of GPU memory: {what} needs {bytes} bytes, {allocated} are already held")]
+    Memory {
+        /// What the bytes are for.
+        what: String,
+        /// Bytes asked for.
+        bytes: u64,
+        /// Bytes this engine already holds.
+        allocated: u64,
+    },
+    /// A file could not be fetched or read.
+    #[error("{url}: {message}")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// HTTP status, where there was an answer.
+        status: Option<u16>,
+        /// What happened.
+        message: String,
+        /// Whether the same call may succeed later.
+        retryable: bool,
+    },
+    /// WebGPU is not to be had here.
+    #[error("WebGPU is not available: {reason}")]
+    NoWebGpu {
+        /// Why, and what a user can do.
+        reason: String,
+    },
+    /// The model produced NaN or infinite logits.
+    #[error("the model produced non-finite logits at position {position}")]
+    NonFinite {
+        /// Token position, counted from the start of the context.
+        position: usize,
+    },
+    /// The chat template could not be used.
+    #[error("chat template: {message} [{kind:?}]")]
+    Template {
+        /// The kind of fault.
+        kind: TemplateKind,
+        /// What happened, at most 1 KB.
+        message: String,
+    },
+}
+
+impl Error {
+    /// Shorthand for [`Error::Format`].
+    pub fn format(kind: FormatKind, file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Format { kind, file: file.into(), message: message.into() }
+    }
+
+    /// Shorthand for [`Error::InvalidArgument`].
+    pub fn invalid(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::InvalidArgument { argument: argument.into(), message: message.into() }
+    }
+
+    /// The `code` of the JavaScript `EngineError` (`api.d.ts` lists them).
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Aborted => "abort",
+            Self::Architecture { .. } => "architecture",
+            Self::BufferLimit { .. } => "buffer-limit",
+            Self::ContextOverflow { .. } => "context-overflow",
+            Self::DeviceLost { .. } => "device-lost",
+            Self::Dtype { .. } => "dtype",
+            Self::Format { .. } => "format",
+            Self::Internal { .. } => "internal",
+            Self::InvalidArgument { .. } => "invalid-argument",
+            Self::Memory { .. } => "memory",
+            Self::Network { .. } => "network",
+            Self::NoWebGpu { .. } => "no-webgpu",
+            Self::NonFinite { .. } => "non-finite",
+            Self::Template { .. } => "template",
+        }
+    }
+
+    /// Whether the same call may succeed later without a change.
+    pub fn retryable(&self) -> bool {
+        matches!(self, Self::Network { retryable: true, .. } | Self::DeviceLost { .. } | Self::Internal { .. })
+    }
+
+    /// The facts of the message, for programs: the `detail` of the JavaScript `EngineError`.
+    pub fn detail(&self) -> serde_json::Value {
+        use serde_json::json;
+        match self {
+            Self::Aborted => json!({}),
+            Self::Architecture { name, supported } => json!({ "name": name, "supported": supported }),
+            Self::BufferLimit { what, needed, limit } => json!({ "what": what, "needed": needed, "limit": limit }),
+            Self::ContextOverflow { input_tokens, context_length } => {
+                json!({ "inputTokens": input_tokens, "contextLength": context_length })
+            }
+            Self::DeviceLost { message } | Self::Internal { message } => json!({ "message": message }),
+            Self::Dtype { tensor, dtype } => json!({ "tensor": tensor, "dtype": dtype }),
+            Self::Format { kind, file, .. } => json!({ "kind": format!("{kind:?}"), "file": file }),
+            Self::InvalidArgument { argument, .. } => json!({ "argument": argument }),
+            Self::Memory { what, bytes, allocated } => json!({ "what": what, "bytes": bytes, "allocated": allocated }),
+            Self::Network { url, status, .. } => json!({ "url": url, "status": status }),
+            Self::NoWebGpu { reason } => json!({ "reason": reason }),
+            Self::NonFinite { position } => json!({ "position": position }),
+            Self::Template { kind, .. } => json!({ "kind": format!("{kind:?}") }),
+        }
+    }
+}

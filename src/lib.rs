@@ -1,0 +1,18 @@
+//! Minke: open language models in a browser tab, on the visitor's own GPU.
+//!
+//! One crate, built to WebAssembly for the npm package and natively for tests and tools. Two flows, each one way:
+//! prompts go from text to tokens to a recorded plan of GPU passes and back to text, and weights go from their
+//! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md draws the house.
+
+pub mod engine;
+mod error;
+pub mod gpu;
+pub mod kernels;
+pub mod model;
+pub mod sampling;
+pub mod text;
+#[cfg(target_arch = "wasm32")]
+mod web;
+pub mod weights;
+
+pub use error::{Error, FormatKind, Result, TemplateKind};
