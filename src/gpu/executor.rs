@@ -326,7 +326,9 @@ impl Executor {
     /// Waits until everything submitted so far is done.
     pub async fn idle(&self) -> Result<()> {
         let (tx, rx) = oneshot::channel();
-        self.device.queue.on_submitted_work_done(move || drop(tx.send(())));
+        self.device.queue.on_submitted_work_done(move || {
+            let _ = tx.send(()); // nobody waits any more: fine
+        });
         self.device.wait();
         let _ = rx.await; // a lost device drops the sender; check() tells
         self.device.check()

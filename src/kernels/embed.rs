@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn every_layout_whole_and_in_parts() {
         for layout in Layout::ALL {
-            for (k, max_binding) in [(32, u64::MAX), (96, u64::MAX), (576, 96 << 10)] {
+            for (k, max_binding) in [(32, u64::MAX), (96, u64::MAX), (576, 192 << 10)] {
                 let mut b = Bench::new(9, 200);
                 let w = b.matrix("w", 200, k, layout, max_binding);
                 let x = b.activation("x", 12, k);

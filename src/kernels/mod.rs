@@ -141,24 +141,23 @@ pub(crate) use shader;
 macro_rules! layout_shaders {
     ($file:literal) => {
         [
-            layout_shaders!(@one $file, "f32", "f32"),
-            layout_shaders!(@one $file, "f16", "f16"),
-            layout_shaders!(@one $file, "bf16", "bf16"),
-            layout_shaders!(@one $file, "q8", "q8"),
-            layout_shaders!(@one $file, "q4", "nibbles", "q4"),
-            layout_shaders!(@one $file, "q4_min", "nibbles", "q4_min"),
+            layout_shaders!($file, "f32"),
+            layout_shaders!($file, "f16"),
+            layout_shaders!($file, "bf16"),
+            layout_shaders!($file, "q8"),
+            layout_shaders!($file, "q4", "nibbles"),
+            layout_shaders!($file, "q4_min", "nibbles"),
         ]
     };
-    (@one $file:literal, $($lib:literal),+) => {
+    ($file:literal, $layout:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
-            name: layout_shaders!(@name $file, $($lib),+),
+            name: concat!($file, ".", $layout),
             source: concat!(include_str!("../../shaders/lib/state.wgsl"), "\n",
                             include_str!("../../shaders/lib/block.wgsl"), "\n",
-                            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)+
+                            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
+                            include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")), "\n",
                             include_str!(concat!("../../shaders/", $file, ".wgsl"))),
         }
     };
-    (@name $file:literal, $only:literal) => { concat!($file, ".", $only) };
-    (@name $file:literal, $first:literal, $last:literal) => { concat!($file, ".", $last) };
 }
 pub(crate) use layout_shaders;

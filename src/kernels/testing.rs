@@ -14,12 +14,11 @@ pub(crate) use pollster::block_on;
 
 /// The device of this test thread.
 pub(crate) fn device() -> Rc<Device> {
-    thread_local!(static DEVICE: OnceCell<Rc<Device>> = const { OnceCell::new() });
+    // Leaked: wgpu cannot drop a device while a thread's locals are being torn down.
+    thread_local!(static DEVICE: OnceCell<&'static Rc<Device>> = const { OnceCell::new() });
     DEVICE.with(|cell| {
-        cell.get_or_init(|| {
-            Rc::new(block_on(Device::open(DeviceOptions::default())).expect("tests need a GPU or lavapipe"))
-        })
-        .clone()
+        let open = || block_on(Device::open(DeviceOptions::default())).expect("tests need a GPU or lavapipe");
+        cell.get_or_init(|| Box::leak(Box::new(Rc::new(open())))).to_owned().clone()
     })
 }
 
