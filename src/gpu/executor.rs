@@ -98,6 +98,11 @@ impl Executor {
         &self.device
     }
 
+    /// The device, to keep beyond the executor.
+    pub fn device_handle(&self) -> std::rc::Rc<Device> {
+        self.device.clone()
+    }
+
     /// What has been done since the executor was made.
     pub fn counts(&self) -> Counts {
         self.counts.get()
