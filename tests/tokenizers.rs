@@ -152,15 +152,14 @@ fn smollm2_prompts_equal_the_reference() {
     let template = ChatTemplate::new(config.chat_template(false).expect("a template"), &config).expect("a template");
     let tokenizer = Tokenizer::from_gguf(vocab).expect("a tokenizer");
     for c in json(&reference)["cases"].as_array().expect("cases") {
-        let prompt = text(c, "prompt");
         let expected: Vec<u32> = c["ids"].as_array().expect("ids").iter().map(|v| v.as_u64().unwrap() as u32).collect();
-        let ids = if c["raw"] == true {
-            tokenizer.encode(prompt, false).expect("encodes")
+        if let Some(messages) = c["messages"].as_array() {
+            let input = ChatInput { messages: messages.clone(), add_generation_prompt: true, ..ChatInput::default() };
+            let prompt = encode_chat(&tokenizer, &template, &input).expect("encodes");
+            assert_eq!((prompt.text.as_str(), prompt.ids), (text(c, "rendered"), expected));
         } else {
-            let messages = vec![serde_json::json!({ "role": "user", "content": prompt })];
-            let input = ChatInput { messages, add_generation_prompt: true, ..ChatInput::default() };
-            encode_chat(&tokenizer, &template, &input).expect("encodes").ids
-        };
-        assert_eq!(ids, expected, "{prompt:?}");
+            let text = c["prompt"].as_str().or(c["score_text"].as_str()).expect("a text");
+            assert_eq!(tokenizer.encode(text, false).expect("encodes"), expected, "{text:?}");
+        }
     }
 }
