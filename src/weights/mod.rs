@@ -15,7 +15,7 @@ pub mod safetensors;
 mod sniff;
 pub mod source;
 
-pub use checkpoint::{Checkpoint, CheckpointFormat, ConfigFacts, TensorEntry};
+pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};
