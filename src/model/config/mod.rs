@@ -8,7 +8,7 @@ mod rope;
 pub use generation::GenerationDefaults;
 pub use rope::{RopeConfig, RopeScaling};
 
-use crate::weights::checkpoint::{Checkpoint, ConfigFacts};
+use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
 /// Positions beyond this are not exact in f32, and no published model comes near.
@@ -79,30 +79,32 @@ pub fn architecture(facts: &ConfigFacts) -> Result<String> {
 }
 
 impl ModelConfig {
-    /// The facts of an opened checkpoint.
+    /// The facts in a configuration alone; `has` tells whether the checkpoint has a tensor of that published name.
+    pub fn from_facts(facts: &ConfigFacts, has: &dyn Fn(&str) -> bool) -> Result<Self> {
+        match facts {
+            ConfigFacts::Json(config) => hugging_face::facts(config, has),
+            ConfigFacts::Gguf(metadata) => gguf::facts(metadata, has),
+        }
+    }
+
+    /// The facts of an opened checkpoint. Every block of a GGUF file must have tensors.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
         let has = |name: &str| checkpoint.tensors.contains_key(name);
-        match &checkpoint.config {
-            ConfigFacts::Json(config) => {
-                let mut facts = hugging_face::facts(config, &has)?;
-                if facts.name.is_empty() {
-                    facts.name = checkpoint.id.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into();
+        let mut facts = Self::from_facts(&checkpoint.config, &has)?;
+        if facts.name.is_empty() {
+            facts.name = checkpoint.id.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into();
+        }
+        if checkpoint.format == Format::Gguf {
+            for layer in 0..facts.num_layers {
+                let prefix = format!("blk.{layer}.");
+                let next = checkpoint.tensors.range(prefix.clone()..).next();
+                if !next.is_some_and(|(name, _)| name.starts_with(&prefix)) {
+                    let message = format!("no tensor of block {layer} of {}", facts.num_layers);
+                    return Err(Error::format(FormatKind::MissingTensor, checkpoint.config_file(), message));
                 }
-                Ok(facts)
-            }
-            ConfigFacts::Gguf(metadata) => {
-                let facts = gguf::facts(metadata, &has)?;
-                for layer in 0..facts.num_layers {
-                    let prefix = format!("blk.{layer}.");
-                    let next = checkpoint.tensors.range(prefix.clone()..).next();
-                    if !next.is_some_and(|(name, _)| name.starts_with(&prefix)) {
-                        let message = format!("no tensor of block {layer} of {}", facts.num_layers);
-                        return Err(Error::format(FormatKind::MissingTensor, &metadata.file, message));
-                    }
-                }
-                Ok(facts)
             }
         }
+        Ok(facts)
     }
 
     /// The sliding window of a layer, if it has one: the tokens a query sees, its own included.
