@@ -99,7 +99,7 @@ impl Dtype {
     /// Bytes of `elements` weights; `None` where they are no whole blocks or the number does not fit 64 bits.
     pub fn bytes(self, elements: u64) -> Option<u64> {
         let (per_block, block_bytes) = self.block();
-        if elements % per_block != 0 {
+        if !elements.is_multiple_of(per_block) {
             return None;
         }
         (elements / per_block).checked_mul(block_bytes)

@@ -15,6 +15,7 @@ pub mod repack;
 pub mod safetensors;
 mod sniff;
 pub mod source;
+mod split;
 
 pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;

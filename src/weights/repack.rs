@@ -33,7 +33,11 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
 pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
     let layout = layout_for(dtype).expect("a number format with a layout");
     let row_bytes = dtype.bytes(k as u64).expect("rows of whole blocks") as usize;
-    assert!(row_bytes > 0 && bytes.len() % row_bytes == 0, "{} bytes are no whole rows of {row_bytes}", bytes.len());
+    assert!(
+        row_bytes > 0 && bytes.len().is_multiple_of(row_bytes),
+        "{} bytes are no whole rows of {row_bytes}",
+        bytes.len()
+    );
     let rows = bytes.len() / row_bytes;
     planes.codes.reserve(rows * layout.code_row_bytes(k));
     planes.scales.reserve(rows * layout.scale_row_bytes(k));

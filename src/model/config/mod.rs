@@ -8,7 +8,7 @@ mod rope;
 pub use generation::GenerationDefaults;
 pub use rope::{RopeConfig, RopeScaling};
 
-use crate::weights::checkpoint::{Checkpoint, ConfigFacts};
+use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
 /// Positions beyond this are not exact in f32, and no published model comes near.
@@ -79,30 +79,32 @@ pub fn architecture(facts: &ConfigFacts) -> Result<String> {
 }
 
 impl ModelConfig {
-    /// The facts of an opened checkpoint.
+    /// The facts in a configuration alone; `has` tells whether the checkpoint has a tensor of that published name.
+    pub fn from_facts(facts: &ConfigFacts, has: &dyn Fn(&str) -> bool) -> Result<Self> {
+        match facts {
+            ConfigFacts::Json(config) => hugging_face::facts(config, has),
+            ConfigFacts::Gguf(metadata) => gguf::facts(metadata, has),
+        }
+    }
+
+    /// The facts of an opened checkpoint. Every block of a GGUF file must have tensors.
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
         let has = |name: &str| checkpoint.tensors.contains_key(name);
-        match &checkpoint.config {
-            ConfigFacts::Json(config) => {
-                let mut facts = hugging_face::facts(config, &has)?;
-                if facts.name.is_empty() {
-                    facts.name = checkpoint.id.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into();
+        let mut facts = Self::from_facts(&checkpoint.config, &has)?;
+        if facts.name.is_empty() {
+            facts.name = checkpoint.id.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into();
+        }
+        if checkpoint.format == Format::Gguf {
+            for layer in 0..facts.num_layers {
+                let prefix = format!("blk.{layer}.");
+                let next = checkpoint.tensors.range(prefix.clone()..).next();
+                if !next.is_some_and(|(name, _)| name.starts_with(&prefix)) {
+                    let message = format!("no tensor of block {layer} of {}", facts.num_layers);
+                    return Err(Error::format(FormatKind::MissingTensor, checkpoint.config_file(), message));
                 }
-                Ok(facts)
-            }
-            ConfigFacts::Gguf(metadata) => {
-                let facts = gguf::facts(metadata, &has)?;
-                for layer in 0..facts.num_layers {
-                    let prefix = format!("blk.{layer}.");
-                    let next = checkpoint.tensors.range(prefix.clone()..).next();
-                    if !next.is_some_and(|(name, _)| name.starts_with(&prefix)) {
-                        let message = format!("no tensor of block {layer} of {}", facts.num_layers);
-                        return Err(Error::format(FormatKind::MissingTensor, &metadata.file, message));
-                    }
-                }
-                Ok(facts)
             }
         }
+        Ok(facts)
     }
 
     /// The sliding window of a layer, if it has one: the tokens a query sees, its own included.
@@ -113,17 +115,17 @@ impl ModelConfig {
     /// Checks what must hold between the facts.
     fn check(self, file: &str, bad_id: FormatKind) -> Result<Self> {
         let bad = |message: String| Err(Error::format(FormatKind::BadConfig, file, message));
-        if self.num_heads % self.num_kv_heads != 0 {
+        if !self.num_heads.is_multiple_of(self.num_kv_heads) {
             return bad(format!("{} heads cannot share {} key/value heads", self.num_heads, self.num_kv_heads));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return bad(format!("head_dim is {}, which is odd", self.head_dim));
         }
         if !(self.rms_norm_eps > 0.0 && self.rms_norm_eps < 1.0) {
             return bad(format!("the RMS norm's epsilon is {}", self.rms_norm_eps));
         }
         let rotary = self.rope.rotary_dim;
-        if rotary == 0 || rotary % 2 != 0 || rotary > self.head_dim {
+        if rotary == 0 || !rotary.is_multiple_of(2) || rotary > self.head_dim {
             return bad(format!("rope turns {rotary} of {} dimensions of a head", self.head_dim));
         }
         self.rope.check(file)?;
@@ -157,9 +159,95 @@ fn positions(file: &str, name: &str, value: u64) -> Result<usize> {
 
 /// The head's width where it is not stated: an equal share of the residual stream.
 fn head_share(file: &str, hidden_size: usize, num_heads: usize) -> Result<usize> {
-    if hidden_size % num_heads != 0 {
+    if !hidden_size.is_multiple_of(num_heads) {
         let message = format!("a hidden size of {hidden_size} cannot be divided among {num_heads} heads");
         return Err(Error::format(FormatKind::BadConfig, file, message));
     }
     Ok(hidden_size / num_heads)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pollster::block_on;
+
+    use super::*;
+    use crate::weights::{DiskFile, DiskFolder};
+
+    fn golden(case: &str) -> Option<ModelConfig> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden").join(case);
+        if !path.exists() {
+            eprintln!("SKIPPED: no golden data beside the checkout");
+            return None;
+        }
+        let any = |_: &ConfigFacts| Ok(());
+        let checkpoint = if path.is_dir() {
+            block_on(Checkpoint::open_folder(&DiskFolder::new(path), &any))
+        } else {
+            block_on(Checkpoint::open_gguf(std::rc::Rc::new(DiskFile::open(path).unwrap()), None, &any))
+        };
+        Some(ModelConfig::from_checkpoint(&checkpoint.unwrap()).unwrap())
+    }
+
+    #[test]
+    fn config_json_in_the_older_form() {
+        let Some(llama) = golden("models/llama") else { return };
+        assert_eq!((llama.architecture.as_str(), llama.name.as_str()), ("llama", "llama"));
+        let sizes = [llama.hidden_size, llama.intermediate_size, llama.num_layers, llama.vocab_size];
+        assert_eq!(sizes, [64, 160, 3, 512]);
+        assert_eq!((llama.num_heads, llama.num_kv_heads, llama.head_dim), (4, 2, 24));
+        assert!(llama.tie_word_embeddings && !llama.attention_bias && !llama.rope.interleaved);
+        assert_eq!((llama.bos_token_id, llama.eos_token_ids), (Some(484), vec![485]));
+        let original_max_position = 64.0;
+        let scaling =
+            RopeScaling::Llama3 { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_position };
+        assert_eq!(llama.rope, RopeConfig { theta: 10_000.0, rotary_dim: 24, interleaved: false, scaling });
+    }
+
+    #[test]
+    fn config_json_in_the_newer_form() {
+        let Some(llama) = golden("models/llama_v5cfg") else { return };
+        assert_eq!(llama.rope.theta, 50_000.0);
+        assert_eq!(llama.rope.scaling, RopeScaling::None);
+        assert!(llama.attention_bias && llama.mlp_bias && !llama.tie_word_embeddings);
+        assert_eq!(llama.eos_token_ids, [485, 489]);
+    }
+
+    #[test]
+    fn windows_follow_each_family() {
+        let Some(mistral) = golden("models/mistral") else { return };
+        assert_eq!(mistral.window(0), Some(16));
+        let qwen2 = golden("models/qwen2").unwrap();
+        assert_eq!((qwen2.window(0), qwen2.head_dim), (None, 16), "use_sliding_window is false");
+
+        let config = |more: &str| {
+            let text = format!(
+                r#"{{"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "vocab_size": 9, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+                "hidden_act": "silu", "sliding_window": 8, {more}}}"#
+            );
+            let facts = ConfigFacts::Json(serde_json::from_str(&text).unwrap());
+            let config = ModelConfig::from_facts(&facts, &|name| name != "lm_head.weight").unwrap();
+            assert_eq!((config.num_kv_heads, config.tie_word_embeddings, config.head_dim), (4, true, 16));
+            [0, 1, 2].map(|layer| config.window(layer))
+        };
+        assert_eq!(config(r#""use_sliding_window": true, "max_window_layers": 1"#), [None, Some(8), Some(8)]);
+        assert_eq!(config(r#""max_window_layers": 1"#), [None; 3]);
+        let listed = r#""layer_types": ["sliding_attention", "full_attention", "sliding_attention"]"#;
+        assert_eq!(config(listed), [Some(8), None, Some(8)]);
+    }
+
+    #[test]
+    fn gguf_metadata() {
+        let Some(llama) = golden("gguf/llama/model.gguf") else { return };
+        assert_eq!((llama.architecture.as_str(), llama.name.as_str()), ("llama", "golden llama"));
+        assert_eq!((llama.hidden_size, llama.num_heads, llama.num_kv_heads, llama.head_dim), (256, 8, 2, 32));
+        assert!(llama.rope.interleaved && !llama.tie_word_embeddings);
+        assert_eq!(llama.rope.scaling, RopeScaling::FreqFactors);
+        assert!((llama.rms_norm_eps - 1e-5).abs() < 1e-11);
+        let qwen2 = golden("gguf/qwen2_tied/model.gguf").unwrap();
+        assert!(!qwen2.rope.interleaved && qwen2.tie_word_embeddings && qwen2.attention_bias && !qwen2.mlp_bias);
+        assert_eq!((qwen2.vocab_size, qwen2.head_dim, qwen2.eos_token_ids), (512, 16, vec![485]));
+    }
 }

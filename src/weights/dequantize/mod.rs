@@ -18,7 +18,11 @@ use super::dtype::Dtype;
 /// If `bytes` are no whole rows: the parsers checked the sizes.
 pub fn dequantize_rows(dtype: Dtype, k: usize, bytes: &[u8]) -> Option<Vec<f32>> {
     let row_bytes = dtype.bytes(k as u64).expect("rows of whole blocks") as usize;
-    assert!(row_bytes > 0 && bytes.len() % row_bytes == 0, "{} bytes are no whole rows of {row_bytes}", bytes.len());
+    assert!(
+        row_bytes > 0 && bytes.len().is_multiple_of(row_bytes),
+        "{} bytes are no whole rows of {row_bytes}",
+        bytes.len()
+    );
     Some(match dtype {
         Dtype::F32 => each(bytes, |b: &[u8; 4], w: &mut [f32; 1]| w[0] = f32::from_le_bytes(*b)),
         Dtype::F64 => each(bytes, |b: &[u8; 8], w: &mut [f32; 1]| w[0] = f64::from_le_bytes(*b) as f32),

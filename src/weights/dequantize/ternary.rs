@@ -14,7 +14,7 @@ pub(super) fn tq1_0(block: &[u8; 54], weights: &mut [f32; 256]) {
             _ => (48 + (i - 240) % 4, (i - 240) / 4),
         };
         let shifted = block[byte].wrapping_mul(POWERS[digit]);
-        *w = d * (f32::from((u16::from(shifted) * 3 >> 8) as u8) - 1.0);
+        *w = d * (f32::from(((u16::from(shifted) * 3) >> 8) as u8) - 1.0);
     }
 }
 

@@ -1,0 +1,18 @@
+//! Malformed files: each must end in a typed error (or be accepted, where that is right) without a panic, quickly, and
+//! without allocating on the strength of a declared size.
+//!
+//! The cases are generated here, one function a family. `MINKE_HOSTILE` names a folder of further files and folders, each
+//! of which must be refused (test `hostile`).
+
+#[path = "hostile/campaign.rs"]
+mod campaign;
+#[path = "hostile/config_cases.rs"]
+mod config_cases;
+#[path = "hostile/gguf_cases.rs"]
+mod gguf_cases;
+#[path = "hostile/guard.rs"]
+mod guard;
+#[path = "hostile/mutations.rs"]
+mod mutations;
+#[path = "hostile/safetensors_cases.rs"]
+mod safetensors_cases;
