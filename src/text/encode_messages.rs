@@ -116,9 +116,7 @@ fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Optio
     Ok(if !whole.starts_with(begun) && whole.starts_with(trimmed) { trimmed } else { begun }.to_owned())
 }
 
-fn encode(
-    tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>,
-) -> Result<Prompt> {
+fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>) -> Result<Prompt> {
     let text = render(template, template.source(), chat, prefix)?;
     let mut forged = BTreeSet::new();
     each_text(chat, |s| forged.extend(tokenizer.added().find_markup(s).into_iter().map(|r| s[r].to_owned())));

@@ -157,7 +157,17 @@ fn string(out: &mut String, text: &str) {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -249,8 +259,14 @@ mod tests {
     #[test]
     fn floats_as_python_writes_them() {
         let cases = [
-            (0.0, "0.0"), (2.5, "2.5"), (3.0, "3.0"), (1e16, "1e+16"), (1e15, "1000000000000000.0"), (1.5e-7, "1.5e-07"),
-            (0.0001, "0.0001"), (-1e300, "-1e+300"),
+            (0.0, "0.0"),
+            (2.5, "2.5"),
+            (3.0, "3.0"),
+            (1e16, "1e+16"),
+            (1e15, "1000000000000000.0"),
+            (1.5e-7, "1.5e-07"),
+            (0.0001, "0.0001"),
+            (-1e300, "-1e+300"),
         ];
         for (value, text) in cases {
             assert_eq!(python_float(value), text);

@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::{
-    AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token,
-};
+use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
 
 use super::added_tokens::AddedTokens;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
@@ -297,7 +295,10 @@ fn check_bytes(file: &str, vocab: &Vocab) -> Result<()> {
 /// `tokenizers` numbers added tokens on its own from the vocabulary's size on. Where that would not give the published
 /// ids (a vocabulary with holes), the tokens go into the vocabulary, whose ids it keeps.
 fn add_to_vocab_where_ids_would_move(
-    file: &str, added: &[(u32, AddedToken)], vocab: &mut Vocab, ids: &mut HashSet<u32>,
+    file: &str,
+    added: &[(u32, AddedToken)],
+    vocab: &mut Vocab,
+    ids: &mut HashSet<u32>,
 ) -> Result<()> {
     let bad = |message: String| Err(Error::format(FormatKind::BadTokenizer, file, message));
     let mut next = vocab.len() as u32;

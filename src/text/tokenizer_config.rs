@@ -27,8 +27,7 @@ pub struct TokenizerConfig {
 impl TokenizerConfig {
     /// Reads the file; `file` names it in errors.
     pub fn from_json(bytes: &[u8], file: &str) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadConfig))?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadConfig))?;
         if !value.is_object() {
             return Err(Error::format(FormatKind::BadConfig, file, "not a JSON object"));
         }
