@@ -176,11 +176,23 @@ fn a_prefix_is_gone_on_from() {
 
 #[test]
 fn a_begun_thought_is_gone_on_from() {
-    let Some(case) = cases().iter().find(|c| c.name == "qwen3") else { return };
-    let template = template(case).expect("a template");
-    let begun = Message { prefix: true, reasoning: Some("Let me".into()), ..Message::new("assistant", "") };
-    let prompt = encode(&case.tokenizer, &template, &[Message::new("user", "2+2?"), begun]);
-    assert_eq!(prompt.text, "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n<think>\nLet me");
+    let expected = [
+        ("qwen3", "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n<think>\nLet <|im_end|> me"),
+        ("deepseek_r1_distill_qwen", "<｜begin▁of▁sentence｜><｜User｜>2+2?<｜Assistant｜><think>\nLet <|im_end|> me"),
+        ("tiny_qwen2", "<|bos|><|user|>2+2?<|eos|><|assistant|><think>\nLet <|im_end|> me"),
+    ];
+    for (name, text) in expected {
+        let Some(case) = cases().iter().find(|c| c.name == name) else { continue };
+        let template = template(case).expect("a template");
+        let begun =
+            Message { prefix: true, reasoning: Some("Let <|im_end|> me".into()), ..Message::new("assistant", "") };
+        let prompt = encode(&case.tokenizer, &template, &[Message::new("user", "2+2?"), begun]);
+        assert_eq!(prompt.text, text, "{name}");
+        let count =
+            |token: &str| case.tokenizer.id(token).map_or(0, |id| prompt.ids.iter().filter(|i| **i == id).count());
+        assert_eq!(count("<think>"), 1, "{name}");
+        assert_eq!(count("<|im_end|>"), usize::from(name == "qwen3"), "{name}");
+    }
 }
 
 /// The same call reaches each template in the form it understands.

@@ -176,6 +176,11 @@ impl Tokenizer {
         self.special.contains(&id)
     }
 
+    /// Whether `text` contains an added token that means something to the model, such as `<|im_end|>` or `<think>`.
+    pub fn contains_added(&self, text: &str) -> bool {
+        !self.added.find_markup(text).is_empty()
+    }
+
     pub(crate) fn spelling(&self) -> Spelling {
         self.spelling
     }
@@ -205,9 +210,12 @@ impl Tokenizer {
                 return Err(bad(format!("one token has the ids {other} and {id}")));
             }
         }
+        let mut joined = String::new();
         for (rank, (a, b)) in parts.merges.iter().enumerate() {
-            let missing = [a.clone(), b.clone(), format!("{a}{b}")].into_iter().find(|t| !vocab.contains_key(t));
-            if let Some(token) = missing {
+            joined.clear();
+            joined.push_str(a);
+            joined.push_str(b);
+            if let Some(token) = [a, b, &joined].into_iter().find(|t| !vocab.contains_key(t.as_str())) {
                 return Err(bad(format!("merge {rank} needs {token:?}, which is not in the vocabulary")));
             }
         }

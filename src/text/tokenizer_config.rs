@@ -44,6 +44,11 @@ impl TokenizerConfig {
         })
     }
 
+    /// Sets the only template, where it is in a file of its own (`chat_template.jinja`).
+    pub fn set_chat_template(&mut self, source: impl Into<String>) {
+        self.chat_templates = vec![("default".into(), source.into())];
+    }
+
     /// The named template to use: "tool_use" when tools are given and there is one, else "default".
     pub fn chat_template(&self, with_tools: bool) -> Result<&str> {
         let find = |name: &str| self.chat_templates.iter().find(|(n, _)| n == name).map(|(_, source)| source.as_str());
