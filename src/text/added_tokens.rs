@@ -78,7 +78,9 @@ impl AddedTokens {
 
     /// Splits a normalised stretch at the tokens matched after normalisation; `plain` is in bytes of the original text.
     pub(crate) fn find_normalized(
-        &self, string: &NormalizedString, plain: &[Range<usize>],
+        &self,
+        string: &NormalizedString,
+        plain: &[Range<usize>],
     ) -> Vec<(Option<u32>, Range<usize>)> {
         let start = string.offsets_original().0;
         self.normalized.split(string.get(), |range| {

@@ -47,8 +47,22 @@ enum TokenKind {
 const OPERATOR_WORDS: &[&str] = &["and", "or", "not", "in", "is", "if", "else", "elif"];
 /// Methods and filters whose first argument is looked for in a text.
 const SEARCHES: &[&str] = &[
-    "split", "rsplit", "startswith", "endswith", "find", "rfind", "index", "count", "replace", "partition", "rpartition",
-    "strip", "lstrip", "rstrip", "removeprefix", "removesuffix",
+    "split",
+    "rsplit",
+    "startswith",
+    "endswith",
+    "find",
+    "rfind",
+    "index",
+    "count",
+    "replace",
+    "partition",
+    "rpartition",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "removeprefix",
+    "removesuffix",
 ];
 
 fn limit(message: String) -> Error {
@@ -246,7 +260,8 @@ impl<'a> Tags<'a> {
                         b'}' => braces = braces.saturating_sub(1),
                         _ => {}
                     }
-                    let pair = matches!(rest, [b'=' | b'!' | b'<' | b'>', b'=', ..] | [b'*', b'*', ..] | [b'/', b'/', ..]);
+                    let pair =
+                        matches!(rest, [b'=' | b'!' | b'<' | b'>', b'=', ..] | [b'*', b'*', ..] | [b'/', b'/', ..]);
                     at += if pair { 2 } else { 1 };
                     TokenKind::Mark
                 }
@@ -299,16 +314,16 @@ mod tests {
         assert_eq!(renamed("{% if '</t>' not in b %}</t>{% endif %}"), "{% if 'X' not in b %}</t>{% endif %}");
         assert_eq!(renamed("{%- if c == \"</t>\" -%}"), "{%- if c == \"X\" -%}");
         assert_eq!(renamed("{{ b|replace('</t>', '</t>') }}"), "{{ b|replace('X', '</t>') }}");
-        assert_eq!(renamed("{# '</t>' in #}{% raw %}{{ '</t>' in b }}{% endraw %}"), renamed("{# '</t>' in #}{% raw %}{{ '</t>' in b }}{% endraw %}"));
+        assert_eq!(
+            renamed("{# '</t>' in #}{% raw %}{{ '</t>' in b }}{% endraw %}"),
+            renamed("{# '</t>' in #}{% raw %}{{ '</t>' in b }}{% endraw %}")
+        );
         assert_eq!(renamed("{% raw %}{{ '</t>' in b }}{% endraw %}"), "{% raw %}{{ '</t>' in b }}{% endraw %}");
     }
 
     #[test]
     fn generation_blocks_do_nothing() {
-        assert_eq!(
-            without_generation_blocks("{%- generation %}a{% endgeneration -%}"),
-            "{%- if true %}a{% endif -%}"
-        );
+        assert_eq!(without_generation_blocks("{%- generation %}a{% endgeneration -%}"), "{%- if true %}a{% endif -%}");
     }
 
     #[test]

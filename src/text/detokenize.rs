@@ -18,7 +18,7 @@ enum Pending {
     /// Byte-level: bytes not emitted yet.
     Bytes(Vec<u8>),
     /// SentencePiece: text not emitted yet, and the byte tokens after it.
-    Pieces { text: String, bytes: Vec<u8>, strip: bool },
+    Pieces { text: String, bytes: Vec<u8>, broken: bool, strip: bool },
     /// Any other decoder: a window of ids, of which the first `known` were emitted.
     Window { ids: Vec<u32>, known: usize },
 }
@@ -32,7 +32,7 @@ impl Detokenizer {
         let pending = match tokenizer.spelling() {
             Spelling::ByteLevel => Pending::Bytes(Vec::new()),
             Spelling::Pieces { strip_start } => {
-                Pending::Pieces { text: String::new(), bytes: Vec::new(), strip: strip_start }
+                Pending::Pieces { text: String::new(), bytes: Vec::new(), broken: false, strip: strip_start }
             }
             Spelling::Other => Pending::Window { ids: Vec::new(), known: 0 },
         };
@@ -58,19 +58,19 @@ impl Detokenizer {
                 pending.clear();
                 Some(text)
             }
-            Pending::Pieces { text, bytes, strip } => {
+            Pending::Pieces { text, bytes, broken, strip } => {
                 if let Some(byte) = piece_byte(&token) {
                     bytes.push(byte);
-                    if std::str::from_utf8(bytes).is_err() {
+                    // What is no UTF-8 stays none, so a long run of such bytes is not read again and again.
+                    *broken = *broken || std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_some());
+                    if *broken || std::str::from_utf8(bytes).is_err() {
                         return None;
                     }
-                }
-                let before = bytes.len();
-                if piece_byte(&token).is_none() {
                     flush_bytes(text, bytes);
+                } else {
+                    flush_bytes(text, bytes);
+                    *broken = false;
                     text.push_str(&token.replace('▁', " "));
-                } else if before > 0 {
-                    flush_bytes(text, bytes);
                 }
                 if *strip && !text.is_empty() {
                     *strip = false;
@@ -126,7 +126,11 @@ fn ends_incomplete(bytes: &[u8]) -> bool {
 /// The rule of `DecodeStream` itself, over a bounded window: decode the last emitted ids with the new ones and emit what
 /// was added.
 fn push_window(
-    tokenizer: &Tokenizer, ids: &mut Vec<u32>, known: &mut usize, id: u32, skip_special: bool,
+    tokenizer: &Tokenizer,
+    ids: &mut Vec<u32>,
+    known: &mut usize,
+    id: u32,
+    skip_special: bool,
 ) -> Option<String> {
     let emitted = tokenizer.decode(&ids[..*known], skip_special);
     ids.push(id);

@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use serde_json::{Map, Value};
 
-use super::{ChatInput, ChatTemplate, Message, Tokenizer, ToolSpec, chat_scan};
+use super::message::REASONING_FIELDS;
+use super::{ChatInput, ChatTemplate, Message, ReasoningTags, Tokenizer, ToolSpec, chat_scan};
 use crate::{Error, Result, TemplateKind};
 
 /// The private-use planes placeholders come from.
@@ -66,10 +67,10 @@ enum Prefix {
 }
 
 impl Prefix {
-    fn field(self) -> &'static str {
+    fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Content => "content",
-            Self::Reasoning => "reasoning_content",
+            Self::Content => &["content"],
+            Self::Reasoning => REASONING_FIELDS,
         }
     }
 }
@@ -99,26 +100,45 @@ fn chat_input(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<(Chat
 /// Renders; with a prefix, up to the end of the last message's text.
 fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Option<Prefix>) -> Result<String> {
     let Some(prefix) = prefix else { return template.render_source(source, chat) };
+    // The mark ends in a space, as transformers' does: a template that trims contents also drops the white space
+    // before the place where the answer goes on.
     let mark = private_characters(&[&chat_text(chat)], 1)?[0];
     let mut marked = chat.clone();
-    if let Some(Value::String(text)) = marked.messages.last_mut().and_then(|m| m.get_mut(prefix.field())) {
-        text.push(mark);
+    for field in prefix.fields() {
+        if let Some(Value::String(text)) = marked.messages.last_mut().and_then(|m| m.get_mut(*field)) {
+            text.push(mark);
+            text.push(' ');
+        }
     }
     let text = template.render_source(source, &marked)?;
     let Some(end) = text.rfind(mark) else {
-        let message = format!("it does not show the {} of the last message", prefix.field());
+        if prefix == Prefix::Reasoning {
+            return render_begun_thought(template, source, chat);
+        }
+        let message = "it does not show the content of the last message".to_owned();
         return Err(Error::Template { kind: TemplateKind::Invalid, message });
     };
-    // A template that trims contents drops the white space before the answer goes on, as in transformers.
-    let begun = &text[..end];
-    let whole = template.render_source(source, chat)?;
-    let trimmed = begun.trim_end();
-    Ok(if !whole.starts_with(begun) && whole.starts_with(trimmed) { trimmed } else { begun }.to_owned())
+    let (begun, rest) = text.split_at(end);
+    let kept = rest[mark.len_utf8()..].starts_with(' ');
+    Ok(if kept { begun } else { begun.trim_end() }.to_owned())
 }
 
-fn encode(
-    tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>,
-) -> Result<Prompt> {
+/// A begun thought for a template that never shows one, such as DeepSeek-R1's: it follows the prompt for an answer.
+fn render_begun_thought(template: &ChatTemplate, source: &str, chat: &ChatInput) -> Result<String> {
+    let mut before = chat.clone();
+    let last = before.messages.pop().unwrap_or_default();
+    before.add_generation_prompt = true;
+    let mut text = template.render_source(source, &before)?;
+    let tags = ReasoningTags::default();
+    if !tags.opened_by(&text) {
+        text.push_str(&tags.open);
+        text.push('\n');
+    }
+    text.push_str(last[REASONING_FIELDS[0]].as_str().unwrap_or_default());
+    Ok(text)
+}
+
+fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>) -> Result<Prompt> {
     let text = render(template, template.source(), chat, prefix)?;
     let mut forged = BTreeSet::new();
     each_text(chat, |s| forged.extend(tokenizer.added().find_markup(s).into_iter().map(|r| s[r].to_owned())));

@@ -70,7 +70,8 @@ enum Split {
 }
 
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const DEEPSEEK: &[&str] = &[
     r"\p{N}{1,3}",
     "[一-龥\u{3040}-ゟ゠-ヿ]+",
@@ -117,16 +118,12 @@ impl Recipe {
     }
 
     fn pre_tokenizer(&self) -> Value {
-        let byte_level = |use_regex: bool| {
-            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex })
-        };
+        let byte_level = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
         let stages: Vec<Value> = match self.split {
             Split::Gpt2 => vec![byte_level(true)],
             Split::DigitsGpt2 => vec![json!({ "type": "Digits", "individual_digits": true }), byte_level(true)],
             Split::Patterns(patterns) => {
-                let split = |p: &&str| {
-                    json!({ "type": "Split", "pattern": { "Regex": p }, "behavior": "Isolated", "invert": false })
-                };
+                let split = |p: &&str| json!({ "type": "Split", "pattern": { "Regex": p }, "behavior": "Isolated", "invert": false });
                 patterns.iter().map(split).chain([byte_level(false)]).collect()
             }
         };

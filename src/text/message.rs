@@ -60,6 +60,9 @@ pub(crate) struct ToolCallStyle {
     pub(crate) text_arguments: bool,
 }
 
+/// Where templates read a turn's reasoning: most the first, gpt-oss the second.
+pub(crate) const REASONING_FIELDS: &[&str] = &["reasoning_content", "thinking"];
+
 impl Message {
     /// A message of this role with this text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
@@ -73,7 +76,7 @@ impl Message {
         let null = style.null_content && self.content.is_empty() && !self.tool_calls.is_empty();
         message.insert("content".into(), if null { Value::Null } else { json!(self.content) });
         if let Some(reasoning) = &self.reasoning {
-            message.insert("reasoning_content".into(), json!(reasoning));
+            message.extend(REASONING_FIELDS.iter().map(|field| ((*field).into(), json!(reasoning))));
         }
         if !self.tool_calls.is_empty() {
             let calls = self.tool_calls.iter().map(|call| {

@@ -9,9 +9,9 @@ use minijinja::{Error, ErrorKind, State, Value};
 const MAX_DEPTH: usize = 64;
 
 /// The `tojson` of Hugging Face's templates: `json.dumps(value, ensure_ascii=False)`, without HTML escapes. Takes
-/// `indent`, `separators` and `sort_keys` like it.
-pub(crate) fn tojson(state: &State, value: &Value, args: Kwargs) -> Result<Value, Error> {
-    let _: Option<bool> = args.get("ensure_ascii")?;
+/// `ensure_ascii`, `indent`, `separators` and `sort_keys` like it.
+pub(crate) fn tojson(state: &State, value: &Value, ascii: Option<bool>, args: Kwargs) -> Result<Value, Error> {
+    let ascii = ascii.or(args.get("ensure_ascii")?).unwrap_or(false);
     let indent: Option<usize> = args.get("indent")?;
     let separators: Option<Vec<String>> = args.get("separators")?;
     let sort_keys: Option<bool> = args.get("sort_keys")?;
@@ -22,7 +22,8 @@ pub(crate) fn tojson(state: &State, value: &Value, args: Kwargs) -> Result<Value
         None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
         None => (", ".to_owned(), ": ".to_owned()),
     };
-    let mut writer = JsonWriter { out: String::new(), item, key, indent, sort_keys: sort_keys.unwrap_or(false) };
+    let sort_keys = sort_keys.unwrap_or(false);
+    let mut writer = JsonWriter { out: String::new(), item, key, indent, sort_keys, ascii };
     writer.write(value, 0)?;
     state.consume_fuel(writer.out.len() as u64 / 8)?;
     Ok(Value::from(writer.out))
@@ -34,6 +35,7 @@ struct JsonWriter {
     key: String,
     indent: Option<usize>,
     sort_keys: bool,
+    ascii: bool,
 }
 
 impl JsonWriter {
@@ -45,7 +47,7 @@ impl JsonWriter {
             ValueKind::None => self.out.push_str("null"),
             ValueKind::Bool => self.out.push_str(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.out.push_str(&number(value)),
-            ValueKind::String => string(&mut self.out, value.as_str().unwrap_or_default()),
+            ValueKind::String => string(&mut self.out, value.as_str().unwrap_or_default(), self.ascii),
             ValueKind::Seq | ValueKind::Iterable => self.list(value, depth)?,
             ValueKind::Map => self.map(value, depth)?,
             kind => return Err(Error::new(ErrorKind::InvalidOperation, format!("tojson: {kind} is not JSON"))),
@@ -77,7 +79,7 @@ impl JsonWriter {
                 // Python writes these keys as JSON words, not as str() would.
                 ValueKind::None => self.out.push_str("\"null\""),
                 ValueKind::Bool => self.out.push_str(if key.is_true() { "\"true\"" } else { "\"false\"" }),
-                _ => string(&mut self.out, &key.to_string()),
+                _ => string(&mut self.out, &key.to_string(), self.ascii),
             }
             self.out.push_str(&self.key);
             self.write(&value.get_item(key)?, depth + 1)?;
@@ -135,8 +137,8 @@ fn python_float(value: f64) -> String {
     if text.contains('.') { text } else { text + ".0" }
 }
 
-/// A string as `json.dumps(…, ensure_ascii=False)` writes it.
-fn string(out: &mut String, text: &str) {
+/// A string as `json.dumps` writes it; with `ascii`, other characters as UTF-16 escapes.
+fn string(out: &mut String, text: &str, ascii: bool) {
     out.push('"');
     for c in text.chars() {
         match c {
@@ -150,6 +152,11 @@ fn string(out: &mut String, text: &str) {
             c if c < ' ' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
+            c if ascii && !c.is_ascii() => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
             c => out.push(c),
         }
     }
@@ -157,7 +164,17 @@ fn string(out: &mut String, text: &str) {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -249,8 +266,14 @@ mod tests {
     #[test]
     fn floats_as_python_writes_them() {
         let cases = [
-            (0.0, "0.0"), (2.5, "2.5"), (3.0, "3.0"), (1e16, "1e+16"), (1e15, "1000000000000000.0"), (1.5e-7, "1.5e-07"),
-            (0.0001, "0.0001"), (-1e300, "-1e+300"),
+            (0.0, "0.0"),
+            (2.5, "2.5"),
+            (3.0, "3.0"),
+            (1e16, "1e+16"),
+            (1e15, "1000000000000000.0"),
+            (1.5e-7, "1.5e-07"),
+            (0.0001, "0.0001"),
+            (-1e300, "-1e+300"),
         ];
         for (value, text) in cases {
             assert_eq!(python_float(value), text);

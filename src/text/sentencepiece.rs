@@ -48,7 +48,7 @@ pub(super) fn parts(vocab: GgufVocab) -> Result<Parts> {
 }
 
 /// SentencePiece joins the neighbours whose joint token scores highest, so every way to cut a token in two tokens is a
-/// merge, ranked by the token's score, then by the longer left part.
+/// merge, ranked by the token's score; equal scores keep the vocabulary's order.
 fn merges(vocab: &GgufVocab) -> Vec<(String, String)> {
     let ids: HashMap<&str, usize> = vocab.tokens.iter().enumerate().map(|(id, t)| (t.as_str(), id)).collect();
     let mut merges: Vec<(f32, &str, &str)> = Vec::new();
@@ -67,9 +67,6 @@ fn merges(vocab: &GgufVocab) -> Vec<(String, String)> {
         cuts.sort();
         merges.extend(cuts.into_iter().map(|(_, _, a, b)| (score, a, b)));
     }
-    let chars = |s: &str| s.chars().count();
-    merges.sort_by(|x, y| {
-        y.0.total_cmp(&x.0).then(chars(y.1).cmp(&chars(x.1))).then(chars(y.2).cmp(&chars(x.2)))
-    });
+    merges.sort_by(|x, y| y.0.total_cmp(&x.0));
     merges.into_iter().map(|(_, a, b)| (a.to_owned(), b.to_owned())).collect()
 }

@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::{
-    AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token,
-};
+use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
 
 use super::added_tokens::AddedTokens;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
@@ -178,6 +176,11 @@ impl Tokenizer {
         self.special.contains(&id)
     }
 
+    /// Whether `text` contains an added token that means something to the model, such as `<|im_end|>` or `<think>`.
+    pub fn contains_added(&self, text: &str) -> bool {
+        !self.added.find_markup(text).is_empty()
+    }
+
     pub(crate) fn spelling(&self) -> Spelling {
         self.spelling
     }
@@ -207,9 +210,12 @@ impl Tokenizer {
                 return Err(bad(format!("one token has the ids {other} and {id}")));
             }
         }
+        let mut joined = String::new();
         for (rank, (a, b)) in parts.merges.iter().enumerate() {
-            let missing = [a.clone(), b.clone(), format!("{a}{b}")].into_iter().find(|t| !vocab.contains_key(t));
-            if let Some(token) = missing {
+            joined.clear();
+            joined.push_str(a);
+            joined.push_str(b);
+            if let Some(token) = [a, b, &joined].into_iter().find(|t| !vocab.contains_key(t.as_str())) {
                 return Err(bad(format!("merge {rank} needs {token:?}, which is not in the vocabulary")));
             }
         }
@@ -297,7 +303,10 @@ fn check_bytes(file: &str, vocab: &Vocab) -> Result<()> {
 /// `tokenizers` numbers added tokens on its own from the vocabulary's size on. Where that would not give the published
 /// ids (a vocabulary with holes), the tokens go into the vocabulary, whose ids it keeps.
 fn add_to_vocab_where_ids_would_move(
-    file: &str, added: &[(u32, AddedToken)], vocab: &mut Vocab, ids: &mut HashSet<u32>,
+    file: &str,
+    added: &[(u32, AddedToken)],
+    vocab: &mut Vocab,
+    ids: &mut HashSet<u32>,
 ) -> Result<()> {
     let bad = |message: String| Err(Error::format(FormatKind::BadTokenizer, file, message));
     let mut next = vocab.len() as u32;

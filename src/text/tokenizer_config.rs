@@ -27,8 +27,7 @@ pub struct TokenizerConfig {
 impl TokenizerConfig {
     /// Reads the file; `file` names it in errors.
     pub fn from_json(bytes: &[u8], file: &str) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadConfig))?;
+        let value: Value = serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadConfig))?;
         if !value.is_object() {
             return Err(Error::format(FormatKind::BadConfig, file, "not a JSON object"));
         }
@@ -43,6 +42,11 @@ impl TokenizerConfig {
             add_eos_token: value["add_eos_token"].as_bool(),
             chat_templates: chat_templates(&value["chat_template"], file)?,
         })
+    }
+
+    /// Sets the only template, where it is in a file of its own (`chat_template.jinja`).
+    pub fn set_chat_template(&mut self, source: impl Into<String>) {
+        self.chat_templates = vec![("default".into(), source.into())];
     }
 
     /// The named template to use: "tool_use" when tools are given and there is one, else "default".

@@ -16,6 +16,8 @@ const MAX_DEPTH: usize = 12;
 const MAX_REGEX: usize = 8192;
 /// Brackets open at once in a regular expression.
 const MAX_REGEX_DEPTH: usize = 32;
+/// Product of all counted repetitions of a regular expression; published ones have `{1,3}`.
+const MAX_REGEX_REPEATS: u64 = 100_000;
 
 #[derive(Deserialize)]
 struct Raw {
@@ -104,7 +106,7 @@ impl<'de> Deserialize<'de> for Merge {
                 f.write_str("a merge of two tokens")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
-                Ok(split_merge(text).map_or_else(|n| Merge::Bad(n), |(a, b)| Merge::Pair(a.into(), b.into())))
+                Ok(split_merge(text).map_or_else(Merge::Bad, |(a, b)| Merge::Pair(a.into(), b.into())))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge, A::Error> {
                 let a = list.next_element()?.ok_or_else(|| A::Error::custom("an empty merge"))?;
@@ -190,8 +192,19 @@ pub(crate) fn json_error(file: &str, error: &serde_json::Error, shape: FormatKin
     Error::format(kind, file, message)
 }
 
-const NORMALIZERS: &[&str] =
-    &["Sequence", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Replace", "Prepend", "Strip", "StripAccents", "ByteLevel"];
+const NORMALIZERS: &[&str] = &[
+    "Sequence",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Lowercase",
+    "Replace",
+    "Prepend",
+    "Strip",
+    "StripAccents",
+    "ByteLevel",
+];
 const PRE_TOKENIZERS: &[&str] =
     &["Sequence", "Split", "ByteLevel", "Metaspace", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"];
 const POST_PROCESSORS: &[&str] =
@@ -265,25 +278,41 @@ fn check_regex(pattern: &str) -> Result<(), String> {
         return Err(format!("a regular expression of {} bytes; at most {MAX_REGEX}", pattern.len()));
     }
     let mut depth = 0usize;
-    let mut escaped = false;
-    for c in pattern.chars() {
+    let mut repeats = 1u64;
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
         match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
+            '\\' => skip_escape(&mut rest),
             '(' | '[' => depth += 1,
             ')' | ']' => depth = depth.saturating_sub(1),
+            '{' => {
+                let counts = rest.as_str().split('}').next().unwrap_or("").split(',');
+                let most = counts.filter_map(|n| n.trim().parse::<u64>().ok()).max().unwrap_or(1);
+                repeats = repeats.saturating_mul(most.max(1));
+            }
             _ => {}
         }
         if depth > MAX_REGEX_DEPTH {
             return Err(format!("a regular expression nested more than {MAX_REGEX_DEPTH} deep"));
         }
+        if repeats > MAX_REGEX_REPEATS {
+            return Err(format!("a regular expression repeating more than {MAX_REGEX_REPEATS} times"));
+        }
     }
     Ok(())
 }
 
+/// Passes over what follows a backslash; the braces of `\p{…}` and `\x{…}` are no repetition.
+fn skip_escape(rest: &mut std::str::Chars<'_>) {
+    if rest.next().is_some_and(|c| "pPxuU".contains(c)) && rest.as_str().starts_with('{') {
+        rest.take_while(|&c| c != '}').for_each(drop);
+    }
+}
+
 /// Checks that the ids and names a post-processor adds exist; the crate panics on a template naming an unknown token.
 pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Result<()> {
-    let bad = |message: String| Err(Error::format(FormatKind::BadTokenizer, file, format!("post_processor: {message}")));
+    let bad =
+        |message: String| Err(Error::format(FormatKind::BadTokenizer, file, format!("post_processor: {message}")));
     match value {
         Value::Array(items) => items.iter().try_for_each(|v| check_post_processor(file, v, size)),
         Value::Object(map) if map.get("type").is_some_and(|t| t == "TemplateProcessing") => {

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use minke::text::{GgufVocab, Tokenizer, TokenizerConfig};
 use serde_json::Value;
@@ -35,8 +36,14 @@ pub struct Case {
     pub renamed: Vec<(u32, u32)>,
 }
 
-/// Loads every tokenizer of the golden data whose files are here; says which are not.
-pub fn cases() -> Vec<Case> {
+/// Every tokenizer of the golden data whose files are here, loaded once.
+pub fn cases() -> &'static [Case] {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(load_all);
+    &CASES
+}
+
+/// Loads them; says which are not here.
+fn load_all() -> Vec<Case> {
     let folder = golden().join("tokenizers");
     let Ok(entries) = fs::read_dir(&folder) else {
         eprintln!("SKIPPED: no golden tokenizers at {}", folder.display());
