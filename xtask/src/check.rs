@@ -1,0 +1,6 @@
+//! All checks.
+use anyhow::Result;
+/// Runs them.
+pub fn all() -> Result<()> {
+    crate::setup::everything().map(drop)
+}
