@@ -35,6 +35,7 @@ async function ask(prompt) {
     await page.click("#demo");
     await page.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
     if (await page.isVisible("#notice")) throw new Error(await page.innerText("#notice"));
+    await page.click("#settings summary");
     await page.fill("#temperature", "0");
     await page.fill("#prompt", prompt);
     await page.press("#prompt", "Enter");

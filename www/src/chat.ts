@@ -44,6 +44,9 @@ prompt.addEventListener("keydown", (event) => {
   }
 });
 stop.addEventListener("click", () => current?.stop());
+element<HTMLDetailsElement>("settings").addEventListener("toggle", (event) => {
+  if ((event.target as HTMLDetailsElement).open) (event.target as HTMLDetailsElement).scrollIntoView({ block: "end" });
+});
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") current?.stop();
 });
@@ -158,7 +161,7 @@ class Reply {
   #count(): void {
     this.#began ||= performance.now();
     const seconds = (performance.now() - this.#began) / 1000;
-    if (this.#parts++ > 1 && seconds > 0.3) this.#foot.textContent = `${(this.#parts / seconds).toFixed(1)} per second`;
+    if (this.#parts++ > 1 && seconds > 0.3) this.#foot.textContent = `${(this.#parts / seconds).toFixed(1)} tokens per second`;
   }
 }
 
@@ -166,7 +169,7 @@ class Reply {
 export function explain(error: unknown): string {
   if (!(error instanceof EngineError)) return String(error);
   const advice: Partial<Record<EngineError["code"], string>> = {
-    "context-overflow": "Start a new conversation, or say less at once.",
+    "context-overflow": "Start a new chat, or say less at once.",
     "device-lost": "The browser took the graphics card away. Load the model again.",
     "internal": "Load the model again.",
     "memory": "Close other tabs, or choose a smaller model.",
