@@ -27,7 +27,10 @@ pub fn all() -> Result<u64> {
 /// The crate to `pkg/wasm/minke_bg.wasm` and `pkg/wasm/minke.js`.
 fn wasm() -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
-    run::check(run::command("cargo", &["build", "--profile", "wasm", "--target", TARGET, "--lib", "--package", "minke"]))?;
+    run::check(run::command(
+        "cargo",
+        &["build", "--profile", "wasm", "--target", TARGET, "--lib", "--package", "minke"],
+    ))?;
     let input = root().join("target").join(TARGET).join("wasm/minke.wasm");
     let out = root().join("pkg/wasm");
     let stamp = root().join("target/xtask-wasm.stamp");
@@ -54,7 +57,9 @@ fn wasm() -> Result<()> {
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
     let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-O3", "--strip-debug", "--strip-producers"]);
     // What rustc's wasm32 baseline uses, said by hand: all features at once would give what older engines refuse.
-    for feature in ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"] {
+    for feature in
+        ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]
+    {
         optimise.arg(format!("--enable-{feature}"));
     }
     optimise.arg(&raw).arg("-o").arg(out.join("minke_bg.wasm"));
@@ -96,7 +101,10 @@ fn glue(module: &str) -> Result<String> {
     const ASSIGN: &str = "wasm = instance.exports;";
     ensure!(body.matches(ASSIGN).count() == 1, "the glue must set `wasm` exactly once");
     let body = body.replace(ASSIGN, "wasm = guard(instance.exports);");
-    Ok(format!("export function instantiate(guard) {{\n{body}\nreturn {{ init: __wbg_init, {} }};\n}}\n", names.join(", ")))
+    Ok(format!(
+        "export function instantiate(guard) {{\n{body}\nreturn {{ init: __wbg_init, {} }};\n}}\n",
+        names.join(", ")
+    ))
 }
 
 /// `pkg/dist`: types, the page's module, the engine it loads for `worker: false`, the worker, the wasm.

@@ -91,7 +91,10 @@ impl Tally {
         // A test binary that does not build or dies leaves no result line.
         failed = failed.max(usize::from(!ok));
         if failed > 0 {
-            println!("{}", text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n"));
+            println!(
+                "{}",
+                text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
         self.report("native tests", passed, failed, began);
         Ok(())
@@ -121,7 +124,10 @@ impl Tally {
             println!("{}", fs::read_to_string(&spec)?);
         } else {
             // What tests measured.
-            fs::read_to_string(&spec)?.lines().filter(|l| l.contains("per decoded token")).for_each(|l| println!("{l}"));
+            fs::read_to_string(&spec)?
+                .lines()
+                .filter(|l| l.contains("per decoded token"))
+                .for_each(|l| println!("{l}"));
         }
         self.report(&format!("{name} tests"), count("pass"), failed, began);
         Ok(())
@@ -150,8 +156,10 @@ fn vulkan(command: &mut Command) -> Result<()> {
         command.env("XDG_RUNTIME_DIR", folder);
     }
     if std::env::var_os("VK_DRIVER_FILES").is_none() {
-        let drivers = fs::read_dir("/usr/share/vulkan/icd.d").into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
-        let is_lavapipe = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp"));
+        let drivers =
+            fs::read_dir("/usr/share/vulkan/icd.d").into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+        let is_lavapipe =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp"));
         if let Some(driver) = drivers.into_iter().find(is_lavapipe) {
             command.env("VK_DRIVER_FILES", driver);
         }

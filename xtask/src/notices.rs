@@ -16,8 +16,7 @@ pub fn third_party() -> Result<String> {
         &["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"],
     ))?;
     let metadata: Value = serde_json::from_str(&metadata)?;
-    let packages: BTreeMap<&str, &Value> =
-        list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), p)).collect();
+    let packages: BTreeMap<&str, &Value> = list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), p)).collect();
     let mut table = String::new();
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for id in linked(&metadata, &packages)? {
@@ -40,7 +39,8 @@ pub fn third_party() -> Result<String> {
 
 /// Ids of the crates reached by normal dependencies, without ourselves and without those that only run at build time.
 fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<BTreeSet<&'a str>> {
-    let nodes: BTreeMap<&str, &Value> = list(&metadata["resolve"]["nodes"]).iter().map(|n| (text(&n["id"]), n)).collect();
+    let nodes: BTreeMap<&str, &Value> =
+        list(&metadata["resolve"]["nodes"]).iter().map(|n| (text(&n["id"]), n)).collect();
     let root = packages.iter().find(|(_, p)| p["name"] == "minke").context("minke is in the workspace")?.0;
     let mut found = BTreeSet::new();
     let mut todo = vec![*root];
@@ -65,7 +65,8 @@ fn licence_files(folder: &Path) -> Result<Vec<String>> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
-            path.is_file() && ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|w| name.starts_with(w))
+            path.is_file()
+                && ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|w| name.starts_with(w))
         })
         .collect();
     paths.sort();
