@@ -15,6 +15,8 @@
 //! The codes of one group start at a multiple of 16 bytes, so a shader reads them as whole `vec4<u32>`. A row of the
 //! scales plane is padded to whole 32-bit words ([`Layout::scale_row_bytes`]).
 
+use half::{bf16, f16};
+
 /// Weights per group, in every layout.
 pub const GROUP: usize = 32;
 
@@ -84,6 +86,30 @@ impl Layout {
     pub const fn row_bytes(self, k: usize) -> usize {
         self.code_row_bytes(k) + self.scale_row_bytes(k)
     }
+
+    /// The `k` weights of one row, from its bytes in the codes plane and (where the layout has one) the scales plane.
+    ///
+    /// This is what the module's table means, in code: the one place that kernels' references and the repacker's tests
+    /// share. `codes` and `scales` may be longer than the row.
+    ///
+    /// # Panics
+    /// If a plane is shorter than the row.
+    pub fn dequantize_row(self, k: usize, codes: &[u8], scales: &[u8]) -> Vec<f32> {
+        let f16_at = |bytes: &[u8], at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
+        let nibble = |i: usize| {
+            let byte = codes[i / GROUP * 16 + i % 16];
+            f32::from(if i % GROUP < 16 { byte & 15 } else { byte >> 4 })
+        };
+        let weight = |i: usize| match self {
+            Self::F32 => f32::from_le_bytes([codes[4 * i], codes[4 * i + 1], codes[4 * i + 2], codes[4 * i + 3]]),
+            Self::F16 => f16_at(codes, 2 * i),
+            Self::Bf16 => bf16::from_le_bytes([codes[2 * i], codes[2 * i + 1]]).to_f32(),
+            Self::Q8 => f16_at(scales, i / GROUP * 2) * f32::from(codes[i] as i8),
+            Self::Q4 => f16_at(scales, i / GROUP * 2) * (nibble(i) - 8.0),
+            Self::Q4Min => f16_at(scales, i / GROUP * 4) * nibble(i) + f16_at(scales, i / GROUP * 4 + 2),
+        };
+        (0..k).map(weight).collect()
+    }
 }
 
 #[cfg(test)]
@@ -100,5 +126,23 @@ mod tests {
         }
         assert_eq!(Layout::Q4.row_bytes(96), 3 * 16 + 8); // three f16 scales in two words
         assert_eq!(Layout::Q4Min.row_bytes(576), 18 * 16 + 18 * 4);
+    }
+
+    #[test]
+    fn dequantize_row_reads_what_the_table_says() {
+        let half = f16::from_f32(0.5).to_le_bytes();
+        let minimum = f16::from_f32(-3.0).to_le_bytes();
+        let mut codes = vec![0u8; 32];
+        codes[1] = 0xf2; // weight 1 is 2, weight 17 is 15
+        codes[16] = 0x07; // weight 32 is 7
+        let q4 = Layout::Q4.dequantize_row(33, &codes, &[half, half].concat());
+        assert_eq!((q4[0], q4[1], q4[17], q4[32], q4.len()), (-4.0, -3.0, 3.5, -0.5, 33));
+        let q4_min = Layout::Q4Min.dequantize_row(33, &codes, &[half, minimum, half, minimum].concat());
+        assert_eq!((q4_min[0], q4_min[1], q4_min[17], q4_min[32]), (-3.0, -2.0, 4.5, 0.5));
+        let q8 = Layout::Q8.dequantize_row(3, &[1, 0xff, 0x80], &half);
+        assert_eq!(q8, [0.5, -0.5, -64.0]);
+        assert_eq!(Layout::F16.dequantize_row(2, &[half, minimum].concat(), &[]), [0.5, -3.0]);
+        assert_eq!(Layout::Bf16.dequantize_row(1, &[0x80, 0x3f], &[]), [1.0]);
+        assert_eq!(Layout::F32.dequantize_row(1, &(-7.25f32).to_le_bytes(), &[]), [-7.25]);
     }
 }

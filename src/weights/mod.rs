@@ -1,1 +1,25 @@
 //! Published model files: where their bytes come from, what they declare, and how they become kernel layouts.
+//!
+//! Everything read here is untrusted: every length, offset, shape and count is held against the bytes that are there
+//! before it is used, with checked 64-bit arithmetic, and nothing is allocated on the strength of a declared size.
+
+pub mod checkpoint;
+pub mod dequantize;
+pub mod dtype;
+pub mod gguf;
+pub mod index;
+pub mod json;
+pub mod metadata;
+pub mod repack;
+pub mod safetensors;
+mod sniff;
+pub mod source;
+
+pub use checkpoint::{Checkpoint, CheckpointFormat, ConfigFacts, TensorEntry};
+pub use dequantize::dequantize_rows;
+pub use dtype::Dtype;
+pub use metadata::{GgufMetadata, GgufVocabulary};
+pub use repack::{Planes, layout_for, repack_rows};
+pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder};
+#[cfg(not(target_arch = "wasm32"))]
+pub use source::{DiskFile, DiskFolder};

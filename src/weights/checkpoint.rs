@@ -1,0 +1,393 @@
+//! A model as published: its configuration, its tensors' places, and the text files beside it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::dtype::Dtype;
+use super::gguf::{self, GgufHeader};
+use super::index::ShardIndex;
+use super::metadata::GgufMetadata;
+use super::source::{ByteSource, Folder, read_all};
+use super::{json, safetensors};
+use crate::{Error, FormatKind, Result};
+
+/// Bytes accepted of config.json, tokenizer_config.json, generation_config.json.
+const MAX_CONFIG: u64 = 4 << 20;
+const MAX_INDEX: u64 = 32 << 20;
+const MAX_TOKENIZER: u64 = 64 << 20;
+const MAX_TEMPLATE: u64 = 1 << 20;
+
+/// One stored tensor: what it is and where its bytes are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorEntry {
+    /// The published name.
+    pub name: String,
+    /// The stored number format.
+    pub dtype: Dtype,
+    /// Outermost dimension first: a matrix is `[rows, k]`.
+    pub shape: Vec<u64>,
+    /// Position in [`Checkpoint::shards`].
+    pub shard: usize,
+    /// Bytes in the shard file.
+    pub range: Range<u64>,
+}
+
+impl TensorEntry {
+    /// Weights in one row: the innermost dimension.
+    pub fn k(&self) -> u64 {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// Rows: the product of all dimensions but the innermost.
+    pub fn rows(&self) -> u64 {
+        self.shape.iter().rev().skip(1).product() // fits: the parsers checked the whole product
+    }
+
+    /// Weights in all.
+    pub fn elements(&self) -> u64 {
+        self.rows() * self.k()
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Bytes of one row; an error where a row is no whole bytes (possible with 4- and 6-bit floats only).
+    pub fn row_bytes(&self) -> Result<u64> {
+        self.dtype
+            .bytes(self.k())
+            .ok_or_else(|| Error::Dtype { tensor: self.name.clone(), dtype: self.dtype.name().into() })
+    }
+}
+
+/// The kind of files a checkpoint consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum CheckpointFormat {
+    Safetensors,
+    Gguf,
+}
+
+/// Where a model's configuration comes from; `model::config` makes facts of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConfigFacts {
+    /// config.json.
+    Json(Value),
+    /// The metadata of the (first) GGUF file.
+    Gguf(Rc<GgufMetadata>),
+}
+
+/// A model's published files, their headers read and checked, no weight fetched.
+pub struct Checkpoint {
+    /// The folder or file, for messages.
+    pub id: String,
+    /// Safetensors or GGUF.
+    pub format: CheckpointFormat,
+    /// Every tensor by its published name.
+    pub tensors: BTreeMap<String, TensorEntry>,
+    /// The files that hold the tensors.
+    pub shards: Vec<Rc<dyn ByteSource>>,
+    /// The model's configuration.
+    pub config: ConfigFacts,
+    /// tokenizer.json, where there is one.
+    pub tokenizer_json: Option<Vec<u8>>,
+    /// tokenizer_config.json, where there is one.
+    pub tokenizer_config: Option<Vec<u8>>,
+    /// generation_config.json, where there is one.
+    pub generation_config: Option<Vec<u8>>,
+    /// chat_template.jinja, or GGUF's `tokenizer.chat_template`, where there is one.
+    pub chat_template: Option<Vec<u8>>,
+    /// Faults that do not prevent use, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Decides from the configuration alone whether the model is wanted, before anything else is fetched.
+pub type Accept<'a> = &'a dyn Fn(&ConfigFacts) -> Result<()>;
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder: config.json, then (if `accept` agrees) the shards' headers and the tokenizer's files.
+    ///
+    /// # Errors
+    /// `MissingFile` where config.json or the weights are missing, and every fault of what is there.
+    pub async fn open_folder(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
+        let Some(config) = optional(folder, "config.json", MAX_CONFIG).await? else {
+            return Err(missing(folder, "config.json"));
+        };
+        let config = json::parse("config.json", &config)?;
+        if !config.is_object() {
+            return Err(Error::format(FormatKind::BadConfig, "config.json", "an object is expected"));
+        }
+        let config = ConfigFacts::Json(config);
+        accept(&config)?;
+        let mut checkpoint = Self {
+            id: folder.id().into(),
+            format: CheckpointFormat::Safetensors,
+            tensors: BTreeMap::new(),
+            shards: Vec::new(),
+            config,
+            tokenizer_json: None,
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template: None,
+            warnings: Vec::new(),
+        };
+        checkpoint.read_shards(folder).await?;
+        checkpoint.tokenizer_json = optional(folder, "tokenizer.json", MAX_TOKENIZER).await?;
+        checkpoint.tokenizer_config = optional(folder, "tokenizer_config.json", MAX_CONFIG).await?;
+        checkpoint.generation_config = optional(folder, "generation_config.json", MAX_CONFIG).await?;
+        checkpoint.chat_template = optional(folder, "chat_template.jinja", MAX_TEMPLATE).await?;
+        Ok(checkpoint)
+    }
+
+    async fn read_shards(&mut self, folder: &dyn Folder) -> Result<()> {
+        if let Some(file) = folder.open("model.safetensors").await? {
+            self.tensors = safetensors::read_header(&*file, 0).await?;
+            self.shards.push(file);
+            return Ok(());
+        }
+        const INDEX: &str = "model.safetensors.index.json";
+        let Some(index) = optional(folder, INDEX, MAX_INDEX).await? else {
+            if folder.open("pytorch_model.bin").await?.is_some() {
+                let message = "only PyTorch pickles are there; safetensors or GGUF are read";
+                return Err(Error::format(FormatKind::UnsupportedFormat, "pytorch_model.bin", message));
+            }
+            return Err(missing(folder, "model.safetensors or model.safetensors.index.json"));
+        };
+        let index = ShardIndex::parse(INDEX, &index)?;
+        // By shard, to recognise one file under two names.
+        let mut headers: Vec<BTreeMap<String, TensorEntry>> = Vec::new();
+        for (shard, name) in index.shards.iter().enumerate() {
+            let Some(file) = folder.open(name).await? else {
+                return Err(Error::format(FormatKind::MissingShard, name, "named by the index, but not there"));
+            };
+            headers.push(safetensors::read_header(&*file, shard).await?);
+            self.shards.push(file);
+        }
+        // Compared once per pair of shards, not per tensor.
+        let mut same = BTreeMap::new();
+        for (shard, header) in headers.iter().enumerate() {
+            let mut unmapped = 0;
+            for (name, entry) in header {
+                match index.weight_map.get(name) {
+                    Some(&mapped) if mapped == shard => {}
+                    Some(&mapped) => {
+                        if *same.entry((mapped, shard)).or_insert_with(|| same_header(&headers[mapped], header)) {
+                            continue;
+                        }
+                        let message = format!("tensor {name:?} is mapped to {}, but is here too", index.shards[mapped]);
+                        return Err(Error::format(FormatKind::DuplicateTensor, &index.shards[shard], message));
+                    }
+                    None if self.tensors.contains_key(name) => {
+                        let message = format!("tensor {name:?} is not in the index and in two shards");
+                        return Err(Error::format(FormatKind::DuplicateTensor, &index.shards[shard], message));
+                    }
+                    None => unmapped += 1,
+                }
+                self.tensors.insert(name.clone(), entry.clone());
+            }
+            if unmapped > 0 {
+                self.warnings.push(format!("{}: {unmapped} tensors that the index does not name", index.shards[shard]));
+            }
+        }
+        for (name, &shard) in &index.weight_map {
+            if !self.tensors.contains_key(name) {
+                let message = format!("tensor {name:?}, which the index maps to this shard, is not in it");
+                return Err(Error::format(FormatKind::MissingTensor, &index.shards[shard], message));
+            }
+        }
+        let bytes: u64 = self.tensors.values().map(TensorEntry::bytes).fold(0, u64::saturating_add);
+        if let Some(total) = index.total_size.filter(|total| *total != bytes) {
+            self.warnings
+                .push(format!("{INDEX}: total_size is {total}; the tensors have {bytes} bytes [SizeMismatch]"));
+        }
+        Ok(())
+    }
+
+    /// Opens a GGUF file. If it is part of a split model, the other parts are taken from `folder`.
+    pub async fn open_gguf(file: Rc<dyn ByteSource>, folder: Option<&dyn Folder>, accept: Accept<'_>) -> Result<Self> {
+        let header = gguf::read_header(&*file, 0).await?;
+        let split = Split::of(&header, file.name())?;
+        let (first, header) = match &split {
+            Some(split) if split.number != 0 => {
+                let first = split.open(folder, 0).await?;
+                let header = gguf::read_header(&*first, 0).await?;
+                split.check(&header, &first, 0)?;
+                (first, header)
+            }
+            _ => (file.clone(), header),
+        };
+        let GgufHeader { metadata, mut tensors, mut warnings, .. } = header;
+        let config = ConfigFacts::Gguf(Rc::new(metadata));
+        accept(&config)?;
+        let mut shards = vec![first];
+        if let Some(split) = &split {
+            for number in 1..split.count {
+                let part = split.open(folder, number).await?;
+                let header = gguf::read_header(&*part, number).await?;
+                split.check(&header, &part, number)?;
+                for (name, entry) in header.tensors {
+                    if tensors.contains_key(&name) {
+                        let message = format!("tensor {name:?} is in an earlier part, too");
+                        return Err(Error::format(FormatKind::DuplicateTensor, part.name(), message));
+                    }
+                    tensors.insert(name, entry);
+                }
+                warnings.extend(header.warnings);
+                shards.push(part);
+            }
+            if split.tensors.is_some_and(|declared| declared != tensors.len() as u64) {
+                let message = format!("split.tensors.count is {:?}; the parts have {}", split.tensors, tensors.len());
+                return Err(Error::format(FormatKind::BadShard, file.name(), message));
+            }
+        }
+        let ConfigFacts::Gguf(metadata) = &config else { unreachable!("set above") };
+        let chat_template = metadata.string("tokenizer.chat_template")?.map(|text| text.as_bytes().to_vec());
+        Ok(Self {
+            id: file.name().into(),
+            format: CheckpointFormat::Gguf,
+            tensors,
+            shards,
+            tokenizer_json: None,
+            tokenizer_config: None,
+            generation_config: None,
+            chat_template,
+            warnings,
+            config,
+        })
+    }
+
+    /// Opens the GGUF file `name` of a folder, with the other parts if it is split.
+    pub async fn open_gguf_in(folder: &dyn Folder, name: &str, accept: Accept<'_>) -> Result<Self> {
+        let Some(file) = folder.open(name).await? else { return Err(missing(folder, name)) };
+        Self::open_gguf(file, Some(folder), accept).await
+    }
+
+    /// The tensor `name`, or `MissingTensor`.
+    pub fn tensor(&self, name: &str) -> Result<&TensorEntry> {
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::format(FormatKind::MissingTensor, &self.id, format!("tensor {name:?} is missing")))
+    }
+
+    /// The tensor `name` if it has exactly this shape, or an error that states both.
+    pub fn tensor_shaped(&self, name: &str, shape: &[u64]) -> Result<&TensorEntry> {
+        let entry = self.tensor(name)?;
+        if entry.shape != shape {
+            let message = format!("tensor {name:?} has shape {:?}; the configuration asks for {shape:?}", entry.shape);
+            return Err(Error::format(FormatKind::BadShape, self.shards[entry.shard].name(), message));
+        }
+        Ok(entry)
+    }
+
+    /// The published bytes of some rows of a tensor.
+    pub async fn read_rows(&self, entry: &TensorEntry, rows: Range<u64>) -> Result<Vec<u8>> {
+        if rows.start > rows.end || rows.end > entry.rows() {
+            let message = format!("rows {rows:?} of tensor {:?}, which has {}", entry.name, entry.rows());
+            return Err(Error::Internal { message });
+        }
+        let row_bytes = entry.row_bytes()?;
+        let start = entry.range.start + rows.start * row_bytes; // within the tensor, so within the file
+        let end = entry.range.start + rows.end * row_bytes;
+        self.shards[entry.shard].read(start..end).await
+    }
+
+    /// Bytes of all tensors.
+    pub fn weight_bytes(&self) -> u64 {
+        self.tensors.values().map(TensorEntry::bytes).fold(0, u64::saturating_add)
+    }
+
+    /// Weights of all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().map(TensorEntry::elements).fold(0, u64::saturating_add)
+    }
+}
+
+fn missing(folder: &dyn Folder, name: &str) -> Error {
+    Error::format(FormatKind::MissingFile, folder.id(), format!("{name} is missing"))
+}
+
+async fn optional(folder: &dyn Folder, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    match folder.open(name).await? {
+        Some(file) => read_all(&*file, limit).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Whether two shards declare the same tensors in the same places: one file under two names.
+fn same_header(a: &BTreeMap<String, TensorEntry>, b: &BTreeMap<String, TensorEntry>) -> bool {
+    let place = |entry: &TensorEntry| (entry.dtype, entry.shape.clone(), entry.range.clone());
+    a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && place(x) == place(y))
+}
+
+/// What a part of a split GGUF model says about itself.
+struct Split {
+    /// This part's number, from 0.
+    number: usize,
+    count: usize,
+    /// `split.tensors.count`: tensors in all parts.
+    tensors: Option<u64>,
+    /// The file name up to `-00001-of-00003.gguf`, where it has that form.
+    prefix: Option<String>,
+}
+
+/// Parts of one split model; names have five digits, real ones at most three.
+const MAX_PARTS: u64 = 1024;
+
+impl Split {
+    fn of(header: &GgufHeader, file: &str) -> Result<Option<Self>> {
+        let metadata = &header.metadata;
+        let number = metadata.unsigned("split.no")?;
+        let Some(count) = metadata.unsigned("split.count")? else { return Ok(None) };
+        let bad = |kind, message| Err(Error::format(kind, file, message));
+        if count > MAX_PARTS {
+            return bad(FormatKind::LimitExceeded, format!("split.count is {count}; at most {MAX_PARTS} are accepted"));
+        }
+        let Some(number) = number else {
+            return if count <= 1 { Ok(None) } else { bad(FormatKind::BadShard, "split.no is missing".into()) };
+        };
+        if number >= count.max(1) {
+            return bad(FormatKind::BadShard, format!("split.no is {number} of {count} parts (counted from 0)"));
+        }
+        if count <= 1 {
+            return Ok(None);
+        }
+        let (number, count) = (number as usize, count as usize); // both at most 1024
+        let suffix = Self::suffix(number, count);
+        let prefix = file.strip_suffix(&suffix).map(Into::into);
+        Ok(Some(Self { number, count, tensors: metadata.unsigned("split.tensors.count")?, prefix }))
+    }
+
+    fn suffix(number: usize, count: usize) -> String {
+        format!("-{:05}-of-{count:05}.gguf", number + 1)
+    }
+
+    async fn open(&self, folder: Option<&dyn Folder>, number: usize) -> Result<Rc<dyn ByteSource>> {
+        let suffix = Self::suffix(number, self.count);
+        let name = match &self.prefix {
+            Some(prefix) => format!("{prefix}{suffix}"),
+            None => format!("…{suffix}"),
+        };
+        let lacking = |why: &str| {
+            Error::format(FormatKind::MissingShard, &name, format!("part {} of {}: {why}", number + 1, self.count))
+        };
+        if self.prefix.is_none() {
+            return Err(lacking("its name cannot be told, because the given file is not named after its own part"));
+        }
+        let Some(folder) = folder else { return Err(lacking("only one file was given")) };
+        folder.open(&name).await?.ok_or_else(|| lacking("not there"))
+    }
+
+    /// That `header` belongs to part `number` of the same split.
+    fn check(&self, header: &GgufHeader, part: &Rc<dyn ByteSource>, number: usize) -> Result<()> {
+        let found = (header.metadata.unsigned("split.no")?, header.metadata.unsigned("split.count")?);
+        if found != (Some(number as u64), Some(self.count as u64)) {
+            let message = format!("expected part {number} of {} (counted from 0), found {found:?}", self.count);
+            return Err(Error::format(FormatKind::BadShard, part.name(), message));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Weights of −1, 0 and 1 times one f16 scale per 256.
+
+use super::half_at;
+
+/// Five (or four) base-3 digits a byte, as the fraction digits/256: multiplying by 3 brings out the next digit. 32 bytes serve
+/// 160 weights, 16 serve 80, 4 serve 16; weights served by one byte lie as far apart as there are such bytes.
+pub(super) fn tq1_0(block: &[u8; 54], weights: &mut [f32; 256]) {
+    const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
+    let d = half_at(block, 52);
+    for (i, w) in weights.iter_mut().enumerate() {
+        let (byte, digit) = match i {
+            0..160 => (i % 32, i / 32),
+            160..240 => (32 + (i - 160) % 16, (i - 160) / 16),
+            _ => (48 + (i - 240) % 4, (i - 240) / 4),
+        };
+        let shifted = block[byte].wrapping_mul(POWERS[digit]);
+        *w = d * (f32::from((u16::from(shifted) * 3 >> 8) as u8) - 1.0);
+    }
+}
+
+/// Two bits a weight, four weights that lie 32 apart in a byte.
+pub(super) fn tq2_0(block: &[u8; 66], weights: &mut [f32; 256]) {
+    let d = half_at(block, 64);
+    for (i, w) in weights.iter_mut().enumerate() {
+        let code = block[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+        *w = d * (f32::from(code) - 1.0);
+    }
+}

@@ -1,0 +1,91 @@
+//! From published blocks to the kernels' layouts, without changing a value.
+
+use super::dtype::Dtype;
+use crate::gpu::layout::{GROUP, Layout};
+
+/// The planes of a weight matrix under construction; rows are appended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Planes {
+    /// The codes plane, [`Layout::code_row_bytes`] a row.
+    pub codes: Vec<u8>,
+    /// The scales plane, [`Layout::scale_row_bytes`] a row.
+    pub scales: Vec<u8>,
+}
+
+/// The layout that holds exactly the values of `dtype`, where there is one.
+pub fn layout_for(dtype: Dtype) -> Option<Layout> {
+    match dtype {
+        Dtype::F32 => Some(Layout::F32),
+        Dtype::F16 => Some(Layout::F16),
+        Dtype::Bf16 => Some(Layout::Bf16),
+        Dtype::Q8_0 => Some(Layout::Q8),
+        Dtype::Q4_0 => Some(Layout::Q4),
+        Dtype::Q4_1 => Some(Layout::Q4Min),
+        _ => None,
+    }
+}
+
+/// Appends whole rows of `k` weights, published as `dtype`, to `planes` in [`layout_for`]`(dtype)`. Padding is zeros.
+///
+/// # Panics
+/// If `dtype` has no layout or `bytes` are no whole rows: the caller planned with [`layout_for`] and the parsers checked
+/// the sizes.
+pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
+    let layout = layout_for(dtype).expect("a number format with a layout");
+    let row_bytes = dtype.bytes(k as u64).expect("rows of whole blocks") as usize;
+    assert!(row_bytes > 0 && bytes.len() % row_bytes == 0, "{} bytes are no whole rows of {row_bytes}", bytes.len());
+    let rows = bytes.len() / row_bytes;
+    planes.codes.reserve(rows * layout.code_row_bytes(k));
+    planes.scales.reserve(rows * layout.scale_row_bytes(k));
+    let scale_bytes = layout.scale_group_bytes();
+    for row in bytes.chunks_exact(row_bytes) {
+        let (codes_end, scales_end) =
+            (planes.codes.len() + layout.code_row_bytes(k), planes.scales.len() + layout.scale_row_bytes(k));
+        if scale_bytes == 0 {
+            planes.codes.extend_from_slice(row);
+        } else {
+            // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order.
+            debug_assert_eq!(dtype.block().0 as usize, GROUP);
+            for block in row.chunks_exact(scale_bytes + layout.code_group_bytes()) {
+                let (scales, codes) = block.split_at(scale_bytes);
+                planes.scales.extend_from_slice(scales);
+                planes.codes.extend_from_slice(codes);
+            }
+        }
+        planes.codes.resize(codes_end, 0);
+        planes.scales.resize(scales_end, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_padded_with_zeros_to_whole_groups() {
+        let mut planes = Planes::default();
+        let rows: Vec<u8> = (1..=66u8).collect(); // one row of 33 weights
+        repack_rows(Dtype::Bf16, 33, &rows, &mut planes);
+        assert_eq!(planes.codes.len(), 128);
+        assert_eq!(planes.codes[..66], rows);
+        assert!(planes.codes[66..].iter().all(|&byte| byte == 0));
+        assert!(planes.scales.is_empty());
+        repack_rows(Dtype::Bf16, 33, &rows, &mut planes);
+        assert_eq!(planes.codes[128..194], rows, "the second row begins at a whole group");
+    }
+
+    #[test]
+    fn blocks_are_parted_into_codes_and_scales() {
+        let mut planes = Planes::default();
+        let block = |n: u8| [vec![n, n + 1], vec![n + 2; 16]].concat();
+        repack_rows(Dtype::Q4_0, 96, &[block(1), block(11), block(21)].concat(), &mut planes);
+        assert_eq!(planes.scales, [1, 2, 11, 12, 21, 22, 0, 0]);
+        assert_eq!(planes.codes, [[3; 16], [13; 16], [23; 16]].concat());
+    }
+
+    #[test]
+    #[should_panic(expected = "no whole rows")]
+    fn half_a_row_is_a_broken_invariant() {
+        repack_rows(Dtype::F32, 2, &[0; 12], &mut Planes::default());
+    }
+}
