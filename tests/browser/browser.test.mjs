@@ -83,6 +83,34 @@ describe("package", () => {
   });
 });
 
+describe("without WebGPU", { skip: noBrowser }, () => {
+  /** A page whose browser lacks WebGPU. */
+  const without = async (path) => {
+    const bare = await browser.newPage({ viewport: { width: 800, height: 600 } });
+    await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }));
+    await bare.goto(`${server.origin}${path}`);
+    return bare;
+  };
+
+  test("the chat page says so, and what to do", async () => {
+    const bare = await without("/page/");
+    await bare.waitForSelector("#notice:not([hidden])");
+    assert.match(await bare.innerText("#notice"), /no WebGPU[^]*Chrome/);
+    assert.equal(await bare.isDisabled("#source"), true);
+    await bare.screenshot({ path: join(shots, "chat-without-webgpu.png") });
+    await bare.close();
+  });
+
+  test("a load is a typed error", { skip: noGolden }, async () => {
+    const bare = await without("/deep/path/");
+    await bare.waitForFunction(() => document.title === "ready");
+    assert.equal((await bare.evaluate(() => minke.deviceInfo())).webgpu, false);
+    const error = await bare.evaluate(() => failed(minke.load("/golden/models/llama/", { worker: false })));
+    assert.equal(error?.code, "no-webgpu", error?.message);
+    await bare.close();
+  });
+});
+
 describe("golden models", { skip: noGolden }, () => {
   for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "gguf/qwen2", "gguf/qwen2_tied"]) {
     const folder = join(golden, name);

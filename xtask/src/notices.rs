@@ -60,17 +60,23 @@ fn only_at_build_time(package: &Value) -> bool {
     list(&package["targets"]).iter().any(|target| list(&target["kind"]).iter().any(|kind| kind == "proc-macro"))
 }
 
+/// The texts a crate carries: beside its manifest, or in a folder of its own.
 fn licence_files(folder: &Path) -> Result<Vec<String>> {
-    let mut paths: Vec<_> = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
-            path.is_file()
-                && ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"].iter().any(|w| name.starts_with(w))
-        })
-        .collect();
+    const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
+    let mut texts = Vec::new();
+    let mut paths: Vec<_> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    paths.iter().map(|path| Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())).collect()
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        if path.is_file() && NAMES.iter().any(|word| name.starts_with(word)) {
+            texts.push(String::from_utf8_lossy(&fs::read(path)?).into_owned());
+        } else if path.is_dir() && name == "LICENSES" {
+            for entry in fs::read_dir(path)? {
+                texts.push(String::from_utf8_lossy(&fs::read(entry?.path())?).into_owned());
+            }
+        }
+    }
+    Ok(texts)
 }
 
 fn list(value: &Value) -> &[Value] {
