@@ -13,7 +13,6 @@ const number = (expected: string, good: (value: number) => boolean): Check => (v
   if (typeof value !== "number" || !good(value)) fail(name, expected, value);
 };
 const count = (least: number) => number(`a whole number of at least ${least}`, (v) => Number.isSafeInteger(v) && v >= least);
-const between = (low: number, high: number) => number(`a number from ${low} to ${high}`, (v) => v >= low && v <= high);
 const oneOf = (...words: unknown[]): Check => (value, name) => {
   if (!words.includes(value)) fail(name, words.map((w) => JSON.stringify(w)).join(" or "), value);
 };
@@ -58,9 +57,9 @@ const GENERATE: Record<string, Check> = {
   seed: count(0),
   signal,
   temperature: number("a number of at least 0", (v) => v >= 0 && Number.isFinite(v)),
-  topP: between(0, 1),
+  topP: number("a number above 0 and at most 1", (v) => v > 0 && v <= 1),
   topK: count(0),
-  minP: between(0, 1),
+  minP: number("a number of at least 0 and below 1", (v) => v >= 0 && v < 1),
   reasoning: built("auto"),
   raw: ofType("boolean"),
   templateArgs: plain,

@@ -122,6 +122,12 @@ fn package() -> Result<()> {
     esbuild("pkg", &["src/worker.ts", "--format=iife", "--outfile=dist/worker.js", "--target=es2022"])?;
     let worker = fs::read_to_string(dist.join("worker.js"))?;
     ensure!(!worker.contains("import.meta") && !worker.contains("import("), "the worker must be a plain script");
+    for entry in fs::read_dir(&dist)? {
+        let path = entry?.path();
+        let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        let evaluates = text.contains("new Function") || text.contains("eval(");
+        ensure!(!evaluates, "{} evaluates text, which strict policies forbid", path.display());
+    }
     fs::copy(pkg.join("wasm/minke_bg.wasm"), dist.join("minke_bg.wasm"))?;
     for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         fs::copy(root().join(file), pkg.join(file)).with_context(|| file.to_owned())?;
