@@ -9,12 +9,12 @@ use super::session::Session;
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
-use crate::model::config::{GenerationDefaults, ModelConfig};
+use crate::model::config::{self, GenerationDefaults, ModelConfig};
 use crate::model::{Model, ModelOptions, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
-use crate::weights::checkpoint::{Checkpoint, CheckpointFormat, ConfigFacts};
+use crate::weights::checkpoint::{Checkpoint, Format, ConfigFacts};
 use crate::weights::load::{bytes_to_read, load};
-use crate::weights::repack::dequantize_rows;
+use crate::weights::dequantize_rows;
 use crate::weights::source::{ByteSource, Folder};
 use crate::{Cancel, Error, FormatKind, Result};
 
@@ -80,7 +80,7 @@ pub struct Capabilities {
 
 /// Refuses an architecture that has no plan here, before any weight is fetched.
 pub fn accept(facts: &ConfigFacts) -> Result<()> {
-    architecture(&ModelConfig::architecture_of(facts)?).map(drop)
+    architecture(&config::architecture(facts)?).map(drop)
 }
 
 impl Engine {
@@ -127,13 +127,16 @@ impl Engine {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         cancel.check()?;
-        let config = ModelConfig::new(checkpoint)?;
+        let config = ModelConfig::from_checkpoint(checkpoint)?;
         let (tokenizer, tokenizer_config) = tokenizer(checkpoint)?;
         let template = match tokenizer_config.chat_template(false) {
             Ok(source) => Some(ChatTemplate::new(source, &tokenizer_config)?),
             Err(_) => None,
         };
-        let defaults = GenerationDefaults::new(checkpoint)?;
+        let defaults = match &checkpoint.generation_config {
+            Some(bytes) => GenerationDefaults::parse(bytes, config.vocab_size)?,
+            None => GenerationDefaults::default(),
+        };
         let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
 
         let device = Rc::new(Device::open(options.device).await?);
@@ -194,8 +197,8 @@ fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: 
         context_length: model.context_length,
         vocab_size: config.vocab_size,
         format: match checkpoint.format {
-            CheckpointFormat::Safetensors => "safetensors",
-            CheckpointFormat::Gguf => "gguf",
+            Format::Safetensors => "safetensors",
+            Format::Gguf => "gguf",
         },
         license: config.license.clone(),
         capabilities: Capabilities {
@@ -268,7 +271,7 @@ fn stop_ids(
         ids.clone_from(&config.eos_token_ids);
     }
     ids.extend(tokenizer_config.eos_token.as_deref().and_then(|token| tokenizer.id(token)));
-    if checkpoint.format == CheckpointFormat::Gguf {
+    if checkpoint.format == Format::Gguf {
         let ends = TURN_ENDS.iter().filter_map(|token| tokenizer.id(token));
         ids.extend(ends.filter(|&id| tokenizer.is_special(id)));
     }
@@ -285,5 +288,6 @@ async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
         return Err(Error::format(FormatKind::BadShape, &checkpoint.id, message));
     }
     let bytes = checkpoint.read_rows(entry, 0..entry.rows()).await?;
-    Ok(Some(dequantize_rows(entry.dtype, entry.k() as usize, &bytes)?))
+    let factors = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
+    factors.map(Some).ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })
 }

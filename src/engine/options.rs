@@ -35,7 +35,7 @@ impl GenerateOptions {
     pub(super) fn limit(&self, defaults: &GenerationDefaults, room: usize) -> Result<usize> {
         let asked = match self.max_output_tokens {
             Some(n) => Some(whole("maxOutputTokens", n, 1.0, 9_007_199_254_740_991.0)? as usize),
-            None => defaults.max_new_tokens.map(|n| n as usize),
+            None => defaults.max_new_tokens,
         };
         Ok(asked.unwrap_or(usize::MAX).min(room))
     }
@@ -66,7 +66,7 @@ impl GenerateOptions {
             temperature: temperature.max(1e-4),
             top_p: self.top_p.or(defaults.top_p).unwrap_or(1.0) as f32,
             min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0) as f32,
-            top_k: top_k.map(|k| k as u32).or(defaults.top_k).unwrap_or(0),
+            top_k: top_k.map(|k| k as u32).or(defaults.top_k.map(|k| k as u32)).unwrap_or(0),
             seed: [seed as u32, (seed >> 32) as u32],
         })
     }

@@ -21,6 +21,11 @@ pub struct TokenLogprob {
 }
 
 impl Engine {
+    /// That ids can be fed, before anything is allocated for their logits.
+    pub fn check_input(&self, ids: &[u32]) -> Result<()> {
+        self.check_ids(ids)
+    }
+
     /// Logits of `ids` from an empty context, `[vocabulary]` f32 a row: each row goes to `sink` in turn.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vect
 use crate::kernels::{
     Attention, Control, Epilogue, KvFormat, MAX_HEAD_DIM, Matmul, Matvec, Norm, RmsNorm, TOKEN_TILE, rope_table,
 };
-use crate::weights::checkpoint::{Checkpoint, CheckpointFormat, TensorEntry};
+use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::load::{Fuse, Task};
 use crate::weights::repack::layout_for;
 use crate::{Error, FormatKind, Result};
@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
 
     /// Whether a missing head means tied embeddings: a GGUF file has no other way to say so.
     pub(super) fn may_tie(&self) -> bool {
-        self.checkpoint.format == CheckpointFormat::Gguf
+        self.checkpoint.format == Format::Gguf
     }
 
     /// The error for a role that is not there.

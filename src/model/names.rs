@@ -1,6 +1,6 @@
 //! What published files call the tensors of a decoder: Hugging Face's names and GGUF's, by our roles.
 
-use crate::weights::checkpoint::CheckpointFormat as Format;
+use crate::weights::checkpoint::Format;
 
 /// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`.
 const LAYER: &[(&str, &str, &str)] = &[

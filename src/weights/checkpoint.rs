@@ -67,7 +67,7 @@ impl TensorEntry {
 /// The kind of files a checkpoint consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it
-pub enum CheckpointFormat {
+pub enum Format {
     Safetensors,
     Gguf,
 }
@@ -81,12 +81,22 @@ pub enum ConfigFacts {
     Gguf(Rc<GgufMetadata>),
 }
 
+impl ConfigFacts {
+    /// The name of the file they come from, for messages.
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Json(_) => "config.json",
+            Self::Gguf(metadata) => &metadata.file,
+        }
+    }
+}
+
 /// A model's published files, their headers read and checked, no weight fetched.
 pub struct Checkpoint {
     /// The folder or file, for messages.
     pub id: String,
     /// Safetensors or GGUF.
-    pub format: CheckpointFormat,
+    pub format: Format,
     /// Every tensor by its published name.
     pub tensors: BTreeMap<String, TensorEntry>,
     /// The files that hold the tensors.
@@ -125,7 +135,7 @@ impl Checkpoint {
         accept(&config)?;
         let mut checkpoint = Self {
             id: folder.id().into(),
-            format: CheckpointFormat::Safetensors,
+            format: Format::Safetensors,
             tensors: BTreeMap::new(),
             shards: Vec::new(),
             config,
@@ -248,7 +258,7 @@ impl Checkpoint {
         let chat_template = metadata.string("tokenizer.chat_template")?.map(|text| text.as_bytes().to_vec());
         Ok(Self {
             id: file.name().into(),
-            format: CheckpointFormat::Gguf,
+            format: Format::Gguf,
             tensors,
             shards,
             tokenizer_json: None,
@@ -264,6 +274,11 @@ impl Checkpoint {
     pub async fn open_gguf_in(folder: &dyn Folder, name: &str, accept: Accept<'_>) -> Result<Self> {
         let Some(file) = folder.open(name).await? else { return Err(missing(folder, name)) };
         Self::open_gguf(file, Some(folder), accept).await
+    }
+
+    /// The name of the file that the configuration comes from, for messages.
+    pub fn config_file(&self) -> &str {
+        self.config.file()
     }
 
     /// The tensor `name`, or `MissingTensor`.

@@ -9,13 +9,14 @@ pub mod dtype;
 pub mod gguf;
 pub mod index;
 pub mod json;
+pub mod load;
 pub mod metadata;
 pub mod repack;
 pub mod safetensors;
 mod sniff;
 pub mod source;
 
-pub use checkpoint::{Checkpoint, CheckpointFormat, ConfigFacts, TensorEntry};
+pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};

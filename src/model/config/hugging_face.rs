@@ -1,0 +1,239 @@
+//! Facts from config.json, in the older form (`rope_theta`, `rope_scaling`) and the newer (`rope_parameters`).
+
+use serde_json::{Map, Value};
+
+use super::rope::{RopeConfig, RopeScaling};
+use super::{
+    MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, head_share, positions,
+    size,
+};
+use crate::{Error, FormatKind, Result};
+
+const FILE: &str = "config.json";
+
+fn bad(message: String) -> Error {
+    Error::format(FormatKind::BadConfig, FILE, message)
+}
+
+fn unsupported(message: String) -> Error {
+    Error::format(FormatKind::UnsupportedFeature, FILE, message)
+}
+
+/// An object whose values are fetched with their types checked. `null` counts as absent, as Python's writers mean it.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'a> {
+    pub file: &'a str,
+    pub object: &'a Map<String, Value>,
+}
+
+impl<'a> Fields<'a> {
+    fn get(self, key: &str) -> Option<&'a Value> {
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    fn wrong(self, key: &str, expected: &str) -> Error {
+        let found: String = self.object.get(key).map(Value::to_string).unwrap_or_default().chars().take(60).collect();
+        Error::format(FormatKind::BadConfig, self.file, format!("{key} is {found}; {expected} is expected"))
+    }
+
+    fn missing(self, key: &str) -> Error {
+        Error::format(FormatKind::BadConfig, self.file, format!("{key} is missing"))
+    }
+
+    /// A whole number that is not negative; `1e9` is one, too.
+    pub fn unsigned(self, key: &str) -> Result<Option<u64>> {
+        let whole = |f: &f64| f.fract() == 0.0 && (0.0..1.8e19).contains(f);
+        self.get(key)
+            .map(|value| value.as_u64().or_else(|| value.as_f64().filter(whole).map(|f| f as u64)))
+            .map(|number| number.ok_or_else(|| self.wrong(key, "a whole number")))
+            .transpose()
+    }
+
+    pub fn number(self, key: &str) -> Result<Option<f64>> {
+        self.get(key).map(|value| value.as_f64().ok_or_else(|| self.wrong(key, "a number"))).transpose()
+    }
+
+    pub fn bool(self, key: &str) -> Result<Option<bool>> {
+        self.get(key).map(|value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false"))).transpose()
+    }
+
+    pub fn string(self, key: &str) -> Result<Option<&'a str>> {
+        self.get(key).map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a string"))).transpose()
+    }
+
+    /// One token id or a list of them.
+    pub fn token_ids(self, key: &str) -> Result<Vec<u32>> {
+        let items = match self.get(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(items)) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+        };
+        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+        items.iter().map(id).collect::<Option<_>>().ok_or_else(|| self.wrong(key, "a token id or a list of them"))
+    }
+
+    fn size(self, key: &str, most: u64) -> Result<Option<usize>> {
+        self.unsigned(key)?.map(|value| size(self.file, key, value, most)).transpose()
+    }
+}
+
+fn fields(config: &Value) -> Result<Fields<'_>> {
+    let object = config.as_object().ok_or_else(|| bad("an object is expected".into()))?;
+    Ok(Fields { file: FILE, object })
+}
+
+pub(super) fn architecture(config: &Value) -> Result<String> {
+    let fields = fields(config)?;
+    if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
+        return Err(Error::Architecture { name: String::new(), supported: Vec::new() });
+    }
+    fields.string("model_type")?.map(Into::into).ok_or_else(|| fields.missing("model_type"))
+}
+
+/// The facts; `has` tells whether the checkpoint has a tensor of that name.
+pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
+    let fields = fields(config)?;
+    let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
+    let architecture = architecture(config)?;
+    let hidden_size = required("hidden_size", MAX_HIDDEN)?;
+    let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
+    let num_heads = required("num_attention_heads", MAX_HEADS)?;
+    let head_dim = match fields.size("head_dim", MAX_HEAD_DIM)? {
+        Some(head_dim) => head_dim,
+        None => head_share(FILE, hidden_size, num_heads)?,
+    };
+    let context =
+        fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
+    let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
+    let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
+    let tied = fields.bool("tie_word_embeddings")?;
+    ModelConfig {
+        architecture,
+        name: fields.string("_name_or_path")?.unwrap_or_default().rsplit('/').next().unwrap_or_default().into(),
+        hidden_size,
+        intermediate_size: required("intermediate_size", MAX_INTERMEDIATE)?,
+        num_layers,
+        num_heads,
+        // Multi-head attention is what configs without this key mean.
+        num_kv_heads: fields.size("num_key_value_heads", MAX_HEADS)?.unwrap_or(num_heads),
+        head_dim,
+        vocab_size: required("vocab_size", MAX_VOCAB)?,
+        max_position_embeddings,
+        rms_norm_eps: fields.number("rms_norm_eps")?.ok_or_else(|| fields.missing("rms_norm_eps"))?,
+        rope: rope(fields, head_dim, max_position_embeddings)?,
+        // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
+        tie_word_embeddings: tied.unwrap_or_else(|| !has("lm_head.weight")),
+        attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
+        mlp_bias: fields.bool("mlp_bias")?.unwrap_or(false),
+        sliding_window,
+        sliding_layers,
+        hidden_act: match fields.string("hidden_activation")? {
+            Some(name) => name,
+            None => fields.string("hidden_act")?.ok_or_else(|| fields.missing("hidden_act"))?,
+        }
+        .into(),
+        bos_token_id: fields.token_ids("bos_token_id")?.first().copied(),
+        eos_token_ids: fields.token_ids("eos_token_id")?,
+        license: fields.string("license")?.map(Into::into),
+    }
+    .check(FILE, FormatKind::BadConfig)
+}
+
+/// The window and the layers that use it. Where no layer list is given: `use_sliding_window` switches it, and is off by
+/// default in the family (Qwen2) that has `max_window_layers`, the first layer with a window.
+fn sliding(fields: Fields<'_>, num_layers: usize) -> Result<(Option<usize>, Vec<bool>)> {
+    let window = fields.size("sliding_window", u64::MAX >> 32)?;
+    let from_layer = fields.unsigned("max_window_layers")?;
+    let used = fields.bool("use_sliding_window")?.unwrap_or(from_layer.is_none());
+    let listed = match fields.get("layer_types") {
+        None => None,
+        Some(Value::Array(types)) if types.len() == num_layers => Some(
+            types
+                .iter()
+                .map(|kind| match kind.as_str() {
+                    Some("full_attention") => Ok(false),
+                    Some("sliding_attention") => Ok(true),
+                    _ => Err(unsupported(format!("layer_types has {kind}"))),
+                })
+                .collect::<Result<Vec<bool>>>()?,
+        ),
+        Some(_) => return Err(bad(format!("layer_types is no list of {num_layers} layers"))),
+    };
+    let Some(window) = window.filter(|_| used) else {
+        return match listed {
+            Some(layers) if layers.contains(&true) && used => {
+                Err(bad("layer_types has windows, sliding_window is missing".into()))
+            }
+            _ => Ok((None, Vec::new())),
+        };
+    };
+    let from_layer = from_layer.unwrap_or(0);
+    let layers = listed.unwrap_or_else(|| (0..num_layers).map(|layer| layer as u64 >= from_layer).collect());
+    Ok((Some(window), layers))
+}
+
+fn rope(fields: Fields<'_>, head_dim: usize, max_positions: usize) -> Result<RopeConfig> {
+    let section = |key: &str| match fields.get(key) {
+        None => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(Fields { file: FILE, object })),
+        Some(_) => Err(fields.wrong(key, "an object")),
+    };
+    let scaling = match section("rope_parameters")? {
+        Some(parameters) => Some(parameters),
+        None => section("rope_scaling")?,
+    };
+    if scaling.is_some_and(|it| it.object.values().any(Value::is_object)) {
+        return Err(unsupported("rope_parameters differ between kinds of layers".into()));
+    }
+    // The newer form has these inside, the older beside.
+    let number = |key: &str| match scaling.map(|it| it.number(key)).transpose()?.flatten() {
+        Some(inside) => Ok(Some(inside)),
+        None => fields.number(key),
+    };
+    let partial = number("partial_rotary_factor")?.unwrap_or(1.0);
+    if !(partial > 0.0 && partial <= 1.0) {
+        return Err(bad(format!("partial_rotary_factor is {partial}")));
+    }
+    Ok(RopeConfig {
+        theta: number("rope_theta")?.unwrap_or(10_000.0), // RoPE's own base: what configs older than the key mean
+        rotary_dim: (head_dim as f64 * partial) as usize,
+        interleaved: fields.bool("rope_interleave")?.unwrap_or(false),
+        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(it, max_positions))?,
+    })
+}
+
+fn rope_scaling(scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
+    let kind = match scaling.string("rope_type")? {
+        Some(kind) => Some(kind),
+        None => scaling.string("type")?,
+    };
+    let required = |key: &str| scaling.number(key)?.ok_or_else(|| bad(format!("rope_scaling: {key} is missing")));
+    Ok(match kind {
+        None if scaling.get("factor").is_none() => RopeScaling::None,
+        None => return Err(bad("rope_scaling: rope_type is missing".into())),
+        Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear { factor: required("factor")? },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: required("factor")?,
+            low_freq_factor: required("low_freq_factor")?,
+            high_freq_factor: required("high_freq_factor")?,
+            original_max_position: required("original_max_position_embeddings")?,
+        },
+        Some("yarn") => {
+            let original = scaling.number("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
+            // 0 means "not given" to the reference.
+            let given = |key: &str| Ok::<_, Error>(scaling.number(key)?.filter(|value| *value != 0.0));
+            RopeScaling::Yarn {
+                factor: scaling.number("factor")?.unwrap_or(max_positions as f64 / original),
+                beta_fast: given("beta_fast")?.unwrap_or(32.0),
+                beta_slow: given("beta_slow")?.unwrap_or(1.0),
+                original_max_position: original,
+                attention_factor: scaling.number("attention_factor")?,
+                mscale: scaling.number("mscale")?,
+                mscale_all_dim: scaling.number("mscale_all_dim")?,
+                truncate: scaling.bool("truncate")?.unwrap_or(true),
+            }
+        }
+        Some(other) => return Err(unsupported(format!("rope_scaling of type {other:?}"))),
+    })
+}
