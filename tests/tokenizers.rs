@@ -95,7 +95,7 @@ fn long_streams_are_linear() {
     for case in cases().iter().filter(|c| ["tiny_qwen2", "tiny_spm"].contains(&c.name.as_str())) {
         let (byte, letter) = if case.name == "tiny_spm" { ("<0xFF>", "a") } else { ("ÿ", "a") };
         let (byte, letter) = (case.tokenizer.id(byte).expect("an id"), case.tokenizer.id(letter).expect("an id"));
-        let start = std::time::Instant::now();
+        let start = support::Stopwatch::start();
         let mut stream = Detokenizer::new(&case.tokenizer, true);
         assert!((0..100_000).all(|_| stream.push(&case.tokenizer, byte).is_none()));
         let text = stream.push(&case.tokenizer, letter).expect("text");

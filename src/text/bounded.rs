@@ -10,7 +10,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 /// Levels of nesting a variable may have.
 const MAX_DEPTH: usize = 40;
 /// Items looked at for one unit of work.
-const ITEMS_PER_FUEL: u64 = 16;
+const ITEMS_PER_FUEL: u64 = 2;
 
 /// The function every `set` of a variable calls.
 pub(super) const VARIABLE: &str = "bounded_variable";

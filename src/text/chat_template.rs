@@ -14,6 +14,8 @@ use crate::{Error, Result, TemplateKind};
 
 /// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made.
 const FUEL: u64 = 700_000;
+/// Messages of which the square is added to the work.
+const MAX_SQUARED: usize = 2000;
 /// Bytes a rendering may write.
 const MAX_OUTPUT: usize = 16 << 20;
 /// Bytes of a message an error shows.
@@ -122,7 +124,9 @@ impl ChatTemplate {
             context.insert(CLOCK.into(), json!(now));
         }
         let bytes = text_bytes(&Value::Object(context.clone()));
-        let environment = environment(FUEL + bytes as u64 / 2);
+        // Templates that build their own list of messages look at all of them at every step.
+        let messages = input.messages.len().min(MAX_SQUARED) as u64;
+        let environment = environment(FUEL + bytes as u64 / 2 + messages * messages);
         let mut output = Capped(Vec::new());
         let template = environment.template_from_str(source).map_err(|e| template_error(&e))?;
         match template.render_captured_to(Jinja::from(Serde(&context)), &mut output) {
