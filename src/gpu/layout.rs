@@ -36,8 +36,7 @@ pub enum Layout {
 
 impl Layout {
     /// Every layout.
-    pub const ALL: [Layout; 7] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q8Min, Self::Q4, Self::Q4Min];
+    pub const ALL: [Layout; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q8Min, Self::Q4, Self::Q4Min];
 
     /// The name used in plans, shader files and `ModelInfo.quantization`.
     pub const fn name(self) -> &'static str {

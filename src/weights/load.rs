@@ -76,11 +76,7 @@ pub async fn load(
 }
 
 /// The same without a GPU: `write` takes a buffer, an offset in bytes, and bytes. For the CPU interpreter.
-pub async fn fill(
-    checkpoint: &Checkpoint,
-    tasks: &[Task],
-    write: &mut dyn FnMut(BufferId, u64, &[u8]),
-) -> Result<()> {
+pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut(BufferId, u64, &[u8])) -> Result<()> {
     let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
     let to = To::Memory(write);
     Loader { checkpoint, to, cancel: &cancel, progress: &mut quiet, in_flight: 0 }.run(tasks).await
