@@ -18,6 +18,8 @@ use crate::{Error, FormatKind, Result};
 const MAX_HEADER: u64 = 32 << 20;
 /// Tensors in one file.
 const MAX_TENSORS: usize = 1 << 18;
+/// Bytes of a tensor's name.
+const MAX_NAME: usize = 1024;
 /// Dimensions of one tensor.
 const MAX_RANK: usize = 8;
 
@@ -66,8 +68,11 @@ pub fn parse_header(file: &str, header: &[u8], file_len: u64, shard: usize) -> R
 }
 
 fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, shard: usize) -> Result<TensorEntry> {
-    let fail = |kind, message: String| Err(Error::format(kind, file, format!("tensor {name:?}: {message}")));
+    let fail = |kind, message: String| Err(Error::format(kind, file, format!("tensor {:?}: {message}", short(&name))));
     let Declared { dtype, shape, offsets: [start, end] } = tensor;
+    if name.is_empty() || name.len() > MAX_NAME {
+        return fail(FormatKind::BadKey, format!("a name of {} bytes; 1 to {MAX_NAME} are accepted", name.len()));
+    }
     let Some(dtype) = Dtype::from_safetensors(&dtype) else {
         return fail(FormatKind::UnknownDtype, format!("number format {dtype:?}"));
     };
@@ -92,6 +97,11 @@ fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, sha
         return fail(FormatKind::Overflow, format!("data_offsets end at {end}"));
     };
     Ok(TensorEntry { name, dtype, shape, shard, range: data_start + start..range_end })
+}
+
+/// Enough of a name for a message.
+fn short(name: &str) -> String {
+    name.chars().take(120).collect()
 }
 
 /// The tensors must cover the data exactly: no overlap, no hole, nothing after.

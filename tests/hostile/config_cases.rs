@@ -84,6 +84,7 @@ fn values() {
     refused("a rope factor of 0", BadConfig, &with("rope_scaling", r#"{"type": "linear", "factor": 0}"#));
     refused("no rope factor", BadConfig, &with("rope_scaling", r#"{"rope_type": "llama3"}"#));
     refused("rope_scaling as a list", BadConfig, &with("rope_scaling", "[]"));
+    refused("a quantised checkpoint", UnsupportedFeature, &with("quantization_config", r#"{"quant_method": "gptq"}"#));
     refused("C22 eos_range", BadConfig, &with("eos_token_id", "[999999999]"));
     refused("a negative eos", BadConfig, &with("eos_token_id", "-1"));
     refused("layer_types of another length", BadConfig, &with("layer_types", r#"["full_attention"]"#));

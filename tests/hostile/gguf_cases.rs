@@ -2,6 +2,8 @@
 
 use minke::FormatKind::{self, *};
 use minke::weights::MemoryFolder;
+use minke::weights::checkpoint::Checkpoint;
+use pollster::block_on;
 
 use super::campaign::{memory, open_gguf};
 use super::guard::{Expect, expect};
@@ -231,6 +233,8 @@ fn tensor_places() {
     refused("a tensor inside another", Overlap, with(&[tensor("t", &[16], F32, 0), tensor("u", &[4], F32, 32)], 64));
     refused("a hole", BadOffset, with(&[tensor("t", &[4], F32, 0), tensor("u", &[4], F32, 96)], 128));
     refused("a hole at the start", BadOffset, with(&[tensor("t", &[4], F32, 32)], 64));
+    let swapped = [tensor("t", &[4], F32, 32), tensor("u", &[4], F32, 0)];
+    refused("tensors out of order", BadOffset, with(&swapped, 64));
     refused("G61 off_eof", BadOffset, with(&[tensor("t", &[4], F32, 1 << 20)], 64));
     refused("G62 off_wrap", Overflow, with(&[tensor("t", &[64], F32, u64::MAX - 31)], 64));
     refused("data cut short", Truncated, with(&[tensor("t", &[64], F32, 0)], 224));
@@ -243,6 +247,15 @@ fn tensor_places() {
 
 fn part(number: u16, count: u16, base: File) -> Vec<u8> {
     base.key("split.no", u16v(number)).key("split.count", u16v(count)).bytes()
+}
+
+#[test]
+fn an_unknown_architecture_is_refused_before_its_tensors_are_looked_at() {
+    let file = memory("model.gguf", File::model().only(&[tensor("t", &[4], 200, 0)], 64).bytes());
+    expect("an unknown architecture", Expect::Architecture, || {
+        let refuse = |_: &_| Err(minke::Error::Architecture { name: "x".into(), supported: vec![] });
+        block_on(Checkpoint::open_gguf(file, None, &refuse)).map(|_| ())
+    });
 }
 
 #[test]
@@ -288,5 +301,7 @@ fn facts() {
     refused("too few types", BadTokenizer, with("tokenizer.ggml.token_type", array(5, 1, [1, 0, 0, 0])));
     refused("G80 bos_range", BadTokenizer, with("tokenizer.ggml.bos_token_id", u32v(4)));
     let no_block = File::model().only(&[tensor("token_embd.weight", &[16, 4], F32, 0)], 256).bytes();
+    refused("more tokens than the vocabulary", BadTokenizer, with("llama.vocab_size", u32v(3)));
+    refused("an empty architecture", BadConfig, with("general.architecture", text("")));
     refused("G82 tensor_missing", MissingTensor, no_block);
 }

@@ -58,6 +58,8 @@ fn headers() {
     accepted("metadata", file(r#"{"__metadata__":{"format":"pt"}}"#, 0));
     refused("S40 extra_field", BadJson, file(one(r#""shape":[4],"data_offsets":[0,16],"x":1"#), 16));
     accepted("S41 proto", file(GOOD.replace("\"a\"", "\"__proto__\""), 16));
+    refused("an empty name", BadKey, file(GOOD.replace("\"a\"", "\"\""), 16));
+    refused("a name of 2,000 bytes", BadKey, file(GOOD.replace("\"a\"", &format!("\"{}\"", "a".repeat(2000))), 16));
     refused("nested deeply", LimitExceeded, file(format!(r#"{{"a":{}"#, "[".repeat(100_000)), 0));
     refused("a tensor as a number", BadJson, file(r#"{"a":1}"#, 0));
     refused("text after the header", BadJson, file(format!("{GOOD}x"), 16));
