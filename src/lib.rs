@@ -5,6 +5,7 @@
 //! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md draws the house.
 
 pub mod engine;
+mod cancel;
 mod error;
 pub mod gpu;
 pub mod kernels;
@@ -15,4 +16,5 @@ pub mod text;
 mod web;
 pub mod weights;
 
+pub use cancel::Cancel;
 pub use error::{Error, FormatKind, Result, TemplateKind};

@@ -1,5 +1,13 @@
 //! The GPU as this crate needs it: a device, tensors, a plan of steps, an executor. Knows nothing of language models.
 
+mod device;
+mod executor;
 pub mod layout;
+mod plan;
+mod tensor;
 
-pub use layout::Layout;
+pub use device::{Device, DeviceFacts, DeviceOptions, MemoryUse, Role};
+pub use executor::{Counts, Executor, Prepared, Readback, Staging};
+pub use layout::{GROUP, Layout};
+pub use plan::{Access, Binding, BufferId, BufferSpec, Buffers, Plan, Shader, Step, fold_grid};
+pub use tensor::{Activation, Matrix, PART_ROWS, Part, Vector};

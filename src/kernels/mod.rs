@@ -1,1 +1,163 @@
-//! (being built)
+//! Kernels: typed parameters that become plan steps, each beside its plain-maths reference and its tests.
+//!
+//! Adding a kernel is one WGSL file in `shaders/`, one Rust file here, and one line in [`KERNELS`].
+
+mod activation;
+mod attention;
+mod embed;
+mod epilogue;
+mod interpret;
+mod matmul;
+mod matvec;
+mod norm;
+mod rope_append;
+mod sample;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use activation::Activate;
+pub use attention::{Attention, MAX_HEAD_DIM, SPLITS};
+pub use embed::Embed;
+pub use epilogue::Epilogue;
+pub use interpret::{CpuMemory, interpret};
+pub use matmul::{Matmul, TOKEN_TILE};
+pub use matvec::{Matvec, RmsNorm};
+pub use norm::Norm;
+pub use rope_append::{KvFormat, RopeAppend, rope_table};
+pub use sample::{RING, Sample, SamplerOptions, sample_reference};
+
+use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
+
+/// WebGPU's guaranteed limit on workgroups per dimension.
+pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
+
+/// A kernel: its WGSL and what it computes.
+pub struct Kernel {
+    /// As in [`Step::kernel`].
+    pub name: &'static str,
+    /// Its modules: one, or one for each weight layout in the order of [`Layout::ALL`](crate::gpu::Layout::ALL).
+    pub shaders: &'static [Shader],
+    /// Field names of the `Params` uniform, all 4 bytes wide.
+    pub params: &'static [&'static str],
+    /// The same computation in f64 on the CPU.
+    pub reference: fn(&Step, &mut CpuMemory),
+}
+
+/// Every kernel.
+pub static KERNELS: [&Kernel; 9] = [
+    &activation::KERNEL,
+    &attention::KERNEL,
+    &attention::REDUCE,
+    &embed::KERNEL,
+    &matmul::KERNEL,
+    &matvec::KERNEL,
+    &norm::KERNEL,
+    &rope_append::KERNEL,
+    &sample::KERNEL,
+];
+
+/// What changes from step to step, as in `shaders/lib/state.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct State {
+    /// Tokens in the KV cache before this step.
+    pub position: u32,
+    /// Tokens of this step.
+    pub count: u32,
+    /// Random draws of this generation so far.
+    pub draws: u32,
+    /// Tokens sampled so far.
+    pub ring: u32,
+}
+
+/// The small buffers that every plan of a model shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// One [`State`].
+    pub state: BufferId,
+    /// Ids of the step's tokens, `u32[chunk]`.
+    pub tokens: BufferId,
+    /// One [`SamplerOptions`].
+    pub options: BufferId,
+    /// Sampled ids, [`RING`] slots of two words.
+    pub ring: BufferId,
+    /// `f32[1, vocabulary]`: logits of the step's last token.
+    pub logits: Activation,
+}
+
+impl Control {
+    /// Declares them for chunks of at most `chunk` tokens.
+    pub fn declare(buffers: &mut Buffers, chunk: usize, vocabulary: usize) -> Self {
+        let mut add = |label: &str, bytes: usize| buffers.add(label, bytes as u64, Role::Scratch);
+        Self {
+            state: add("state", size_of::<State>()),
+            tokens: add("tokens", chunk * 4),
+            options: add("sampler options", size_of::<SamplerOptions>()),
+            ring: add("ring", RING as usize * 8),
+            logits: Activation::declare(buffers, "logits", 1, vocabulary),
+        }
+    }
+}
+
+/// A `Params` uniform: a struct of 4-byte fields, in the order of the WGSL struct.
+pub(crate) trait Params: bytemuck::Pod {
+    const FIELDS: &'static [&'static str];
+
+    fn words(&self) -> Vec<u32> {
+        bytemuck::cast_slice(std::slice::from_ref(self)).to_vec()
+    }
+
+    fn of(step: &Step) -> Self {
+        *bytemuck::from_bytes(bytemuck::cast_slice(&step.params))
+    }
+}
+
+/// Declares a [`Params`] struct.
+macro_rules! params {
+    ($name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
+        #[repr(C)]
+        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        struct $name { $($field: $ty),* }
+        impl $crate::kernels::Params for $name {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+    };
+}
+pub(crate) use params;
+
+/// A module made of library files and the kernel's own, in `shaders/`.
+macro_rules! shader {
+    ($name:literal $(, $lib:literal)*) => {
+        $crate::gpu::Shader {
+            name: $name,
+            source: concat!($(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
+                            include_str!(concat!("../../shaders/", $name, ".wgsl"))),
+        }
+    };
+}
+pub(crate) use shader;
+
+/// One module for each weight layout, in the order of `Layout::ALL`.
+macro_rules! layout_shaders {
+    ($file:literal) => {
+        [
+            layout_shaders!($file, "f32"),
+            layout_shaders!($file, "f16"),
+            layout_shaders!($file, "bf16"),
+            layout_shaders!($file, "q8"),
+            layout_shaders!($file, "q4", "nibbles"),
+            layout_shaders!($file, "q4_min", "nibbles"),
+        ]
+    };
+    ($file:literal, $layout:literal $(, $lib:literal)*) => {
+        $crate::gpu::Shader {
+            name: concat!($file, ".", $layout),
+            source: concat!(include_str!("../../shaders/lib/state.wgsl"), "\n",
+                            include_str!("../../shaders/lib/block.wgsl"), "\n",
+                            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
+                            include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")), "\n",
+                            include_str!(concat!("../../shaders/", $file, ".wgsl"))),
+        }
+    };
+}
+pub(crate) use layout_shaders;

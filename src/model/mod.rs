@@ -1,3 +1,188 @@
-//! (being built)
+//! Models: facts from a checkpoint become weights to load and plans to run.
+//!
+//! Adding an architecture is one file here, one line in [`ARCHITECTURES`], one golden case.
 
+mod blocks;
+mod build;
 pub mod config;
+mod kv_cache;
+mod llama;
+mod names;
+mod qwen2;
+
+pub use build::{Builder, ModelOptions, Mode, Recorder, Scratch};
+pub use config::ModelConfig;
+pub use kv_cache::{KvCache, LayerCache};
+
+use crate::gpu::{Activation, Buffers, Matrix, Plan};
+use crate::kernels::{Control, Embed, Epilogue, Matmul, Matvec, RmsNorm, Sample};
+use crate::weights::checkpoint::Checkpoint;
+use crate::weights::load::Task;
+use crate::{Error, Result};
+
+/// The layers of a model, between the embedding and the last norm.
+pub trait Layers {
+    /// Appends the steps of every layer. The residual stream is `recorder.scratch.x`.
+    fn record(&self, recorder: &mut Recorder<'_>);
+}
+
+/// What an architecture is: its name in `config.json` (and GGUF's `general.architecture`), and how it is built.
+pub struct Architecture {
+    /// `model_type`.
+    pub name: &'static str,
+    /// Declares the weights of all layers.
+    pub build: fn(&mut Builder<'_>) -> Result<Box<dyn Layers>>,
+}
+
+/// Every architecture the engine knows.
+pub static ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "llama", build: llama::build },
+    Architecture { name: "qwen2", build: qwen2::build },
+];
+
+/// Finds an architecture by name.
+///
+/// # Errors
+/// [`Error::Architecture`] with the names there are.
+pub fn architecture(name: &str) -> Result<&'static Architecture> {
+    ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::Architecture {
+        name: name.to_owned(),
+        supported: ARCHITECTURES.iter().map(|a| a.name.to_owned()).collect(),
+    })
+}
+
+/// The recorded plans of a model. All work on the same buffers.
+#[derive(Debug, Clone)]
+pub struct Plans {
+    /// One token: embedding, layers, head, sampling.
+    pub decode: Plan,
+    /// A chunk of tokens: embedding and layers.
+    pub prefill: Plan,
+    /// After `prefill`: logits of its last token.
+    pub head: Plan,
+    /// After `head`: chooses the next token.
+    pub sample: Plan,
+    /// After a `prefill` of at most `rows` tokens: logits of all of them.
+    pub all_rows: Plan,
+}
+
+/// A model before anything is allocated or loaded: plain data.
+pub struct Model {
+    /// The facts.
+    pub config: ModelConfig,
+    /// Every buffer.
+    pub buffers: Buffers,
+    /// What is to be loaded into them.
+    pub tasks: Vec<Task>,
+    /// The plans.
+    pub plans: Plans,
+    /// The small buffers.
+    pub control: Control,
+    /// The rope table's buffer contents and other constants computed here: buffer and bytes.
+    pub constants: Vec<(crate::gpu::BufferId, Vec<u8>)>,
+    /// Tokens the KV cache holds.
+    pub context_length: usize,
+    /// Tokens of a prefill chunk.
+    pub chunk: usize,
+    /// Tokens of a prefill whose logits are all wanted, and `[rows, vocabulary]` f32 of them.
+    pub all_logits: Activation,
+    /// Decoder layers.
+    pub layers: usize,
+    /// Weights, each counted once.
+    pub parameters: u64,
+    /// The layouts of the matrices, by bytes held, such as `q4_min`.
+    pub quantization: String,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("config", &self.config).field("context_length", &self.context_length).finish()
+    }
+}
+
+impl Model {
+    /// Declares the model of a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Architecture`], [`Error::Dtype`], [`Error::Format`] where tensors are missing or misshapen,
+    /// [`Error::BufferLimit`] where the device's bindings are too small for it.
+    pub fn new(checkpoint: &Checkpoint, config: &ModelConfig, options: ModelOptions) -> Result<Self> {
+        let architecture = architecture(&config.architecture)?;
+        let mut b = Builder::new(checkpoint, config, options)?;
+        let config = config.clone();
+        let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
+
+        let embed = b.matrix("embed", &["embed"], vocabulary, hidden)?;
+        let layers = (architecture.build)(&mut b)?;
+        let norm = b.norm("norm", "norm")?;
+        let head = if config.tie_word_embeddings || !b.has("head") {
+            if !config.tie_word_embeddings && !b.may_tie() {
+                return Err(b.missing("head"));
+            }
+            embed.clone()
+        } else {
+            b.matrix("head", &["head"], vocabulary, hidden)?
+        };
+
+        let all_rows = b.all_rows();
+        let all_logits = Activation::declare(&mut b.buffers, "all logits", all_rows, vocabulary);
+        let plans = record(&mut b, &embed, layers.as_ref(), norm, &head, all_logits);
+        let quantization = b.quantization();
+        let parameters = b.parameters();
+        let Builder { buffers, tasks, constants, control, scratch, context_length, .. } = b;
+        Ok(Self {
+            layers: config.num_layers,
+            config,
+            buffers,
+            tasks,
+            plans,
+            control,
+            constants,
+            context_length,
+            chunk: scratch.x.rows,
+            all_logits,
+            parameters,
+            quantization,
+        })
+    }
+}
+
+fn record(
+    b: &mut Builder<'_>,
+    embed: &Matrix,
+    layers: &dyn Layers,
+    norm: RmsNorm,
+    head: &Matrix,
+    all_logits: Activation,
+) -> Plans {
+    let control = b.control;
+    let x = b.scratch.x;
+    let one_row = Activation { rows: 1, ..x };
+    let last_row = Matvec { w: head, x, y: control.logits, norm: Some(norm), epilogue: Epilogue::default() };
+    let head_steps: Vec<_> = last_row.steps("head", &control).collect();
+    let sample_step = Sample.step("sample", &control);
+
+    let mut decode = Plan::new("decode");
+    decode.push(Embed { w: embed, x: one_row, scale: 1.0 }.steps("embed", &control));
+    let mut recorder = Recorder::new(Mode::Decode, decode, b);
+    layers.record(&mut recorder);
+    let mut decode = recorder.plan;
+    decode.push(head_steps.clone());
+    decode.push([sample_step.clone()]);
+
+    let mut prefill = Plan::new("prefill");
+    prefill.push(Embed { w: embed, x, scale: 1.0 }.steps("embed", &control));
+    let mut recorder = Recorder::new(Mode::Prefill, prefill, b);
+    layers.record(&mut recorder);
+    let prefill = recorder.plan;
+
+    let mut all_rows = Plan::new("all rows");
+    let rows = all_logits.rows;
+    let (x, normed) = (Activation { rows, ..x }, Activation { rows, ..b.scratch.normed });
+    all_rows.push([crate::kernels::Norm { x, y: normed, norm }.step("norm", &control)]);
+    let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue: Epilogue::default() };
+    all_rows.push(every_row.steps("head", &control));
+
+    let plan = |label: &str, steps| Plan { label: label.to_owned(), steps };
+    Plans { decode, prefill, head: plan("head", head_steps), sample: plan("sample", vec![sample_step]), all_rows }
+}

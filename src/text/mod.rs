@@ -1,1 +1,32 @@
 //! Text to tokens and back: tokenizers, chat templates, streaming detokenisation, reasoning.
+//!
+//! A [`Tokenizer`] comes from a `tokenizer.json` or from a GGUF vocabulary; a [`ChatTemplate`] turns messages into the
+//! text a model was trained on; [`encode_messages`] joins the two without letting a message's content forge special
+//! tokens. On the way back a [`Detokenizer`] turns ids into whole characters, a [`ReasoningSplitter`] parts the thought
+//! from the answer, and [`StopSequences`] ends it. Nothing here knows of GPUs, files or the web.
+
+mod added_tokens;
+mod chat_scan;
+mod chat_template;
+mod detokenize;
+mod encode_messages;
+mod gguf_vocab;
+mod message;
+mod python;
+mod reasoning;
+mod sentencepiece;
+mod stop;
+mod token_text;
+mod tokenizer;
+mod tokenizer_config;
+mod tokenizer_json;
+
+pub use chat_template::{ChatInput, ChatTemplate, TemplateCapabilities};
+pub use detokenize::Detokenizer;
+pub use encode_messages::{MessageInput, Prompt, encode_chat, encode_messages, render_messages};
+pub use gguf_vocab::GgufVocab;
+pub use message::{Message, ToolCall, ToolSpec};
+pub use reasoning::{Kind, ReasoningSplitter, ReasoningTags};
+pub use stop::StopSequences;
+pub use tokenizer::Tokenizer;
+pub use tokenizer_config::TokenizerConfig;

@@ -1,1 +1,301 @@
-//! (being built)
+//! The door to JavaScript: the only place that knows `JsValue`. The TypeScript of `pkg/src` stands on the other side;
+//! `pkg/src/wasm.ts` types what is exported here.
+
+mod source;
+mod value;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use js_sys::{Float32Array, Function, Promise, Uint32Array};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use wasm_bindgen::prelude::*;
+
+use crate::engine::{Engine, GenerateOptions, Host, LoadOptions, LogitRows, Progress, StreamPart};
+use crate::gpu::DeviceOptions;
+use crate::text::ToolSpec;
+use crate::{Cancel, Error, Result};
+use source::{JsFolder, JsReader};
+use value::{failure, from_js, input, messages, object, result, to_js};
+
+/// Ends one call: `abort` discards, `stop` keeps what was generated.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Canceller(Cancel);
+
+#[wasm_bindgen]
+impl Canceller {
+    /// For one call.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The call rejects with `{ code: "abort" }`.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+
+    /// The generation ends with what it has.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct EngineOptions {
+    context_length: Option<f64>,
+    quantization: Option<String>,
+    kv_cache: Option<String>,
+    power_preference: Option<String>,
+    internal: Internal,
+}
+
+/// For tests: splits tensors, keeps the KV cache in f32.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Internal {
+    max_binding: Option<f64>,
+    f32: bool,
+}
+
+impl EngineOptions {
+    fn load_options(&self) -> Result<LoadOptions> {
+        let one_of = |name: &str, value: &Option<String>, built: &[&str]| match value {
+            Some(v) if !built.contains(&v.as_str()) => Err(Error::invalid(name, format!("{v:?} is not built yet"))),
+            _ => Ok(()),
+        };
+        one_of("quantization", &self.quantization, &["auto", "none"])?;
+        one_of("kvCache", &self.kv_cache, &["auto", "f16"])?;
+        let high_performance = match self.power_preference.as_deref() {
+            None => None,
+            Some("high-performance") => Some(true),
+            Some("low-power") => Some(false),
+            Some(other) => return Err(Error::invalid("powerPreference", format!("{other:?} is not a preference"))),
+        };
+        let context_length = match self.context_length {
+            None => None,
+            Some(n) if n.fract() == 0.0 && (1.0..=4_294_967_295.0).contains(&n) => Some(n as usize),
+            Some(n) => return Err(Error::invalid("contextLength", format!("{n} is not a positive whole number"))),
+        };
+        let device = DeviceOptions { high_performance, max_binding: self.internal.max_binding.map(|n| n as u64) };
+        Ok(LoadOptions { context_length, f32: self.internal.f32, device })
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = performance, js_name = now)]
+    fn performance_now() -> f64;
+}
+
+const HOST: Host = Host {
+    clock: performance_now,
+    local_time: || {
+        let now = js_sys::Date::new_0();
+        (now.get_time() / 1000.0 - now.get_timezone_offset() * 60.0) as i64
+    },
+    // 53 bits, so that a seed could be told to JavaScript exactly.
+    seed: || (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64,
+};
+
+/// Loads a model from a `Source` (`pkg/src/wasm.ts`).
+#[wasm_bindgen(js_name = loadModel)]
+pub async fn load_model(
+    source: JsValue,
+    options: JsValue,
+    on_progress: Function,
+    canceller: &Canceller,
+) -> Result<WasmModel, JsValue> {
+    let cancel = canceller.0.clone();
+    load(source, options, on_progress, cancel).await.map_err(|e| failure(&e))
+}
+
+async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: Cancel) -> Result<WasmModel> {
+    let options: EngineOptions = from_js("options", options)?;
+    let options = options.load_options()?;
+    let mut progress = |p: Progress| {
+        let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // what a listener throws is its own affair
+    };
+    let id = value::string(&source, "id")?;
+    let folder = JsFolder::of(&source, &id)?;
+    let engine = match value::string(&source, "kind")?.as_str() {
+        "folder" => {
+            let folder = folder.ok_or_else(|| Error::invalid("source", "a folder has no open()"))?;
+            let file = value::string(&source, "file").ok();
+            Engine::load_folder(&folder, file.as_deref(), options, HOST, &cancel, &mut progress).await?
+        }
+        "gguf" => {
+            let reader = Rc::new(JsReader::new(value::get(&source, "reader")?)?);
+            let folder = folder.as_ref().map(|f| f as &dyn crate::weights::source::Folder);
+            Engine::load_gguf(reader, folder, options, HOST, &cancel, &mut progress).await?
+        }
+        other => return Err(Error::invalid("source", format!("{other:?} is no kind of source"))),
+    };
+    Ok(WasmModel { id, engine: RefCell::new(Some(Rc::new(engine))) })
+}
+
+/// A loaded model.
+#[wasm_bindgen]
+pub struct WasmModel {
+    id: String,
+    engine: RefCell<Option<Rc<Engine>>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ScoreOptions {
+    top: Option<f64>,
+    raw: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct TemplateOptions {
+    add_generation_prompt: Option<bool>,
+    args: Map<String, Value>,
+    tools: Vec<ToolSpec>,
+}
+
+impl WasmModel {
+    fn engine(&self) -> Result<Rc<Engine>> {
+        self.engine.borrow().clone().ok_or_else(|| Error::invalid("model", "it has been unloaded"))
+    }
+}
+
+#[wasm_bindgen]
+impl WasmModel {
+    /// What was loaded.
+    #[wasm_bindgen(getter)]
+    pub fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    /// `ModelInfo`
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        self.engine().map(|e| to_js(e.info())).map_err(|e| failure(&e))
+    }
+
+    /// GPU bytes: `{ weights, kv, scratch }`.
+    pub fn memory(&self) -> JsValue {
+        let memory = self.engine().map(|e| e.memory()).unwrap_or_default();
+        object(&[
+            ("weights", (memory.weights as f64).into()),
+            ("kv", (memory.kv as f64).into()),
+            ("scratch", (memory.scratch as f64).into()),
+        ])
+    }
+
+    /// Generates; `on_part` hears every `StreamPart`.
+    pub async fn generate(
+        &self,
+        prompt: JsValue,
+        options: JsValue,
+        on_part: Function,
+        canceller: &Canceller,
+    ) -> Result<JsValue, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            let options: GenerateOptions = from_js("options", options)?;
+            let mut emit = |part: StreamPart| {
+                let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // what a listener throws is its own affair
+            };
+            engine?.generate(input(prompt)?, &options, &cancel, &mut emit).await
+        };
+        run.await.map(|r| result(&r)).map_err(|e| failure(&e))
+    }
+
+    /// Log probabilities of the input's tokens after the first.
+    pub async fn score(&self, prompt: JsValue, options: JsValue, canceller: &Canceller) -> Result<JsValue, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            let options: ScoreOptions = from_js("options", options)?;
+            let top = options.top.unwrap_or(0.0);
+            if top.fract() != 0.0 || !(0.0..=1e6).contains(&top) {
+                return Err(Error::invalid("top", format!("{top} is not a whole number of at least 0")));
+            }
+            engine?.score(input(prompt)?, options.raw, top as usize, &cancel).await
+        };
+        run.await.map(|scores| to_js(&scores)).map_err(|e| failure(&e))
+    }
+
+    /// Logits, `[rows, vocabulary]`.
+    pub async fn forward(
+        &self,
+        ids: Uint32Array,
+        rows: String,
+        canceller: &Canceller,
+    ) -> Result<Float32Array, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            let engine = engine?;
+            let (rows, count) = match rows.as_str() {
+                "last" => (LogitRows::Last, 1),
+                "all" => (LogitRows::All, ids.length()),
+                other => return Err(Error::invalid("rows", format!("{other:?} is neither \"last\" nor \"all\""))),
+            };
+            let ids = ids.to_vec();
+            engine.check_input(&ids)?;
+            // Collected in JavaScript's memory: a long input has more logits than wasm should hold.
+            let logits = Float32Array::new_with_length(count * engine.info().vocab_size as u32);
+            let mut at = 0;
+            let mut sink = |row: &[f32]| {
+                logits.subarray(at, at + row.len() as u32).copy_from(row);
+                at += row.len() as u32;
+                Ok(())
+            };
+            engine.forward(&ids, rows, &cancel, &mut sink).await?;
+            Ok(logits)
+        };
+        run.await.map_err(|e| failure(&e))
+    }
+
+    /// Text to ids.
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, JsValue> {
+        self.engine().and_then(|e| e.tokenizer().encode(text, add_special_tokens)).map_err(|e| failure(&e))
+    }
+
+    /// Ids to text.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, JsValue> {
+        self.engine().map(|e| e.tokenizer().decode(ids, skip_special_tokens)).map_err(|e| failure(&e))
+    }
+
+    /// The text of a conversation.
+    #[wasm_bindgen(js_name = applyChatTemplate)]
+    pub fn apply_chat_template(&self, turns: JsValue, options: JsValue) -> Result<String, JsValue> {
+        let run = || {
+            let o: TemplateOptions = from_js("options", options)?;
+            let generate = o.add_generation_prompt.unwrap_or(false);
+            self.engine()?.apply_chat_template(&messages(turns)?, &o.tools, generate, &o.args)
+        };
+        run().map_err(|e| failure(&e))
+    }
+
+    /// The ids of a conversation.
+    #[wasm_bindgen(js_name = encodeMessages)]
+    pub fn encode_messages(&self, turns: JsValue, options: JsValue) -> Result<Vec<u32>, JsValue> {
+        let run = || {
+            let o: TemplateOptions = from_js("options", options)?;
+            let generate = o.add_generation_prompt.unwrap_or(false);
+            Ok(self.engine()?.encode_messages(&messages(turns)?, &o.tools, generate, &o.args)?.ids)
+        };
+        run().map_err(|e| failure(&e))
+    }
+
+    /// Resolves with the failure when the device is lost; never where it is not.
+    pub fn lost(&self) -> Promise {
+        let Ok(engine) = self.engine() else { return Promise::new(&mut |_, _| {}) };
+        let lost = engine.device().lost();
+        drop(engine);
+        wasm_bindgen_futures::future_to_promise(async move { Ok(failure(&lost.await)) })
+    }
+
+    /// Gives the GPU memory back. Later calls are refused.
+    pub fn unload(&self) {
+        if let Some(engine) = self.engine.borrow_mut().take() {
+            engine.device().destroy();
+        }
+    }
+}

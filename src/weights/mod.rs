@@ -9,6 +9,7 @@ pub mod dtype;
 pub mod gguf;
 pub mod index;
 pub mod json;
+pub mod load;
 pub mod metadata;
 pub mod repack;
 pub mod safetensors;

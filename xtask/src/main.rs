@@ -1,1 +1,51 @@
-fn main() {}
+//! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
+
+mod assets;
+mod build;
+mod check;
+mod notices;
+mod run;
+mod setup;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "cargo xtask build                 the npm package (pkg/dist) and the page (www/dist)
+cargo xtask demo [--port N]       serve the chat page with the small demo model beside it
+cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
+cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
+cargo xtask setup                 only fetch what the above need";
+
+fn main() {
+    if let Err(error) = command(&std::env::args().skip(1).collect::<Vec<_>>()) {
+        eprintln!("xtask: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn command(args: &[String]) -> Result<()> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["build"] => build::all().map(drop),
+        ["demo", rest @ ..] => demo(rest),
+        ["test"] => check::all(),
+        ["setup"] => setup::everything().map(drop),
+        [] | ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        _ => bail!("unknown command {:?}\n{HELP}", args.join(" ")),
+    }
+}
+
+/// Serves the page, or with `--prompt` asks once in headless Chromium.
+fn demo(options: &[&str]) -> Result<()> {
+    let model = assets::demo_model()?;
+    build::all()?;
+    let mut node = run::command("node", &["tests/browser/demo.mjs", "--model"]);
+    node.arg(&model).args(options);
+    if options.contains(&"--prompt") {
+        setup::npm("tests/browser")?;
+        setup::require_debian(&["chromium"])?;
+    }
+    run::check(node)
+}

@@ -1,0 +1,168 @@
+// The page's side of the protocol: one engine, in a worker or on this thread.
+
+import { EngineError, invalid, revive } from "./errors.js";
+import type { Memory, Reply, Request } from "./protocol.js";
+import type { LoadOptions, Progress, StreamPart } from "./types.js";
+
+/** What a call may be told before it ends. */
+export interface Listener {
+  progress?(progress: Progress): void;
+  part?(part: StreamPart): void;
+  memory?(memory: Memory): void;
+}
+
+interface Pending extends Listener {
+  model: number;
+  resolve(value: unknown): void;
+  reject(reason: unknown): void;
+}
+
+type Send = (request: Request, transfer?: Transferable[]) => void;
+type Body<R> = R extends unknown ? Omit<R, "minke" | "id"> : never;
+
+let lastId = 0;
+/** An id that no other call or model of this page has. */
+export const nextId = () => ++lastId;
+
+export class Connection {
+  readonly #pending = new Map<number, Pending>();
+  readonly #ended = new Map<number, EngineError>(); // models that will not answer any more
+  readonly #lost = new Map<number, (error: EngineError) => void>();
+  #broken?: EngineError;
+
+  private constructor(
+    readonly send: Send,
+    /** Ends a worker of our own. */
+    readonly close: () => void,
+  ) {}
+
+  static async open(options: LoadOptions): Promise<Connection> {
+    const { worker = true } = options;
+    if (worker === false) {
+      const { Host } = await import("./engine.js");
+      // Replies come later than their requests, as from a worker.
+      const host = new Host((reply) => queueMicrotask(() => connection.#receive(reply)), options.fetch);
+      const connection: Connection = new Connection((request) => host.handle(request), () => {});
+      return connection;
+    }
+    const own = worker === true;
+    const target = own ? startWorker() : typeof worker === "function" ? worker() : worker;
+    if (typeof target?.postMessage !== "function") throw invalid("worker", "expected a boolean, a Worker or a function that makes one");
+    let ready = false;
+    const receive = ({ data }: MessageEvent<Reply>) => {
+      if (typeof data !== "object" || data === null || data.minke !== 1) return;
+      ready = true;
+      connection.#receive(data);
+    };
+    const failed = (event: ErrorEvent) => {
+      if (ready) return; // the host reports what happens inside it
+      connection.#break(new EngineError("network", `the worker could not be started: ${event.message || "its script cannot be loaded or is not allowed"}`, { retryable: true }));
+    };
+    const close = () => {
+      target.removeEventListener("message", receive);
+      target.removeEventListener("error", failed);
+      if (worker === true || typeof worker === "function") target.terminate();
+    };
+    const connection: Connection = new Connection((request, transfer = []) => target.postMessage(request, transfer), close);
+    target.addEventListener("message", receive);
+    target.addEventListener("error", failed);
+    return connection;
+  }
+
+  /** Sends a request and waits for its answer. A signal that aborts rejects at once with its reason. */
+  request(body: Body<Request> & { model: number }, listener: Listener & { signal?: AbortSignal; id?: number } = {}): Promise<unknown> {
+    const { signal, id = nextId(), progress, part, memory } = listener;
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const ended = this.#broken ?? this.#ended.get(body.model);
+      if (ended !== undefined) return reject(ended);
+      const abort = () => {
+        settle();
+        this.tell(id, "abort");
+        reject(signal!.reason);
+      };
+      const settle = () => {
+        this.#pending.delete(id);
+        signal?.removeEventListener("abort", abort);
+      };
+      this.#pending.set(id, {
+        model: body.kind === "unload" ? -body.model : body.model, // an unloading ends the others, not itself
+        progress,
+        part,
+        memory,
+        resolve: (value) => (settle(), resolve(value)),
+        reject: (reason) => (settle(), reject(reason)),
+      });
+      signal?.addEventListener("abort", abort, { once: true });
+      try {
+        this.send({ minke: 1, id, ...body } as Request);
+      } catch (error) {
+        // What cannot be cloned to a worker: a function in an argument, say.
+        settle();
+        reject(invalid("arguments", `they cannot be sent to the worker: ${error instanceof Error ? error.message : error}`));
+      }
+    });
+  }
+
+  /** Ends a call. */
+  tell(id: number, kind: "abort" | "stop"): void {
+    if (this.#broken === undefined) this.send({ minke: 1, id, kind });
+  }
+
+  /** Calls back when the GPU device of a model is gone for good. */
+  onLost(model: number, lost: (error: EngineError) => void): void {
+    this.#lost.set(model, lost);
+  }
+
+  /** Rejects what a model still has to answer, and all it will be asked. */
+  end(model: number, error: EngineError): void {
+    this.#ended.set(model, error);
+    for (const pending of [...this.#pending.values()]) if (pending.model === model) pending.reject(error);
+  }
+
+  #break(error: EngineError): void {
+    this.#broken = error;
+    for (const pending of [...this.#pending.values()]) pending.reject(error);
+  }
+
+  #receive(reply: Reply): void {
+    switch (reply.kind) {
+      case "ready":
+        return;
+      case "lost":
+        return this.#lost.get(reply.model)?.(revive(reply.failure));
+      case "dead":
+        this.end(reply.model, revive(reply.failure));
+        this.end(-reply.model, revive(reply.failure)); // an unloading under way
+        return this.close();
+    }
+    const pending = this.#pending.get(reply.id);
+    if (pending === undefined) return; // aborted meanwhile
+    switch (reply.kind) {
+      case "progress":
+        return pending.progress?.(reply.progress);
+      case "part":
+        return pending.part?.(reply.part);
+      case "failed":
+        return pending.reject(revive(reply.failure));
+      case "done":
+        if (reply.memory !== undefined) pending.memory?.(reply.memory);
+        return pending.resolve(reply.value);
+    }
+  }
+}
+
+/** The package's own worker. */
+function startWorker(): Worker {
+  if (typeof Worker === "undefined") throw invalid("worker", "there are no workers here; pass `worker: false`");
+  const here = new URL(import.meta.url);
+  const page = globalThis.location;
+  if (page !== undefined && /^https?:$/.test(here.protocol) && here.origin !== page.origin) {
+    // Served from another origin (a CDN), where no worker may be started from: a blob of this origin imports it.
+    // The name is no literal, so that bundlers leave it alone.
+    const script = new URL(["worker", "js"].join("."), here);
+    const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
+    return new Worker(blob, { type: "module", name: "minke" });
+  }
+  return new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "minke" });
+}

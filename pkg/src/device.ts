@@ -1,0 +1,25 @@
+// What this browser's GPU and storage offer. No wasm is needed to say so.
+
+import type { DeviceInfo } from "./types.js";
+
+/** Describes the adapter that a load would use. Never rejects: where there is none, `webgpu` is false. */
+export async function deviceInfo(): Promise<DeviceInfo> {
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
+  const storage = globalThis.navigator?.storage;
+  const { quota = 0, usage = 0 } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
+  const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
+  const features = adapter == null ? [] : [...adapter.features].sort();
+  return {
+    webgpu: adapter != null,
+    vendor: adapter?.info.vendor ?? "",
+    architecture: adapter?.info.architecture ?? "",
+    features,
+    maxBufferSize: adapter?.limits.maxBufferSize ?? 0,
+    maxStorageBufferBindingSize: adapter?.limits.maxStorageBufferBindingSize ?? 0,
+    shaderF16: features.includes("shader-f16"),
+    subgroups: features.includes("subgroups"),
+    quota,
+    usage,
+    persisted,
+  };
+}

@@ -1,0 +1,3 @@
+// What `worker: false` loads: the engine on the calling thread.
+
+export { Host } from "./host.js";

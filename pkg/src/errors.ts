@@ -1,0 +1,53 @@
+// One error class, few codes, the facts in `detail`.
+
+export type ErrorCode =
+  | "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype"
+  | "network" | "integrity" | "format" | "context-overflow" | "device-lost" | "template" | "constraint"
+  | "non-finite" | "invalid-argument" | "internal";
+
+/** An error as it crosses from wasm to JavaScript and from the worker to the page. */
+export interface Failure {
+  code: ErrorCode | "abort";
+  message: string;
+  retryable: boolean;
+  detail: Record<string, unknown>;
+}
+
+/** What every call rejects with, except one whose signal aborted: that rejects with `signal.reason`. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+  readonly code: ErrorCode;
+  /** Whether the same call may succeed later without a change. */
+  readonly retryable: boolean;
+  /** The facts in the message, for programs. */
+  readonly detail: Record<string, unknown>;
+
+  constructor(code: ErrorCode, message: string, options: { retryable?: boolean; detail?: Record<string, unknown>; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.retryable = options.retryable ?? false;
+    this.detail = options.detail ?? {};
+  }
+}
+
+/** An argument that cannot be used, named. */
+export function invalid(argument: string, message: string): EngineError {
+  return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
+}
+
+/** Makes a throwable of a failure; an abort that no signal asked for is a broken promise of ours. */
+export function revive(failure: Failure): EngineError {
+  const code = failure.code === "abort" ? "internal" : failure.code;
+  return new EngineError(code, failure.message, { retryable: failure.retryable, detail: failure.detail });
+}
+
+/** The facts of anything thrown. Engine failures keep theirs; whatever else is thrown is a fault of ours. */
+export function failure(thrown: unknown): Failure {
+  if (typeof thrown === "object" && thrown !== null && typeof (thrown as Failure).code === "string") {
+    const { code, message, retryable, detail } = thrown as Failure;
+    return { code, message: String(message ?? code), retryable: retryable === true, detail: detail ?? {} };
+  }
+  const name = thrown instanceof Error ? thrown.name : typeof thrown;
+  const message = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  return { code: "internal", message: `internal error: ${message}`, retryable: true, detail: { name, message } };
+}

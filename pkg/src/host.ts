@@ -1,0 +1,269 @@
+// The engine's side of the protocol: runs the calls of each model in turn on its own wasm instance.
+
+import { failure, invalid, type Failure } from "./errors.js";
+import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
+import { open } from "./sources/open.js";
+import type { Canceller, Glue, WasmModel } from "./wasm.js";
+import { instantiate } from "../wasm/minke.js";
+
+type Load = Extract<Request, { kind: "load" }>;
+type Call = Extract<Request, { kind: "call" }>;
+type Post = (reply: Reply, transfer?: Transferable[]) => void;
+
+const ABORTED: Failure = { code: "abort", message: "aborted", retryable: true, detail: {} };
+
+/** A call under way or waiting: what ends it. */
+interface Running {
+  model: Instance;
+  canceller: Canceller;
+  /** Ends the requests of a load. */
+  requests?: AbortController;
+  aborted: boolean;
+}
+
+/** One model with its own wasm instance, so that no trap and no leak of one reaches another. */
+interface Instance {
+  id: number;
+  glue: Glue;
+  model?: WasmModel;
+  /** The last call in line. */
+  queue: Promise<void>;
+  dead?: Failure;
+}
+
+/** Answers requests through `post`. */
+export class Host {
+  readonly #models = new Map<number, Instance>();
+  readonly #running = new Map<number, Running>();
+  /** Aborts that arrived while their load was still fetching wasm. */
+  readonly #early = new Set<number>();
+  readonly #loading = new Set<number>();
+
+  constructor(
+    readonly post: Post,
+    readonly fetcher: typeof fetch = (input, init) => fetch(input, init),
+  ) {}
+
+  /** Takes one request; never throws. */
+  handle(request: Request): void {
+    switch (request.kind) {
+      case "load":
+        return void this.#load(request);
+      case "call":
+        return this.#call(request);
+      case "abort":
+      case "stop":
+        return this.#end(request.id, request.kind);
+      case "unload":
+        return void this.#unload(request.id, request.model);
+    }
+  }
+
+  async #load(request: Load): Promise<void> {
+    const { id, location, options } = request;
+    this.#loading.add(id);
+    let running: Running | undefined;
+    try {
+      const instance = await this.#instance(request.model, request.wasm);
+      running = { model: instance, canceller: new instance.glue.Canceller(), requests: new AbortController(), aborted: false };
+      this.#running.set(id, running);
+      if (this.#early.has(id)) throw ABORTED;
+      const source = await open(location, this.fetcher, running.requests!.signal);
+      const progress = (progress: Reply & { kind: "progress" }) => this.post(progress);
+      const model = await instance.glue.loadModel(source, options, (p) => progress({ minke: 1, kind: "progress", id, progress: p }), running.canceller);
+      if (running.aborted) {
+        model.unload();
+        throw ABORTED;
+      }
+      instance.model = model;
+      this.#models.set(instance.id, instance);
+      model.lost().then(
+        (lost) => this.post({ minke: 1, kind: "lost", model: instance.id, failure: failure(lost) }),
+        () => {}, // an instance that trapped has said so already
+      );
+      this.post({ minke: 1, kind: "done", id, value: { id: model.id, info: model.info() }, memory: model.memory() });
+    } catch (error) {
+      this.post({ minke: 1, kind: "failed", id, failure: running?.model.dead ?? withAddress(failure(error)) });
+    } finally {
+      running?.requests?.abort(); // read-ahead that nobody needs any more
+      this.#loading.delete(id);
+      this.#early.delete(id);
+      if (running !== undefined) this.#finished(id, running);
+    }
+  }
+
+  async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {
+    const instance: Instance = { id, glue: undefined as unknown as Glue, queue: Promise.resolve() };
+    instance.glue = instantiate((exports) => guard(exports, (error) => this.#trapped(instance, error)));
+    await instance.glue.init({ module_or_path: await compile(wasm, this.fetcher) });
+    return instance;
+  }
+
+  #call(request: Call): void {
+    const { id, method } = request;
+    const instance = this.#models.get(request.model);
+    if (instance?.model === undefined) {
+      return this.#fail(id, failure(invalid("model", "it has been unloaded")));
+    }
+    if (instance.dead !== undefined) return this.#fail(id, instance.dead);
+    const model = instance.model;
+    // Text needs no turn: it answers while the GPU generates.
+    if (method !== "generate" && method !== "score" && method !== "forward") {
+      try {
+        const value = (model[method] as (...args: unknown[]) => unknown)(...request.args);
+        this.#done(id, method, value as Methods[Method][1]);
+      } catch (error) {
+        this.#fail(id, instance.dead ?? failure(error));
+      }
+      return;
+    }
+    const running: Running = { model: instance, canceller: new instance.glue.Canceller(), aborted: false };
+    this.#running.set(id, running);
+    instance.queue = instance.queue.then(async () => {
+      try {
+        if (instance.dead !== undefined) return; // answered when it died
+        if (running.aborted) throw ABORTED;
+        const value = await this.#run(model, request, running.canceller);
+        this.#done(id, method, value, model.memory());
+      } catch (error) {
+        if (instance.dead === undefined) this.#fail(id, failure(error));
+      } finally {
+        this.#finished(id, running);
+      }
+    });
+  }
+
+  #run(model: WasmModel, request: Call, canceller: Canceller): Promise<Methods[Method][1]> {
+    switch (request.method) {
+      case "generate":
+        return model.generate(...request.args, (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+      case "score":
+        return model.score(...request.args, canceller);
+      case "forward":
+        return model.forward(...request.args, canceller);
+      default:
+        throw new Error(`${request.method} does not run on the GPU`);
+    }
+  }
+
+  #end(id: number, how: "abort" | "stop"): void {
+    const running = this.#running.get(id);
+    if (running === undefined) {
+      if (this.#loading.has(id) && how === "abort") this.#early.add(id);
+      return;
+    }
+    if (how === "abort") running.aborted = true;
+    try {
+      if (running.model.dead === undefined) running.canceller[how]();
+    } catch {
+      // a call that is ending right now needs no ending
+    }
+    if (how === "abort") running.requests?.abort();
+  }
+
+  async #unload(id: number, modelId: number): Promise<void> {
+    const instance = this.#models.get(modelId);
+    this.#models.delete(modelId);
+    try {
+      for (const [call, running] of this.#running) if (running.model === instance) this.#end(call, "abort");
+      await instance?.queue;
+      if (instance?.dead === undefined) instance?.model?.unload();
+      this.post({ minke: 1, kind: "done", id, value: undefined });
+    } catch (error) {
+      this.#fail(id, failure(error));
+    }
+  }
+
+  /** A trapped instance answers nothing any more: everything waiting for it fails now. */
+  #trapped(instance: Instance, error: unknown): void {
+    if (instance.dead !== undefined) return;
+    const message = error instanceof Error ? error.message : String(error);
+    const dead: Failure = {
+      code: "internal", message: `the engine stopped (${message}); load the model again`, retryable: true, detail: { message },
+    };
+    instance.dead = dead;
+    for (const [id, running] of this.#running) {
+      if (running.model !== instance) continue;
+      running.requests?.abort();
+      this.#running.delete(id);
+      this.#fail(id, dead);
+    }
+    this.post({ minke: 1, kind: "dead", model: instance.id, failure: dead });
+  }
+
+  #finished(id: number, running: Running): void {
+    this.#running.delete(id);
+    try {
+      if (running.model.dead === undefined) running.canceller.free();
+    } catch {
+      // freed by the call itself
+    }
+  }
+
+  #done(id: number, method: Method, value: Methods[Method][1], memory?: Memory): void {
+    // Logits are large and nobody here needs them again.
+    const transfer = method === "forward" ? [(value as Float32Array).buffer] : [];
+    this.post({ minke: 1, kind: "done", id, value, memory }, transfer);
+  }
+
+  #fail(id: number, failure: Failure): void {
+    this.post({ minke: 1, kind: "failed", id, failure });
+  }
+}
+
+/** Wraps an instance's exports, so that a trap is noticed wherever wasm was entered from: a promise's callback, say. */
+function guard<T extends object>(exports: T, trapped: (error: unknown) => void): T {
+  const guarded: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(exports)) {
+    guarded[name] = typeof value !== "function" ? value : (...args: unknown[]) => {
+      try {
+        return value(...args);
+      } catch (error) {
+        // The last two are how browsers report a stack that overflowed inside wasm.
+        if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError || (error as Error)?.name === "InternalError") trapped(error);
+        throw error;
+      }
+    };
+  }
+  return guarded as T;
+}
+
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+/** Compiles the engine, once per address. */
+function compile(wasm: Load["wasm"], fetcher: typeof fetch): Promise<WebAssembly.Module> {
+  if (typeof wasm !== "string") return wasm instanceof WebAssembly.Module ? Promise.resolve(wasm) : WebAssembly.compile(wasm);
+  let module = compiled.get(wasm);
+  if (module === undefined) {
+    module = download(wasm, fetcher);
+    module.catch(() => compiled.delete(wasm));
+    compiled.set(wasm, module);
+  }
+  return module;
+}
+
+async function download(url: string, fetcher: typeof fetch): Promise<WebAssembly.Module> {
+  const fail = (message: string, status: number | null, retryable: boolean): Failure => ({
+    code: "network", message: `${url}: ${message}`, retryable, detail: { url, status },
+  });
+  let response: Response;
+  try {
+    response = await fetcher(url, { credentials: "same-origin" });
+  } catch (error) {
+    throw fail(`the engine cannot be fetched: ${error instanceof Error ? error.message : error}`, null, true);
+  }
+  if (!response.ok) throw fail(`the server answered ${response.status}`, response.status, response.status >= 500);
+  if (response.headers.get("content-type")?.split(";")[0] === "application/wasm") return WebAssembly.compileStreaming(response);
+  try {
+    return await WebAssembly.compile(await response.arrayBuffer());
+  } catch (error) {
+    throw fail(`that is not the engine's wasm: ${error instanceof Error ? error.message : error}`, response.status, false);
+  }
+}
+
+/** A network failure says of what; those from deep inside the engine do already. */
+function withAddress(failure: Failure): Failure {
+  const { url } = failure.detail;
+  if (failure.code !== "network" || typeof url !== "string" || failure.message.includes(url)) return failure;
+  return { ...failure, message: `${url}: ${failure.message}` };
+}

@@ -1,0 +1,100 @@
+// A loaded model: every method is a request to the engine that holds it.
+
+import { nextId, type Connection, type Listener } from "./connection.js";
+import { EngineError, invalid } from "./errors.js";
+import { Generating } from "./generation.js";
+import * as check from "./options.js";
+import type { LoadValue, Memory, Method, Methods } from "./protocol.js";
+import type {
+  GenerateOptions, GenerateResult, Generation, Input, Message, Model, ModelInfo, TemplateOptions, TokenLogprob, Tokenizer,
+} from "./types.js";
+
+type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
+
+export class RemoteModel implements Model {
+  readonly id: string;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  readonly lost: Promise<EngineError>;
+  readonly #connection: Connection;
+  readonly #model: number;
+  readonly #ask: Ask;
+  #memory: Memory;
+  #unloaded?: Promise<void>;
+
+  constructor(connection: Connection, model: number, { id, info }: LoadValue, memory: Memory) {
+    this.id = id;
+    this.info = info;
+    this.#connection = connection;
+    this.#model = model;
+    this.#memory = memory;
+    this.#ask = (method, args, listener) =>
+      connection.request({ kind: "call", model, method, args } as never, {
+        memory: (memory) => (this.#memory = memory),
+        ...listener,
+      }) as Promise<never>;
+    this.tokenizer = new RemoteTokenizer(this.#ask);
+    this.lost = new Promise((resolve) => connection.onLost(model, resolve));
+  }
+
+  async generate(input: Input, options?: GenerateOptions): Promise<GenerateResult> {
+    const { signal, engine } = check.generateOptions(options);
+    return this.#ask("generate", [check.input(input), engine], { signal });
+  }
+
+  stream(input: Input, options?: GenerateOptions): Generation {
+    const id = nextId();
+    return new Generating(async (part) => {
+      const { signal, engine } = check.generateOptions(options);
+      return this.#ask("generate", [check.input(input), engine], { signal, id, part });
+    }, () => this.#connection.tell(id, "stop"));
+  }
+
+  async score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]> {
+    return this.#ask("score", [check.input(input), check.scoreOptions(options)]);
+  }
+
+  async forward(ids: Uint32Array, options?: { rows?: "last" | "all" }): Promise<Float32Array> {
+    return this.#ask("forward", [check.ids(ids, "ids"), check.forwardOptions(options)]);
+  }
+
+  memory(): Memory {
+    return { ...this.#memory };
+  }
+
+  unload(): Promise<void> {
+    this.#unloaded ??= (async () => {
+      const model = this.#model;
+      const freed = this.#connection.request({ kind: "unload", model }).catch(() => {}); // a dead one is gone as it is
+      this.#connection.end(model, invalid("model", "it has been unloaded"));
+      await freed;
+      this.#memory = { weights: 0, kv: 0, scratch: 0 };
+      this.#connection.close();
+    })();
+    return this.#unloaded;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.unload();
+  }
+}
+
+class RemoteTokenizer implements Tokenizer {
+  constructor(readonly ask: Ask) {}
+
+  async encode(text: string, options?: { addSpecialTokens?: boolean }): Promise<Uint32Array> {
+    return this.ask("encode", [check.text(text, "text"), check.encodeOptions(options)]);
+  }
+
+  async decode(ids: Iterable<number>, options?: { skipSpecialTokens?: boolean }): Promise<string> {
+    return this.ask("decode", [check.ids(ids, "ids"), check.decodeOptions(options)]);
+  }
+
+  async applyChatTemplate(messages: readonly Message[], options?: TemplateOptions): Promise<string> {
+    return this.ask("applyChatTemplate", [check.messages(messages), check.templateOptions(options)]);
+  }
+
+  async encodeMessages(messages: readonly Message[], options?: TemplateOptions): Promise<Uint32Array> {
+    return this.ask("encodeMessages", [check.messages(messages), check.templateOptions(options)]);
+  }
+}

@@ -1,0 +1,172 @@
+// Checks of everything a user passes: nothing is silently ignored.
+
+import { invalid } from "./errors.js";
+import type { GenerateOptions, Input, LoadOptions, Message, TemplateOptions } from "./types.js";
+import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
+
+type Check = (value: unknown, name: string) => void;
+
+const fail = (name: string, expected: string, value: unknown): never => {
+  throw invalid(name, `expected ${expected}, got ${typeof value === "string" ? JSON.stringify(value) : String(value)}`);
+};
+const number = (expected: string, good: (value: number) => boolean): Check => (value, name) => {
+  if (typeof value !== "number" || !good(value)) fail(name, expected, value);
+};
+const count = (least: number) => number(`a whole number of at least ${least}`, (v) => Number.isSafeInteger(v) && v >= least);
+const oneOf = (...words: unknown[]): Check => (value, name) => {
+  if (!words.includes(value)) fail(name, words.map((w) => JSON.stringify(w)).join(" or "), value);
+};
+const ofType = (type: string): Check => (value, name) => {
+  if (typeof value !== type) fail(name, `a ${type}`, value);
+};
+const plain: Check = (value, name) => {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) fail(name, "an object", value);
+};
+const signal: Check = (value, name) => {
+  if (typeof (value as AbortSignal)?.addEventListener !== "function") fail(name, "an AbortSignal", value);
+};
+const anything: Check = () => {};
+const unbuilt: Check = (_, name) => {
+  throw invalid(name, "this option is not built yet");
+};
+/** An option of which only some values are built. */
+const built = (...words: unknown[]): Check => (value, name) => {
+  if (!words.includes(value)) throw invalid(name, `only ${words.map((w) => JSON.stringify(w)).join(" or ")} is built yet`);
+};
+
+const LOAD: Record<string, Check> = {
+  onProgress: ofType("function"),
+  signal,
+  contextLength: count(1),
+  quantization: built("auto", "none"),
+  kvCache: built("auto", "f16"),
+  cache: built("none"),
+  integrity: unbuilt,
+  powerPreference: oneOf("low-power", "high-performance"),
+  fetch: ofType("function"),
+  worker: anything,
+  wasm: anything,
+  internal: plain,
+};
+
+const GENERATE: Record<string, Check> = {
+  maxOutputTokens: count(1),
+  stopSequences: (value, name) => {
+    if (!Array.isArray(value) || !value.every((v) => typeof v === "string" && v !== "")) fail(name, "a list of strings that are not empty", value);
+  },
+  seed: count(0),
+  signal,
+  temperature: number("a number of at least 0", (v) => v >= 0 && Number.isFinite(v)),
+  topP: number("a number above 0 and at most 1", (v) => v > 0 && v <= 1),
+  topK: count(0),
+  minP: number("a number of at least 0 and below 1", (v) => v >= 0 && v < 1),
+  reasoning: built("auto"),
+  raw: ofType("boolean"),
+  templateArgs: plain,
+  repetitionPenalty: unbuilt,
+  presencePenalty: unbuilt,
+  frequencyPenalty: unbuilt,
+  logitBias: unbuilt,
+  responseConstraint: unbuilt,
+  tools: unbuilt,
+  maxSteps: unbuilt,
+  toolChoice: unbuilt,
+  logprobs: unbuilt,
+};
+
+const MESSAGE: Record<string, Check> = {
+  role: oneOf("system", "user", "assistant", "tool"),
+  content: ofType("string"),
+  reasoning: ofType("string"),
+  toolCalls: (value, name) => {
+    const call = (c: unknown) => typeof c === "object" && c !== null && ["toolCallId", "toolName", "input"].every((k) => typeof (c as Record<string, unknown>)[k] === "string");
+    if (!Array.isArray(value) || !value.every(call)) fail(name, "a list of { toolCallId, toolName, input } with strings", value);
+  },
+  toolCallId: ofType("string"),
+  prefix: ofType("boolean"),
+};
+
+/** Applies the checks; what has the value undefined counts as absent. Returns what is left. */
+function checked<T extends object>(given: T | undefined, checks: Record<string, Check>, prefix = ""): T {
+  if (given !== undefined) plain(given, prefix === "" ? "options" : prefix.slice(0, -1));
+  const out: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(given ?? {})) {
+    if (value === undefined) continue;
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
+    if (check === undefined) throw invalid(prefix + key, "there is no such option");
+    check(value, prefix + key);
+    out[key] = value;
+  }
+  return out as T;
+}
+
+/** Load options, and the part of them that reaches the engine. */
+export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine: EngineOptions } {
+  const options = checked(given, LOAD);
+  if (options.fetch !== undefined && options.worker !== false) {
+    throw invalid("fetch", "it only works with `worker: false`: a function cannot be sent to a worker");
+  }
+  const { contextLength, quantization, kvCache, powerPreference, internal } = options;
+  return { options, engine: { contextLength, quantization, kvCache, powerPreference, internal } };
+}
+
+/** Generation options without the signal, which does not cross to a worker. */
+export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
+  const { signal, reasoning: _, ...engine } = checked(given, GENERATE);
+  return { signal, engine };
+}
+
+export function scoreOptions(given?: { top?: number; raw?: boolean }): { top?: number; raw?: boolean } {
+  return checked(given, { top: count(0), raw: ofType("boolean") });
+}
+
+export function forwardOptions(given?: { rows?: "last" | "all" }): "last" | "all" {
+  return checked(given, { rows: oneOf("last", "all") }).rows ?? "last";
+}
+
+export function templateOptions(given?: TemplateOptions): TemplateArguments {
+  return checked(given, { addGenerationPrompt: ofType("boolean"), args: plain, tools: unbuilt });
+}
+
+export function encodeOptions(given?: { addSpecialTokens?: boolean }): boolean {
+  return checked(given, { addSpecialTokens: ofType("boolean") }).addSpecialTokens ?? true;
+}
+
+export function decodeOptions(given?: { skipSpecialTokens?: boolean }): boolean {
+  return checked(given, { skipSpecialTokens: ofType("boolean") }).skipSpecialTokens ?? false;
+}
+
+/** A conversation, copied, so that later changes by the caller do no harm. */
+export function messages(given: readonly Message[]): Message[] {
+  if (!Array.isArray(given) || given.length === 0) throw invalid("messages", "expected a list of at least one message");
+  return given.map((message, i) => {
+    const copy = checked<Message>(message, MESSAGE, `messages[${i}].`);
+    if (copy.role === undefined) throw invalid(`messages[${i}].role`, "it is missing");
+    if (copy.content === undefined) throw invalid(`messages[${i}].content`, "it is missing");
+    if (copy.prefix && (i !== given.length - 1 || copy.role !== "assistant")) {
+      throw invalid(`messages[${i}].prefix`, "only the last message can be one, and only the assistant's");
+    }
+    return copy;
+  });
+}
+
+export function text(given: unknown, name: string): string {
+  if (typeof given !== "string") fail(name, "a string", given);
+  return given as string;
+}
+
+/** Token ids, copied. */
+export function ids(given: Iterable<number>, name: string): Uint32Array {
+  if (given instanceof Uint32Array) return given.slice();
+  if (typeof given !== "object" || given === null || !(Symbol.iterator in given)) fail(name, "token ids", given);
+  const list = [...given];
+  for (const id of list) if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) fail(name, "token ids", id);
+  return Uint32Array.from(list);
+}
+
+export function input(given: Input): EngineInput {
+  if (typeof given === "string") return given;
+  if (given instanceof Uint32Array) return given.slice();
+  if (Array.isArray(given)) return messages(given);
+  return fail("input", "a string, messages or a Uint32Array of token ids", given);
+}

@@ -1,0 +1,50 @@
+// The messages between the page and the engine, whether a worker lies between them or not.
+
+import type { Failure } from "./errors.js";
+import type { Location } from "./sources/locate.js";
+import type { GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
+
+export interface Memory {
+  weights: number;
+  kv: number;
+  scratch: number;
+}
+
+/** What a model can be asked, with arguments and answer. */
+export interface Methods {
+  generate: [args: [input: EngineInput, options: object], value: GenerateResult];
+  score: [args: [input: EngineInput, options: { top?: number; raw?: boolean }], value: TokenLogprob[]];
+  forward: [args: [ids: Uint32Array, rows: "last" | "all"], value: Float32Array];
+  encode: [args: [text: string, addSpecialTokens: boolean], value: Uint32Array];
+  decode: [args: [ids: Uint32Array, skipSpecialTokens: boolean], value: string];
+  applyChatTemplate: [args: [messages: readonly Message[], options: TemplateArguments], value: string];
+  encodeMessages: [args: [messages: readonly Message[], options: TemplateArguments], value: Uint32Array];
+}
+
+export type Method = keyof Methods;
+
+export interface LoadValue {
+  id: string;
+  info: ModelInfo;
+}
+
+/** Ids are unique per page, so that several models can share one worker. */
+export type Request = { minke: 1; id: number } & (
+  | { kind: "load"; model: number; location: Location; options: EngineOptions; wasm: string | BufferSource | WebAssembly.Module }
+  | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0] } }[Method]
+  | { kind: "unload"; model: number }
+  | { kind: "abort" }
+  | { kind: "stop" }
+);
+
+export type Reply = { minke: 1 } & (
+  | { kind: "ready" }
+  | { kind: "progress"; id: number; progress: Progress }
+  | { kind: "part"; id: number; part: StreamPart }
+  | { kind: "done"; id: number; value: unknown; memory?: Memory }
+  | { kind: "failed"; id: number; failure: Failure }
+  /** The model's wasm instance trapped: nothing will answer for it any more. */
+  | { kind: "dead"; model: number; failure: Failure }
+  | { kind: "lost"; model: number; failure: Failure }
+);

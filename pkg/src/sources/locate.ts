@@ -1,0 +1,100 @@
+// From what the user passed to a plain description that can be sent to a worker.
+
+import { invalid } from "../errors.js";
+import type { ModelSource } from "../types.js";
+
+/** A place with every default filled in; structured clone keeps it. */
+export type Location =
+  | { kind: "folder"; id: string; url: string; file?: string; token?: string }
+  | { kind: "gguf"; id: string; url: string; token?: string }
+  | { kind: "files"; id: string; files: { name: string; blob: Blob }[] };
+
+const ENDPOINT = "https://huggingface.co";
+const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
+
+/** Resolves a source against the page's address. Throws `invalid-argument` for what names no place. */
+export async function locate(source: ModelSource): Promise<Location> {
+  if (typeof source === "string") return fromText(source);
+  if (source instanceof URL) return fromUrl(source);
+  if (typeof Blob !== "undefined" && source instanceof Blob) return fromFiles([source]);
+  if (typeof source === "object" && source !== null) {
+    if ("files" in source) {
+      known(source, ["files"]);
+      if (!Array.isArray(source.files)) throw invalid("source.files", "expected a list of files");
+      return fromFiles(await Promise.all(source.files.map((f: File | FileSystemFileHandle) => ("getFile" in f ? f.getFile() : f))));
+    }
+    if ("repo" in source) return fromRepository(source);
+  }
+  throw invalid("source", "expected a URL, \"org/repo\", { repo }, { files } or a Blob");
+}
+
+function fromText(text: string): Location {
+  const parts = text.split("/");
+  const relative = /^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(text) || parts.length === 1;
+  if (!relative && REPOSITORY.test(parts.slice(0, 2).join("/"))) {
+    if (parts.length === 2 && !text.endsWith(".gguf")) return fromRepository({ repo: text });
+    if (parts.length > 2 && text.endsWith(".gguf")) {
+      return fromRepository({ repo: parts.slice(0, 2).join("/"), file: parts.slice(2).join("/") });
+    }
+  }
+  if (text === "") throw invalid("source", "it is empty");
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href;
+  let url: URL;
+  try {
+    url = new URL(text, base);
+  } catch {
+    throw invalid("source", `${JSON.stringify(text)} is no URL and no "org/repo"`);
+  }
+  return fromUrl(url);
+}
+
+function fromUrl(given: URL): Location {
+  if (!/^(https?|blob|data):$/.test(given.protocol)) throw invalid("source", `cannot read from ${given.protocol} URLs`);
+  const url = new URL(given);
+  url.hash = "";
+  const id = `${url.protocol === "blob:" ? "" : url.origin}${url.pathname}`;
+  // A blob has no folder around it, so it can only be the one file.
+  if (url.pathname.endsWith(".gguf") || url.protocol === "blob:" || url.protocol === "data:") {
+    return { kind: "gguf", id: url.protocol === "data:" ? "data:" : id, url: url.href };
+  }
+  if (!url.pathname.endsWith("/")) url.pathname += "/";
+  return { kind: "folder", id, url: url.href };
+}
+
+function fromRepository(source: Extract<ModelSource, { repo: string }>): Location {
+  known(source, ["repo", "file", "revision", "token", "endpoint"]);
+  const { repo, file, revision = "main", token, endpoint = ENDPOINT } = source;
+  if (typeof repo !== "string" || !REPOSITORY.test(repo)) throw invalid("source.repo", `expected "org/repo", got ${JSON.stringify(repo)}`);
+  if (file !== undefined && (typeof file !== "string" || file === "" || file.split("/").includes(".."))) {
+    throw invalid("source.file", `expected a file in the repository, got ${JSON.stringify(file)}`);
+  }
+  let root: URL;
+  try {
+    root = new URL(`${endpoint.replace(/\/+$/, "")}/${repo}/resolve/${encodeURIComponent(revision)}/`, globalThis.document?.baseURI);
+  } catch {
+    throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is no URL`);
+  }
+  if (file?.endsWith(".gguf")) {
+    return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token };
+  }
+  return { kind: "folder", id: repo, url: root.href, file, token };
+}
+
+function fromFiles(list: Blob[]): Location {
+  const files = list.map((blob) => ({ name: blob instanceof File && blob.name !== "" ? blob.name : "model.gguf", blob }));
+  if (files.length === 0) throw invalid("source.files", "the list is empty");
+  const first = files.find((f) => f.name === "config.json") ?? files.find((f) => f.name.endsWith(".gguf")) ?? files[0]!;
+  const folder = first.blob instanceof File ? first.blob.webkitRelativePath?.split("/").at(-2) : undefined;
+  return { kind: "files", id: folder ?? first.name, files };
+}
+
+/** The address of a file in a folder, its own query (a signature, say) kept. */
+export function child(folder: string, name: string): string {
+  const url = new URL(folder);
+  url.pathname = url.pathname.replace(/[^/]*$/, "") + name.split("/").map(encodeURIComponent).join("/");
+  return url.href;
+}
+
+function known(source: object, keys: string[]): void {
+  for (const key of Object.keys(source)) if (!keys.includes(key)) throw invalid(`source.${key}`, "there is no such option");
+}

@@ -1,0 +1,216 @@
+// The types a user of the package sees. What is not built yet is not declared.
+
+/** Where a model comes from. */
+export type ModelSource =
+  /** "org/repo", "org/repo/file.gguf", or the URL of a folder (config.json + *.safetensors) or of a .gguf.
+   *  A relative URL starts with "/", "./" or "../", or is a lone name: "a/b" is always a repository. */
+  | string
+  | URL
+  | {
+      repo: string;
+      /** A .gguf in the repository; without it the repository is read as a folder of safetensors. */
+      file?: string;
+      /** Branch, tag or commit; default "main". */
+      revision?: string;
+      /** Sent as a bearer token to `endpoint`, and to nothing else. */
+      token?: string;
+      /** Default "https://huggingface.co". */
+      endpoint?: string;
+    }
+  /** Dropped or picked from disk: nothing is fetched. */
+  | { files: readonly (File | FileSystemFileHandle)[] }
+  /** One .gguf. */
+  | File
+  | Blob;
+
+export interface LoadOptions {
+  onProgress?: (progress: Progress) => void;
+  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. */
+  signal?: AbortSignal;
+  /** Tokens; default: the largest that fits, at most the model's own. */
+  contextLength?: number;
+  /** Of weights that come unquantised; quantised ones are kept as they are. */
+  quantization?: "auto" | "none";
+  kvCache?: "auto" | "f16";
+  /** Nothing is stored on the device yet. */
+  cache?: "none";
+  powerPreference?: "low-power" | "high-performance";
+  /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
+  fetch?: typeof fetch;
+  /** Default true: the engine runs in a worker of its own. `false` runs it on the calling thread. */
+  worker?: boolean | Worker | (() => Worker);
+  /** The engine's .wasm; default: the one beside the package's own script. */
+  wasm?: string | URL | BufferSource | WebAssembly.Module;
+  /** @internal For tests: the largest binding in bytes, weights and KV cache in f32. */
+  internal?: { maxBinding?: number; f32?: boolean };
+}
+
+export interface Progress {
+  stage: "download" | "verify" | "upload" | "compile";
+  /** Bytes, or pipelines in "compile". */
+  loaded: number;
+  total: number;
+  file?: string;
+  fromCache: boolean;
+}
+
+export interface DeviceInfo {
+  /** Whether the engine can run here. */
+  webgpu: boolean;
+  vendor: string;
+  architecture: string;
+  features: readonly string[];
+  /** Bytes. */
+  maxBufferSize: number;
+  /** Bytes. */
+  maxStorageBufferBindingSize: number;
+  shaderF16: boolean;
+  subgroups: boolean;
+  /** Bytes this origin may store, and stores. */
+  quota: number;
+  usage: number;
+  persisted: boolean;
+}
+
+export type Role = "system" | "user" | "assistant" | "tool";
+
+export interface Message {
+  role: Role;
+  content: string;
+  /** What the model thought before `content` (R1-style models). */
+  reasoning?: string;
+  /** On an assistant turn. */
+  toolCalls?: readonly ToolCall[];
+  /** On a tool turn. */
+  toolCallId?: string;
+  /** Last assistant turn: go on from its text instead of answering it. */
+  prefix?: boolean;
+}
+
+export interface ToolCall {
+  toolCallId: string;
+  toolName: string;
+  /** JSON text. */
+  input: string;
+}
+
+/** A string is one user turn (with `raw`: text to continue). Ids are continued as they are. */
+export type Input = string | readonly Message[] | Uint32Array;
+
+export interface GenerateOptions {
+  maxOutputTokens?: number;
+  stopSequences?: readonly string[];
+  /** The same seed, input and options give the same tokens on the same device. */
+  seed?: number;
+  /** Aborting rejects with exactly `signal.reason`; the model stays usable. */
+  signal?: AbortSignal;
+  /** Defaults of these four: the model's generation_config. Temperature 0 is greedy. */
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  minP?: number;
+  /** Whether a thought is split from the answer; "auto" does so for models that think. */
+  reasoning?: "auto";
+  /** No chat template: continue the text itself. */
+  raw?: boolean;
+  /** Passed to the chat template by name. */
+  templateArgs?: Record<string, unknown>;
+}
+
+export type FinishReason = "stop" | "length" | "tool-calls" | "abort" | "error";
+
+export interface Usage {
+  inputTokens: number;
+  cachedTokens: number;
+  outputTokens: number;
+  reasoningTokens: number;
+  prefillMs: number;
+  decodeMs: number;
+  timeToFirstTokenMs: number;
+  tokensPerSecond: number;
+}
+
+export interface TokenLogprob {
+  id: number;
+  token: string;
+  bytes: number[];
+  /** Natural logarithm of the token's probability. */
+  logprob: number;
+  top?: TokenLogprob[];
+}
+
+export interface GenerateResult {
+  text: string;
+  reasoning: string;
+  toolCalls: ToolCall[];
+  finishReason: FinishReason;
+  usage: Usage;
+  logprobs?: TokenLogprob[];
+  /** The conversation with this turn added. */
+  messages: Message[];
+  /** The tokens generated. */
+  ids: Uint32Array;
+}
+
+export type StreamPart =
+  | { type: "prefill"; done: number; total: number }
+  | { type: "reasoning-delta"; text: string }
+  | { type: "text-delta"; text: string }
+  | { type: "finish"; finishReason: FinishReason; usage: Usage };
+
+/** A generation under way. Leaving its loop early, or cancelling `textStream`, stops it like `stop()`. */
+export interface Generation extends AsyncIterable<StreamPart> {
+  /** The answer's text only. */
+  readonly textStream: ReadableStream<string>;
+  readonly result: Promise<GenerateResult>;
+  /** Keeps what was generated; `finishReason` is then "abort". */
+  stop(): void;
+}
+
+export interface TextGenerator {
+  generate(input: Input, options?: GenerateOptions): Promise<GenerateResult>;
+  stream(input: Input, options?: GenerateOptions): Generation;
+}
+
+/** A loaded model. Calls made while another runs wait for their turn. */
+export interface Model extends TextGenerator, AsyncDisposable {
+  readonly id: string;
+  readonly info: ModelInfo;
+  readonly tokenizer: Tokenizer;
+  /** Log-probability of each token of the input after the first, given those before it (teacher forcing). */
+  score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]>;
+  /** Logits, [rows, vocabSize]: of the last id, or of every id. */
+  forward(ids: Uint32Array, options?: { rows?: "last" | "all" }): Promise<Float32Array>;
+  /** GPU bytes. */
+  memory(): { weights: number; kv: number; scratch: number };
+  /** Settles only when the GPU device was lost and could not be brought back. */
+  readonly lost: Promise<import("./errors.js").EngineError>;
+  /** Frees everything; calls still under way reject. */
+  unload(): Promise<void>;
+}
+
+export interface ModelInfo {
+  architecture: string;
+  parameters: number;
+  activeParameters: number;
+  quantization: string;
+  contextLength: number;
+  vocabSize: number;
+  format: "safetensors" | "gguf";
+  license?: string;
+  capabilities: { chat: boolean; tools: boolean; reasoning: boolean };
+}
+
+export interface TemplateOptions {
+  addGenerationPrompt?: boolean;
+  args?: Record<string, unknown>;
+}
+
+export interface Tokenizer {
+  encode(text: string, options?: { addSpecialTokens?: boolean }): Promise<Uint32Array>;
+  decode(ids: Iterable<number>, options?: { skipSpecialTokens?: boolean }): Promise<string>;
+  applyChatTemplate(messages: readonly Message[], options?: TemplateOptions): Promise<string>;
+  /** What generate() feeds the model: like encode(applyChatTemplate(…)), but special tokens written inside a
+   *  message's content are plain text. Equal ids for every conversation that contains none. */
+  encodeMessages(messages: readonly Message[], options?: TemplateOptions): Promise<Uint32Array>;
+}

@@ -1,0 +1,63 @@
+// What the wasm module offers: the only place where its untyped glue gets types.
+
+import type { Failure } from "./errors.js";
+import type { GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+
+/** One published file; `read` gives exactly the bytes asked for or throws a `Failure`. */
+export interface Reader {
+  readonly name: string;
+  /** Bytes. */
+  readonly size: number;
+  read(start: number, end: number): Promise<Uint8Array>;
+}
+
+/** A model's files. `open` gives null where there is no such file. */
+export type Source =
+  | { kind: "folder"; id: string; file?: string; open(name: string): Promise<Reader | null> }
+  | { kind: "gguf"; id: string; reader: Reader; open?(name: string): Promise<Reader | null> };
+
+/** Load options that reach the engine. */
+export interface EngineOptions {
+  contextLength?: number;
+  quantization?: string;
+  kvCache?: string;
+  powerPreference?: string;
+  internal?: { maxBinding?: number; f32?: boolean };
+}
+
+export interface TemplateArguments {
+  addGenerationPrompt?: boolean;
+  args?: Record<string, unknown>;
+}
+
+/** Ends one call: `abort` discards, `stop` keeps what was generated. */
+export interface Canceller {
+  abort(): void;
+  stop(): void;
+  free(): void;
+}
+
+export type EngineInput = string | readonly Message[] | Uint32Array;
+
+export interface WasmModel {
+  readonly id: string;
+  info(): ModelInfo;
+  memory(): { weights: number; kv: number; scratch: number };
+  generate(input: EngineInput, options: object, onPart: (part: StreamPart) => void, canceller: Canceller): Promise<GenerateResult>;
+  score(input: EngineInput, options: { top?: number; raw?: boolean }, canceller: Canceller): Promise<TokenLogprob[]>;
+  forward(ids: Uint32Array, rows: "last" | "all", canceller: Canceller): Promise<Float32Array>;
+  encode(text: string, addSpecialTokens: boolean): Uint32Array;
+  decode(ids: Uint32Array, skipSpecialTokens: boolean): string;
+  applyChatTemplate(messages: readonly Message[], options: TemplateArguments): string;
+  encodeMessages(messages: readonly Message[], options: TemplateArguments): Uint32Array;
+  lost(): Promise<Failure>;
+  unload(): void;
+  free(): void;
+}
+
+/** One instance of the wasm module with its glue. */
+export interface Glue {
+  init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Canceller: new () => Canceller;
+  loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, canceller: Canceller): Promise<WasmModel>;
+}

@@ -1,0 +1,12 @@
+// Layout q4: 32 nibbles a group around 8, an f16 scale.
+@group(0) @binding(2) var<storage, read> codes: array<vec4<u32>>; // [rows, groups]
+@group(0) @binding(3) var<storage, read> scales: array<u32>;      // [rows, ceil(groups / 2)] pairs of f16
+
+fn weight_block(row: u32, group: u32) -> Block {
+    let c = codes[row * params.groups + group];
+    let h = c >> vec4<u32>(4u);
+    let pair = unpack2x16float(scales[row * ((params.groups + 1u) / 2u) + group / 2u]);
+    return Block(nibbles(c.x) - 8.0, nibbles(c.y) - 8.0, nibbles(c.z) - 8.0, nibbles(c.w) - 8.0,
+                 nibbles(h.x) - 8.0, nibbles(h.y) - 8.0, nibbles(h.z) - 8.0, nibbles(h.w) - 8.0,
+                 select(pair.x, pair.y, (group & 1u) == 1u), 0.0);
+}

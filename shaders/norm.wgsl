@@ -1,0 +1,39 @@
+// y[t] = x[t] · g / sqrt(mean(x[t]²) + eps), a workgroup per token (RMSNorm, arXiv 1910.07467).
+struct Params {
+    stride: u32, // f32 elements from one row to the next, in x and y
+    width: u32,  // values in a row
+    eps: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> state: State;
+@group(0) @binding(4) var<storage, read> x: array<f32>;        // [T, stride]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;  // [T, stride]
+@group(0) @binding(6) var<storage, read> gain: array<f32>;     // [width]
+
+var<workgroup> squares: array<f32, 64>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let t = workgroup.x;
+    if (t >= state.count) {
+        return;
+    }
+    let base = t * params.stride;
+    var sum = 0.0;
+    for (var i = thread; i < params.width; i += 64u) {
+        let v = x[base + i];
+        sum += v * v;
+    }
+    squares[thread] = sum;
+    for (var reach = 32u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if (thread < reach) {
+            squares[thread] += squares[thread + reach];
+        }
+    }
+    workgroupBarrier();
+    let scale = inverseSqrt(squares[0] / f32(params.width) + params.eps);
+    for (var i = thread; i < params.width; i += 64u) {
+        y[base + i] = x[base + i] * scale * gain[i];
+    }
+}

@@ -1,0 +1,241 @@
+// Chooses the next token from the logits and makes the next step's input of it, so that steps can be queued.
+//   temperature 0: the largest logit, the lowest id among equals.
+//   otherwise, in the order of transformers' logits processors: temperature, top-k, top-p (Holtzman et al. 2020,
+//   arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw.
+// Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
+// Probabilities are 31-bit integers: their sums do not depend on the order of addition, and a seed reproduces.
+const THREADS: u32 = 256u;
+
+struct Params {
+    vocabulary: u32, // logits
+    ring: u32,       // slots of the ring of sampled ids
+}
+struct Options {
+    temperature: f32,
+    top_p: f32,   // 1: off
+    min_p: f32,   // 0: off
+    top_k: u32,   // 0: off
+    seed_low: u32,
+    seed_high: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> state: State;
+@group(0) @binding(2) var<storage, read> logits: array<f32>;          // [vocabulary]
+@group(0) @binding(3) var<storage, read> options: Options;
+@group(0) @binding(4) var<storage, read_write> tokens: array<u32>;    // [0] becomes the sampled id
+@group(0) @binding(5) var<storage, read_write> ring: array<vec2<u32>>; // id, 1 if a logit was not finite
+
+var<workgroup> best: array<f32, THREADS>;
+var<workgroup> best_id: array<u32, THREADS>;
+var<workgroup> bad: atomic<u32>;
+var<workgroup> histogram: array<atomic<u32>, 256>;
+var<workgroup> totals: array<u32, THREADS>;
+var<workgroup> shared_f: f32;
+var<workgroup> shared_u: vec2<u32>;
+var<workgroup> chosen: u32;
+
+// Maps floats to integers of the same order.
+fn ordered(v: f32) -> u32 {
+    let bits = bitcast<u32>(v);
+    return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+
+// Not NaN and not infinite, without relying on NaN comparisons that compilers may fold.
+fn is_finite(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
+}
+
+// PCG-3D (Jarzynski & Olano 2020, jcgt.org/published/0009/03/02), first component.
+fn random(seed_low: u32, seed_high: u32, counter: u32) -> u32 {
+    var v = vec3<u32>(seed_low, seed_high, counter) * 1664525u + 1013904223u;
+    v.x += v.y * v.z;
+    v.y += v.z * v.x;
+    v.z += v.x * v.y;
+    v ^= v >> vec3<u32>(16u);
+    v.x += v.y * v.z;
+    v.y += v.z * v.x;
+    v.z += v.x * v.y;
+    return v.x;
+}
+
+// The upper word of a · b.
+fn multiply_high(a: u32, b: u32) -> u32 {
+    let al = a & 0xffffu;
+    let ah = a >> 16u;
+    let bl = b & 0xffffu;
+    let bh = b >> 16u;
+    let low = al * bl;
+    let middle = ah * bl + (low >> 16u);
+    let middle2 = al * bh + (middle & 0xffffu);
+    return ah * bh + (middle >> 16u) + (middle2 >> 16u);
+}
+
+// The integer probability of logit v, given the maximum, the temperature and 2^31 / Σ exp.
+fn mass(v: f32, maximum: f32, unit: f32) -> u32 {
+    return u32(exp((v - maximum) / options.temperature) * unit);
+}
+
+// The largest key K such that the logits of keys >= K weigh at least `target` (masses or, with `counting`, ones).
+// Only logits with key >= `floor_key` take part.
+fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum: f32, unit: f32) -> u32 {
+    var prefix = 0u;
+    var remaining = wanted;
+    for (var shift = 24i; shift >= 0i; shift -= 8i) {
+        let s = u32(shift);
+        atomicStore(&histogram[thread], 0u);
+        workgroupBarrier();
+        for (var i = thread; i < params.vocabulary; i += THREADS) {
+            let v = logits[i];
+            let key = ordered(v);
+            let matches = s == 24u || (key >> (s + 8u)) == (prefix >> (s + 8u));
+            if (matches && key >= floor_key) {
+                atomicAdd(&histogram[(key >> s) & 255u], select(mass(v, maximum, unit), 1u, counting));
+            }
+        }
+        workgroupBarrier();
+        if (thread == 0u) {
+            var left = remaining;
+            var bin = 255i;
+            for (; bin > 0i; bin--) {
+                let n = atomicLoad(&histogram[bin]);
+                if (n >= left) {
+                    break;
+                }
+                left -= n;
+            }
+            shared_u = vec2<u32>(prefix | (u32(bin) << s), left);
+        }
+        let found = workgroupUniformLoad(&shared_u);
+        prefix = found.x;
+        remaining = found.y;
+    }
+    return prefix;
+}
+
+// Σ of the masses of logits with key >= floor_key and probability >= min_p of the largest; per thread in `totals`.
+fn sum_masses(thread: u32, floor_key: u32, least: f32, maximum: f32, unit: f32) -> u32 {
+    var sum = 0u;
+    for (var i = thread; i < params.vocabulary; i += THREADS) {
+        let v = logits[i];
+        if (ordered(v) >= floor_key && v >= least) {
+            sum += mass(v, maximum, unit);
+        }
+    }
+    totals[thread] = sum;
+    workgroupBarrier();
+    if (thread == 0u) {
+        var all = 0u;
+        for (var i = 0u; i < THREADS; i++) {
+            all += totals[i];
+        }
+        shared_u = vec2<u32>(all, 0u);
+    }
+    return workgroupUniformLoad(&shared_u).x;
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) thread: u32) {
+    if (thread == 0u) {
+        atomicStore(&bad, 0u);
+    }
+    workgroupBarrier();
+    var top = -3.4e38;
+    var top_id = 0xffffffffu;
+    for (var i = thread; i < params.vocabulary; i += THREADS) {
+        let v = logits[i];
+        if (!is_finite(v)) {
+            atomicStore(&bad, 1u);
+        } else if (v > top || top_id == 0xffffffffu) {
+            top = v;
+            top_id = i;
+        }
+    }
+    best[thread] = top;
+    best_id[thread] = top_id;
+    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if (thread < reach) {
+            let v = best[thread + reach];
+            let i = best_id[thread + reach];
+            if (i != 0xffffffffu
+                && (best_id[thread] == 0xffffffffu || v > best[thread] || (v == best[thread] && i < best_id[thread]))) {
+                best[thread] = v;
+                best_id[thread] = i;
+            }
+        }
+    }
+    workgroupBarrier();
+    if (thread == 0u) {
+        shared_f = best[0];
+        chosen = min(best_id[0], params.vocabulary - 1u);
+        shared_u = vec2<u32>(atomicLoad(&bad), 0u);
+    }
+    let maximum = workgroupUniformLoad(&shared_f);
+    let not_finite = workgroupUniformLoad(&shared_u).x == 1u;
+
+    if (options.temperature > 0.0 && !not_finite) {
+        var sum = 0.0;
+        for (var i = thread; i < params.vocabulary; i += THREADS) {
+            sum += exp((logits[i] - maximum) / options.temperature);
+        }
+        best[thread] = sum;
+        for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
+            workgroupBarrier();
+            if (thread < reach) {
+                best[thread] += best[thread + reach];
+            }
+        }
+        workgroupBarrier();
+        if (thread == 0u) {
+            shared_f = best[0];
+        }
+        let unit = 2147483648.0 / workgroupUniformLoad(&shared_f);
+
+        var floor_key = 0u;
+        if (options.top_k > 0u && options.top_k < params.vocabulary) {
+            floor_key = select_key(thread, options.top_k, true, 0u, maximum, unit);
+        }
+        if (options.top_p < 1.0) {
+            let kept = sum_masses(thread, floor_key, -3.4e38, maximum, unit);
+            let wanted = max(1u, u32(options.top_p * f32(kept)));
+            floor_key = max(floor_key, select_key(thread, wanted, false, floor_key, maximum, unit));
+        }
+        var least = -3.4e38;
+        if (options.min_p > 0.0) {
+            least = maximum + log(options.min_p) * options.temperature;
+        }
+        let kept = sum_masses(thread, floor_key, least, maximum, unit);
+        if (thread == 0u) {
+            let draw = multiply_high(random(options.seed_low, options.seed_high, state.draws), kept);
+            var below = 0u;
+            var owner = 0u;
+            for (; owner < THREADS - 1u; owner++) {
+                if (below + totals[owner] > draw) {
+                    break;
+                }
+                below += totals[owner];
+            }
+            for (var i = owner; i < params.vocabulary; i += THREADS) {
+                let v = logits[i];
+                if (ordered(v) >= floor_key && v >= least) {
+                    let m = mass(v, maximum, unit);
+                    if (m > 0u) {
+                        below += m;
+                        if (below > draw) {
+                            chosen = i;
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if (thread == 0u) {
+        tokens[0] = chosen;
+        ring[state.ring % params.ring] = vec2<u32>(chosen, u32(not_finite));
+        state.position += state.count;
+        state.count = 1u;
+        state.draws += 1u;
+        state.ring += 1u;
+    }
+}

@@ -1,0 +1,322 @@
+//! The generation loop: a prompt becomes ids, ids become steps, sampled ids become text, a thought and an answer.
+
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
+use super::{Engine, GenerateOptions};
+use crate::text::{
+    Detokenizer, Kind, Message, MessageInput, ReasoningSplitter, ReasoningTags, StopSequences, encode_messages,
+};
+use crate::{Cancel, Error, Result};
+
+/// What to generate from.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// One user turn, or with `raw` the text to continue.
+    Text(String),
+    /// A conversation.
+    Messages(Vec<Message>),
+    /// Ids to continue as they are.
+    Ids(Vec<u32>),
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FinishReason {
+    /// The model ended its turn, or a stop sequence was met.
+    Stop,
+    /// `maxOutputTokens` or the end of the context was reached.
+    Length,
+    /// The caller stopped it.
+    Abort,
+}
+
+/// What a generation took.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // api.d.ts says it
+pub struct Usage {
+    pub input_tokens: usize,
+    pub cached_tokens: usize,
+    pub output_tokens: usize,
+    pub reasoning_tokens: usize,
+    pub prefill_ms: f64,
+    pub decode_ms: f64,
+    pub time_to_first_token_ms: f64,
+    pub tokens_per_second: f64,
+}
+
+/// A piece of a running generation.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[allow(missing_docs)] // api.d.ts says it
+pub enum StreamPart {
+    Prefill { done: usize, total: usize },
+    ReasoningDelta { text: String },
+    TextDelta { text: String },
+    Finish { finish_reason: FinishReason, usage: Usage },
+}
+
+/// A finished generation.
+#[derive(Debug, Clone)]
+pub struct GenerateResult {
+    /// The answer.
+    pub text: String,
+    /// The thought before it.
+    pub reasoning: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// What it took.
+    pub usage: Usage,
+    /// The conversation with this turn added.
+    pub messages: Vec<Message>,
+    /// The tokens generated, the end-of-sequence token included where one ended it.
+    pub ids: Vec<u32>,
+}
+
+/// A prompt ready to run.
+struct Prompt {
+    ids: Vec<u32>,
+    messages: Vec<Message>,
+    /// Splits the thought off; none where the input is raw.
+    splitter: Option<ReasoningSplitter>,
+}
+
+/// The text side of a running generation.
+struct Output<'a> {
+    engine: &'a Engine,
+    emit: &'a mut dyn FnMut(StreamPart),
+    detokenizer: Detokenizer,
+    stops: StopSequences,
+    splitter: Option<ReasoningSplitter>,
+    text: String,
+    reasoning: String,
+}
+
+impl Output<'_> {
+    fn piece(&mut self, kind: Kind, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        let whole = if kind == Kind::Reasoning { &mut self.reasoning } else { &mut self.text };
+        whole.push_str(&text);
+        (self.emit)(match kind {
+            Kind::Reasoning => StreamPart::ReasoningDelta { text },
+            Kind::Text => StreamPart::TextDelta { text },
+        });
+    }
+
+    fn split(&mut self, text: &str) {
+        match &mut self.splitter {
+            None => self.piece(Kind::Text, text.to_owned()),
+            Some(splitter) => {
+                for (kind, text) in splitter.push(text) {
+                    self.piece(kind, text);
+                }
+            }
+        }
+    }
+
+    /// Takes an id; `true` if a stop sequence was met.
+    fn push(&mut self, id: u32) -> bool {
+        if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
+            let text = self.stops.push(&text);
+            self.split(&text);
+        }
+        self.stops.hit()
+    }
+
+    fn finish(&mut self) {
+        let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
+        let mut rest = self.stops.push(&rest);
+        if !self.stops.hit() {
+            rest += &self.stops.finish();
+        }
+        self.split(&rest);
+        if let Some(mut splitter) = self.splitter.take() {
+            for (kind, text) in splitter.finish() {
+                self.piece(kind, text);
+            }
+        }
+    }
+
+    fn thinking(&self) -> bool {
+        self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
+    }
+}
+
+impl Engine {
+    /// Generates. `emit` hears every part as it comes, the last being [`StreamPart::Finish`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`], [`Error::Template`], [`Error::ContextOverflow`], [`Error::NonFinite`],
+    /// [`Error::DeviceLost`], and [`Error::Aborted`] once `cancel` was aborted. The model stays usable after all of
+    /// them but the loss of the device.
+    pub async fn generate(
+        &self,
+        input: Input,
+        options: &GenerateOptions,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(StreamPart),
+    ) -> Result<GenerateResult> {
+        cancel.check()?;
+        let _taken = self.take()?;
+        let sampler = options.sampler(&self.defaults, self.host.seed)?;
+        let start = (self.host.clock)();
+        let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
+        self.check_ids(&prompt)?;
+        let room = self.session.context_length - prompt.len() + 1; // the last token needs no place in the cache
+        let limit = options.limit(&self.defaults, room)?;
+
+        let mut usage = Usage { input_tokens: prompt.len(), ..Usage::default() };
+        let mut output = Output {
+            engine: self,
+            emit,
+            detokenizer: Detokenizer::new(&self.tokenizer, true),
+            stops: StopSequences::new(&options.stop_sequences),
+            splitter,
+            text: String::new(),
+            reasoning: String::new(),
+        };
+        let mut ids = Vec::new();
+        let mut finish_reason = FinishReason::Length;
+        let mut first_token = start;
+        // Both callbacks below want the emitter; prefill is over before the first token comes.
+        let pending = std::cell::RefCell::new(&mut output);
+        let total = prompt.len();
+        let mut prefilled = |done: usize| (pending.borrow_mut().emit)(StreamPart::Prefill { done, total });
+        let mut token = |id: u32| {
+            let output = &mut **pending.borrow_mut();
+            if ids.is_empty() {
+                first_token = (self.host.clock)();
+            }
+            ids.push(id);
+            if cancel.stopped() {
+                finish_reason = FinishReason::Abort;
+                return Ok(ControlFlow::Break(()));
+            }
+            if self.stop_ids.contains(&id) {
+                finish_reason = FinishReason::Stop;
+                return Ok(ControlFlow::Break(()));
+            }
+            let stopped = output.push(id);
+            usage.reasoning_tokens += usize::from(output.thinking());
+            if stopped {
+                finish_reason = FinishReason::Stop;
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        self.session.generate(&prompt, sampler, limit, cancel, &mut prefilled, &mut token).await?;
+        output.finish();
+
+        let end = (self.host.clock)();
+        usage.output_tokens = ids.len();
+        usage.prefill_ms = first_token - start;
+        usage.time_to_first_token_ms = first_token - start;
+        usage.decode_ms = end - first_token;
+        if ids.len() > 1 && usage.decode_ms > 0.0 {
+            usage.tokens_per_second = (ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
+        }
+        let Output { text, reasoning, emit, .. } = output;
+        emit(StreamPart::Finish { finish_reason, usage });
+        let messages = with_answer(messages, &text, &reasoning);
+        Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids })
+    }
+
+    fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
+        let messages = match input {
+            Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
+            Input::Text(text) if options.raw => {
+                let ids = self.tokenizer.encode(&text, true)?;
+                return Ok(Prompt { ids, messages: Vec::new(), splitter: None });
+            }
+            Input::Text(text) => vec![Message::new("user", text)],
+            Input::Messages(_) if options.raw => {
+                return Err(Error::invalid("raw", "continues a text or ids; messages need the chat template"));
+            }
+            Input::Messages(messages) => messages,
+        };
+        let prompt = self.encode_messages(&messages, &[], true, &options.template_args)?;
+        let tags = ReasoningTags::default();
+        let opened = tags.opened_by(&prompt.text);
+        // An answer that has begun is past its thought, unless it is the thought that goes on.
+        let begun = messages.last().is_some_and(|m| m.prefix && !m.content.is_empty());
+        let splitter = (!begun || opened).then(|| ReasoningSplitter::new(tags, opened));
+        Ok(Prompt { ids: prompt.ids, messages, splitter })
+    }
+
+    /// What [`Engine::generate`] feeds the model for a conversation, and the text the template rendered.
+    pub fn encode_messages(
+        &self,
+        messages: &[Message],
+        tools: &[crate::text::ToolSpec],
+        add_generation_prompt: bool,
+        args: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<crate::text::Prompt> {
+        let input = self.message_input(messages, tools, add_generation_prompt, args);
+        encode_messages(&self.tokenizer, self.template()?, &input)
+    }
+
+    /// The text of a conversation.
+    pub fn apply_chat_template(
+        &self,
+        messages: &[Message],
+        tools: &[crate::text::ToolSpec],
+        add_generation_prompt: bool,
+        args: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<String> {
+        let input = self.message_input(messages, tools, add_generation_prompt, args);
+        crate::text::render_messages(self.template()?, &input)
+    }
+
+    fn message_input<'a>(
+        &self,
+        messages: &'a [Message],
+        tools: &'a [crate::text::ToolSpec],
+        add_generation_prompt: bool,
+        args: &'a serde_json::Map<String, serde_json::Value>,
+    ) -> MessageInput<'a> {
+        MessageInput { messages, tools, add_generation_prompt, args, now: Some((self.host.local_time)()) }
+    }
+
+    /// That ids can be fed: some, not too many, all in the vocabulary.
+    pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let context_length = self.session.context_length;
+        if ids.is_empty() {
+            return Err(Error::invalid("input", "there is no token to start from"));
+        }
+        if ids.len() > context_length {
+            return Err(Error::ContextOverflow { input_tokens: ids.len(), context_length });
+        }
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.info.vocab_size) {
+            let message = format!("id {id} is not in the vocabulary of {} tokens", self.info.vocab_size);
+            return Err(Error::invalid("input", message));
+        }
+        Ok(())
+    }
+}
+
+/// The conversation with the answer as its last turn; an answer that was to be continued is completed in place.
+fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str) -> Vec<Message> {
+    if messages.is_empty() {
+        return messages;
+    }
+    match messages.last_mut().filter(|m| m.prefix) {
+        Some(begun) => {
+            begun.content.push_str(text);
+            begun.prefix = false;
+            if !reasoning.is_empty() {
+                begun.reasoning.get_or_insert_default().push_str(reasoning);
+            }
+        }
+        None => {
+            let mut answer = Message::new("assistant", text);
+            answer.reasoning = (!reasoning.is_empty()).then(|| reasoning.to_owned());
+            messages.push(answer);
+        }
+    }
+    messages
+}

@@ -1,0 +1,293 @@
+//! From a checkpoint to a model that generates.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use super::session::Session;
+use super::{Engine, Host};
+use crate::gpu::{Device, DeviceOptions, Executor};
+use crate::kernels::KvFormat;
+use crate::model::config::{self, GenerationDefaults, ModelConfig};
+use crate::model::{Model, ModelOptions, architecture};
+use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
+use crate::weights::checkpoint::{Checkpoint, Format, ConfigFacts};
+use crate::weights::load::{bytes_to_read, load};
+use crate::weights::dequantize_rows;
+use crate::weights::source::{ByteSource, Folder};
+use crate::{Cancel, Error, FormatKind, Result};
+
+/// How to load.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions {
+    /// Tokens of context; the largest that fits by default.
+    pub context_length: Option<usize>,
+    /// The KV cache in f32, to compare with f32 references.
+    pub f32: bool,
+    /// The device.
+    pub device: DeviceOptions,
+}
+
+/// What a load is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Reading weights and writing them to the GPU, in bytes.
+    Download,
+    /// Building pipelines, counted.
+    Compile,
+}
+
+/// How far a load is (`Progress` of the JavaScript API).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // api.d.ts says it
+pub struct Progress {
+    pub stage: Stage,
+    pub loaded: u64,
+    pub total: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    pub from_cache: bool,
+}
+
+/// Facts about a loaded model (`ModelInfo` of the JavaScript API).
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)] // api.d.ts says it
+pub struct ModelInfo {
+    pub architecture: String,
+    pub parameters: u64,
+    pub active_parameters: u64,
+    pub quantization: String,
+    pub context_length: usize,
+    pub vocab_size: usize,
+    pub format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
+    pub capabilities: Capabilities,
+}
+
+/// What a model can do.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[allow(missing_docs)] // api.d.ts says it
+pub struct Capabilities {
+    pub chat: bool,
+    pub tools: bool,
+    pub reasoning: bool,
+}
+
+/// Refuses an architecture that has no plan here, before any weight is fetched.
+pub fn accept(facts: &ConfigFacts) -> Result<()> {
+    architecture(&config::architecture(facts)?).map(drop)
+}
+
+impl Engine {
+    /// Loads a Hugging Face folder, or `file` of it where that names a GGUF.
+    pub async fn load_folder(
+        folder: &dyn Folder,
+        file: Option<&str>,
+        options: LoadOptions,
+        host: Host,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        let mut checkpoint = match file {
+            Some(name) => Checkpoint::open_gguf_in(folder, name, &accept).await?,
+            None => Checkpoint::open_folder(folder, &accept).await?,
+        };
+        checkpoint.id = folder.id().to_owned();
+        Self::load(&checkpoint, options, host, cancel, progress).await
+    }
+
+    /// Loads a GGUF file, with its siblings in `folder` if it is split.
+    pub async fn load_gguf(
+        file: Rc<dyn ByteSource>,
+        folder: Option<&dyn Folder>,
+        options: LoadOptions,
+        host: Host,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        let checkpoint = Checkpoint::open_gguf(file, folder, &accept).await?;
+        Self::load(&checkpoint, options, host, cancel, progress).await
+    }
+
+    /// Loads an opened checkpoint.
+    ///
+    /// # Errors
+    /// Every fault of its files, [`Error::NoWebGpu`], [`Error::Memory`], [`Error::BufferLimit`], [`Error::Aborted`].
+    /// Nothing stays allocated then.
+    pub async fn load(
+        checkpoint: &Checkpoint,
+        options: LoadOptions,
+        host: Host,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        cancel.check()?;
+        let config = ModelConfig::from_checkpoint(checkpoint)?;
+        let (tokenizer, tokenizer_config) = tokenizer(checkpoint)?;
+        let template = match tokenizer_config.chat_template(false) {
+            Ok(source) => Some(ChatTemplate::new(source, &tokenizer_config)?),
+            Err(_) => None,
+        };
+        let defaults = match &checkpoint.generation_config {
+            Some(bytes) => GenerationDefaults::parse(bytes, config.vocab_size)?,
+            None => GenerationDefaults::default(),
+        };
+        let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
+
+        let device = Rc::new(Device::open(options.device).await?);
+        let software = device.facts().software;
+        let model_options = ModelOptions {
+            max_binding: device.max_binding(),
+            context_length: options.context_length,
+            kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
+            rope_factors: rope_factors(checkpoint).await?,
+            ..ModelOptions::default()
+        };
+        let model = Model::new(checkpoint, &config, model_options)?;
+        let info = info(checkpoint, &config, &model, template.as_ref());
+        cancel.check()?;
+
+        let executor = Executor::new(device, &model.buffers).await?;
+        for (buffer, bytes) in &model.constants {
+            executor.write(*buffer, 0, bytes);
+        }
+        let total = bytes_to_read(checkpoint, &model.tasks);
+        let loaded = Cell::new(0);
+        let mut download = |bytes: u64, file: &str| {
+            loaded.set(loaded.get() + bytes);
+            let file = Some(file.to_owned());
+            progress(Progress { stage: Stage::Download, loaded: loaded.get(), total, file, from_cache: false });
+        };
+        load(checkpoint, &model.tasks, &executor, cancel, &mut download).await?;
+        let mut compile = |done: usize, all: usize| {
+            let (loaded, total) = (done as u64, all as u64);
+            progress(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
+        };
+        // A software adapter has no latency to hide: a step queued past the end would only cost time.
+        let queued_steps = if software { 1 } else { 3 };
+        let session = Session::new(model, executor, queued_steps, &mut compile).await?;
+        cancel.check()?;
+        Ok(Self {
+            id: checkpoint.id.clone(),
+            info,
+            host,
+            session,
+            tokenizer,
+            tokenizer_config,
+            template,
+            defaults,
+            stop_ids,
+            busy: Cell::new(false),
+        })
+    }
+}
+
+fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: Option<&ChatTemplate>) -> ModelInfo {
+    let capabilities = template.map(ChatTemplate::capabilities).unwrap_or_default();
+    ModelInfo {
+        architecture: config.architecture.clone(),
+        parameters: model.parameters,
+        active_parameters: model.parameters,
+        quantization: model.quantization.clone(),
+        context_length: model.context_length,
+        vocab_size: config.vocab_size,
+        format: match checkpoint.format {
+            Format::Safetensors => "safetensors",
+            Format::Gguf => "gguf",
+        },
+        license: config.license.clone(),
+        capabilities: Capabilities {
+            chat: template.is_some(),
+            tools: capabilities.tools,
+            reasoning: capabilities.reasoning,
+        },
+    }
+}
+
+/// The tokenizer and what is said about it, from `tokenizer.json` and its neighbours or from GGUF metadata.
+pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)> {
+    let template = |bytes: &Option<Vec<u8>>| {
+        bytes.as_ref().map(|b| String::from_utf8(b.clone())).transpose().map_err(|_| {
+            Error::format(FormatKind::BadUtf8, "chat_template.jinja", "the chat template is not UTF-8")
+        })
+    };
+    match &checkpoint.config {
+        ConfigFacts::Json(_) => {
+            let Some(json) = &checkpoint.tokenizer_json else {
+                return Err(Error::format(FormatKind::MissingFile, &checkpoint.id, "tokenizer.json is missing"));
+            };
+            let mut config = match &checkpoint.tokenizer_config {
+                Some(bytes) => TokenizerConfig::from_json(bytes, "tokenizer_config.json")?,
+                None => TokenizerConfig::default(),
+            };
+            if let Some(source) = template(&checkpoint.chat_template)? {
+                config.chat_templates.retain(|(name, _)| name != "default");
+                config.chat_templates.push(("default".into(), source));
+            }
+            let tokenizer = Tokenizer::from_json(json, "tokenizer.json")?.with_config(&config);
+            Ok((tokenizer, config))
+        }
+        ConfigFacts::Gguf(metadata) => {
+            let v = metadata.vocabulary()?;
+            let vocab = GgufVocab {
+                model: v.model,
+                pre: v.pre,
+                tokens: v.tokens,
+                token_types: v.token_types,
+                merges: v.merges,
+                scores: v.scores,
+                bos: v.bos,
+                eos: v.eos,
+                unk: v.unk,
+                pad: v.pad,
+                add_bos: v.add_bos,
+                add_eos: v.add_eos,
+                add_space_prefix: v.add_space_prefix,
+            };
+            let config = vocab.config(template(&checkpoint.chat_template)?);
+            Ok((Tokenizer::from_gguf(vocab)?, config))
+        }
+    }
+}
+
+/// Texts by which published models end a turn. GGUF names one end-of-sequence id; a chat model may use another.
+const TURN_ENDS: &[&str] =
+    &["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|endoftext|>"];
+
+fn stop_ids(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    defaults: &GenerationDefaults,
+    tokenizer: &Tokenizer,
+    tokenizer_config: &TokenizerConfig,
+) -> Vec<u32> {
+    let mut ids = defaults.eos_token_ids.clone();
+    if ids.is_empty() {
+        ids.clone_from(&config.eos_token_ids);
+    }
+    ids.extend(tokenizer_config.eos_token.as_deref().and_then(|token| tokenizer.id(token)));
+    if checkpoint.format == Format::Gguf {
+        let ends = TURN_ENDS.iter().filter_map(|token| tokenizer.id(token));
+        ids.extend(ends.filter(|&id| tokenizer.is_special(id)));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+/// GGUF's divisors of the rope frequencies (Llama 3's scaling, as llama.cpp writes it).
+async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
+    let Some(entry) = checkpoint.tensors.get("rope_freqs.weight") else { return Ok(None) };
+    if entry.elements() > 4096 {
+        let message = format!("rope_freqs.weight has {} values", entry.elements());
+        return Err(Error::format(FormatKind::BadShape, &checkpoint.id, message));
+    }
+    let bytes = checkpoint.read_rows(entry, 0..entry.rows()).await?;
+    let factors = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
+    factors.map(Some).ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })
+}

@@ -1,0 +1,106 @@
+//! Teacher-forced scores, and raw logits.
+
+use serde::Serialize;
+
+use super::session::Rows;
+use super::{Engine, GenerateOptions, Input};
+use crate::{Cancel, Error, Result};
+
+pub use super::session::Rows as LogitRows;
+
+/// A token with the logarithm of its probability (`TokenLogprob` of the JavaScript API).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[allow(missing_docs)] // api.d.ts says it
+pub struct TokenLogprob {
+    pub id: u32,
+    pub token: String,
+    pub bytes: Vec<u8>,
+    pub logprob: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top: Option<Vec<TokenLogprob>>,
+}
+
+impl Engine {
+    /// That ids can be fed, before anything is allocated for their logits.
+    pub fn check_input(&self, ids: &[u32]) -> Result<()> {
+        self.check_ids(ids)
+    }
+
+    /// Logits of `ids` from an empty context, `[vocabulary]` f32 a row: each row goes to `sink` in turn.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`].
+    pub async fn forward(
+        &self,
+        ids: &[u32],
+        rows: LogitRows,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        cancel.check()?;
+        let _taken = self.take()?;
+        self.check_ids(ids)?;
+        self.session.logits(ids, rows, cancel, sink).await
+    }
+
+    /// How probable the model finds each token of the input after the first, given those before it, with the `top`
+    /// most probable ones at each place.
+    pub async fn score(&self, input: Input, raw: bool, top: usize, cancel: &Cancel) -> Result<Vec<TokenLogprob>> {
+        cancel.check()?;
+        let _taken = self.take()?;
+        let options = GenerateOptions { raw, ..GenerateOptions::default() };
+        let ids = match input {
+            Input::Messages(messages) if !raw => {
+                self.encode_messages(&messages, &[], false, &options.template_args)?.ids
+            }
+            Input::Text(text) if !raw => {
+                let messages = [crate::text::Message::new("user", text)];
+                self.encode_messages(&messages, &[], false, &options.template_args)?.ids
+            }
+            Input::Text(text) => self.tokenizer.encode(&text, true)?,
+            Input::Ids(ids) => ids,
+            Input::Messages(_) => return Err(Error::invalid("raw", "scores a text or ids, not messages")),
+        };
+        self.check_ids(&ids)?;
+        let mut scores = Vec::with_capacity(ids.len() - 1);
+        let mut position = 0;
+        let mut row = |logits: &[f32]| {
+            let next = position + 1;
+            if logits.iter().any(|v| !v.is_finite()) {
+                return Err(Error::NonFinite { position });
+            }
+            if let Some(&id) = ids.get(next) {
+                scores.push(self.logprob(logits, id, top));
+            }
+            position = next;
+            Ok(())
+        };
+        self.session.logits(&ids, Rows::All, cancel, &mut row).await?;
+        Ok(scores)
+    }
+
+    fn logprob(&self, logits: &[f32], id: u32, top: usize) -> TokenLogprob {
+        let maximum = logits.iter().copied().fold(f32::MIN, f32::max);
+        let sum: f64 = logits.iter().map(|&v| f64::from(v - maximum).exp()).sum();
+        let of = |id: u32| TokenLogprob {
+            id,
+            token: self.tokenizer.decode(&[id], false),
+            bytes: self.tokenizer.token_bytes(id),
+            logprob: f64::from(logits[id as usize] - maximum) - sum.ln(),
+            top: None,
+        };
+        let mut scored = of(id);
+        if top > 0 {
+            let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+            let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+            let top = top.min(order.len());
+            if top < order.len() {
+                order.select_nth_unstable_by(top, by_logit);
+                order.truncate(top);
+            }
+            order.sort_unstable_by(by_logit);
+            scored.top = Some(order.into_iter().map(of).collect());
+        }
+        scored
+    }
+}

@@ -1,0 +1,288 @@
+//! The device: adapter, limits, loss, error scopes around allocations, and a ledger of every byte allocated.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+
+use crate::{Error, Result};
+
+/// What a buffer is for: the rows of `Model.memory()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Model weights and constant tables.
+    Weights,
+    /// The KV cache.
+    Kv,
+    /// Activations, state, parameters, staging.
+    Scratch,
+}
+
+/// Bytes held on the GPU, by role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // Role says it
+pub struct MemoryUse {
+    pub weights: u64,
+    pub kv: u64,
+    pub scratch: u64,
+}
+
+impl MemoryUse {
+    /// Bytes of all roles together.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.scratch
+    }
+}
+
+/// Counts every byte this device holds.
+#[derive(Debug, Default)]
+struct Ledger([AtomicU64; 3]);
+
+impl Ledger {
+    fn of(&self, role: Role) -> &AtomicU64 {
+        &self.0[role as usize]
+    }
+}
+
+/// A GPU buffer that leaves the ledger, and the GPU, when dropped.
+pub(super) struct Buffer {
+    pub raw: wgpu::Buffer,
+    role: Role,
+    ledger: Arc<Ledger>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.ledger.of(self.role).fetch_sub(self.raw.size(), Ordering::Relaxed);
+        self.raw.destroy();
+    }
+}
+
+/// Which adapter to ask for, and limits to stay below.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeviceOptions {
+    /// `Some(true)`: high performance; `Some(false)`: low power.
+    pub high_performance: Option<bool>,
+    /// Largest storage binding to use, in bytes, below the adapter's own: tests split tensors with it.
+    pub max_binding: Option<u64>,
+}
+
+/// What the platform tells of the adapter, and the limits the engine plans with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // the platform's names
+pub struct DeviceFacts {
+    pub name: String,
+    pub vendor: String,
+    pub architecture: String,
+    pub features: Vec<String>,
+    pub max_buffer_size: u64,
+    pub max_storage_buffer_binding_size: u64,
+    pub shader_f16: bool,
+    pub subgroups: bool,
+    /// A software adapter (SwiftShader, lavapipe, WARP).
+    pub software: bool,
+}
+
+#[derive(Default)]
+struct Loss {
+    message: Option<String>,
+    waiting: Vec<oneshot::Sender<String>>,
+}
+
+/// An open GPU device and its queue.
+pub struct Device {
+    pub(super) raw: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    facts: DeviceFacts,
+    pub(super) max_workgroups: u32,
+    pub(super) uniform_alignment: u32,
+    ledger: Arc<Ledger>,
+    loss: Arc<Mutex<Loss>>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("facts", &self.facts).field("memory", &self.memory()).finish()
+    }
+}
+
+impl Device {
+    /// Opens the adapter's device with limits as large as the adapter gives.
+    ///
+    /// # Errors
+    /// [`Error::NoWebGpu`] where there is no adapter or it gives no device.
+    pub async fn open(options: DeviceOptions) -> Result<Self> {
+        let adapter = request_adapter(options).await?;
+        let facts = facts(&adapter, options);
+        let limits = adapter.limits();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("minke"),
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (raw, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::NoWebGpu { reason: format!("the adapter gave no device: {e}") })?;
+
+        let loss = Arc::new(Mutex::new(Loss::default()));
+        let seen = loss.clone();
+        raw.set_device_lost_callback(move |reason, message| {
+            let text = if message.is_empty() { format!("{reason:?}") } else { message };
+            let mut loss = seen.lock().expect("no holder of this lock panics");
+            for waiting in loss.waiting.drain(..) {
+                let _ = waiting.send(text.clone()); // nobody waits any more: fine
+            }
+            loss.message.get_or_insert(text);
+        });
+        Ok(Self {
+            raw,
+            queue,
+            facts,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
+            ledger: Arc::default(),
+            loss,
+        })
+    }
+
+    /// Facts of the adapter without keeping a device.
+    pub async fn probe(options: DeviceOptions) -> Result<DeviceFacts> {
+        Ok(facts(&request_adapter(options).await?, options))
+    }
+
+    /// What this device is and allows.
+    pub fn facts(&self) -> &DeviceFacts {
+        &self.facts
+    }
+
+    /// Largest storage binding, in bytes: no part of a tensor is larger.
+    pub fn max_binding(&self) -> u64 {
+        self.facts.max_storage_buffer_binding_size
+    }
+
+    /// Bytes held now.
+    pub fn memory(&self) -> MemoryUse {
+        let of = |role| self.ledger.of(role).load(Ordering::Relaxed);
+        MemoryUse { weights: of(Role::Weights), kv: of(Role::Kv), scratch: of(Role::Scratch) }
+    }
+
+    /// `Err(DeviceLost)` once the device is gone.
+    pub fn check(&self) -> Result<()> {
+        match &self.loss.lock().expect("no holder of this lock panics").message {
+            None => Ok(()),
+            Some(message) => Err(Error::DeviceLost { message: message.clone() }),
+        }
+    }
+
+    /// Resolves when the device is lost, never before.
+    pub fn lost(&self) -> impl Future<Output = Error> + 'static {
+        let (tx, rx) = oneshot::channel();
+        let mut loss = self.loss.lock().expect("no holder of this lock panics");
+        match &loss.message {
+            Some(message) => drop(tx.send(message.clone())),
+            None => loss.waiting.push(tx),
+        }
+        async {
+            let message = rx.await.unwrap_or_else(|_| "the device was closed".into());
+            Error::DeviceLost { message }
+        }
+    }
+
+    /// Gives everything back to the platform. Buffers still held become unusable.
+    pub fn destroy(&self) {
+        self.raw.destroy();
+    }
+
+    /// Allocates buffers, all or none, each zeroed.
+    ///
+    /// # Errors
+    /// [`Error::BufferLimit`] before anything is asked for, [`Error::Memory`] when the device refuses.
+    pub(super) async fn allocate(&self, wanted: &[Allocation<'_>]) -> Result<Vec<Buffer>> {
+        self.check()?;
+        for a in wanted {
+            if a.bytes > self.facts.max_buffer_size {
+                let what = a.label.to_owned();
+                return Err(Error::BufferLimit { what, needed: a.bytes, limit: self.facts.max_buffer_size });
+            }
+        }
+        let held = self.memory().total();
+        let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let invalid = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffers: Vec<Buffer> = wanted
+            .iter()
+            .map(|a| {
+                let size = a.bytes.next_multiple_of(4).max(16);
+                let descriptor =
+                    wgpu::BufferDescriptor { label: Some(a.label), size, usage: a.usage, mapped_at_creation: false };
+                let raw = self.raw.create_buffer(&descriptor);
+                self.ledger.of(a.role).fetch_add(size, Ordering::Relaxed);
+                Buffer { raw, role: a.role, ledger: self.ledger.clone() }
+            })
+            .collect();
+        let invalid = invalid.pop();
+        let memory = memory.pop();
+        if let Some(e) = invalid.await {
+            return Err(Error::Internal { message: format!("buffer creation: {e}") });
+        }
+        if memory.await.is_some() {
+            let bytes = wanted.iter().map(|a| a.bytes).sum();
+            let what = wanted.first().map_or("", |a| a.label).to_owned();
+            return Err(Error::Memory { what, bytes, allocated: held });
+        }
+        self.check()?;
+        Ok(buffers)
+    }
+
+    /// Natively, waits for the queue; in a browser the event loop does, so this returns at once.
+    pub(super) fn wait(&self) {
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.raw.poll(wgpu::PollType::wait_indefinitely()); // a lost device shows in check()
+    }
+}
+
+/// One buffer to allocate.
+pub(super) struct Allocation<'a> {
+    pub label: &'a str,
+    pub bytes: u64,
+    pub role: Role,
+    pub usage: wgpu::BufferUsages,
+}
+
+async fn request_adapter(options: DeviceOptions) -> Result<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let power_preference = match options.high_performance {
+        Some(true) => wgpu::PowerPreference::HighPerformance,
+        Some(false) => wgpu::PowerPreference::LowPower,
+        None => wgpu::PowerPreference::None,
+    };
+    instance.request_adapter(&wgpu::RequestAdapterOptions { power_preference, ..Default::default() }).await.map_err(
+        |e| {
+            let hint = if cfg!(target_arch = "wasm32") {
+                "no GPU adapter was offered; use a current Chrome, Edge, Safari or Firefox with hardware acceleration on"
+            } else {
+                "no Vulkan, Metal or Direct3D 12 adapter was found"
+            };
+            Error::NoWebGpu { reason: format!("{hint} ({e})") }
+        },
+    )
+}
+
+fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
+    let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
+    let text = format!("{} {} {}", info.name, info.driver, info.driver_info).to_lowercase();
+    DeviceFacts {
+        name: info.name.clone(),
+        vendor: info.driver.clone(),
+        architecture: info.driver_info.clone(),
+        features: features.iter_names().map(|(name, _)| name.to_lowercase().replace('_', "-")).collect(),
+        max_buffer_size: limits.max_buffer_size,
+        max_storage_buffer_binding_size: limits
+            .max_storage_buffer_binding_size
+            .min(limits.max_buffer_size)
+            .min(options.max_binding.unwrap_or(u64::MAX)),
+        shader_f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        software: info.device_type == wgpu::DeviceType::Cpu || text.contains("swiftshader") || text.contains("llvmpipe"),
+    }
+}

@@ -1,0 +1,171 @@
+//! A plan: the GPU work of one step of the model, recorded once as plain data.
+//!
+//! A plan can be printed and compared, counted, run by the executor, and run by the CPU interpreter of
+//! [`kernels`](crate::kernels). It names buffers by id; [`Buffers`] says what they are.
+
+use std::fmt;
+
+use super::device::Role;
+
+/// A WGSL module. `name` identifies it; `source` is the kernel's file after the library files it imports.
+#[derive(Debug)]
+pub struct Shader {
+    /// File name without its ending, with the weight layout where there is one: `matvec.q4`.
+    pub name: &'static str,
+    /// WGSL text.
+    pub source: &'static str,
+}
+
+/// A buffer of a [`Buffers`] table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+/// What a buffer is.
+#[derive(Debug, Clone)]
+pub struct BufferSpec {
+    /// Name in error messages and GPU debuggers.
+    pub label: String,
+    /// Size in bytes, a multiple of 4.
+    pub bytes: u64,
+    /// Ledger row.
+    pub role: Role,
+}
+
+/// Every buffer of a model, before any is allocated.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Vec<BufferSpec>);
+
+impl Buffers {
+    /// Adds a buffer of `bytes` (rounded up to whole words, at least 16).
+    pub fn add(&mut self, label: impl Into<String>, bytes: u64, role: Role) -> BufferId {
+        let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
+        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role });
+        id
+    }
+
+    /// The buffer's description.
+    pub fn get(&self, id: BufferId) -> &BufferSpec {
+        &self.0[id.0 as usize]
+    }
+
+    /// All buffers, in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &BufferSpec> {
+        self.0.iter()
+    }
+}
+
+/// How a kernel uses a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// A buffer at `@group(0) @binding(slot)`. Slot 0 holds the step's parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding {
+    /// `@binding` number.
+    pub slot: u32,
+    /// The whole of this buffer is bound.
+    pub buffer: BufferId,
+    /// How it is used.
+    pub access: Access,
+}
+
+/// One dispatch.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Place in the model, such as `l3.attn.o`.
+    pub label: String,
+    /// Kernel name in the kernel table, which finds the reference.
+    pub kernel: &'static str,
+    /// The WGSL to run.
+    pub shader: &'static Shader,
+    /// Values of the shader's `override`s.
+    pub constants: Vec<(&'static str, f64)>,
+    /// Storage buffers.
+    pub bindings: Vec<Binding>,
+    /// Words of the shader's `Params` uniform.
+    pub params: Vec<u32>,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    /// Shapes in words, for people: `w[2048,4096]:q4 x[1,4096] → [1,2048]`.
+    pub detail: String,
+}
+
+impl Step {
+    /// The buffer bound at `slot`; a kernel's own reference asks only for what it bound.
+    pub fn buffer(&self, slot: u32) -> BufferId {
+        self.bindings
+            .iter()
+            .find(|b| b.slot == slot)
+            .unwrap_or_else(|| panic!("{}: nothing is bound at {slot}", self.label))
+            .buffer
+    }
+
+    /// The value of an `override`; 0 where the step leaves the shader's default.
+    pub fn constant(&self, name: &str) -> f64 {
+        self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, v)| v)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<16} {:<18} {}", self.label, self.shader.name, self.detail)
+    }
+}
+
+/// The dispatches of one step of the model, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Name in GPU debuggers.
+    pub label: String,
+    /// In order of execution.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// An empty plan.
+    pub fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), steps: Vec::new() }
+    }
+
+    /// Appends steps.
+    pub fn push(&mut self, steps: impl IntoIterator<Item = Step>) {
+        self.steps.extend(steps);
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Folds a count of workgroups into two grid dimensions of at most `limit` each (WebGPU: 65,535). The shader undoes
+/// it with `id.x + id.y * num_workgroups.x` and leaves early past its last row.
+pub fn fold_grid(workgroups: u32, limit: u32) -> [u32; 2] {
+    if workgroups <= limit {
+        return [workgroups.max(1), 1];
+    }
+    let y = workgroups.div_ceil(limit);
+    [workgroups.div_ceil(y), y]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold_grid;
+
+    #[test]
+    fn a_folded_grid_covers_all_workgroups_and_wastes_less_than_a_row() {
+        for n in [1, 2, 65_535, 65_536, 65_537, 131_071, 1_000_003] {
+            let [x, y] = fold_grid(n, 65_535);
+            assert!(x <= 65_535 && y <= 65_535 && x * y >= n && x * y - n < x.max(y), "{n}: {x} x {y}");
+        }
+    }
+}

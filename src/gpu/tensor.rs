@@ -1,0 +1,136 @@
+//! Tensors: weight matrices in parts, and row-major f32 activations.
+
+use std::ops::Range;
+
+use super::device::Role;
+use super::layout::{GROUP, Layout};
+use super::plan::{BufferId, Buffers};
+
+/// A run of rows of a matrix, small enough to bind.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Rows of the matrix that lie here.
+    pub rows: Range<usize>,
+    /// How they lie.
+    pub layout: Layout,
+    /// The codes plane.
+    pub codes: BufferId,
+    /// The scales plane, where the layout has one.
+    pub scales: Option<BufferId>,
+}
+
+/// A weight matrix `[rows, k]` in one or more parts. Parts may differ in layout: a fused matrix whose published
+/// sources were quantised differently keeps each one's exact values.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    /// Name in the model, such as `l3.attn.qkv`.
+    pub label: String,
+    /// Output width.
+    pub rows: usize,
+    /// Input width.
+    pub k: usize,
+    /// In row order, without gaps.
+    pub parts: Vec<Part>,
+}
+
+/// Parts begin at multiples of this many rows, so that a kernel's row tile never spans two parts.
+pub const PART_ROWS: usize = 64;
+
+impl Matrix {
+    /// Declares a matrix made of stretches of rows, each in one layout, and splits it so that no plane is larger than
+    /// `max_binding` bytes.
+    ///
+    /// # Panics
+    /// If [`PART_ROWS`] rows do not fit one binding: no supported device is that small.
+    pub fn declare(
+        buffers: &mut Buffers,
+        label: impl Into<String>,
+        k: usize,
+        stretches: &[(usize, Layout)],
+        max_binding: u64,
+    ) -> Self {
+        let label = label.into();
+        let mut parts: Vec<Part> = Vec::new();
+        let mut row = 0;
+        for &(count, layout) in stretches {
+            let fit = max_binding as usize / layout.code_row_bytes(k) / PART_ROWS * PART_ROWS;
+            assert!(fit > 0, "{label}: {PART_ROWS} rows of {k} weights exceed a binding of {max_binding} bytes");
+            let end = row + count;
+            while row < end {
+                let rows = row..end.min(row + fit);
+                let n = parts.len();
+                let mut plane = |plane: &str, row_bytes: usize| {
+                    buffers.add(format!("{label}.{n}.{plane}"), (rows.len() * row_bytes) as u64, Role::Weights)
+                };
+                let codes = plane("codes", layout.code_row_bytes(k));
+                let scales =
+                    (layout.scale_group_bytes() > 0).then(|| plane("scales", layout.scale_row_bytes(k)));
+                row = rows.end;
+                parts.push(Part { rows, layout, codes, scales });
+            }
+        }
+        Self { label, rows: row, k, parts }
+    }
+}
+
+/// f32 values `[rows, width]`, row-major. Rows are padded with zeros to whole groups of 32, so that kernels read them
+/// as `vec4<f32>` without a bound check; no kernel writes the padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Activation {
+    /// Where it lies.
+    pub buffer: BufferId,
+    /// Rows allocated (tokens of a chunk).
+    pub rows: usize,
+    /// Values per row.
+    pub width: usize,
+}
+
+impl Activation {
+    /// Declares a scratch activation.
+    pub fn declare(buffers: &mut Buffers, label: impl Into<String>, rows: usize, width: usize) -> Self {
+        let bytes = (rows * width.next_multiple_of(GROUP) * 4) as u64;
+        Self { buffer: buffers.add(label, bytes, Role::Scratch), rows, width }
+    }
+
+    /// f32 elements from one row to the next.
+    pub fn stride(&self) -> usize {
+        self.width.next_multiple_of(GROUP)
+    }
+}
+
+/// A vector of f32 constants (norm weights, biases), padded with zeros to whole groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vector {
+    /// Where it lies.
+    pub buffer: BufferId,
+    /// Values.
+    pub len: usize,
+}
+
+impl Vector {
+    /// Declares a constant vector.
+    pub fn declare(buffers: &mut Buffers, label: impl Into<String>, len: usize) -> Self {
+        Self { buffer: buffers.add(label, (len.next_multiple_of(GROUP) * 4) as u64, Role::Weights), len }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_the_rows_and_respect_the_binding_limit() {
+        let mut buffers = Buffers::default();
+        let m = Matrix::declare(&mut buffers, "w", 576, &[(1000, Layout::Q4Min), (49, Layout::Q8)], 64 << 10);
+        assert_eq!(m.rows, 1049);
+        let mut row = 0;
+        for p in &m.parts {
+            assert_eq!(p.rows.start, row);
+            row = p.rows.end;
+            assert!(buffers.get(p.codes).bytes <= 64 << 10);
+        }
+        assert_eq!(row, 1049);
+        assert_eq!(m.parts.last().map(|p| p.layout), Some(Layout::Q8));
+        assert!(m.parts.len() > 4);
+    }
+}

@@ -1,0 +1,76 @@
+//! `y[t, i] = silu(x[t, i]) · x[t, width + i]`: SwiGLU where gate and up are not interleaved.
+
+use super::epilogue::silu;
+use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use crate::gpu::{Access, Activation, Binding, Shader, Step};
+
+static SHADERS: [Shader; 1] = [shader!("activation", "state")];
+
+/// See `shaders/activation.wgsl`.
+pub static KERNEL: Kernel =
+    Kernel { name: "activation", shaders: &SHADERS, params: ActivationParams::FIELDS, reference };
+
+params!(ActivationParams { width: u32, x_stride: u32, y_stride: u32 });
+
+/// SwiGLU over rows of gates followed by ups.
+#[derive(Debug, Clone, Copy)]
+pub struct Activate {
+    /// `[T, 2I]`
+    pub x: Activation,
+    /// `[T, I]`
+    pub y: Activation,
+}
+
+impl Activate {
+    /// The step.
+    pub fn step(&self, label: &str, control: &Control) -> Step {
+        assert_eq!(self.x.width, 2 * self.y.width, "{label}: widths");
+        let params = ActivationParams {
+            width: self.y.width as u32,
+            x_stride: self.x.stride() as u32,
+            y_stride: self.y.stride() as u32,
+        };
+        Step {
+            label: label.to_owned(),
+            kernel: KERNEL.name,
+            shader: &SHADERS[0],
+            constants: Vec::new(),
+            bindings: vec![
+                Binding { slot: 1, buffer: control.state, access: Access::Read },
+                Binding { slot: 4, buffer: self.x.buffer, access: Access::Read },
+                Binding { slot: 5, buffer: self.y.buffer, access: Access::ReadWrite },
+            ],
+            params: params.words(),
+            grid: [self.y.width.div_ceil(64) as u32, self.x.rows as u32, 1],
+            detail: format!("[{},{}] swiglu → [{},{}]", self.x.rows, self.x.width, self.x.rows, self.y.width),
+        }
+    }
+}
+
+fn reference(step: &Step, memory: &mut CpuMemory) {
+    let p = ActivationParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    for t in 0..state.count as usize {
+        for i in 0..p.width as usize {
+            let x = &memory.floats(step.buffer(4))[t * p.x_stride as usize..];
+            let v = silu(x[i].into()) * f64::from(x[p.width as usize + i]);
+            memory.floats_mut(step.buffer(5))[t * p.y_stride as usize + i] = v as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::Bench;
+
+    #[test]
+    fn odd_widths() {
+        for width in [1, 31, 33, 127, 129, 1536] {
+            let mut b = Bench::new(3, 8);
+            let (x, y) = (b.activation("x", 4, 2 * width), b.activation("y", 4, width));
+            b.plan.push([Activate { x, y }.step("act", &b.control)]);
+            b.check(y.buffer, 1e-5, &format!("width={width}")); // one exponential
+        }
+    }
+}

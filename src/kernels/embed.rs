@@ -1,0 +1,105 @@
+//! `x[t] = scale · W[tokens[t]]`.
+
+use super::matvec::layout_of;
+use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
+use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
+
+static SHADERS: [Shader; 6] = layout_shaders!("embed");
+
+/// See `shaders/embed.wgsl`.
+pub static KERNEL: Kernel = Kernel { name: "embed", shaders: &SHADERS, params: EmbedParams::FIELDS, reference };
+
+params!(EmbedParams { groups: u32, row_start: u32, row_end: u32, stride: u32, scale: f32 });
+
+/// Rows of the embedding matrix for the step's tokens.
+#[derive(Debug, Clone, Copy)]
+pub struct Embed<'a> {
+    /// `[vocabulary, D]`
+    pub w: &'a Matrix,
+    /// `[T, D]`
+    pub x: Activation,
+    /// Multiplies every value.
+    pub scale: f32,
+}
+
+impl Embed<'_> {
+    /// One step for each part of the matrix; a token's row lies in one of them.
+    pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
+        assert_eq!(self.x.width, self.w.k, "{label}: width of x");
+        let groups = Layout::groups(self.w.k);
+        self.w.parts.iter().map(move |part| {
+            let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+            let mut bindings = vec![read(1, control.state), read(2, part.codes)];
+            bindings.extend(part.scales.map(|s| read(3, s)));
+            bindings.push(read(4, control.tokens));
+            bindings.push(Binding { slot: 5, buffer: self.x.buffer, access: Access::ReadWrite });
+            let params = EmbedParams {
+                groups: groups as u32,
+                row_start: part.rows.start as u32,
+                row_end: part.rows.end as u32,
+                stride: self.x.stride() as u32 / 4,
+                scale: self.scale,
+            };
+            Step {
+                label: label.to_owned(),
+                kernel: KERNEL.name,
+                shader: &SHADERS[part.layout as usize],
+                constants: Vec::new(),
+                bindings,
+                params: params.words(),
+                grid: [groups.div_ceil(64) as u32, self.x.rows as u32, 1],
+                detail: format!(
+                    "w[{},{}]:{} → [{},{}]",
+                    part.rows.len(),
+                    self.w.k,
+                    part.layout.name(),
+                    self.x.rows,
+                    self.x.width
+                ),
+            }
+        })
+    }
+}
+
+fn reference(step: &Step, memory: &mut CpuMemory) {
+    let p = EmbedParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let layout = layout_of(step, &SHADERS);
+    let k = p.groups as usize * crate::gpu::GROUP;
+    let (cb, sb) = (layout.code_row_bytes(k), layout.scale_row_bytes(k));
+    for t in 0..state.count as usize {
+        let token = memory.words(step.buffer(4))[t];
+        if !(p.row_start..p.row_end).contains(&token) {
+            continue;
+        }
+        let row = (token - p.row_start) as usize;
+        let scales = if sb > 0 { &memory.bytes(step.buffer(3))[row * sb..][..sb] } else { &[] };
+        let w = layout.dequantize_row(k, &memory.bytes(step.buffer(2))[row * cb..][..cb], scales);
+        let x = &mut memory.floats_mut(step.buffer(5))[t * p.stride as usize * 4..];
+        x.iter_mut().zip(w).for_each(|(x, w)| *x = (f64::from(w) * f64::from(p.scale)) as f32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::Bench;
+
+    #[test]
+    fn every_layout_whole_and_in_parts() {
+        for layout in Layout::ALL {
+            for (k, max_binding) in [(32, u64::MAX), (96, u64::MAX), (576, 192 << 10)] {
+                let mut b = Bench::new(9, 200);
+                let w = b.matrix("w", 200, k, layout, max_binding);
+                let x = b.activation("x", 12, k);
+                b.plan.push(Embed { w: &w, x, scale: 1.5 }.steps("embed", &b.control));
+                b.check(x.buffer, 1e-6, &format!("{layout:?} k={k}")); // one product
+            }
+        }
+        let mut b = Bench::new(9, 200);
+        let w = b.matrix("w", 200, 41, Layout::F16, u64::MAX);
+        let x = b.activation("x", 9, 41);
+        b.plan.push(Embed { w: &w, x, scale: 1.0 }.steps("embed", &b.control));
+        b.check(x.buffer, 1e-6, "k=41");
+    }
+}

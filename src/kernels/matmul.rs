@@ -1,0 +1,137 @@
+//! `Y[t] = f(W · X[t] + bias)` for all tokens of a step: prefill.
+
+use super::epilogue::{Epilogue, finish};
+use super::matvec::{layout_of, products};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
+use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
+
+static SHADERS: [Shader; 6] = layout_shaders!("matmul");
+
+/// See `shaders/matmul.wgsl`.
+pub static KERNEL: Kernel =
+    Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
+
+params!(MatmulParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, y_stride: u32 });
+
+/// Tokens for which a weight is read once.
+pub const TOKEN_TILE: usize = 16;
+const ROW_TILE: usize = 64;
+
+/// A matrix times every row of `x`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matmul<'a> {
+    /// `[N, K]`
+    pub w: &'a Matrix,
+    /// `[T, K]`
+    pub x: Activation,
+    /// `[T, N]`, or `[T, N / 2]` where gated.
+    pub y: Activation,
+    /// What happens to the sums.
+    pub epilogue: Epilogue,
+}
+
+impl Matmul<'_> {
+    /// One step for each part of the matrix.
+    pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
+        let outputs = if self.epilogue.gated { self.w.rows / 2 } else { self.w.rows };
+        assert_eq!((self.x.width, self.y.width), (self.w.k, outputs), "{label}: widths of x and y");
+        assert!(self.y.rows >= self.x.rows, "{label}: y has a row for every row of x");
+        self.w.parts.iter().map(move |part| self.step(label, control, part))
+    }
+
+    fn step(&self, label: &str, control: &Control, part: &Part) -> Step {
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        let mut bindings = vec![read(1, control.state), read(2, part.codes)];
+        bindings.extend(part.scales.map(|s| read(3, s)));
+        bindings.extend([
+            read(4, self.x.buffer),
+            Binding { slot: 5, buffer: self.y.buffer, access: Access::ReadWrite },
+            read(7, self.epilogue.bias_or(self.x.buffer)),
+        ]);
+        let params = MatmulParams {
+            groups: Layout::groups(self.w.k) as u32,
+            rows: part.rows.len() as u32,
+            row_offset: part.rows.start as u32,
+            x_stride: self.x.stride() as u32 / 4,
+            y_stride: self.y.stride() as u32,
+        };
+        let grid = [part.rows.len().div_ceil(ROW_TILE) as u32, self.x.rows.div_ceil(TOKEN_TILE) as u32, 1];
+        assert!(grid[0] <= MAX_WORKGROUPS, "{label}: no part has over 4 million rows");
+        Step {
+            label: label.to_owned(),
+            kernel: KERNEL.name,
+            shader: &SHADERS[part.layout as usize],
+            constants: self.epilogue.constants().to_vec(),
+            bindings,
+            params: params.words(),
+            grid,
+            detail: format!(
+                "w[{},{}]:{} x[{},{}]{} → [{},{}]",
+                part.rows.len(),
+                self.w.k,
+                part.layout.name(),
+                self.x.rows,
+                self.x.width,
+                self.epilogue.words(),
+                self.x.rows,
+                self.y.width
+            ),
+        }
+    }
+}
+
+fn reference(step: &Step, memory: &mut CpuMemory) {
+    let p = MatmulParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let layout = layout_of(step, &SHADERS);
+    let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
+    let (gated, residual) = (step.constant("GATED") == 1.0, step.constant("RESIDUAL") == 1.0);
+    for t in 0..state.count as usize {
+        // Padding is zero on both sides, so whole groups may be multiplied.
+        let start = t * p.x_stride as usize * 4;
+        let width = p.groups as usize * crate::gpu::GROUP;
+        let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
+        let sums = products(step, memory, layout, p.rows as usize, &x);
+        let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
+        finish(&sums, p.row_offset as usize, bias.as_deref(), gated, residual, y);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::Bench;
+
+    // f32 sums of at most a few thousand products of order one.
+    const TOL: f64 = 2e-4;
+
+    fn check(layout: Layout, [t, n, k]: [usize; 3], (bias, gated, residual): (bool, bool, bool), max_binding: u64) {
+        let mut b = Bench::new(t, 8);
+        let w = b.matrix("w", n, k, layout, max_binding);
+        let x = b.activation("x", t + 5, k); // a chunk is rarely full
+        let y = b.activation("y", t + 5, if gated { n / 2 } else { n });
+        let bias = bias.then(|| b.vector("bias", n));
+        let matmul = Matmul { w: &w, x, y, epilogue: Epilogue { bias, gated, residual } };
+        b.plan.push(matmul.steps("w", &b.control));
+        b.check(y.buffer, TOL, &format!("{layout:?} t={t} [{n},{k}] gated={gated}"));
+    }
+
+    #[test]
+    fn every_layout_over_odd_shapes() {
+        for layout in Layout::ALL {
+            for shape in [[1, 1, 32], [15, 31, 64], [16, 33, 96], [17, 127, 288], [33, 129, 352]] {
+                check(layout, shape, (false, false, false), u64::MAX);
+            }
+            check(layout, [19, 66, 96], (true, true, false), u64::MAX);
+            check(layout, [19, 66, 96], (true, false, true), u64::MAX);
+        }
+        for k in [1, 31, 33, 40] {
+            check(Layout::Bf16, [5, 65, k], (false, false, false), u64::MAX);
+        }
+    }
+
+    #[test]
+    fn parts_make_the_same_rows() {
+        check(Layout::Q4Min, [7, 600, 576], (true, false, true), 64 << 10);
+    }
+}

@@ -1,0 +1,187 @@
+//! `y = f(W · n(x) + bias)` for one token: decode, and the head after prefill.
+
+use super::epilogue::{Epilogue, finish};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
+use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
+
+static SHADERS: [Shader; 6] = layout_shaders!("matvec");
+
+/// See `shaders/matvec.wgsl`.
+pub static KERNEL: Kernel =
+    Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
+
+params!(MatvecParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, width: u32, eps: f32 });
+
+/// An RMS norm folded into the product that follows.
+#[derive(Debug, Clone, Copy)]
+pub struct RmsNorm {
+    /// Weight of the norm, as long as the input.
+    pub gain: Vector,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// A matrix times the step's last row of `x`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matvec<'a> {
+    /// `[N, K]`
+    pub w: &'a Matrix,
+    /// `[T, K]`, of which row `count - 1` is used.
+    pub x: Activation,
+    /// `[1, N]`, or `[1, N / 2]` where gated.
+    pub y: Activation,
+    /// Norm of the input.
+    pub norm: Option<RmsNorm>,
+    /// What happens to the sums.
+    pub epilogue: Epilogue,
+}
+
+/// Threads that share a row: enough that each has a group or two, so that short rows leave none idle.
+fn lanes(groups: usize) -> u32 {
+    match groups {
+        0..=8 => 8,
+        9..=32 => 16,
+        33..=64 => 32,
+        _ => 64,
+    }
+}
+
+impl Matvec<'_> {
+    /// One step for each part of the matrix.
+    pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
+        let outputs = if self.epilogue.gated { self.w.rows / 2 } else { self.w.rows };
+        assert_eq!((self.x.width, self.y.width), (self.w.k, outputs), "{label}: widths of x and y");
+        self.w.parts.iter().map(move |part| self.step(label, control, part))
+    }
+
+    fn step(&self, label: &str, control: &Control, part: &Part) -> Step {
+        let groups = Layout::groups(self.w.k);
+        let lanes = lanes(groups);
+        let mut constants = vec![("LANES", f64::from(lanes)), ("NORM", f64::from(u8::from(self.norm.is_some())))];
+        constants.extend(self.epilogue.constants());
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        let mut bindings = vec![read(1, control.state), read(2, part.codes)];
+        bindings.extend(part.scales.map(|s| read(3, s)));
+        bindings.extend([
+            read(4, self.x.buffer),
+            Binding { slot: 5, buffer: self.y.buffer, access: Access::ReadWrite },
+            read(6, self.norm.map_or(self.x.buffer, |n| n.gain.buffer)),
+            read(7, self.epilogue.bias_or(self.x.buffer)),
+        ]);
+        let params = MatvecParams {
+            groups: groups as u32,
+            rows: part.rows.len() as u32,
+            row_offset: part.rows.start as u32,
+            x_stride: self.x.stride() as u32 / 4,
+            width: self.x.width as u32,
+            eps: self.norm.map_or(0.0, |n| n.eps),
+        };
+        let tiles = (part.rows.len() as u32).div_ceil(4 * 64 / lanes);
+        let [gx, gy] = fold_grid(tiles, MAX_WORKGROUPS);
+        Step {
+            label: label.to_owned(),
+            kernel: KERNEL.name,
+            shader: &SHADERS[part.layout as usize],
+            constants,
+            bindings,
+            params: params.words(),
+            grid: [gx, gy, 1],
+            detail: format!(
+                "w[{},{}]:{} {}x[1,{}]{} → [1,{}]",
+                part.rows.len(),
+                self.w.k,
+                part.layout.name(),
+                if self.norm.is_some() { "rms " } else { "" },
+                self.x.width,
+                self.epilogue.words(),
+                self.y.width
+            ),
+        }
+    }
+}
+
+/// The sums of the part's rows over one input row, in f64.
+pub(super) fn products(step: &Step, memory: &CpuMemory, layout: Layout, rows: usize, x: &[f64]) -> Vec<f64> {
+    let codes = memory.bytes(step.buffer(2));
+    let scales = if layout.scale_group_bytes() > 0 { memory.bytes(step.buffer(3)) } else { &[] };
+    let (cb, sb) = (layout.code_row_bytes(x.len()), layout.scale_row_bytes(x.len()));
+    (0..rows)
+        .map(|r| {
+            let w = layout.dequantize_row(x.len(), &codes[r * cb..][..cb], &scales[r * sb..][..sb]);
+            w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum()
+        })
+        .collect()
+}
+
+/// The layout a step's shader reads.
+pub(super) fn layout_of(step: &Step, shaders: &'static [Shader]) -> Layout {
+    let index = shaders.iter().position(|s| s.name == step.shader.name).expect("the step was made by this kernel");
+    Layout::ALL[index]
+}
+
+fn reference(step: &Step, memory: &mut CpuMemory) {
+    let p = MatvecParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let (width, start) = (p.width as usize, (state.count as usize - 1) * p.x_stride as usize * 4);
+    let mut x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
+    if step.constant("NORM") == 1.0 {
+        let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
+        let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
+        let gain = memory.floats(step.buffer(6));
+        x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+    }
+    let sums = products(step, memory, layout_of(step, &SHADERS), p.rows as usize, &x);
+    let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
+    let (gated, residual) = (step.constant("GATED") == 1.0, step.constant("RESIDUAL") == 1.0);
+    let y = memory.floats_mut(step.buffer(5));
+    finish(&sums, p.row_offset as usize, bias.as_deref(), gated, residual, y);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::Bench;
+
+    // f32 sums of at most a few thousand products of order one.
+    const TOL: f64 = 2e-4;
+
+    fn check(layout: Layout, n: usize, k: usize, norm: bool, epilogue: (bool, bool, bool), max_binding: u64) {
+        let mut b = Bench::new(3, 8);
+        let w = b.matrix("w", n, k, layout, max_binding);
+        let x = b.activation("x", 3, k);
+        let (bias, gated, residual) = epilogue;
+        let y = b.activation("y", 1, if gated { n / 2 } else { n });
+        let gain = b.vector("gain", k);
+        let norm = norm.then_some(RmsNorm { gain, eps: 1e-5 });
+        let bias = bias.then(|| b.vector("bias", n));
+        let matvec = Matvec { w: &w, x, y, norm, epilogue: Epilogue { bias, gated, residual } };
+        b.plan.push(matvec.steps("w", &b.control));
+        b.check(y.buffer, TOL, &format!("{layout:?} [{n},{k}] norm={} {epilogue:?}", norm.is_some()));
+    }
+
+    #[test]
+    fn every_layout_over_odd_shapes() {
+        for layout in Layout::ALL {
+            for (n, k) in [(1, 32), (31, 64), (33, 96), (127, 288), (129, 1056), (64, 2080)] {
+                check(layout, n, k, false, (false, false, false), u64::MAX);
+                check(layout, n, k, true, (true, false, true), u64::MAX);
+            }
+            check(layout, 130, 576, true, (true, true, false), u64::MAX);
+        }
+    }
+
+    #[test]
+    fn unquantised_rows_need_be_no_multiple_of_a_group() {
+        for layout in [Layout::F32, Layout::F16, Layout::Bf16] {
+            for k in [1, 31, 33, 40, 127, 129] {
+                check(layout, 65, k, true, (false, false, false), u64::MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_make_the_same_rows() {
+        check(Layout::Q4Min, 1000, 576, true, (true, false, true), 64 << 10);
+        check(Layout::Q8, 500, 96, false, (true, true, false), 16 << 10);
+    }
+}

@@ -1,0 +1,251 @@
+//! Rotary position embedding of queries and keys, joined with the append to the KV cache.
+
+use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step};
+
+static SHADERS: [Shader; 1] = [shader!("rope_append", "state")];
+
+/// See `shaders/rope_append.wgsl`.
+pub static KERNEL: Kernel =
+    Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
+
+params!(RopeParams { heads: u32, kv_heads: u32, head_dim: u32, rotary: u32, x_stride: u32, q_stride: u32 });
+
+/// Rows of the first of the two tables of [`rope_table`].
+const LOW: usize = 256;
+
+/// Numbers of the KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KvFormat {
+    /// For tests against f32 references.
+    F32,
+    /// Two values a word.
+    F16,
+}
+
+impl KvFormat {
+    /// Bytes of a value.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    pub(super) fn constant(self) -> (&'static str, f64) {
+        ("KV_F16", f64::from(u8::from(self == Self::F16)))
+    }
+
+    /// Reads value `i` of a cache in this format.
+    pub(super) fn get(self, memory: &CpuMemory, cache: BufferId, i: usize) -> f64 {
+        match self {
+            Self::F32 => memory.floats(cache)[i].into(),
+            Self::F16 => bytemuck::cast_slice::<u32, half::f16>(memory.words(cache))[i].to_f64(),
+        }
+    }
+
+    /// The format a step was made for.
+    pub(super) fn of(step: &Step) -> Self {
+        if step.constant("KV_F16") == 1.0 { Self::F16 } else { Self::F32 }
+    }
+}
+
+/// cos and sin of `position · inv_freq`, as two tables to be joined by the angle sum: `[256 + ⌈context / 256⌉,
+/// inv_freq.len()]` pairs. The first holds positions 0..256 times `scale`, the second multiples of 256, so every
+/// position up to `context` is exact to f32 where a shader's own `cos` of a large angle would not be.
+pub fn rope_table(inv_freq: &[f64], scale: f64, context: usize) -> Vec<[f32; 2]> {
+    let pair = |position: usize, scale: f64| {
+        inv_freq.iter().map(move |f| {
+            let (sin, cos) = (position as f64 * f).sin_cos();
+            [(cos * scale) as f32, (sin * scale) as f32]
+        })
+    };
+    let low = (0..LOW).flat_map(|p| pair(p, scale));
+    let high = (0..context.div_ceil(LOW).max(1)).flat_map(|p| pair(p * LOW, 1.0));
+    low.chain(high).collect()
+}
+
+/// Rotates and appends the step's queries, keys and values.
+#[derive(Debug, Clone, Copy)]
+pub struct RopeAppend {
+    /// `[T, (heads + 2 kv_heads) · head_dim]`: queries, keys, values.
+    pub qkv: Activation,
+    /// `[T, heads · head_dim]`
+    pub q: Activation,
+    /// Table of [`rope_table`].
+    pub table: BufferId,
+    /// `[context, kv_heads, head_dim]`
+    pub k_cache: BufferId,
+    /// `[context, kv_heads, head_dim]`
+    pub v_cache: BufferId,
+    /// Numbers of the caches.
+    pub format: KvFormat,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head, even.
+    pub head_dim: usize,
+    /// Leading values of a head that rotate, even.
+    pub rotary_dim: usize,
+    /// Rotate neighbours (GGUF's llama); otherwise halves (Hugging Face).
+    pub interleaved: bool,
+}
+
+impl RopeAppend {
+    /// The step.
+    pub fn step(&self, label: &str, control: &Control) -> Step {
+        let all_heads = self.heads + 2 * self.kv_heads;
+        assert_eq!(self.qkv.width, all_heads * self.head_dim, "{label}: width of qkv");
+        assert!(self.head_dim % 2 == 0 && self.rotary_dim % 2 == 0 && self.rotary_dim <= self.head_dim, "{label}");
+        let params = RopeParams {
+            heads: self.heads as u32,
+            kv_heads: self.kv_heads as u32,
+            head_dim: self.head_dim as u32,
+            rotary: self.rotary_dim as u32,
+            x_stride: self.qkv.stride() as u32,
+            q_stride: self.q.stride() as u32,
+        };
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
+        Step {
+            label: label.to_owned(),
+            kernel: KERNEL.name,
+            shader: &SHADERS[0],
+            constants: vec![self.format.constant(), ("INTERLEAVED", f64::from(u8::from(self.interleaved)))],
+            bindings: vec![
+                read(1, control.state),
+                read(2, self.qkv.buffer),
+                read(3, self.table),
+                write(4, self.q.buffer),
+                write(5, self.k_cache),
+                write(6, self.v_cache),
+            ],
+            params: params.words(),
+            grid: [(all_heads * self.head_dim / 2).div_ceil(64) as u32, self.qkv.rows as u32, 1],
+            detail: format!(
+                "qkv[{},({}+2·{})×{}] → q, kv:{:?}",
+                self.qkv.rows, self.heads, self.kv_heads, self.head_dim, self.format
+            ),
+        }
+    }
+}
+
+fn reference(step: &Step, memory: &mut CpuMemory) {
+    let p = RopeParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let format = KvFormat::of(step);
+    let interleaved = step.constant("INTERLEAVED") == 1.0;
+    let (heads, kv_heads, dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let pairs = p.rotary as usize / 2;
+    for t in 0..state.count as usize {
+        let position = state.position as usize + t;
+        let at = |row: usize, pair: usize| {
+            let table: &[[f32; 2]] = bytemuck::cast_slice(memory.words(step.buffer(3)));
+            let [c, s] = table[row * pairs + pair];
+            (f64::from(c), f64::from(s))
+        };
+        let rotation = |pair: usize| {
+            let ((c0, s0), (c1, s1)) = (at(position % LOW, pair), at(LOW + position / LOW, pair));
+            (c0 * c1 - s0 * s1, s0 * c1 + c0 * s1)
+        };
+        let start = t * p.x_stride as usize;
+        let x: Vec<f64> = memory.floats(step.buffer(2))[start..start + (heads + 2 * kv_heads) * dim]
+            .iter()
+            .map(|&v| v.into())
+            .collect();
+        let mut out = x.clone();
+        for head in 0..heads + kv_heads {
+            for pair in 0..pairs {
+                let (a, b) = if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + pairs) };
+                let (a, b) = (head * dim + a, head * dim + b);
+                let (c, s) = rotation(pair);
+                (out[a], out[b]) = (x[a] * c - x[b] * s, x[b] * c + x[a] * s);
+            }
+        }
+        let (q, kv) = out.split_at(heads * dim);
+        let row = &mut memory.floats_mut(step.buffer(4))[t * p.q_stride as usize..];
+        row.iter_mut().zip(q).for_each(|(y, &v)| *y = v as f32);
+        let (k, v) = kv.split_at(kv_heads * dim);
+        for (cache, values) in [(step.buffer(5), k), (step.buffer(6), v)] {
+            let first = position * kv_heads * dim;
+            let words = memory.words_mut(cache);
+            match format {
+                KvFormat::F32 => {
+                    let row: &mut [f32] = &mut bytemuck::cast_slice_mut(words)[first..];
+                    row.iter_mut().zip(values).for_each(|(y, &v)| *y = v as f32);
+                }
+                KvFormat::F16 => {
+                    let row: &mut [half::f16] = &mut bytemuck::cast_slice_mut(words)[first..];
+                    row.iter_mut().zip(values).for_each(|(y, &v)| *y = half::f16::from_f64(v));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Role;
+    use crate::kernels::testing::Bench;
+
+    #[test]
+    fn the_two_tables_join_to_the_angle_of_any_position() {
+        let inv_freq = [1.0, 0.1, 1e-4];
+        let table = rope_table(&inv_freq, 1.0, 131_072);
+        for position in [0usize, 1, 255, 256, 257, 4095, 100_003, 131_071] {
+            for (i, f) in inv_freq.iter().enumerate() {
+                let [a, b] = [table[(position % 256) * 3 + i], table[(256 + position / 256) * 3 + i]];
+                let (sin, cos) = (position as f64 * f).sin_cos();
+                let c = f64::from(a[0]) * f64::from(b[0]) - f64::from(a[1]) * f64::from(b[1]);
+                let s = f64::from(a[1]) * f64::from(b[0]) + f64::from(a[0]) * f64::from(b[1]);
+                assert!((c - cos).abs() < 2e-7 && (s - sin).abs() < 2e-7, "{position} {f}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_rotations_and_both_formats() {
+        for (heads, kv_heads, head_dim, rotary_dim) in [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2)] {
+            for format in [KvFormat::F32, KvFormat::F16] {
+                for (interleaved, position) in [(false, 0), (true, 250), (false, 700)] {
+                    let context = 1024;
+                    let mut b = Bench::new(7, 8).at(position);
+                    let qkv = b.activation("qkv", 8, (heads + 2 * kv_heads) * head_dim);
+                    let q = b.scratch("q", 8, heads * head_dim);
+                    let inv_freq: Vec<f64> = (0..rotary_dim / 2).map(|i| 0.9f64.powi(i)).collect();
+                    let table = rope_table(&inv_freq, 1.1, context);
+                    let table_buffer = b.buffers.add("table", (table.len() * 8) as u64, Role::Weights);
+                    b.set(table_buffer, bytemuck::cast_slice(&table));
+                    let bytes = (context * kv_heads * head_dim * format.bytes()) as u64;
+                    let k_cache = b.buffers.add("k", bytes, Role::Kv);
+                    let v_cache = b.buffers.add("v", bytes, Role::Kv);
+                    let rope = RopeAppend {
+                        qkv,
+                        q,
+                        table: table_buffer,
+                        k_cache,
+                        v_cache,
+                        format,
+                        heads,
+                        kv_heads,
+                        head_dim,
+                        rotary_dim: rotary_dim as usize,
+                        interleaved,
+                    };
+                    b.plan.push([rope.step("rope", &b.control)]);
+                    let what = format!("{heads}/{kv_heads}×{head_dim} {format:?} interleaved={interleaved}");
+                    b.check(q.buffer, 1e-5, &what);
+                    for cache in [k_cache, v_cache] {
+                        match format {
+                            KvFormat::F32 => b.check(cache, 1e-5, &what),
+                            // one rounding to f16 of values of at most 4
+                            KvFormat::F16 => b.check_f16(cache, 4e-3, &what),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The bench on which kernels are compared with their references, on whatever Vulkan, Metal or D3D12 device there is.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use half::{bf16, f16};
+
+use super::{Control, CpuMemory, KvFormat, State, interpret};
+use crate::gpu::{
+    Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector,
+};
+
+pub(crate) use pollster::block_on;
+
+/// The device of this test thread.
+pub(crate) fn device() -> Rc<Device> {
+    // Leaked: wgpu cannot drop a device while a thread's locals are being torn down.
+    thread_local!(static DEVICE: OnceCell<&'static Rc<Device>> = const { OnceCell::new() });
+    DEVICE.with(|cell| {
+        let open = || block_on(Device::open(DeviceOptions::default())).expect("tests need a GPU or lavapipe");
+        cell.get_or_init(|| Box::leak(Box::new(Rc::new(open())))).to_owned().clone()
+    })
+}
+
+/// A small generator with good enough bits (SplitMix64).
+pub(crate) struct Random(pub u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// About normal, of variance one: a sum of twelve uniforms.
+    pub(crate) fn normal(&mut self) -> f32 {
+        ((0..12).map(|_| self.unit()).sum::<f64>() - 6.0) as f32
+    }
+}
+
+/// `n` values of variance one.
+pub(crate) fn normals(seed: u64, n: usize) -> Vec<f32> {
+    let mut r = Random(seed);
+    (0..n).map(|_| r.normal()).collect()
+}
+
+pub(crate) fn argmax(v: &[f32]) -> u32 {
+    (0..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best }) as u32
+}
+
+/// Buffers with contents, and a plan to run over them on both sides.
+pub(crate) struct Bench {
+    pub buffers: Buffers,
+    pub control: Control,
+    pub plan: Plan,
+    contents: Vec<(BufferId, Vec<u8>)>,
+    state: State,
+    random: Random,
+}
+
+impl Bench {
+    /// For a step of `count` tokens below `vocabulary`.
+    pub(crate) fn new(count: usize, vocabulary: usize) -> Self {
+        let mut buffers = Buffers::default();
+        let control = Control::declare(&mut buffers, count, vocabulary);
+        let state = State { count: count as u32, ..State::default() };
+        let mut random = Random(count as u64);
+        let tokens: Vec<u32> = (0..count).map(|_| (random.next() % vocabulary as u64) as u32).collect();
+        let contents = vec![(control.tokens, bytemuck::cast_slice(&tokens).to_vec())];
+        Self { buffers, control, plan: Plan::new("test"), contents, state, random }
+    }
+
+    /// The same at a position of the context.
+    pub(crate) fn at(mut self, position: usize) -> Self {
+        self.state.position = position as u32;
+        self
+    }
+
+    pub(crate) fn set(&mut self, buffer: BufferId, bytes: &[u8]) {
+        self.contents.push((buffer, bytes.to_vec()));
+    }
+
+    /// Random values in the rows, zeros in their padding.
+    pub(crate) fn activation(&mut self, label: &str, rows: usize, width: usize) -> Activation {
+        let a = self.scratch(label, rows, width);
+        let mut values = vec![0.0f32; rows * a.stride()];
+        for row in values.chunks_mut(a.stride()) {
+            row[..width].iter_mut().for_each(|v| *v = self.random.normal());
+        }
+        self.set(a.buffer, bytemuck::cast_slice(&values));
+        a
+    }
+
+    /// Zeros.
+    pub(crate) fn scratch(&mut self, label: &str, rows: usize, width: usize) -> Activation {
+        Activation::declare(&mut self.buffers, label, rows, width)
+    }
+
+    pub(crate) fn vector(&mut self, label: &str, len: usize) -> Vector {
+        let v = Vector::declare(&mut self.buffers, label, len);
+        let values: Vec<f32> = (0..len).map(|_| self.random.normal()).collect();
+        self.set(v.buffer, bytemuck::cast_slice(&values));
+        v
+    }
+
+    /// A KV cache of `n` random values.
+    pub(crate) fn cache(&mut self, label: &str, n: usize, format: KvFormat) -> BufferId {
+        let id = self.buffers.add(label, (n * format.bytes()) as u64, Role::Kv);
+        let values: Vec<f32> = (0..n).map(|_| self.random.normal()).collect();
+        match format {
+            KvFormat::F32 => self.set(id, bytemuck::cast_slice(&values)),
+            KvFormat::F16 => {
+                let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
+                self.set(id, bytemuck::cast_slice(&halves));
+            }
+        }
+        id
+    }
+
+    /// A random matrix whose products with random inputs are of order one.
+    pub(crate) fn matrix(&mut self, label: &str, rows: usize, k: usize, layout: Layout, max_binding: u64) -> Matrix {
+        let m = Matrix::declare(&mut self.buffers, label, k, &[(rows, layout)], max_binding.min(1 << 40));
+        let gain = 1.0 / (k as f32).sqrt();
+        for part in m.parts.clone() {
+            let mut codes = Vec::new();
+            let mut scales = Vec::new();
+            for _ in part.rows {
+                let weights: Vec<f32> = (0..k).map(|_| self.random.normal() * gain).collect();
+                let start = codes.len();
+                match layout {
+                    Layout::F32 => codes.extend(weights.iter().flat_map(|w| w.to_le_bytes())),
+                    Layout::F16 => codes.extend(weights.iter().flat_map(|&w| f16::from_f32(w).to_le_bytes())),
+                    Layout::Bf16 => codes.extend(weights.iter().flat_map(|&w| bf16::from_f32(w).to_le_bytes())),
+                    Layout::Q8 => codes.extend((0..k).map(|_| self.random.next() as u8)),
+                    Layout::Q4 | Layout::Q4Min => codes.extend((0..k / 2).map(|_| self.random.next() as u8)),
+                }
+                codes.resize(start + layout.code_row_bytes(k), 0);
+                let unit = gain / if layout == Layout::Q8 { 74.0 } else { 4.6 };
+                let start = scales.len();
+                for _ in 0..Layout::groups(k) {
+                    let d = f16::from_f32(unit * (1.0 + 0.3 * self.random.normal()));
+                    match layout.scale_group_bytes() {
+                        0 => {}
+                        2 => scales.extend(d.to_le_bytes()),
+                        _ => {
+                            scales.extend(d.to_le_bytes());
+                            scales.extend(f16::from_f32(-8.0 * unit * self.random.normal().abs()).to_le_bytes());
+                        }
+                    }
+                }
+                scales.resize(start + layout.scale_row_bytes(k), 0);
+            }
+            self.set(part.codes, &codes);
+            if let Some(id) = part.scales {
+                self.set(id, &scales);
+            }
+        }
+        m
+    }
+
+    fn all_contents(&self) -> impl Iterator<Item = (BufferId, &[u8])> {
+        let state = (self.control.state, bytemuck::bytes_of(&self.state));
+        self.contents.iter().map(|(id, data)| (*id, data.as_slice())).chain([state])
+    }
+
+    /// An executor that holds the contents.
+    pub(crate) async fn executor(&self) -> Executor {
+        let executor = Executor::new(device(), &self.buffers).await.unwrap();
+        self.all_contents().for_each(|(id, data)| {
+            let mut data = data.to_vec();
+            data.resize(data.len().next_multiple_of(4), 0);
+            executor.write(id, 0, &data);
+        });
+        executor
+    }
+
+    /// Runs the plan on both sides; returns the words of `out`: GPU, reference.
+    fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
+        let mut memory = CpuMemory::new(&self.buffers);
+        self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        interpret(&self.plan, &mut memory);
+        let got = block_on(async {
+            let executor = self.executor().await;
+            let prepared = executor.prepare(&self.plan).await.unwrap();
+            executor.submit(&[&prepared], &[]).unwrap();
+            executor.read(out, 0..self.buffers.get(out).bytes).await.unwrap()
+        });
+        (got, memory.bytes(out).to_vec())
+    }
+
+    /// Asserts that the f32 buffer `out` is within `tolerance`, relative to the larger of 1 and the value.
+    pub(crate) fn check(&self, out: BufferId, tolerance: f64, what: &str) {
+        let (got, want) = self.run(out);
+        let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
+        compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, what);
+    }
+
+    /// The same for a buffer of f16.
+    pub(crate) fn check_f16(&self, out: BufferId, tolerance: f64, what: &str) {
+        let (got, want) = self.run(out);
+        let (got, want): (&[f16], &[f16]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
+        compare(got.iter().map(|v| v.to_f64()), want.iter().map(|v| v.to_f64()), tolerance, what);
+    }
+}
+
+fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tolerance: f64, what: &str) {
+    let mut any = false;
+    for (i, (got, want)) in got.zip(want).enumerate() {
+        any |= want != 0.0;
+        let error = (got - want).abs() / want.abs().max(1.0);
+        assert!(error <= tolerance, "{what}: element {i} is {got}, expected {want}");
+    }
+    assert!(any, "{what}: the reference wrote nothing");
+}
+
+/// Every shader compiles, and every `Params` struct has the fields of its Rust twin, each 4 bytes wide.
+#[test]
+fn params_match_the_shaders() {
+    for kernel in super::KERNELS {
+        for shader in kernel.shaders {
+            let module = naga::front::wgsl::parse_str(shader.source)
+                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(shader.source)));
+            let members = module
+                .types
+                .iter()
+                .find_map(|(_, t)| match &t.inner {
+                    naga::TypeInner::Struct { members, .. } if t.name.as_deref() == Some("Params") => Some(members),
+                    _ => None,
+                })
+                .unwrap_or_else(|| panic!("{} has no Params", shader.name));
+            let fields: Vec<(&str, u32)> =
+                members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset)).collect();
+            let want: Vec<(&str, u32)> = kernel.params.iter().zip(0..).map(|(f, i)| (*f, i * 4)).collect();
+            assert_eq!(fields, want, "{}", shader.name);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Multi-head attention with grouped heads and rotary positions, input norm and residual included.
+
+use crate::Result;
+use crate::gpu::{Matrix, Vector};
+use crate::kernels::{self, Epilogue, RmsNorm, RopeAppend};
+use crate::model::{Builder, LayerCache, Mode, Recorder};
+
+/// `x += W_o · attend(rope(W_qkv · norm(x)))`
+pub struct Attention {
+    label: String,
+    norm: RmsNorm,
+    qkv: Matrix,
+    qkv_bias: Option<Vector>,
+    o: Matrix,
+    o_bias: Option<Vector>,
+    cache: LayerCache,
+    window: Option<usize>,
+}
+
+impl Attention {
+    /// Declares layer `i`'s weights, with biases on q, k, v and on the output where the architecture has them.
+    pub fn new(b: &mut Builder<'_>, i: usize, qkv_bias: bool, o_bias: bool) -> Result<Self> {
+        let (hidden, head_dim) = (b.config.hidden_size, b.config.head_dim);
+        let (q, kv) = (b.config.num_heads * head_dim, b.config.num_kv_heads * head_dim);
+        let label = format!("l{i}.attn");
+        let role = |r: &str| format!("{i}.{r}");
+        let norm = b.norm(&format!("{label}.norm"), &role("attn_norm"))?;
+        let parts = [(role("q"), q), (role("k"), kv), (role("v"), kv)];
+        let qkv = b.stacked(&format!("{label}.qkv"), &parts, hidden)?;
+        let qkv_bias = if qkv_bias {
+            let biases = [(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)];
+            Some(b.vector(&format!("{label}.qkv.bias"), &biases)?)
+        } else {
+            None
+        };
+        let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
+        let o_bias =
+            if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
+        Ok(Self { norm, qkv, qkv_bias, o, o_bias, cache: b.kv.layers[i], window: b.config.window(i), label })
+    }
+
+    /// Appends the steps.
+    pub fn record(&self, r: &mut Recorder<'_>) {
+        let label = |s: &str| format!("{}.{s}", self.label);
+        let config = r.config;
+        let (x, qkv, q, out) = (r.scratch.x, r.scratch.qkv, r.scratch.q, r.scratch.attention);
+        r.linear(&label("qkv"), &self.qkv, Some(self.norm), x, qkv, Epilogue { bias: self.qkv_bias, ..Epilogue::default() });
+        let rope = RopeAppend {
+            qkv: r.rows(qkv),
+            q: r.rows(q),
+            table: r.rope_table,
+            k_cache: self.cache.keys,
+            v_cache: self.cache.values,
+            format: r.kv_format,
+            heads: config.num_heads,
+            kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+            rotary_dim: config.rope.rotary_dim,
+            interleaved: config.rope.interleaved,
+        };
+        r.plan.push([rope.step(&label("rope"), &r.control)]);
+        let attention = kernels::Attention {
+            q: r.rows(q),
+            k_cache: self.cache.keys,
+            v_cache: self.cache.values,
+            out: r.rows(out),
+            format: r.kv_format,
+            heads: config.num_heads,
+            kv_heads: config.num_kv_heads,
+            head_dim: config.head_dim,
+            window: self.window,
+            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+        };
+        match r.mode {
+            Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
+            Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
+        }
+        let epilogue = Epilogue { bias: self.o_bias, residual: true, gated: false };
+        r.linear(&label("o"), &self.o, None, out, x, epilogue);
+    }
+}

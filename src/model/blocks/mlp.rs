@@ -1,0 +1,56 @@
+//! The SwiGLU feed-forward block, input norm and residual included.
+
+use crate::Result;
+use crate::gpu::{Matrix, Vector};
+use crate::kernels::{Activate, Epilogue, RmsNorm};
+use crate::model::{Builder, Recorder};
+
+/// `x += W_down · (silu(W_gate · norm(x)) ⊙ (W_up · norm(x)))`
+pub struct Mlp {
+    label: String,
+    norm: RmsNorm,
+    gate_up: Matrix,
+    gate_up_bias: Option<Vector>,
+    /// Gate and up rows take turns, so that the product itself can end in SwiGLU. Not so where a checkpoint stores
+    /// the two in different formats: then one follows the other and a step of its own joins them.
+    interleaved: bool,
+    down: Matrix,
+    down_bias: Option<Vector>,
+}
+
+impl Mlp {
+    /// Declares layer `i`'s weights.
+    pub fn new(b: &mut Builder<'_>, i: usize, bias: bool) -> Result<Self> {
+        let (hidden, inner) = (b.config.hidden_size, b.config.intermediate_size);
+        let label = format!("l{i}.mlp");
+        let role = |r: &str| format!("{i}.{r}");
+        let norm = b.norm(&format!("{label}.norm"), &role("mlp_norm"))?;
+        let (gate_up, interleaved) =
+            b.gate_up(&format!("{label}.gate_up"), [&role("gate"), &role("up")], inner, hidden)?;
+        let down = b.stacked(&format!("{label}.down"), &[(role("down"), hidden)], inner)?;
+        let (mut gate_up_bias, mut down_bias) = (None, None);
+        if bias {
+            let both = [(role("gate.bias"), inner), (role("up.bias"), inner)];
+            gate_up_bias = Some(b.vector_fused(&format!("{label}.gate_up.bias"), &both, interleaved)?);
+            down_bias = Some(b.vector(&format!("{label}.down.bias"), &[(role("down.bias"), hidden)])?);
+        }
+        Ok(Self { label, norm, gate_up, gate_up_bias, interleaved, down, down_bias })
+    }
+
+    /// Appends the steps.
+    pub fn record(&self, r: &mut Recorder<'_>) {
+        let label = |s: &str| format!("{}.{s}", self.label);
+        let (x, inner) = (r.scratch.x, r.scratch.inner);
+        let epilogue = Epilogue { bias: self.gate_up_bias, gated: self.interleaved, residual: false };
+        if self.interleaved {
+            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, inner, epilogue);
+        } else {
+            let both = r.scratch.gate_up.expect("declared with the first pair that is not interleaved");
+            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, both, epilogue);
+            let (both, inner) = (r.rows(both), r.rows(inner));
+            r.plan.push([Activate { x: both, y: inner }.step(&label("act"), &r.control)]);
+        }
+        let epilogue = Epilogue { bias: self.down_bias, residual: true, gated: false };
+        r.linear(&label("down"), &self.down, None, inner, x, epilogue);
+    }
+}

@@ -1,0 +1,8 @@
+//! Parts that architectures share. No control flow over architectures here: a part knows its weights and records its
+//! steps.
+
+mod attention;
+mod mlp;
+
+pub(super) use attention::Attention;
+pub(super) use mlp::Mlp;

@@ -1,0 +1,384 @@
+//! How an architecture declares its weights ([`Builder`]) and records its steps ([`Recorder`]).
+
+use std::collections::BTreeMap;
+
+use super::names::published;
+use super::{KvCache, ModelConfig};
+use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vector};
+use crate::kernels::{
+    Attention, Control, Epilogue, KvFormat, MAX_HEAD_DIM, Matmul, Matvec, Norm, RmsNorm, TOKEN_TILE, rope_table,
+};
+use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
+use crate::weights::load::{Fuse, Task};
+use crate::weights::repack::layout_for;
+use crate::{Error, FormatKind, Result};
+
+/// How a model is laid out on a device.
+#[derive(Debug, Clone)]
+pub struct ModelOptions {
+    /// Largest storage binding, bytes.
+    pub max_binding: u64,
+    /// Tokens of context wanted; the largest that fits by default.
+    pub context_length: Option<usize>,
+    /// Numbers of the KV cache.
+    pub kv_format: KvFormat,
+    /// Bytes the KV cache may take where no context length is asked for.
+    pub kv_budget: u64,
+    /// Tokens of a prefill chunk, at most.
+    pub chunk: usize,
+    /// GGUF's `rope_freqs.weight`: divisors of the rope frequencies, where the file has it.
+    pub rope_factors: Option<Vec<f32>>,
+}
+
+impl Default for ModelOptions {
+    fn default() -> Self {
+        Self {
+            max_binding: 128 << 20,
+            context_length: None,
+            kv_format: KvFormat::F16,
+            kv_budget: 1 << 30,
+            chunk: 64,
+            rope_factors: None,
+        }
+    }
+}
+
+/// Rows whose logits are computed together where all are wanted.
+const ALL_ROWS: usize = TOKEN_TILE;
+
+/// Activations, shared by all layers and plans. `[chunk, …]` each.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)] // shapes say it
+pub struct Scratch {
+    /// The residual stream, `[chunk, hidden]`.
+    pub x: Activation,
+    /// `x` after a norm, `[chunk, hidden]`.
+    pub normed: Activation,
+    /// `[chunk, (heads + 2 kv_heads) · head_dim]`
+    pub qkv: Activation,
+    /// Queries after rope, `[chunk, heads · head_dim]`.
+    pub q: Activation,
+    /// `[chunk, heads · head_dim]`
+    pub attention: Activation,
+    /// `[chunk, intermediate]`
+    pub inner: Activation,
+    /// `[chunk, 2 · intermediate]`, where some gate and up are not interleaved.
+    pub gate_up: Option<Activation>,
+    /// What decode's stretches of attention leave to their reduction.
+    pub partials: BufferId,
+}
+
+/// Collects a model's buffers and load tasks.
+pub struct Builder<'a> {
+    /// The facts.
+    pub config: ModelConfig,
+    pub(super) buffers: Buffers,
+    pub(super) tasks: Vec<Task>,
+    pub(super) constants: Vec<(BufferId, Vec<u8>)>,
+    pub(super) control: Control,
+    pub(super) scratch: Scratch,
+    /// The caches, one for each layer.
+    pub kv: KvCache,
+    pub(super) context_length: usize,
+    rope_table: BufferId,
+    max_binding: u64,
+    checkpoint: &'a Checkpoint,
+    bytes_by_layout: BTreeMap<Layout, u64>,
+    used: BTreeMap<String, u64>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(checkpoint: &'a Checkpoint, config: &ModelConfig, options: ModelOptions) -> Result<Self> {
+        let config = config.clone();
+        if config.head_dim > MAX_HEAD_DIM || !config.head_dim.is_multiple_of(2) {
+            return Err(Error::format(
+                FormatKind::UnsupportedFeature,
+                &checkpoint.id,
+                format!("head_dim is {}; the attention kernel takes even ones up to {MAX_HEAD_DIM}", config.head_dim),
+            ));
+        }
+        if config.hidden_act != "silu" {
+            return Err(Error::format(
+                FormatKind::UnsupportedFeature,
+                &checkpoint.id,
+                format!("hidden_act is {:?}; supported: silu", config.hidden_act),
+            ));
+        }
+        let context_length = context_length(&config, &options)?;
+        let (hidden, inner, q) = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim);
+        let qkv = q + 2 * config.num_kv_heads * config.head_dim;
+        let widest = hidden.max(inner).max(qkv).next_multiple_of(crate::gpu::GROUP);
+        let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1).min(context_length);
+
+        let mut buffers = Buffers::default();
+        let control = Control::declare(&mut buffers, chunk, config.vocab_size);
+        let mut declare = |label: &str, width| Activation::declare(&mut buffers, label, chunk, width);
+        let scratch = Scratch {
+            x: declare("x", hidden),
+            normed: declare("normed", hidden),
+            qkv: declare("qkv", qkv),
+            q: declare("q", q),
+            attention: declare("attention", q),
+            inner: declare("inner", inner),
+            gate_up: None,
+            partials: Attention::declare_partials(&mut buffers, config.num_heads, config.head_dim),
+        };
+        let kv = KvCache::declare(
+            &mut buffers,
+            config.num_layers,
+            context_length,
+            options.kv_format,
+            config.num_kv_heads,
+            config.head_dim,
+        );
+        let (mut inv_freq, scale) = config.rope.inv_freq();
+        if let Some(factors) = &options.rope_factors {
+            if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
+                return Err(Error::format(
+                    FormatKind::BadShape,
+                    &checkpoint.id,
+                    format!("rope_freqs.weight has {} values, not {} positive ones", factors.len(), inv_freq.len()),
+                ));
+            }
+            inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
+        }
+        let table = rope_table(&inv_freq, scale, context_length);
+        let rope_table = buffers.add("rope table", (table.len() * 8) as u64, Role::Weights);
+        let constants = vec![(rope_table, bytemuck::cast_slice(&table).to_vec())];
+        Ok(Self {
+            config,
+            buffers,
+            tasks: Vec::new(),
+            constants,
+            control,
+            scratch,
+            kv,
+            context_length,
+            rope_table,
+            max_binding: options.max_binding,
+            checkpoint,
+            bytes_by_layout: BTreeMap::new(),
+            used: BTreeMap::new(),
+        })
+    }
+
+    /// Whether the checkpoint has a tensor of this role.
+    pub fn has(&self, role: &str) -> bool {
+        self.checkpoint.tensors.contains_key(&published(self.checkpoint.format, role))
+    }
+
+    /// Whether a missing head means tied embeddings: a GGUF file has no other way to say so.
+    pub(super) fn may_tie(&self) -> bool {
+        self.checkpoint.format == Format::Gguf
+    }
+
+    /// The error for a role that is not there.
+    pub fn missing(&self, role: &str) -> Error {
+        let name = published(self.checkpoint.format, role);
+        Error::format(FormatKind::MissingTensor, &self.checkpoint.id, format!("tensor {name:?} is missing"))
+    }
+
+    /// The tensor of a role, of exactly this shape.
+    fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
+        let name = published(self.checkpoint.format, role);
+        let entry = self.checkpoint.tensors.get(&name).ok_or_else(|| self.missing(role))?;
+        if !entry.shape.iter().map(|&d| d as usize).eq(shape.iter().copied()) {
+            return Err(Error::format(
+                FormatKind::BadShape,
+                self.checkpoint.shards[entry.shard].name(),
+                format!("tensor {name:?} has shape {:?}, expected {shape:?}", entry.shape),
+            ));
+        }
+        self.used.insert(name, entry.shape.iter().product());
+        Ok(entry)
+    }
+
+    fn layout(&mut self, role: &str, shape: [usize; 2]) -> Result<(Layout, String)> {
+        let entry = self.entry(role, &shape)?;
+        let layout = layout_for(entry.dtype)
+            .ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })?;
+        *self.bytes_by_layout.entry(layout).or_default() += (shape[0] * layout.row_bytes(shape[1])) as u64;
+        Ok((layout, entry.name.clone()))
+    }
+
+    fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Matrix {
+        Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
+    }
+
+    /// A published matrix `[rows, k]`.
+    pub fn matrix(&mut self, label: &str, role: &[&str; 1], rows: usize, k: usize) -> Result<Matrix> {
+        self.stacked(label, &[(role[0].to_owned(), rows)], k)
+    }
+
+    /// Published matrices `[rows, k]`, one below the other. Each keeps its layout.
+    pub fn stacked(&mut self, label: &str, roles: &[(String, usize)], k: usize) -> Result<Matrix> {
+        let mut stretches: Vec<(usize, Layout)> = Vec::new();
+        let mut sources = Vec::new();
+        for (role, rows) in roles {
+            let (layout, name) = self.layout(role, [*rows, k])?;
+            sources.push(name);
+            match stretches.last_mut() {
+                Some((n, last)) if *last == layout => *n += rows,
+                _ => stretches.push((*rows, layout)),
+            }
+        }
+        let matrix = self.declare(label, k, &stretches);
+        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources, fuse: Fuse::Stack });
+        Ok(matrix)
+    }
+
+    /// Gate and up, rows taking turns where both have one layout (`true`), else one below the other.
+    pub fn gate_up(&mut self, label: &str, roles: [&str; 2], rows: usize, k: usize) -> Result<(Matrix, bool)> {
+        let [(gate, gate_name), (up, up_name)] = [self.layout(roles[0], [rows, k])?, self.layout(roles[1], [rows, k])?];
+        let interleave = gate == up;
+        let stretches = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
+        let matrix = self.declare(label, k, &stretches);
+        if !interleave && self.scratch.gate_up.is_none() {
+            let chunk = self.scratch.x.rows;
+            self.scratch.gate_up = Some(Activation::declare(&mut self.buffers, "gate up", chunk, 2 * rows));
+        }
+        let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
+        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources: vec![gate_name, up_name], fuse });
+        Ok((matrix, interleave))
+    }
+
+    /// Published vectors, one after the other.
+    pub fn vector(&mut self, label: &str, roles: &[(String, usize)]) -> Result<Vector> {
+        self.vector_fused(label, roles, false)
+    }
+
+    /// Published vectors of one length, their values taking turns if `interleave`.
+    pub fn vector_fused(&mut self, label: &str, roles: &[(String, usize)], interleave: bool) -> Result<Vector> {
+        let mut sources = Vec::new();
+        for (role, len) in roles {
+            let entry = self.entry(role, &[*len])?;
+            if layout_for(entry.dtype).is_none_or(|l| l.scale_group_bytes() > 0) {
+                let (tensor, dtype) = (entry.name.clone(), entry.dtype.name().to_owned());
+                return Err(Error::Dtype { tensor, dtype });
+            }
+            sources.push(entry.name.clone());
+        }
+        let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
+        let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
+        self.tasks.push(Task::Vector { vector, sources, fuse });
+        Ok(vector)
+    }
+
+    /// An RMS norm over the hidden width.
+    pub fn norm(&mut self, label: &str, role: &str) -> Result<RmsNorm> {
+        let gain = self.vector(label, &[(role.to_owned(), self.config.hidden_size)])?;
+        Ok(RmsNorm { gain, eps: self.config.rms_norm_eps as f32 })
+    }
+
+    /// How many rows of logits one binding holds, at most [`ALL_ROWS`] and a chunk.
+    pub(super) fn all_rows(&self) -> usize {
+        let row = self.control.logits.stride() as u64 * 4;
+        ((self.max_binding / row) as usize).clamp(1, ALL_ROWS).min(self.scratch.x.rows)
+    }
+
+    pub(super) fn parameters(&self) -> u64 {
+        self.used.values().sum()
+    }
+
+    pub(super) fn quantization(&self) -> String {
+        let mut layouts: Vec<_> = self.bytes_by_layout.iter().collect();
+        layouts.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
+        layouts.iter().map(|(layout, _)| layout.name()).collect::<Vec<_>>().join("+")
+    }
+}
+
+/// The context to allocate: what was asked for, or the largest that the model, a binding and the budget allow.
+fn context_length(config: &ModelConfig, options: &ModelOptions) -> Result<usize> {
+    let token = KvCache::token_bytes(options.kv_format, config.num_kv_heads, config.head_dim);
+    let bindable = options.max_binding / token;
+    let own = config.max_position_embeddings as u64;
+    match options.context_length {
+        Some(0) => Err(Error::invalid("contextLength", "must be at least 1")),
+        Some(n) if n as u64 > own => {
+            Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
+        }
+        Some(n) if n as u64 > bindable => Err(Error::BufferLimit {
+            what: format!("a KV cache of {n} tokens"),
+            needed: n as u64 * token,
+            limit: options.max_binding,
+        }),
+        Some(n) => Ok(n),
+        None => {
+            let affordable = options.kv_budget / (2 * token * config.num_layers as u64);
+            Ok(own.min(bindable).min(affordable).max(1) as usize)
+        }
+    }
+}
+
+/// Which plan is being recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// One token: products are matvecs with their norm folded in.
+    Decode,
+    /// A chunk of tokens: norms, then matmuls.
+    Prefill,
+}
+
+/// Records the steps of the layers into a plan.
+pub struct Recorder<'a> {
+    /// The facts.
+    pub config: &'a ModelConfig,
+    /// Which plan this is.
+    pub mode: Mode,
+    /// What is recorded so far.
+    pub plan: Plan,
+    /// The small buffers.
+    pub control: Control,
+    /// The activations.
+    pub scratch: Scratch,
+    /// Numbers of the KV cache.
+    pub kv_format: KvFormat,
+    /// cos and sin by position.
+    pub rope_table: BufferId,
+}
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(mode: Mode, plan: Plan, b: &'a Builder<'_>) -> Self {
+        Self {
+            config: &b.config,
+            mode,
+            plan,
+            control: b.control,
+            scratch: b.scratch,
+            kv_format: b.kv.format,
+            rope_table: b.rope_table,
+        }
+    }
+
+    /// The rows of an activation that this plan's steps may touch.
+    pub fn rows(&self, a: Activation) -> Activation {
+        match self.mode {
+            Mode::Decode => Activation { rows: 1, ..a },
+            Mode::Prefill => a,
+        }
+    }
+
+    /// `y = epilogue(w · norm(x))`
+    pub fn linear(
+        &mut self,
+        label: &str,
+        w: &Matrix,
+        norm: Option<RmsNorm>,
+        x: Activation,
+        y: Activation,
+        epilogue: Epilogue,
+    ) {
+        let (mut x, y) = (self.rows(x), self.rows(y));
+        match self.mode {
+            Mode::Decode => self.plan.push(Matvec { w, x, y, norm, epilogue }.steps(label, &self.control)),
+            Mode::Prefill => {
+                if let Some(norm) = norm {
+                    let normed = self.scratch.normed;
+                    self.plan.push([Norm { x, y: normed, norm }.step(&format!("{label}.norm"), &self.control)]);
+                    x = normed;
+                }
+                self.plan.push(Matmul { w, x, y, epilogue }.steps(label, &self.control));
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Chat templates: Hugging Face's Jinja dialect, bounded.
+
+use std::fmt;
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind, State, Value as Jinja};
+use serde_json::{Map, Value, json};
+
+use super::message::ToolCallStyle;
+use super::{Message, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python};
+use crate::{Error, Result, TemplateKind};
+
+/// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made.
+const FUEL: u64 = 700_000;
+/// Bytes a rendering may write.
+const MAX_OUTPUT: usize = 16 << 20;
+/// Bytes of a message an error shows.
+const MAX_MESSAGE: usize = 1024;
+/// Levels the engine may recurse (macros count several).
+const MAX_RECURSION: usize = 100;
+/// The context variable that holds the clock; templates cannot name it.
+const CLOCK: &str = "clock\u{0}";
+
+/// A model's chat template, checked and ready to render.
+///
+/// It behaves like `apply_chat_template` of Hugging Face's transformers: `trim_blocks`, `lstrip_blocks`, loop controls,
+/// Python's string methods, `raise_exception`, `strftime_now`, and `tojson` that writes what `json.dumps` writes. Source,
+/// nesting, work and output are bounded, and there is nothing to include.
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    source: String,
+    special: Map<String, Value>,
+    style: ToolCallStyle,
+    capabilities: TemplateCapabilities,
+}
+
+/// What a template can express.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TemplateCapabilities {
+    /// It shows the model the tools it is offered.
+    pub tools: bool,
+    /// It is of a model that thinks in `<think>` tags.
+    pub reasoning: bool,
+}
+
+/// What a template renders, in the form Hugging Face documents.
+#[derive(Debug, Clone, Default)]
+pub struct ChatInput {
+    /// Messages with `role`, `content`, and where they have them `reasoning_content`, `tool_calls`, `tool_call_id`.
+    pub messages: Vec<Value>,
+    /// Tools as `{"type": "function", "function": {…}}`.
+    pub tools: Vec<Value>,
+    /// Whether the prompt ends where the assistant's answer begins.
+    pub add_generation_prompt: bool,
+    /// Further variables, such as `enable_thinking`.
+    pub args: Map<String, Value>,
+    /// The local clock for `strftime_now`, in seconds since 1970-01-01; calling it without one is an error.
+    pub now: Option<i64>,
+}
+
+impl ChatTemplate {
+    /// Checks a template; `config` names the special tokens it may use.
+    ///
+    /// # Errors
+    /// [`Error::Template`]: it does not parse, asks for too much, or leaves out the user's message.
+    pub fn new(source: &str, config: &TokenizerConfig) -> Result<Self> {
+        chat_scan::check(source)?;
+        let named = [
+            ("bos_token", &config.bos_token),
+            ("eos_token", &config.eos_token),
+            ("pad_token", &config.pad_token),
+            ("unk_token", &config.unk_token),
+        ];
+        let special = named.into_iter().filter_map(|(k, v)| Some((k.to_owned(), json!(v.as_ref()?)))).collect();
+        let style = ToolCallStyle { null_content: false, text_arguments: false };
+        let source = chat_scan::without_generation_blocks(source);
+        let mut template = Self { source, special, style, capabilities: TemplateCapabilities::default() };
+        template.probe()?;
+        Ok(template)
+    }
+
+    /// The source that is rendered.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What the template can express.
+    pub fn capabilities(&self) -> TemplateCapabilities {
+        self.capabilities
+    }
+
+    pub(crate) fn style(&self) -> ToolCallStyle {
+        self.style
+    }
+
+    /// Renders a conversation.
+    pub fn render(&self, input: &ChatInput) -> Result<String> {
+        self.render_source(&self.source, input)
+    }
+
+    /// Renders `source`, a variant of this template, in its place.
+    pub(crate) fn render_source(&self, source: &str, input: &ChatInput) -> Result<String> {
+        let mut context = self.special.clone();
+        context.insert("messages".into(), Value::Array(input.messages.clone()));
+        let tools = if input.tools.is_empty() { Value::Null } else { Value::Array(input.tools.clone()) };
+        context.insert("tools".into(), tools);
+        context.insert("documents".into(), Value::Null);
+        context.insert("add_generation_prompt".into(), json!(input.add_generation_prompt));
+        context.extend(input.args.clone());
+        if let Some(now) = input.now {
+            context.insert(CLOCK.into(), json!(now));
+        }
+        let bytes = text_bytes(&Value::Object(context.clone()));
+        let environment = environment(FUEL + bytes as u64 / 2);
+        let mut output = Capped(Vec::new());
+        let template = environment.template_from_str(source).map_err(|e| template_error(&e))?;
+        match template.render_captured_to(Jinja::from(Serde(&context)), &mut output) {
+            Ok(_) => {}
+            Err(_) if output.0.len() > MAX_OUTPUT => {
+                let message = format!("the output is longer than {MAX_OUTPUT} bytes");
+                return Err(Error::Template { kind: TemplateKind::Limit, message });
+            }
+            Err(error) => return Err(template_error(&error)),
+        }
+        String::from_utf8(output.0).map_err(|_| Error::Internal { message: "a template wrote half a character".into() })
+    }
+
+    /// Renders small conversations to learn what the template does with them.
+    fn probe(&mut self) -> Result<()> {
+        let user = |text: &str| json!({ "role": "user", "content": text });
+        let render = |template: &Self, messages: Vec<Value>, tools: Vec<Value>| match template.render(&ChatInput {
+            messages,
+            tools,
+            add_generation_prompt: true,
+            now: Some(0),
+            ..ChatInput::default()
+        }) {
+            // The templates that ask too much, and those that are none, are refused now; a conversation that one does not
+            // like is its own affair.
+            Err(error @ Error::Template { kind: TemplateKind::Limit, .. }) => Err(error),
+            other => Ok(other),
+        };
+        self.check_syntax()?;
+        let turns = vec![user("first"), json!({ "role": "assistant", "content": "second" }), user("probe3f7a")];
+        if let Ok(text) = render(self, turns, Vec::new())?
+            && !text.contains("probe3f7a")
+        {
+            let message = "it leaves out the user's last message".to_owned();
+            return Err(Error::Template { kind: TemplateKind::Invalid, message });
+        }
+        let tool = ToolSpec {
+            name: "probe_tool".into(),
+            description: Some("probe_description".into()),
+            input_schema: json!({ "type": "object", "properties": { "probe_key": { "type": "string" } } }),
+        };
+        let tools = vec![tool.to_template()];
+        let shown = render(self, vec![user("x")], tools.clone())?;
+        let reasoning = ["<think>", "</think>", "reasoning_content"].iter().any(|mark| self.source.contains(mark));
+        self.capabilities = TemplateCapabilities { tools: shown.is_ok_and(|t| t.contains("probe_tool")), reasoning };
+
+        let call = ToolCall {
+            tool_call_id: "call00001".into(),
+            tool_name: "probe_tool".into(),
+            input: r#"{"probe_key":"probe_value"}"#.into(),
+        };
+        let asks = Message { tool_calls: vec![call], ..Message::new("assistant", "") };
+        let answers = Message { tool_call_id: Some("call00001".into()), ..Message::new("tool", "done") };
+        for (null_content, text_arguments) in [(false, false), (true, false), (false, true), (true, true)] {
+            let style = ToolCallStyle { null_content, text_arguments };
+            let turns = vec![user("x"), asks.to_template(style), answers.to_template(style)];
+            let shown = render(self, turns, tools.clone())?;
+            if shown.is_ok_and(|t| t.contains("probe_tool") && t.contains("probe_value") && t.contains("done")) {
+                self.style = style;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_syntax(&self) -> Result<()> {
+        environment(FUEL).template_from_str(&self.source).map(|_| ()).map_err(|e| template_error(&e))
+    }
+}
+
+/// The bytes of all strings in a value.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(map) => map.iter().map(|(k, v)| k.len() + text_bytes(v)).sum(),
+        _ => 8,
+    }
+}
+
+fn environment(fuel: u64) -> Environment<'static> {
+    let mut environment = Environment::new();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the default delimiters are valid"));
+    environment.set_fuel(Some(fuel));
+    environment.set_recursion_limit(MAX_RECURSION);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_filter("tojson", python::tojson);
+    environment.add_function("raise_exception", |message: String| -> Result<Jinja, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
+    });
+    environment.add_function("strftime_now", |state: &State, format: String| -> Result<String, minijinja::Error> {
+        let now = state.lookup(CLOCK).and_then(|v| i64::try_from(v).ok());
+        let now = now.ok_or_else(|| minijinja::Error::new(ErrorKind::InvalidOperation, "strftime_now: no clock"))?;
+        Ok(python::strftime(&format, now))
+    });
+    environment
+}
+
+/// What a template passed to `raise_exception`.
+#[derive(Debug)]
+struct Raised(String);
+
+impl fmt::Display for Raised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Raised {}
+
+fn template_error(error: &minijinja::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut message = error.to_string();
+    let mut kind = TemplateKind::Invalid;
+    while let Some(inner) = cause {
+        if let Some(Raised(text)) = inner.downcast_ref() {
+            message.clone_from(text);
+            kind = TemplateKind::Raised;
+        } else if let Some(inner) = inner.downcast_ref::<minijinja::Error>() {
+            let detail = inner.detail().unwrap_or_default();
+            let limits = ["recursion limit", "too many elements", "maximum recursion"];
+            if inner.kind() == ErrorKind::OutOfFuel || limits.iter().any(|l| detail.contains(l)) {
+                kind = TemplateKind::Limit;
+            }
+        }
+        cause = inner.source();
+    }
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
+        message.truncate(end);
+    }
+    Error::Template { kind, message }
+}
+
+/// A writer that stops when the output grows too long.
+struct Capped(Vec<u8>);
+
+impl io::Write for &mut Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > MAX_OUTPUT { Err(io::Error::other("too long")) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! From messages to the ids a model is fed.
+//!
+//! A content may contain the text of a special token; it must not become one. The template renders contents whose such
+//! occurrences are private-use characters; where those come out is content, and everything else was written by the
+//! template. A template also *looks for* some tokens in contents (`content.split('</think>')`), so the literals it
+//! searches with are renamed alike, and the result is the same text as before, with the origin of each token known.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+
+use super::message::REASONING_FIELDS;
+use super::{ChatInput, ChatTemplate, Message, ReasoningTags, Tokenizer, ToolSpec, chat_scan};
+use crate::{Error, Result, TemplateKind};
+
+/// The private-use planes placeholders come from.
+const PRIVATE: Range<u32> = 0xF_0000..0xF_FFFE;
+
+/// A conversation in this API's terms.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageInput<'a> {
+    /// The turns. If the last is an assistant's with `prefix`, the prompt goes on from its text.
+    pub messages: &'a [Message],
+    /// The tools the model is offered.
+    pub tools: &'a [ToolSpec],
+    /// Whether the prompt ends where the assistant's answer begins.
+    pub add_generation_prompt: bool,
+    /// Further variables for the template.
+    pub args: &'a Map<String, Value>,
+    /// The local clock, in seconds since 1970-01-01.
+    pub now: Option<i64>,
+}
+
+/// A rendered conversation and its ids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prompt {
+    /// The text the template rendered.
+    pub text: String,
+    /// What the model is fed.
+    pub ids: Vec<u32>,
+}
+
+/// The text of a conversation, as `applyChatTemplate` returns it.
+pub fn render_messages(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<String> {
+    let (chat, prefix) = chat_input(template, input)?;
+    render(template, template.source(), &chat, prefix)
+}
+
+/// The ids of a conversation: those of [`render_messages`], except that the text of a special token inside a content is
+/// text. Nothing is added before them; the template writes the beginning-of-sequence token itself.
+pub fn encode_messages(tokenizer: &Tokenizer, template: &ChatTemplate, input: &MessageInput<'_>) -> Result<Prompt> {
+    let (chat, prefix) = chat_input(template, input)?;
+    encode(tokenizer, template, &chat, prefix)
+}
+
+/// [`encode_messages`] for messages already in the form templates expect.
+pub fn encode_chat(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput) -> Result<Prompt> {
+    encode(tokenizer, template, chat, None)
+}
+
+/// Where an answer that has begun goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prefix {
+    Content,
+    Reasoning,
+}
+
+impl Prefix {
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Content => &["content"],
+            Self::Reasoning => REASONING_FIELDS,
+        }
+    }
+}
+
+fn chat_input(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<(ChatInput, Option<Prefix>)> {
+    if let Some(i) = input.messages.iter().rposition(|m| m.prefix) {
+        let last = i + 1 == input.messages.len();
+        if !last || input.messages[i].role != "assistant" {
+            return Err(Error::invalid("messages", format!("message {i} has `prefix` but is no last assistant turn")));
+        }
+    }
+    let prefix = input.messages.last().filter(|m| m.prefix).map(|m| {
+        let thinks = m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
+        if thinks { Prefix::Reasoning } else { Prefix::Content }
+    });
+    let style = template.style();
+    let chat = ChatInput {
+        messages: input.messages.iter().map(|m| m.to_template(style)).collect(),
+        tools: input.tools.iter().map(ToolSpec::to_template).collect(),
+        add_generation_prompt: input.add_generation_prompt && prefix.is_none(),
+        args: input.args.clone(),
+        now: input.now,
+    };
+    Ok((chat, prefix))
+}
+
+/// Renders; with a prefix, up to the end of the last message's text.
+fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Option<Prefix>) -> Result<String> {
+    let Some(prefix) = prefix else { return template.render_source(source, chat) };
+    // The mark ends in a space, as transformers' does: a template that trims contents also drops the white space
+    // before the place where the answer goes on.
+    let mark = private_characters(&[&chat_text(chat)], 1)?[0];
+    let mut marked = chat.clone();
+    for field in prefix.fields() {
+        if let Some(Value::String(text)) = marked.messages.last_mut().and_then(|m| m.get_mut(*field)) {
+            text.push(mark);
+            text.push(' ');
+        }
+    }
+    let text = template.render_source(source, &marked)?;
+    let Some(end) = text.rfind(mark) else {
+        if prefix == Prefix::Reasoning {
+            return render_begun_thought(template, source, chat);
+        }
+        let message = "it does not show the content of the last message".to_owned();
+        return Err(Error::Template { kind: TemplateKind::Invalid, message });
+    };
+    let (begun, rest) = text.split_at(end);
+    let kept = rest[mark.len_utf8()..].starts_with(' ');
+    Ok(if kept { begun } else { begun.trim_end() }.to_owned())
+}
+
+/// A begun thought for a template that never shows one, such as DeepSeek-R1's: it follows the prompt for an answer.
+fn render_begun_thought(template: &ChatTemplate, source: &str, chat: &ChatInput) -> Result<String> {
+    let mut before = chat.clone();
+    let last = before.messages.pop().unwrap_or_default();
+    before.add_generation_prompt = true;
+    let mut text = template.render_source(source, &before)?;
+    let tags = ReasoningTags::default();
+    if !tags.opened_by(&text) {
+        text.push_str(&tags.open);
+        text.push('\n');
+    }
+    text.push_str(last[REASONING_FIELDS[0]].as_str().unwrap_or_default());
+    Ok(text)
+}
+
+fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>) -> Result<Prompt> {
+    let text = render(template, template.source(), chat, prefix)?;
+    let mut forged = BTreeSet::new();
+    each_text(chat, |s| forged.extend(tokenizer.added().find_markup(s).into_iter().map(|r| s[r].to_owned())));
+    if forged.is_empty() {
+        let ids = tokenizer.encode(&text, false)?;
+        return Ok(Prompt { text, ids });
+    }
+    let forged: Vec<String> = forged.into_iter().collect();
+    let marks = private_characters(&[&chat_text(chat), &text], forged.len())?;
+    let renames: Vec<(String, String)> = forged.iter().cloned().zip(marks.iter().map(char::to_string)).collect();
+    let source = chat_scan::rename_searched(template.source(), &renames);
+    // First with every content disguised; if the template then writes something else, it looks into the assistant's
+    // contents in a way the scan does not see, and those keep their tokens.
+    for spare_assistant in [false, true] {
+        let mut disguised = chat.clone();
+        for message in &mut disguised.messages {
+            if !(spare_assistant && message["role"] == "assistant") {
+                disguise(message, tokenizer, &renames);
+            }
+        }
+        disguised.tools.iter_mut().for_each(|tool| disguise(tool, tokenizer, &renames));
+        let source = if spare_assistant { template.source() } else { &source };
+        let Ok(rendered) = render(template, source, &disguised, prefix) else { continue };
+        let (restored, plain) = restore(&rendered, &marks, &forged);
+        if restored == text {
+            let ids = tokenizer.encode_masked(&text, &plain)?;
+            return Ok(Prompt { text, ids });
+        }
+    }
+    // The origin of the tokens is unknown: none that a content also has is trusted.
+    let plain: Vec<Range<usize>> = tokenizer
+        .added()
+        .find_markup(&text)
+        .into_iter()
+        .filter(|r| forged.iter().any(|f| *f == text[r.clone()]))
+        .collect();
+    let ids = tokenizer.encode_masked(&text, &plain)?;
+    Ok(Prompt { text, ids })
+}
+
+/// Puts the tokens back for their placeholders, and says where they are.
+fn restore(rendered: &str, marks: &[char], forged: &[String]) -> (String, Vec<Range<usize>>) {
+    let mut text = String::with_capacity(rendered.len());
+    let mut plain = Vec::new();
+    for c in rendered.chars() {
+        match marks.iter().position(|&m| m == c) {
+            Some(i) => {
+                let start = text.len();
+                text.push_str(&forged[i]);
+                plain.push(start..text.len());
+            }
+            None => text.push(c),
+        }
+    }
+    (text, plain)
+}
+
+/// Replaces the tokens in every string of `value` by their placeholders.
+fn disguise(value: &mut Value, tokenizer: &Tokenizer, renames: &[(String, String)]) {
+    match value {
+        Value::String(text) => {
+            let mut out = String::with_capacity(text.len());
+            let mut done = 0;
+            for range in tokenizer.added().find_markup(text) {
+                out.push_str(&text[done..range.start]);
+                done = range.end;
+                let token = &text[range];
+                out.push_str(renames.iter().find(|(from, _)| from == token).map_or(token, |(_, to)| to));
+            }
+            out.push_str(&text[done..]);
+            *text = out;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| disguise(v, tokenizer, renames)),
+        Value::Object(map) => {
+            map.iter_mut().filter(|(k, _)| *k != "role").for_each(|(_, v)| disguise(v, tokenizer, renames));
+        }
+        _ => {}
+    }
+}
+
+fn each_text(chat: &ChatInput, mut see: impl FnMut(&str)) {
+    fn walk(value: &Value, see: &mut impl FnMut(&str)) {
+        match value {
+            Value::String(text) => see(text),
+            Value::Array(items) => items.iter().for_each(|v| walk(v, see)),
+            Value::Object(map) => map.iter().filter(|(k, _)| *k != "role").for_each(|(_, v)| walk(v, see)),
+            _ => {}
+        }
+    }
+    chat.messages.iter().chain(&chat.tools).for_each(|v| walk(v, &mut see));
+}
+
+fn chat_text(chat: &ChatInput) -> String {
+    let mut all = String::new();
+    each_text(chat, |s| all.push_str(s));
+    all
+}
+
+/// `count` private-use characters that do not occur in `texts`.
+fn private_characters(texts: &[&str], count: usize) -> Result<Vec<char>> {
+    let used: BTreeSet<char> =
+        texts.iter().flat_map(|t| t.chars()).filter(|&c| PRIVATE.contains(&u32::from(c))).collect();
+    let free: Vec<char> = PRIVATE.filter_map(char::from_u32).filter(|c| !used.contains(c)).take(count).collect();
+    if free.len() == count {
+        Ok(free)
+    } else {
+        Err(Error::invalid("messages", "they use up a whole plane of private-use characters"))
+    }
+}

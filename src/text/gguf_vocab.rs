@@ -1,0 +1,245 @@
+//! GGUF vocabularies, rebuilt as the tokenizers they were converted from.
+//!
+//! GGUF names a pre-tokenizer instead of describing it; [`RECIPES`] says what each name means in terms of Hugging Face's
+//! `tokenizer.json`. Adding one is a line there.
+
+use serde_json::{Value, json};
+use tokenizers::AddedToken;
+
+use super::TokenizerConfig;
+use super::tokenizer::Parts;
+use super::tokenizer_json::split_merge;
+use crate::{Error, FormatKind, Result};
+
+/// The `tokenizer.ggml.*` metadata of a GGUF file.
+#[derive(Debug, Clone, Default)]
+pub struct GgufVocab {
+    /// `tokenizer.ggml.model`: "gpt2" (byte-level BPE) or "llama" (SentencePiece).
+    pub model: String,
+    /// `tokenizer.ggml.pre`: the pre-tokenizer's name.
+    pub pre: Option<String>,
+    /// Tokens in id order.
+    pub tokens: Vec<String>,
+    /// Token types in id order: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte. May be empty.
+    pub token_types: Vec<i32>,
+    /// Merges in rank order, as "a b".
+    pub merges: Vec<String>,
+    /// SentencePiece scores in id order. May be empty.
+    pub scores: Vec<f32>,
+    /// Beginning-of-sequence id.
+    pub bos: Option<u32>,
+    /// End-of-sequence id.
+    pub eos: Option<u32>,
+    /// Unknown-token id.
+    pub unk: Option<u32>,
+    /// Padding id.
+    pub pad: Option<u32>,
+    /// Whether encoding adds the beginning-of-sequence token; the pre-tokenizer's habit where absent.
+    pub add_bos: Option<bool>,
+    /// Whether encoding adds the end-of-sequence token.
+    pub add_eos: Option<bool>,
+    /// SentencePiece: whether text begins with an extra space.
+    pub add_space_prefix: Option<bool>,
+}
+
+const NORMAL: i32 = 1;
+const UNKNOWN: i32 = 2;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// What a pre-tokenizer's name stands for.
+struct Recipe {
+    names: &'static [&'static str],
+    /// The stages before byte-level encoding.
+    split: Split,
+    /// Unicode is composed first.
+    nfc: bool,
+    /// A word that is in the vocabulary is taken whole, whatever the merges say.
+    ignore_merges: bool,
+    /// What `add_bos` means where the file does not say.
+    add_bos: bool,
+}
+
+enum Split {
+    /// The pattern of GPT-2, which `ByteLevel` brings along.
+    Gpt2,
+    /// Every digit alone, then GPT-2's pattern.
+    DigitsGpt2,
+    /// Each pattern in turn, each match its own piece.
+    Patterns(&'static [&'static str]),
+}
+
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const DEEPSEEK: &[&str] = &[
+    r"\p{N}{1,3}",
+    "[一-龥\u{3040}-ゟ゠-ヿ]+",
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
+];
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// The patterns are facts of the published tokenizers: each is what the family's own `tokenizer.json` has.
+const RECIPES: &[Recipe] = &[
+    Recipe { names: &["default", "gpt-2"], split: Split::Gpt2, nfc: false, ignore_merges: false, add_bos: false },
+    Recipe { names: &["smollm"], split: Split::DigitsGpt2, nfc: false, ignore_merges: false, add_bos: false },
+    Recipe {
+        names: &["llama-bpe", "llama3", "llama-v3"],
+        split: Split::Patterns(&[LLAMA3]),
+        nfc: false,
+        ignore_merges: true,
+        add_bos: true,
+    },
+    Recipe { names: &["qwen2"], split: Split::Patterns(&[QWEN2]), nfc: true, ignore_merges: false, add_bos: false },
+    Recipe {
+        names: &["deepseek-r1-qwen"],
+        split: Split::Patterns(&[QWEN2]),
+        nfc: false,
+        ignore_merges: false,
+        add_bos: false,
+    },
+    Recipe {
+        names: &["deepseek-v3"],
+        split: Split::Patterns(DEEPSEEK),
+        nfc: false,
+        ignore_merges: false,
+        add_bos: true,
+    },
+    Recipe { names: &["gpt-4o"], split: Split::Patterns(&[GPT4O]), nfc: false, ignore_merges: true, add_bos: false },
+];
+
+impl Recipe {
+    fn named(name: &str) -> Option<&'static Self> {
+        RECIPES.iter().find(|r| r.names.contains(&name))
+    }
+
+    fn normalizer(&self) -> Value {
+        if self.nfc { json!({ "type": "NFC" }) } else { Value::Null }
+    }
+
+    fn pre_tokenizer(&self) -> Value {
+        let byte_level = |use_regex: bool| json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex });
+        let stages: Vec<Value> = match self.split {
+            Split::Gpt2 => vec![byte_level(true)],
+            Split::DigitsGpt2 => vec![json!({ "type": "Digits", "individual_digits": true }), byte_level(true)],
+            Split::Patterns(patterns) => {
+                let split = |p: &&str| json!({ "type": "Split", "pattern": { "Regex": p }, "behavior": "Isolated", "invert": false });
+                patterns.iter().map(split).chain([byte_level(false)]).collect()
+            }
+        };
+        json!({ "type": "Sequence", "pretokenizers": stages })
+    }
+}
+
+impl GgufVocab {
+    /// The text of the token with this id.
+    pub fn token(&self, id: Option<u32>) -> Option<&str> {
+        self.tokens.get(id? as usize).map(String::as_str)
+    }
+
+    /// What a `tokenizer_config.json` would say; `template` is the file's `tokenizer.chat_template`.
+    pub fn config(&self, template: Option<String>) -> TokenizerConfig {
+        let token = |id| self.token(id).map(str::to_owned);
+        TokenizerConfig {
+            bos_token: token(self.bos),
+            eos_token: token(self.eos),
+            pad_token: token(self.pad),
+            unk_token: token(self.unk),
+            add_bos_token: self.add_bos,
+            add_eos_token: self.add_eos,
+            chat_templates: template.into_iter().map(|source| ("default".to_owned(), source)).collect(),
+        }
+    }
+
+    fn kind(&self, id: usize) -> i32 {
+        self.token_types.get(id).copied().unwrap_or(NORMAL)
+    }
+}
+
+/// Turns the metadata into the parts of a tokenizer.
+pub(crate) fn parts(vocab: GgufVocab) -> Result<Parts> {
+    let fail = |kind, message: String| Err(Error::format(kind, "tokenizer.ggml", message));
+    let size = vocab.tokens.len();
+    if !vocab.token_types.is_empty() && vocab.token_types.len() != size {
+        let message = format!("token_type has {} entries for {size} tokens", vocab.token_types.len());
+        return fail(FormatKind::BadTokenizer, message);
+    }
+    let named = [("bos", vocab.bos), ("eos", vocab.eos), ("unknown", vocab.unk), ("padding", vocab.pad)];
+    for (name, id) in named {
+        if id.is_some_and(|id| id as usize >= size) {
+            let message = format!("{name}_token_id is {}, the vocabulary has {size} tokens", id.unwrap_or(0));
+            return fail(FormatKind::BadTokenizer, message);
+        }
+    }
+    match vocab.model.as_str() {
+        "gpt2" => byte_level(vocab),
+        "llama" => super::sentencepiece::parts(vocab),
+        other => fail(
+            FormatKind::UnsupportedFeature,
+            format!("tokenizer.ggml.model {other:?} is not supported (supported: gpt2, llama)"),
+        ),
+    }
+}
+
+fn byte_level(vocab: GgufVocab) -> Result<Parts> {
+    let file = "tokenizer.ggml";
+    let name = vocab.pre.as_deref().unwrap_or("default");
+    let Some(recipe) = Recipe::named(name) else {
+        let known: Vec<&str> = RECIPES.iter().flat_map(|r| r.names).copied().collect();
+        let message = format!("pre-tokenizer {name:?} is not supported (supported: {})", known.join(", "));
+        return Err(Error::format(FormatKind::UnsupportedFeature, file, message));
+    };
+    let mut merges = Vec::with_capacity(vocab.merges.len());
+    for (rank, merge) in vocab.merges.iter().enumerate() {
+        let (a, b) = split_merge(merge).map_err(|n| {
+            Error::format(FormatKind::BadTokenizer, file, format!("merge {rank} has {n} parts instead of 2"))
+        })?;
+        merges.push((a.to_owned(), b.to_owned()));
+    }
+    let add_bos = vocab.add_bos.unwrap_or(recipe.add_bos);
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true });
+    Ok(Parts {
+        file: file.to_owned(),
+        merges,
+        ignore_merges: recipe.ignore_merges,
+        normalizer: recipe.normalizer(),
+        pre_tokenizer: recipe.pre_tokenizer(),
+        post_processor: bos_eos_template(&vocab, add_bos),
+        decoder: byte_level,
+        added: added_tokens(&vocab),
+        vocab: vocab.tokens.into_iter().zip(0..).collect(),
+        ..Parts::default()
+    })
+}
+
+/// Control tokens are special; user-defined ones are matched in text and shown.
+pub(super) fn added_tokens(vocab: &GgufVocab) -> Vec<(u32, AddedToken)> {
+    let added = |(id, token): (usize, &String)| {
+        let kind = vocab.kind(id);
+        let wanted = matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) && !token.is_empty();
+        wanted.then(|| (id as u32, AddedToken::from(token.clone(), kind != USER_DEFINED).normalized(false)))
+    };
+    vocab.tokens.iter().enumerate().filter_map(added).collect()
+}
+
+/// The post-processor that frames a sequence with the tokens the file asks for; null where it asks for none.
+pub(super) fn bos_eos_template(vocab: &GgufVocab, add_bos: bool) -> Value {
+    let bos = vocab.bos.filter(|_| add_bos);
+    let eos = vocab.eos.filter(|_| vocab.add_eos == Some(true));
+    if bos.is_none() && eos.is_none() {
+        return Value::Null;
+    }
+    let name = |id: u32| vocab.tokens[id as usize].as_str();
+    let special = |id: u32| json!({ "SpecialToken": { "id": name(id), "type_id": 0 } });
+    let sequence = |which: &str| json!({ "Sequence": { "id": which, "type_id": 0 } });
+    let frame = |which: &[&str]| -> Vec<Value> {
+        let inner = which.iter().map(|w| sequence(w));
+        bos.map(special).into_iter().chain(inner).chain(eos.map(special)).collect()
+    };
+    let tokens: serde_json::Map<String, Value> = [bos, eos]
+        .into_iter()
+        .flatten()
+        .map(|id| (name(id).to_owned(), json!({ "id": name(id), "ids": [id], "tokens": [name(id)] })))
+        .collect();
+    json!({ "type": "TemplateProcessing", "single": frame(&["A"]), "pair": frame(&["A", "B"]), "special_tokens": tokens })
+}

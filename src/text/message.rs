@@ -1,0 +1,114 @@
+//! Messages in this API's terms, and the same in the terms chat templates are written in.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// One turn of a conversation (`Message` of the JavaScript API).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// "system", "user", "assistant" or "tool".
+    pub role: String,
+    /// The text.
+    #[serde(default)]
+    pub content: String,
+    /// What the model thought before `content`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+    /// The tools an assistant turn calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// On a tool turn: the call it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// On the last assistant turn: go on from its text instead of answering it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub prefix: bool,
+}
+
+/// A tool call of an assistant turn.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolCall {
+    /// The call's id.
+    pub tool_call_id: String,
+    /// The tool's name.
+    pub tool_name: String,
+    /// The arguments, as JSON text.
+    pub input: String,
+}
+
+/// A tool offered to the model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSpec {
+    /// The name the model calls it by.
+    pub name: String,
+    /// What it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// JSON Schema of its arguments.
+    pub input_schema: Value,
+}
+
+/// How a template wants the turns that call tools; templates disagree, see [`super::ChatTemplate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ToolCallStyle {
+    /// Empty content is null instead of "".
+    pub(crate) null_content: bool,
+    /// Arguments are JSON text instead of an object.
+    pub(crate) text_arguments: bool,
+}
+
+/// Where templates read a turn's reasoning: most the first, gpt-oss the second.
+pub(crate) const REASONING_FIELDS: &[&str] = &["reasoning_content", "thinking"];
+
+impl Message {
+    /// A message of this role with this text.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into(), ..Self::default() }
+    }
+
+    /// The message as chat templates expect it (the form Hugging Face documents).
+    pub(crate) fn to_template(&self, style: ToolCallStyle) -> Value {
+        let mut message = serde_json::Map::new();
+        message.insert("role".into(), json!(self.role));
+        let null = style.null_content && self.content.is_empty() && !self.tool_calls.is_empty();
+        message.insert("content".into(), if null { Value::Null } else { json!(self.content) });
+        if let Some(reasoning) = &self.reasoning {
+            message.extend(REASONING_FIELDS.iter().map(|field| ((*field).into(), json!(reasoning))));
+        }
+        if !self.tool_calls.is_empty() {
+            let calls = self.tool_calls.iter().map(|call| {
+                let object = serde_json::from_str::<Value>(&call.input).ok().filter(Value::is_object);
+                let arguments = match object {
+                    Some(object) if !style.text_arguments => object,
+                    _ => json!(call.input),
+                };
+                json!({
+                    "type": "function",
+                    "id": call.tool_call_id,
+                    "function": { "name": call.tool_name, "arguments": arguments },
+                })
+            });
+            message.insert("tool_calls".into(), calls.collect());
+        }
+        if let Some(id) = &self.tool_call_id {
+            message.insert("tool_call_id".into(), json!(id));
+        }
+        Value::Object(message)
+    }
+}
+
+impl ToolSpec {
+    /// The tool as chat templates expect it.
+    pub(crate) fn to_template(&self) -> Value {
+        let mut function = serde_json::Map::new();
+        function.insert("name".into(), json!(self.name));
+        if let Some(description) = &self.description {
+            function.insert("description".into(), json!(description));
+        }
+        function.insert("parameters".into(), self.input_schema.clone());
+        json!({ "type": "function", "function": function })
+    }
+}

@@ -1,0 +1,220 @@
+//! The thought and the answer of R1-style models, parted while they stream.
+
+use super::stop::partial_suffix;
+
+/// Which part of the output a text belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What the model thinks before it answers.
+    Reasoning,
+    /// The answer.
+    Text,
+}
+
+/// The marks around a thought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReasoningTags {
+    /// Begins a thought.
+    pub open: String,
+    /// Ends it.
+    pub close: String,
+}
+
+impl Default for ReasoningTags {
+    fn default() -> Self {
+        Self { open: "<think>".into(), close: "</think>".into() }
+    }
+}
+
+impl ReasoningTags {
+    /// Whether a prompt ends inside a thought, so that the output begins with it: templates of R1 end in `<think>\n`.
+    pub fn opened_by(&self, prompt: &str) -> bool {
+        match (prompt.rfind(&self.open), prompt.rfind(&self.close)) {
+            // Only at the very end: an older turn may also have had an unfinished thought.
+            (Some(open), close) => {
+                close.is_none_or(|close| close < open) && prompt[open + self.open.len()..].trim().is_empty()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Splits streamed output into thought and answer.
+///
+/// The thought is between the tags at the start of the output, or from the start where the prompt opened it; one that
+/// never closes is all thought. White space beside the tags belongs to neither. Tags may arrive in pieces. A tag
+/// inside the answer is text.
+#[derive(Debug, Clone)]
+pub struct ReasoningSplitter {
+    tags: ReasoningTags,
+    state: State,
+    held: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing but white space yet: a thought may begin.
+    Start,
+    /// In the thought; `true` once it has text.
+    Thought(bool),
+    /// After the thought, before the answer's first character.
+    Gap,
+    Answer,
+}
+
+impl ReasoningSplitter {
+    /// Begins a stream; `opened` where the prompt already opened the thought ([`ReasoningTags::opened_by`]).
+    pub fn new(tags: ReasoningTags, opened: bool) -> Self {
+        Self { tags, state: if opened { State::Thought(false) } else { State::Start }, held: String::new() }
+    }
+
+    /// Whether the output is in a thought now.
+    pub fn in_reasoning(&self) -> bool {
+        matches!(self.state, State::Thought(_))
+    }
+
+    /// Takes the next piece and returns what is certain, in order.
+    pub fn push(&mut self, piece: &str) -> Vec<(Kind, String)> {
+        self.held.push_str(piece);
+        let mut out = Vec::new();
+        while self.step(&mut out) {}
+        out
+    }
+
+    /// Ends the stream: what was held back.
+    pub fn finish(&mut self) -> Vec<(Kind, String)> {
+        let rest = std::mem::take(&mut self.held);
+        let (kind, text) = match self.state {
+            State::Thought(_) => (Kind::Reasoning, rest.trim_end()),
+            State::Gap => (Kind::Text, rest.trim_start()),
+            State::Start | State::Answer => (Kind::Text, rest.as_str()),
+        };
+        if text.is_empty() { Vec::new() } else { vec![(kind, text.to_owned())] }
+    }
+
+    /// Makes one step with what is held; `false` when more is needed.
+    fn step(&mut self, out: &mut Vec<(Kind, String)>) -> bool {
+        match self.state {
+            State::Start => {
+                let seen = self.held.trim_start();
+                if let Some(rest) = seen.strip_prefix(self.tags.open.as_str()) {
+                    self.held = rest.to_owned();
+                    // A prompt that ends in the tag and a model that repeats it mean one thought.
+                    self.state = State::Thought(false);
+                    return true;
+                }
+                if self.tags.open.starts_with(seen) {
+                    return false;
+                }
+                self.state = State::Answer;
+                true
+            }
+            State::Thought(begun) => self.think(begun, out),
+            State::Gap => {
+                let answer = self.held.trim_start();
+                if answer.is_empty() {
+                    return false;
+                }
+                self.held = answer.to_owned();
+                self.state = State::Answer;
+                true
+            }
+            State::Answer => {
+                if !self.held.is_empty() {
+                    out.push((Kind::Text, std::mem::take(&mut self.held)));
+                }
+                false
+            }
+        }
+    }
+
+    fn think(&mut self, begun: bool, out: &mut Vec<(Kind, String)>) -> bool {
+        if !begun {
+            let seen = self.held.trim_start();
+            if let Some(rest) = seen.strip_prefix(self.tags.open.as_str()) {
+                self.held = rest.to_owned();
+                return true;
+            }
+            if self.tags.open.starts_with(seen) {
+                return false;
+            }
+            self.held = seen.to_owned();
+            self.state = State::Thought(true);
+        }
+        if let Some(at) = self.held.find(self.tags.close.as_str()) {
+            let thought = self.held[..at].trim_end();
+            if !thought.is_empty() {
+                out.push((Kind::Reasoning, thought.to_owned()));
+            }
+            self.held.drain(..at + self.tags.close.len());
+            self.state = State::Gap;
+            return true;
+        }
+        // White space may turn out to stand before the closing tag.
+        let certain = &self.held[..self.held.len() - partial_suffix(&self.held, &self.tags.close)];
+        let certain = certain.trim_end().len();
+        if certain > 0 {
+            let rest = self.held.split_off(certain);
+            out.push((Kind::Reasoning, std::mem::replace(&mut self.held, rest)));
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Splits `output` fed in pieces of `size` characters.
+    fn split(output: &str, opened: bool, size: usize) -> (String, String) {
+        let mut splitter = ReasoningSplitter::new(ReasoningTags::default(), opened);
+        let chars: Vec<char> = output.chars().collect();
+        let mut parts: Vec<(Kind, String)> =
+            chars.chunks(size).flat_map(|c| splitter.push(&c.iter().collect::<String>())).collect();
+        parts.extend(splitter.finish());
+        let join = |kind| parts.iter().filter(|(k, _)| *k == kind).map(|(_, t)| t.as_str()).collect();
+        (join(Kind::Reasoning), join(Kind::Text))
+    }
+
+    #[test]
+    fn the_same_however_the_tags_are_cut() {
+        let cases = [
+            ("<think>\na < b\n\nso\n</think>\n\n4 <think>", false, "a < b\n\nso", "4 <think>"),
+            ("Okay.\n</think>\n\n4", true, "Okay.", "4"),
+            ("<think>\nagain\n</think>x", true, "again", "x"),
+            ("\n\n</think>\n\nno thought", true, "", "no thought"),
+            ("<think>\n\n</think>\n\nempty", false, "", "empty"),
+            ("<think>never closes </thin", false, "never closes </thin", ""),
+            ("plain <think> text", false, "", "plain <think> text"),
+            ("<thin air", false, "", "<thin air"),
+            ("", true, "", ""),
+            ("  indented", false, "", "  indented"),
+        ];
+        for (output, opened, reasoning, text) in cases {
+            for size in [1, 2, 3, 5, 7, 100] {
+                assert_eq!(split(output, opened, size), (reasoning.into(), text.into()), "{output:?} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn thoughts_stream_without_delay() {
+        let mut splitter = ReasoningSplitter::new(ReasoningTags::default(), true);
+        assert_eq!(splitter.push("\nI think"), [(Kind::Reasoning, "I think".to_owned())]);
+        assert!(splitter.in_reasoning());
+        assert_eq!(splitter.push(" so"), [(Kind::Reasoning, " so".to_owned())]);
+        assert!(splitter.push("\n</").is_empty());
+        assert!(splitter.push("think>\n").is_empty());
+        assert!(!splitter.in_reasoning());
+        assert_eq!(splitter.push("\nyes"), [(Kind::Text, "yes".to_owned())]);
+    }
+
+    #[test]
+    fn prompts_that_open_the_thought() {
+        let tags = ReasoningTags::default();
+        assert!(tags.opened_by("<｜Assistant｜><think>\n"));
+        assert!(!tags.opened_by("<｜Assistant｜>"));
+        assert!(!tags.opened_by("<|assistant|><think>\n\n</think>\n\n"));
+        assert!(!tags.opened_by("what is <think>?<｜Assistant｜>"));
+    }
+}

@@ -1,0 +1,100 @@
+//! Files that JavaScript reads: HTTP ranges, dropped files. `pkg/src/sources` does the reading.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use js_sys::{Function, Promise, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::value::{from_failure, get, string};
+use crate::weights::source::{ByteSource, Folder};
+use crate::{Error, Result};
+
+/// `Reader` of `pkg/src/wasm.ts`.
+pub(super) struct JsReader {
+    name: String,
+    len: u64,
+    reader: JsValue,
+    read: Function,
+}
+
+fn function(of: &JsValue, name: &str) -> Result<Option<Function>> {
+    Ok(get(of, name)?.dyn_into().ok())
+}
+
+async fn call(function: &Function, this: &JsValue, arguments: &[JsValue]) -> Result<JsValue> {
+    let arguments: js_sys::Array = arguments.iter().collect();
+    let promise: Promise = match function.apply(this, &arguments) {
+        Ok(value) => Promise::resolve(&value),
+        Err(thrown) => return Err(from_failure(&thrown)),
+    };
+    JsFuture::from(promise).await.map_err(|thrown| from_failure(&thrown))
+}
+
+impl JsReader {
+    pub(super) fn new(reader: JsValue) -> Result<Self> {
+        let len = get(&reader, "size")?.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
+        let len = len.ok_or_else(|| Error::invalid("source", "a file has no size"))? as u64;
+        let read = function(&reader, "read")?.ok_or_else(|| Error::invalid("source", "a file has no read()"))?;
+        Ok(Self { name: string(&reader, "name")?, len, reader, read })
+    }
+}
+
+#[async_trait(?Send)]
+impl ByteSource for JsReader {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let wanted = crate::weights::source::check_range(&self.name, self.len, &range)?;
+        let bytes = call(&self.read, &self.reader, &[(range.start as f64).into(), (range.end as f64).into()]).await?;
+        let bytes: Uint8Array =
+            bytes.dyn_into().map_err(|_| Error::Internal { message: format!("{}: read() gave no bytes", self.name) })?;
+        if bytes.length() as usize != wanted {
+            return Err(Error::Network {
+                url: self.name.clone(),
+                status: None,
+                message: format!("bytes {}..{}: {} arrived", range.start, range.end, bytes.length()),
+                retryable: true,
+            });
+        }
+        Ok(bytes.to_vec())
+    }
+}
+
+/// The `open` of a `Source`.
+pub(super) struct JsFolder {
+    id: String,
+    source: JsValue,
+    open: Function,
+}
+
+impl JsFolder {
+    /// None where the source cannot open files by name.
+    pub(super) fn of(source: &JsValue, id: &str) -> Result<Option<Self>> {
+        let open = function(source, "open")?;
+        Ok(open.map(|open| Self { id: id.to_owned(), source: source.clone(), open }))
+    }
+}
+
+#[async_trait(?Send)]
+impl Folder for JsFolder {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
+        let reader = call(&self.open, &self.source, &[name.into()]).await?;
+        if reader.is_null() || reader.is_undefined() {
+            return Ok(None);
+        }
+        Ok(Some(Rc::new(JsReader::new(reader)?)))
+    }
+}

@@ -1,0 +1,355 @@
+// The packed package in headless Chromium, on SwiftShader's WebGPU.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
+import { absent, golden, installApp, reference, root, shots, smollm } from "./lib/app.mjs";
+import { chromiumPath, launch } from "./lib/chromium.mjs";
+import { serve } from "./lib/server.mjs";
+
+const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noGolden = noBrowser || absent(golden);
+const noSmol = noBrowser || absent(smollm);
+const LLAMA = "/golden/models/llama/";
+
+let app, server, browser, page;
+
+before(async () => {
+  app = installApp();
+  if (noBrowser) return;
+  const odd = mkdtempSync(join(tmpdir(), "minke-"));
+  writeFileSync(join(odd, "config.json"), JSON.stringify({ model_type: "mystery", architectures: ["MysteryForCausalLM"] }));
+  writeFileSync(join(odd, "model.safetensors"), "");
+  server = await serve({
+    "/deep/path/": app, "/golden/": golden, "/odd/": odd, "/smol.gguf": smollm,
+    "/page/": join(root, "www/dist"),
+    "/page/demo.json": { type: "application/json", body: JSON.stringify({ name: "SmolLM2 135M Instruct", file: "../smol.gguf", bytes: 98362432 }) },
+  });
+  browser = await launch();
+  page = await open();
+}, { timeout: 120_000 });
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+afterEach(() => {
+  if (server) server.fault = () => undefined;
+});
+
+/** A page of the application, from a sub-path, under a strict policy. */
+async function open() {
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error("page:", error.message));
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && console.error("page:", message.text()));
+  await page.goto(`${server.origin}/deep/path/`);
+  await page.waitForFunction(() => document.title === "ready");
+  return page;
+}
+
+/** Loads in the page, gives the model's number to `use`, unloads. */
+async function withModel(source, options, use, on = page) {
+  const { model, ...rest } = await on.evaluate(([source, options]) => open(source, options), [source, options]);
+  try {
+    return await use(model, rest);
+  } finally {
+    await on.evaluate((id) => close(id), model);
+  }
+}
+
+const greedy = (model, input, options) => page.evaluate(([m, i, o]) => greedy(m, i, o), [model, input, options]);
+
+describe("package", () => {
+  test("imports in plain Node and touches nothing there", () => {
+    const program = "const m = await import('minke'); console.log(Object.keys(m).sort().join(), typeof document)";
+    const said = execFileSync("node", ["--input-type=module", "-e", program], { cwd: app, encoding: "utf8" });
+    assert.equal(said.trim(), "EngineError,deviceInfo,load undefined");
+  });
+
+  test("contains what users need and nothing else", () => {
+    const files = execFileSync("find", [".", "-type", "f"], { cwd: join(app, "node_modules/minke"), encoding: "utf8" }).split("\n");
+    const odd = files.filter((f) => f && !/^\.\/(dist\/[\w-]+\.(js|d\.ts|wasm)|package\.json|README\.md|LICENSE-\w+|THIRD-PARTY\.md)$/.test(f));
+    assert.deepEqual(odd, []);
+    const manifest = JSON.parse(readFileSync(join(app, "node_modules/minke/package.json"), "utf8"));
+    assert.equal(manifest.dependencies, undefined);
+  });
+
+  test("deviceInfo describes the adapter", { skip: noBrowser }, async () => {
+    const info = await page.evaluate(() => minke.deviceInfo());
+    assert.equal(info.webgpu, true);
+    assert.ok(info.maxBufferSize >= 1 << 28 && info.maxStorageBufferBindingSize >= 1 << 27);
+  });
+});
+
+describe("without WebGPU", { skip: noBrowser }, () => {
+  /** A page whose browser lacks WebGPU. */
+  const without = async (path) => {
+    const bare = await browser.newPage({ viewport: { width: 800, height: 600 } });
+    await bare.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { get: () => undefined }));
+    await bare.goto(`${server.origin}${path}`);
+    return bare;
+  };
+
+  test("the chat page says so, and what to do", async () => {
+    const bare = await without("/page/");
+    await bare.waitForSelector("#notice:not([hidden])");
+    assert.match(await bare.innerText("#notice"), /no WebGPU[^]*Chrome/);
+    assert.equal(await bare.isDisabled("#source"), true);
+    await bare.screenshot({ path: join(shots, "chat-without-webgpu.png") });
+    await bare.close();
+  });
+
+  test("a load is a typed error", { skip: noGolden }, async () => {
+    const bare = await without("/deep/path/");
+    await bare.waitForFunction(() => document.title === "ready");
+    assert.equal((await bare.evaluate(() => minke.deviceInfo())).webgpu, false);
+    const error = await bare.evaluate(() => failed(minke.load("/golden/models/llama/", { worker: false })));
+    assert.equal(error?.code, "no-webgpu", error?.message);
+    await bare.close();
+  });
+});
+
+describe("golden models", { skip: noGolden }, () => {
+  for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "gguf/qwen2", "gguf/qwen2_tied"]) {
+    const folder = join(golden, name);
+    const url = `/golden/${name}/${name.startsWith("gguf/") ? "model.gguf" : ""}`;
+    test(name, { skip: absent(folder), timeout: 180_000 }, async () => {
+      const facts = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8"));
+      const differences = async (model, limit) => {
+        let compared = 0;
+        for (const [prompt, { ids, greedy_ids }] of Object.entries(facts.prompts)) {
+          const got = await page.evaluate(([m, i, u, n]) => difference(m, i, u, n),
+            [model, [...ids, ...greedy_ids], `/golden/${name}/golden.safetensors`, `logits.${prompt}`]);
+          if (got === undefined) continue;
+          compared++;
+          assert.equal(got.lengths[0], got.lengths[1]);
+          assert.ok(got.most <= limit, `${prompt}: a logit is off by ${got.most}; the limit is ${limit}`);
+        }
+        assert.ok(compared > 0);
+      };
+      await withModel(url, { internal: { f32: true } }, async (model) => {
+        await differences(model, 1e-3);
+        for (const [prompt, { ids, greedy_ids }] of Object.entries(facts.prompts)) {
+          const result = await greedy(model, ids, { maxOutputTokens: greedy_ids.length });
+          assert.deepEqual(result.ids, greedy_ids, prompt);
+          assert.equal(result.finishReason, "length");
+        }
+      });
+      await withModel(url, {}, (model) => differences(model, 3 * facts.noise_medium.f16.max_abs));
+    });
+  }
+
+  test("a split GGUF, and one from dropped files", { timeout: 60_000 }, async () => {
+    const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "gguf/qwen2/golden.json"), "utf8")).prompts.short;
+    const names = [1, 2, 3].map((n) => `model-0000${n}-of-00003.gguf`);
+    await withModel(`/golden/gguf/qwen2/split/${names[0]}`, { internal: { f32: true } }, async (model) => {
+      assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
+    });
+    const got = await page.evaluate(async ([names, ids]) => {
+      const files = await Promise.all(names.map(async (n) => new File([await (await fetch(`/golden/gguf/qwen2/split/${n}`)).blob()], n)));
+      const { model } = await open({ files }, { internal: { f32: true } });
+      const result = await greedy(model, ids, { maxOutputTokens: 24 });
+      await close(model);
+      return result.ids;
+    }, [names, ids]);
+    assert.deepEqual(got, greedy_ids);
+  });
+});
+
+describe("behaviour", { skip: noGolden }, () => {
+  const { ids, greedy_ids } = noGolden ? {} : JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
+  const f32 = { internal: { f32: true } };
+
+  test("on the page's own thread: the same tokens", { timeout: 60_000 }, async () => {
+    await withModel(LLAMA, { ...f32, worker: false }, async (model, { info, memory }) => {
+      assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
+      assert.equal(info.architecture, "llama");
+      assert.equal(info.format, "safetensors");
+      assert.ok(memory.weights > 0 && memory.kv > 0);
+    });
+  });
+
+  test("two models, and calls that queue", { timeout: 60_000 }, async () => {
+    const got = await page.evaluate(async ([ids, f32]) => {
+      const [a, b] = await Promise.all([open("/golden/models/llama/", f32), open("/golden/gguf/qwen2/model.gguf", f32)]);
+      const calls = [a, b, a, a].map(({ model }) => greedy(model, ids, { maxOutputTokens: 8 }));
+      const results = (await Promise.all(calls)).map((r) => r.ids.join());
+      await Promise.all([a, b].map(({ model }) => close(model)));
+      return results;
+    }, [ids, f32]);
+    assert.equal(got[0], greedy_ids.slice(0, 8).join());
+    assert.equal(got[0], got[2]);
+    assert.equal(got[0], got[3]);
+    assert.notEqual(got[0], got[1]);
+  });
+
+  test("aborts reject with exactly the reason, and the model stays usable", { timeout: 60_000 }, async () => {
+    const got = await page.evaluate(async ([ids, f32]) => {
+      const reason = { mine: true };
+      const same = (e) => e === reason;
+      const out = {};
+      const loading = new AbortController();
+      out.load = await minke.load("/golden/models/llama/", { signal: loading.signal, onProgress: () => loading.abort(reason) }).catch(same);
+      const { model } = await open("/golden/models/llama/", f32);
+      const generating = new AbortController();
+      let parts = 0;
+      const generation = models.get(model).stream(Uint32Array.from(ids), { signal: generating.signal, temperature: 0, maxOutputTokens: 400 });
+      try {
+        for await (const part of generation) if (part.type !== "prefill" && ++parts === 3) generating.abort(reason);
+      } catch (e) {
+        out.generate = same(e);
+      }
+      out.prefill = await models.get(model).generate(Uint32Array.from(ids), { signal: AbortSignal.abort(reason) }).catch(same);
+      const stopped = models.get(model).stream(Uint32Array.from(ids), { temperature: 0, maxOutputTokens: 400 });
+      for await (const part of stopped) if (part.type !== "prefill") stopped.stop();
+      out.stopped = (await stopped.result).finishReason;
+      out.ids = (await greedy(model, ids, { maxOutputTokens: 24 })).ids;
+      await close(model);
+      return out;
+    }, [ids, f32]);
+    assert.deepEqual(got, { load: true, generate: true, prefill: true, stopped: "abort", ids: greedy_ids });
+  });
+
+  test("after load nothing is requested, and it works offline", { timeout: 60_000 }, async () => {
+    await withModel(LLAMA, f32, async (model) => {
+      const seen = [];
+      const log = (request) => seen.push(request.url());
+      page.on("request", log);
+      server.requests.length = 0;
+      await page.context().setOffline(true);
+      try {
+        assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
+        await page.evaluate((m) => models.get(m).tokenizer.encode("text"), model);
+      } finally {
+        await page.context().setOffline(false);
+        page.off("request", log);
+      }
+      assert.deepEqual([seen, server.requests], [[], []]);
+    });
+  });
+
+  test("an unknown architecture is refused before any weight is fetched", async () => {
+    server.requests.length = 0;
+    const error = await page.evaluate(() => failed(minke.load("/odd/")));
+    assert.equal(error?.code, "architecture", error?.message);
+    assert.match(error.message, /[Mm]ystery/);
+    assert.deepEqual(server.requests.filter((r) => r.path.endsWith(".safetensors")), []);
+  });
+
+  test("bad files and servers give typed errors; a good model loads next", { timeout: 60_000 }, async () => {
+    const errors = await page.evaluate(async () => {
+      const file = (text, name = "model.gguf") => new File([text], name);
+      const sources = {
+        html: file("<!DOCTYPE html><html><body>404</body></html>"),
+        pointer: file("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        empty: file(""),
+        noConfig: { files: [file("{}", "tokenizer.json"), file("", "model.safetensors")] },
+        badConfig: { files: [file("{", "config.json")] },
+      };
+      const out = {};
+      for (const [name, source] of Object.entries(sources)) out[name] = await failed(minke.load(source));
+      out.missing = await failed(minke.load("/golden/none.gguf"));
+      return out;
+    });
+    for (const name of ["html", "pointer", "empty", "noConfig", "badConfig"]) assert.equal(errors[name]?.code, "format", `${name}: ${errors[name]?.message}`);
+    assert.match(errors.html.message, /HTML/);
+    assert.match(errors.pointer.message, /LFS/);
+    assert.deepEqual([errors.missing.code, errors.missing.detail.status], ["network", 404]);
+    server.fault = ({ path, count }) => (path.endsWith(".safetensors") && count < 2 ? { status: 503 } : undefined);
+    await withModel(LLAMA, f32, async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids));
+    server.fault = () => ({ ignoreRange: true });
+    await withModel(LLAMA, f32, async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids));
+  });
+
+  test("a prompt longer than the context is an error with both counts", { timeout: 60_000 }, async () => {
+    await withModel(LLAMA, { contextLength: 64 }, async (model) => {
+      const error = await page.evaluate((m) => failed(models.get(m).generate(new Uint32Array(100).fill(5))), model);
+      assert.equal(error?.code, "context-overflow");
+      assert.deepEqual([error.detail.inputTokens, error.detail.contextLength], [100, 64]);
+    });
+  });
+
+  test("a decoded token creates no GPU object and takes one pass and one submit", { timeout: 60_000 }, async () => {
+    const counted = await open();
+    const perToken = await counted.evaluate(async (ids) => {
+      const counts = {};
+      const wrap = (type, methods) => {
+        for (const method of methods) {
+          const original = type.prototype[method];
+          type.prototype[method] = function (...args) {
+            counts[method] = (counts[method] ?? 0) + 1;
+            return original.apply(this, args);
+          };
+        }
+      };
+      wrap(GPUDevice, Object.getOwnPropertyNames(GPUDevice.prototype).filter((n) => n.startsWith("create")));
+      wrap(GPUQueue, ["submit"]);
+      wrap(GPUCommandEncoder, ["beginComputePass"]);
+      wrap(GPUComputePassEncoder, ["dispatchWorkgroups"]);
+      const { model } = await open("/golden/models/llama/", { worker: false });
+      const of = async (tokens) => {
+        for (const key of Object.keys(counts)) counts[key] = 0;
+        await greedy(model, ids, { maxOutputTokens: tokens });
+        return { ...counts };
+      };
+      await of(4);
+      const [few, many] = [await of(8), await of(24)];
+      const out = {};
+      for (const key of Object.keys(many)) out[key] = (many[key] - (few[key] ?? 0)) / 16;
+      return out;
+    }, ids);
+    const { dispatchWorkgroups, ...rest } = perToken;
+    console.log(`per decoded token: ${JSON.stringify(perToken)}`);
+    for (const [name, count] of Object.entries(rest)) {
+      assert.ok(count <= (["createCommandEncoder", "beginComputePass", "submit"].includes(name) ? 1 : 0), `${name}: ${count} per token`);
+    }
+    assert.ok(dispatchWorkgroups > 0);
+    await counted.close();
+  });
+});
+
+describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
+  const facts = noSmol || absent(reference) ? { cases: [] } : JSON.parse(readFileSync(reference, "utf8"));
+
+  test("reference cases", { timeout: 400_000 }, async () => {
+    await withModel("/smol.gguf", { contextLength: 512 }, async (model) => {
+      for (const { prompt, messages, raw, greedy_ids, margins } of facts.cases.filter((c) => c.greedy_ids).filter((_, i) => i % 2 === 0)) {
+        const { ids, finishReason } = await greedy(model, prompt ?? messages, { maxOutputTokens: 24, ...(raw ? { raw } : {}) });
+        const sure = margins.findIndex((margin) => margin < 0.1);
+        const until = Math.min(24, sure === -1 ? margins.length : sure, finishReason === "stop" ? ids.length : 24);
+        assert.ok(until > 0 && ids.length >= until);
+        assert.deepEqual(ids.slice(0, until), greedy_ids.slice(0, until), prompt ?? JSON.stringify(messages));
+      }
+      const scored = facts.cases.find((c) => c.score_text);
+      const nll = await page.evaluate(async ([m, text]) => {
+        const tokens = await models.get(m).score(text, { raw: true });
+        return -tokens.reduce((sum, t) => sum + t.logprob, 0) / tokens.length;
+      }, [model, scored.score_text]);
+      assert.ok(Math.abs(nll - scored.mean_nll) < 0.01, `mean nll ${nll}, expected ${scored.mean_nll}`);
+    });
+  });
+
+  test("the chat page answers; a picture of it mid-answer", { timeout: 400_000 }, async () => {
+    for (const [name, look] of Object.entries({ light: { colorScheme: "light", viewport: { width: 1000, height: 720 } }, dark: { colorScheme: "dark", viewport: { width: 390, height: 780 } } })) {
+      const chat = await browser.newPage(look);
+      const problems = [];
+      chat.on("pageerror", (error) => problems.push(error.message));
+      chat.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+      await chat.goto(`${server.origin}/page/`);
+      await chat.click("#demo");
+      await chat.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
+      assert.equal(await chat.isVisible("#notice"), false, await chat.innerText("#start"));
+      await chat.keyboard.type("What is the capital of France?");
+      await chat.keyboard.press("Enter");
+      await chat.waitForFunction(() => document.querySelector(".assistant .text")?.textContent.length > 8, undefined, { timeout: 120_000 });
+      await chat.screenshot({ path: join(shots, `chat-${name}.png`) });
+      await chat.keyboard.press("Escape");
+      await chat.waitForSelector("body[data-state=ready]");
+      assert.match(await chat.innerText(".assistant footer"), /tokens per second/);
+      assert.deepEqual(problems, []);
+      await chat.close();
+    }
+  });
+});

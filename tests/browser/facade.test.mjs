@@ -1,0 +1,229 @@
+// Everything above the wasm glue, in plain Node with a fake engine: sources and their faults, calls and their ends.
+
+import assert from "node:assert/strict";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { WASM } from "./fake-engine.mjs";
+import { buildFake } from "./lib/fake-package.mjs";
+import { serve } from "./lib/server.mjs";
+
+const SIZE = 5_300_003;
+const bytes = Uint8Array.from({ length: SIZE }, (_, i) => (i * 7 + (i >> 9)) & 255);
+const sum = bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 0);
+
+let minke, server, url;
+
+before(async () => {
+  const out = await buildFake();
+  minke = await import(join(out, "index.js"));
+  const folder = await mkdtemp(join(tmpdir(), "minke-"));
+  await writeFile(join(folder, "model.gguf"), bytes);
+  await writeFile(join(folder, "empty.gguf"), "");
+  server = await serve({ "/m/": folder });
+  url = `http://127.0.0.1:${server.port}/m/model.gguf`;
+});
+after(() => server.close());
+beforeEach(() => {
+  server.requests.length = 0;
+  server.fault = () => undefined;
+});
+
+const load = (source = url, options = {}) => minke.load(source, { worker: false, wasm: WASM, ...options });
+const failure = (code, check = () => true) => (error) => {
+  assert.ok(error instanceof minke.EngineError, `${error?.stack ?? error}`);
+  assert.equal(error.code, code, error.message);
+  return check(error) !== false;
+};
+
+describe("sources", () => {
+  test("a file is read by few ranges, whatever the reads' size", async () => {
+    for (const step of [7_001, 100_000, 3_000_000, SIZE]) {
+      server.requests.length = 0;
+      const model = await load(url, { contextLength: step });
+      assert.equal(model.info.sum, sum);
+      assert.ok(server.requests.length <= 7, `${server.requests.length} requests for steps of ${step}`);
+      assert.ok(server.requests.every((r) => r.range && r.headers.referer === undefined));
+    }
+  });
+
+  test("an empty file has size 0", async () => {
+    assert.equal((await load(url.replace("model", "empty"))).info.bytes, 0);
+  });
+
+  const faults = {
+    "a server without ranges": () => ({ ignoreRange: true }),
+    "a server that drops ranges half-way": ({ count }) => ({ ignoreRange: count > 1 }),
+    "answers cut short": ({ count }) => (count % 2 ? { cutAfter: 300_000 } : undefined),
+    "an opening answer cut short": ({ count }) => (count === 0 ? { cutAfter: 100 } : undefined),
+    "a whole answer cut short": ({ count }) => ({ ignoreRange: true, ...(count === 0 ? { cutAfter: 1000 } : {}) }),
+    "a 206 with other bytes": ({ count }) => (count === 2 ? { shift: 17 } : undefined),
+    "500 twice": ({ count }) => (count === 1 || count === 2 ? { status: 500 } : undefined),
+    "429 that names a time": ({ count }) => (count === 1 ? { status: 429, headers: { "retry-after": "0" } } : undefined),
+    "a hidden Content-Range": () => ({ headers: { "content-range": "" } }),
+  };
+  for (const [name, fault] of Object.entries(faults)) {
+    test(`${name}: the same bytes`, async () => {
+      server.fault = fault;
+      assert.equal((await load()).info.sum, sum);
+    });
+  }
+
+  test("what stays broken is a typed error with address and status", async () => {
+    for (const status of [403, 404]) {
+      server.fault = () => ({ status });
+      await assert.rejects(load(), failure("network", (e) => e.detail.status === status && e.message.includes(url) && !e.retryable));
+    }
+    await assert.rejects(load("http://127.0.0.1:9/m/model.gguf"), failure("network", (e) => e.retryable && e.detail.status === null));
+  });
+
+  test("a file that changes while it is read is refused", async () => {
+    server.fault = ({ count }) => (count > 1 ? { headers: { etag: '"other"' } } : undefined);
+    await assert.rejects(load(), failure("network", (e) => /changed/.test(e.message)));
+  });
+
+  test("names resolve to the addresses one expects", async () => {
+    const asked = async (source) => {
+      const seen = [];
+      const fetch = async (input, init) => (seen.push([String(input), init?.headers?.Authorization]), new Response("", { status: 404 }));
+      await assert.rejects(load(source, { fetch }), (e) => e.code === "network" || e.code === "format");
+      return seen[0];
+    };
+    assert.deepEqual(await asked("org/repo"), ["https://huggingface.co/org/repo/resolve/main/model.bin", undefined]);
+    assert.deepEqual(await asked("org/repo/a/b.gguf"), ["https://huggingface.co/org/repo/resolve/main/a/b.gguf", undefined]);
+    assert.deepEqual(await asked({ repo: "o/r", file: "x.gguf", revision: "v/1", endpoint: "https://mirror.test/hf/", token: "t" }),
+      ["https://mirror.test/hf/o/r/resolve/v%2F1/x.gguf", "Bearer t"]);
+    assert.deepEqual(await asked("https://host.test/models/llama"), ["https://host.test/models/llama/model.bin", undefined]);
+    assert.deepEqual(await asked(new URL("https://host.test/m/?sig=1")), ["https://host.test/m/model.bin?sig=1", undefined]);
+    for (const source of ["", 7, null, {}, { repo: "x" }, { repo: "o/r", branch: "b" }, { files: [] }, "ftp://host/x.gguf"]) {
+      await assert.rejects(load(source), failure("invalid-argument", (e) => e.detail.argument.startsWith("source")));
+    }
+  });
+
+  test("dropped files are read without any request", async () => {
+    const fetch = () => assert.fail("nothing may be fetched");
+    assert.equal((await load(new Blob([bytes]), { fetch })).info.sum, sum);
+    const folder = await load({ files: [new File(["{}"], "config.json"), new File([bytes], "model.bin")] }, { fetch });
+    assert.equal(folder.info.sum, sum);
+  });
+});
+
+describe("calls", () => {
+  test("two at once run in turn, and a stream's parts come in order", async () => {
+    const model = await load();
+    const [first, second] = await Promise.all([model.generate("a"), model.generate("b")]);
+    assert.deepEqual(second.log, ["begin a", "end a", "begin b", "end b"]);
+    assert.equal(first.text, "0 1 2 3 4 ");
+    const generation = model.stream("c", { maxOutputTokens: 3 });
+    let text = "";
+    for await (const piece of generation.textStream) text += piece;
+    assert.equal(text, "0 1 2 ");
+    const parts = [];
+    for await (const part of generation) parts.push(part.type);
+    assert.deepEqual(parts, ["text-delta", "text-delta", "text-delta", "finish"]);
+    assert.equal(model.memory().scratch, 4);
+    assert.deepEqual((await model.generate("d", { topK: 3, seed: undefined, reasoning: "auto" })).options, { topK: 3 });
+  });
+
+  test("stop keeps what was generated; leaving a loop stops too", async () => {
+    const model = await load();
+    const generation = model.stream("a", { maxOutputTokens: 10_000 });
+    for await (const part of generation) if (part.text === "3 ") generation.stop();
+    const result = await generation.result;
+    assert.equal(result.finishReason, "abort");
+    assert.ok(result.text.startsWith("0 1 2 3 "));
+    const left = model.stream("b", { maxOutputTokens: 10_000 });
+    for await (const _ of left) break;
+    assert.equal((await left.result).finishReason, "abort");
+  });
+
+  test("an abort rejects with exactly the reason, running or waiting, and the model stays usable", async () => {
+    const model = await load();
+    for (const reason of [new Error("mine"), "text", undefined, 0]) {
+      const running = new AbortController();
+      const waiting = new AbortController();
+      const one = model.generate("a", { signal: running.signal, maxOutputTokens: 10_000 });
+      const two = model.generate("b", { signal: waiting.signal });
+      setTimeout(() => (waiting.abort(reason), running.abort(reason)), 10);
+      await one.then(() => assert.fail(), (e) => assert.equal(e, running.signal.reason));
+      await two.then(() => assert.fail(), (e) => assert.equal(e, waiting.signal.reason));
+    }
+    const generation = model.stream("a", { signal: AbortSignal.abort("before") });
+    await assert.rejects(async () => { for await (const _ of generation); }, (e) => e === "before");
+    assert.equal((await model.generate("c")).text, "0 1 2 3 4 ");
+  });
+
+  test("an aborted load rejects with the reason and asks for nothing more", async () => {
+    const reason = { my: "reason" };
+    const controller = new AbortController();
+    await assert.rejects(load(url, { signal: controller.signal, onProgress: () => controller.abort(reason) }), (e) => e === reason);
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(); // what was on its way arrives
+    const count = server.requests.length;
+    await pause();
+    assert.equal(server.requests.length, count);
+    await assert.rejects(load(url, { signal: AbortSignal.abort(reason) }), (e) => e === reason);
+  });
+
+  test("a trap rejects everything, now and later, and a new load works", async () => {
+    for (const input of ["trap", "trap later"]) {
+      const model = await load();
+      const other = await load();
+      const calls = [model.generate(input), model.generate("b"), model.tokenizer.encode("1")];
+      const ends = await Promise.allSettled(calls);
+      assert.deepEqual(ends.map((e) => e.reason?.code), ["internal", "internal", undefined]);
+      assert.ok(ends[0].reason.retryable);
+      await assert.rejects(model.generate("c"), failure("internal"));
+      await model.unload();
+      assert.equal((await other.generate("d")).text, "0 1 2 3 4 ", "another model is untouched");
+    }
+  });
+
+  test("engine errors keep their facts; unloading ends what is under way", async () => {
+    const model = await load();
+    await assert.rejects(model.generate("refuse"), failure("context-overflow", (e) => e.detail.inputTokens === 9));
+    const call = model.generate("a", { maxOutputTokens: 10_000 });
+    const unloaded = model.unload();
+    await assert.rejects(call, failure("invalid-argument"));
+    await unloaded;
+    assert.deepEqual(model.memory(), { weights: 0, kv: 0, scratch: 0 });
+    await assert.rejects(model.generate("b"), failure("invalid-argument"));
+    await model[Symbol.asyncDispose]();
+  });
+
+  test("the tokenizer's defaults are what the types say", async () => {
+    const { tokenizer } = await load();
+    assert.deepEqual([...(await tokenizer.encode("12"))], [1, 1, 2]);
+    assert.deepEqual([...(await tokenizer.encode("12", { addSpecialTokens: false }))], [0, 1, 2]);
+    assert.equal(await tokenizer.decode(new Set([3, 4])), "3,4 false");
+    assert.equal(await tokenizer.applyChatTemplate([{ role: "user", content: "x" }]), "x");
+  });
+});
+
+describe("options", () => {
+  test("nothing is silently ignored", async () => {
+    const model = await load();
+    const bad = (options, name) => assert.rejects(model.generate("x", options), failure("invalid-argument", (e) => e.detail.argument === name && e.message.includes(name)));
+    for (const name of ["tools", "responseConstraint", "logprobs", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "logitBias", "toolChoice", "maxSteps", "nonsense", "toString"]) {
+      await bad({ [name]: {} }, name);
+    }
+    for (const [name, value] of Object.entries({ temperature: -1, topP: 1.1, topK: 1.5, minP: "0", maxOutputTokens: 0, stopSequences: [""], seed: Number.NaN, reasoning: "none", raw: 1, templateArgs: [], signal: {} })) {
+      await bad({ [name]: value }, name);
+    }
+    for (const options of [{ cache: "opfs" }, { integrity: {} }, { quantization: "q8" }, { quantization: "q4" }, { kvCache: "q8" }, { contextLength: 0 }, { powerPreference: "most" }, { worker: true, fetch }, { other: 1 }, { wasm: 5 }]) {
+      const name = Object.keys(options).at(-1);
+      await assert.rejects(load(url, options), failure("invalid-argument", (e) => e.detail.argument === name));
+    }
+    await assert.rejects(model.generate([{ role: "robot", content: "x" }]), failure("invalid-argument", (e) => e.detail.argument === "messages[0].role"));
+    await assert.rejects(model.generate([{ role: "user", content: "x", prefix: true }]), failure("invalid-argument"));
+    await assert.rejects(model.generate([]), failure("invalid-argument"));
+    await assert.rejects(model.generate(5), failure("invalid-argument", (e) => e.detail.argument === "input"));
+    await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: {} }), failure("invalid-argument"));
+  });
+
+  test("without workers, the default says what to do", async () => {
+    await assert.rejects(minke.load(url, { wasm: WASM }), failure("invalid-argument", (e) => e.detail.argument === "worker"));
+    assert.equal((await minke.deviceInfo()).webgpu, false);
+  });
+});

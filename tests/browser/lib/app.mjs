@@ -1,0 +1,85 @@
+// The packed npm package, installed into an application of its own and opened in a page, as a user would.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("../../../", import.meta.url));
+export const golden = process.env.MINKE_GOLDEN ?? join(root, "../shared/data/golden");
+export const reference = process.env.MINKE_REFERENCE ?? join(root, "../shared/data/smollm2/reference.json");
+export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
+export const shots = join(root, "target/screenshots");
+
+/** Why a test cannot run, or false where the file is there. */
+export const absent = (path) => (existsSync(path) ? false : `${path.replace(root, "")} is not here`);
+
+// The strictest policy the package must live with.
+const CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
+
+/** Packs `pkg/`, installs the tarball, writes a page that imports it. Returns the application's folder. */
+export function installApp() {
+  const app = join(root, "target/browser-app");
+  rmSync(app, { recursive: true, force: true });
+  mkdirSync(app, { recursive: true });
+  mkdirSync(shots, { recursive: true });
+  const npm = (args, cwd) => execFileSync("npm", [...args, "--loglevel=error"], { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  npm(["pack", "--ignore-scripts", "--pack-destination", app], join(root, "pkg"));
+  const tarball = readdirSync(app).find((name) => name.endsWith(".tgz"));
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  npm(["install", "--no-audit", "--no-fund", "--offline", `./${tarball}`], app);
+  writeFileSync(join(app, "index.html"), `<!doctype html><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${CSP}"><title>app</title><script type="module" src="app.js"></script>`);
+  writeFileSync(join(app, "app.js"), APP);
+  return app;
+}
+
+// What the tests call in the page. Comparisons happen there: logits need not cross to Node.
+const APP = `
+import * as minke from "./node_modules/minke/dist/index.js";
+
+const models = new Map();
+let last = 0;
+const facts = (e) => e instanceof minke.EngineError
+  ? { engine: true, code: e.code, message: e.message, retryable: e.retryable, detail: e.detail }
+  : { engine: false, text: String(e) };
+
+async function tensor(url, name) {
+  const bytes = await (await fetch(url)).arrayBuffer();
+  const length = Number(new DataView(bytes).getBigUint64(0, true));
+  const entry = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)))[name];
+  if (entry === undefined) return undefined;
+  const [start, end] = entry.data_offsets;
+  return { data: new Float32Array(bytes.slice(8 + length + start, 8 + length + end)) };
+}
+
+Object.assign(window, {
+  minke, models, facts,
+  async open(source, options) {
+    const model = await minke.load(source, options);
+    models.set(++last, model);
+    return { model: last, info: model.info, memory: model.memory() };
+  },
+  async close(id) {
+    await models.get(id).unload();
+    models.delete(id);
+  },
+  async greedy(id, input, options) {
+    const ids = Array.isArray(input) && typeof input[0] === "number" ? Uint32Array.from(input) : input;
+    const result = await models.get(id).generate(ids, { temperature: 0, ...options });
+    return { ...result, ids: [...result.ids] };
+  },
+  // The largest difference of all logits from a golden file's; undefined where the file has none of that name.
+  async difference(id, ids, url, name) {
+    const expected = await tensor(url, name);
+    if (expected === undefined) return undefined;
+    const got = await models.get(id).forward(Uint32Array.from(ids), { rows: "all" });
+    let most = 0;
+    for (let i = 0; i < expected.data.length; i++) most = Math.max(most, Math.abs(got[i] - expected.data[i]));
+    return { most: Number.isFinite(most) ? most : "not finite", lengths: [got.length, expected.data.length] };
+  },
+  async failed(promise) {
+    try { await promise; return undefined; } catch (e) { return facts(e); }
+  },
+});
+document.title = "ready";
+`;

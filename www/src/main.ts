@@ -1,0 +1,151 @@
+// The page: choose a model, watch it load, talk to it.
+
+import { deviceInfo, load, type Model, type ModelSource, type Progress } from "minke";
+import * as chat from "./chat.js";
+import { bytes, element } from "./dom.js";
+
+const sections = ["start", "loading", "chat"] as const;
+const status = element("status");
+const notice = element("notice");
+const progress = element<HTMLProgressElement>("progress");
+const progressText = element("progress-text");
+
+let model: Model | undefined;
+let loading: AbortController | undefined;
+
+function show(section: (typeof sections)[number]): void {
+  for (const name of sections) element(name).hidden = name !== section;
+  element("change").hidden = element("fresh").hidden = section !== "chat";
+  document.body.dataset.state = { start: "start", loading: "loading", chat: "ready" }[section];
+}
+
+function tell(message: string): void {
+  notice.textContent = message;
+  notice.hidden = message === "";
+}
+
+async function start(source: ModelSource, name: string): Promise<void> {
+  tell("");
+  element("loading-title").textContent = name;
+  progress.removeAttribute("value");
+  progressText.textContent = "opening";
+  show("loading");
+  element("cancel").focus();
+  loading = new AbortController();
+  const { signal } = loading;
+  try {
+    model = await load(source, { signal, onProgress: watch() });
+    const { architecture, quantization, contextLength } = model.info;
+    status.textContent = `${name} · ${architecture} ${quantization} · ${bytes(model.memory().weights)} · ${contextLength} tokens of context`;
+    void model.lost.then((error) => leave(chat.explain(error)));
+    show("chat");
+    chat.open(model);
+  } catch (error) {
+    show("start");
+    if (!signal.aborted) tell(chat.explain(error));
+  }
+}
+
+const STAGES: Record<Progress["stage"], string> = { download: "reading", verify: "checking", upload: "to the graphics card", compile: "compiling" };
+
+function watch(): (progress: Progress) => void {
+  const began = performance.now();
+  return ({ stage, loaded, total }) => {
+    if (total > 0) progress.value = loaded / total;
+    const seconds = (performance.now() - began) / 1000;
+    const counted = stage === "compile" ? `${loaded} of ${total} programs` : `${bytes(loaded)} of ${bytes(total)}`;
+    const rate = stage !== "compile" && seconds > 1 ? ` · ${bytes(loaded / seconds)} per second` : "";
+    progressText.textContent = `${STAGES[stage]} · ${counted}${rate}`;
+  };
+}
+
+async function leave(message = ""): Promise<void> {
+  chat.open(undefined);
+  status.textContent = "";
+  show("start");
+  tell(message);
+  const gone = model;
+  model = undefined;
+  await gone?.unload();
+}
+
+element("cancel").addEventListener("click", () => loading?.abort());
+element("change").addEventListener("click", () => void leave());
+element("fresh").addEventListener("click", () => chat.clear());
+
+element("address").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const source = element<HTMLInputElement>("source").value.trim();
+  if (source !== "") void start(source, source.split("/").at(-1) || source);
+});
+
+const picker = element<HTMLInputElement>("files");
+picker.addEventListener("change", () => take([...(picker.files ?? [])]));
+const drop = element("drop");
+for (const type of ["dragover", "dragleave", "drop"] as const) {
+  document.addEventListener(type, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", type === "dragover");
+    if (type === "drop" && !element("start").hidden) void dropped(event.dataTransfer).then(take);
+  });
+}
+
+function take(files: File[]): void {
+  if (files.length > 0) void start({ files }, files.length === 1 ? files[0]!.name : `${files.length} files`);
+  picker.value = "";
+}
+
+/** The files of a drop, those inside a dropped folder too. */
+async function dropped(data: DataTransfer | null): Promise<File[]> {
+  const entries = [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
+  if (entries.length === 0) return [...(data?.files ?? [])];
+  const files: File[] = [];
+  for (const entry of entries) {
+    if (entry.isFile) files.push(await file(entry as FileSystemFileEntry));
+    else for (const inner of await list(entry as FileSystemDirectoryEntry)) if (inner.isFile) files.push(await file(inner as FileSystemFileEntry));
+  }
+  return files;
+}
+
+const file = (entry: FileSystemFileEntry) => new Promise<File>((resolve, reject) => entry.file(resolve, reject));
+
+async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
+  const reader = folder.createReader();
+  const all: FileSystemEntry[] = [];
+  // A directory is given in portions; an empty one is the end.
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) return all;
+    all.push(...some);
+  }
+}
+
+/** The demo model is offered where the server of this page has it. */
+async function offerDemo(): Promise<void> {
+  const answer = await fetch("demo.json").catch(() => undefined);
+  if (!answer?.ok || !answer.headers.get("content-type")?.includes("json")) return;
+  const { name, file, bytes: size } = (await answer.json()) as { name: string; file: string; bytes: number };
+  const button = element<HTMLButtonElement>("demo");
+  element("demo-name").textContent = name;
+  element("demo-note").textContent = `A small model, ${bytes(size)}. It answers fast and is often wrong.`;
+  button.addEventListener("click", () => void start(new URL(file, document.baseURI), name));
+  button.hidden = false;
+}
+
+async function describeDevice(): Promise<void> {
+  const info = await deviceInfo();
+  if (info.webgpu) {
+    const name = [info.vendor, info.architecture].filter(Boolean).join(" ");
+    element("device").textContent = `WebGPU${name === "" ? "" : ` on ${name}`}${info.shaderF16 ? ", 16-bit arithmetic" : ""}, buffers of up to ${bytes(info.maxBufferSize)}.`;
+    return;
+  }
+  tell(
+    !isSecureContext ? "WebGPU is only offered to pages from https:// or localhost."
+    : navigator.gpu === undefined ? `This browser has no WebGPU, so no model can run here.\n${chat.NO_WEBGPU}`
+    : `This browser has WebGPU but offers no graphics card for it.\n${chat.NO_WEBGPU}`,
+  );
+  for (const button of document.querySelectorAll<HTMLButtonElement | HTMLInputElement>("#start button, #start input")) button.disabled = true;
+}
+
+show("start");
+void offerDemo().then(describeDevice);

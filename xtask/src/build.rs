@@ -1,0 +1,228 @@
+//! From the crate to what users get: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::run::{self, root};
+use crate::{notices, setup};
+
+/// What the package may weigh in all, compressed.
+const LIMIT: u64 = 1_500_000;
+
+/// Builds everything; returns the package's compressed bytes.
+pub fn all() -> Result<u64> {
+    setup::wasm_target()?;
+    setup::npm("pkg")?;
+    wasm()?;
+    package()?;
+    page()?;
+    sizes()
+}
+
+/// The crate to `pkg/wasm/minke_bg.wasm` and `pkg/wasm/minke.js`.
+fn wasm() -> Result<()> {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    run::check(run::command(
+        "cargo",
+        &["build", "--profile", "wasm", "--target", TARGET, "--lib", "--package", "minke"],
+    ))?;
+    let input = root().join("target").join(TARGET).join("wasm/minke.wasm");
+    let out = root().join("pkg/wasm");
+    let stamp = root().join("target/xtask-wasm.stamp");
+    let digest = format!("{:x} {}", Sha256::digest(fs::read(&input)?), env!("CARGO_PKG_VERSION"));
+    if fs::read_to_string(&stamp).is_ok_and(|s| s == digest) && out.join("minke_bg.wasm").is_file() {
+        return Ok(());
+    }
+    fs::create_dir_all(&out)?;
+    let mut output = Bindgen::new()
+        .input_path(&input)
+        .out_name("minke")
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(true)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate_output()
+        .context("wasm-bindgen")?;
+    let extra: Vec<_> = output.snippets().values().flatten().chain(output.local_modules().keys()).collect();
+    ensure!(extra.is_empty(), "the glue must be one file, and brings {extra:?}");
+    fs::write(out.join("minke.js"), glue(output.js())?)?;
+    fs::write(out.join("minke.d.ts"), GLUE_TYPES)?;
+    let raw = root().join("target/minke_bindgen.wasm");
+    fs::write(&raw, output.wasm_mut().emit_wasm())?;
+    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-O3", "--strip-debug", "--strip-producers"]);
+    // What rustc's wasm32 baseline uses, said by hand: all features at once would give what older engines refuse.
+    for feature in
+        ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]
+    {
+        optimise.arg(format!("--enable-{feature}"));
+    }
+    optimise.arg(&raw).arg("-o").arg(out.join("minke_bg.wasm"));
+    run::quiet(optimise)?;
+    fs::write(stamp, digest)?;
+    Ok(())
+}
+
+const GLUE_TYPES: &str = "import type { Glue } from \"../src/wasm.js\";
+export function instantiate(guard: <T extends object>(exports: T) => T): Glue;
+";
+
+/// wasm-bindgen's module with everything it keeps in module scope moved into a function.
+///
+/// A module can hold one instance for ever; a trapped one must be replaceable and two models must not share a heap.
+/// `guard` sees the instance's exports first, so that no entry into wasm (promise callbacks included) escapes it.
+fn glue(module: &str) -> Result<String> {
+    let mut names = Vec::new();
+    let mut body = String::new();
+    for line in module.lines() {
+        if let Some(rest) = line.strip_prefix("export { ") {
+            ensure!(rest.contains("__wbg_init as default"), "unknown export in the glue: {line}");
+        } else if let Some(rest) = line.strip_prefix("export ") {
+            let words: Vec<&str> = rest.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+            let name = match words.as_slice() {
+                ["class" | "function", name, ..] => name,
+                ["async", "function", name, ..] => name,
+                _ => bail!("unknown export in the glue: {line}"),
+            };
+            names.push(name.to_string());
+            body += rest;
+            body.push('\n');
+        } else {
+            ensure!(!line.starts_with("import "), "the glue must import nothing: {line}");
+            body += line;
+            body.push('\n');
+        }
+    }
+    const ASSIGN: &str = "wasm = instance.exports;";
+    ensure!(body.matches(ASSIGN).count() == 1, "the glue must set `wasm` exactly once");
+    let body = body.replace(ASSIGN, "wasm = guard(instance.exports);");
+    Ok(format!(
+        "export function instantiate(guard) {{\n{body}\nreturn {{ init: __wbg_init, {} }};\n}}\n",
+        names.join(", ")
+    ))
+}
+
+/// `pkg/dist`: types, the page's module, the engine it loads for `worker: false`, the worker, the wasm.
+fn package() -> Result<()> {
+    let pkg = root().join("pkg");
+    let dist = pkg.join("dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist)?;
+    }
+    tsc("pkg")?;
+    // Declarations that no public one refers to are of no use to anyone.
+    keep_declarations(&dist, &["device", "errors", "index", "load", "types"])?;
+    esbuild("pkg", &["src/index.ts", "--splitting", "--format=esm", "--outdir=dist", "--target=es2022"])?;
+    // One self-contained script without module syntax, so that bundlers may make a classic worker of it.
+    esbuild("pkg", &["src/worker.ts", "--format=iife", "--outfile=dist/worker.js", "--target=es2022"])?;
+    let worker = fs::read_to_string(dist.join("worker.js"))?;
+    ensure!(!worker.contains("import.meta") && !worker.contains("import("), "the worker must be a plain script");
+    for entry in fs::read_dir(&dist)? {
+        let path = entry?.path();
+        let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        let evaluates = text.contains("new Function") || text.contains("eval(");
+        ensure!(!evaluates, "{} evaluates text, which strict policies forbid", path.display());
+    }
+    fs::copy(pkg.join("wasm/minke_bg.wasm"), dist.join("minke_bg.wasm"))?;
+    for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+        fs::copy(root().join(file), pkg.join(file)).with_context(|| file.to_owned())?;
+    }
+    fs::write(pkg.join("THIRD-PARTY.md"), notices::third_party()?)?;
+    Ok(())
+}
+
+fn keep_declarations(dist: &Path, names: &[&str]) -> Result<()> {
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else if !names.iter().any(|name| path.ends_with(format!("{name}.d.ts"))) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// `www/dist`: the chat page beside an untouched copy of the package.
+fn page() -> Result<()> {
+    tsc("www")?;
+    let www = root().join("www");
+    let dist = www.join("dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist)?;
+    }
+    copy(&root().join("pkg/dist"), &dist.join("minke"), "d.ts")?;
+    copy(&www.join("static"), &dist, "")?;
+    esbuild(
+        "www",
+        &[
+            "src/main.ts",
+            "--format=esm",
+            "--outfile=dist/main.js",
+            "--target=es2022",
+            "--alias:minke=./minke/index.js",
+            "--external:./minke/*",
+        ],
+    )
+}
+
+/// Type checks a folder, and writes its declarations where its configuration says so.
+fn tsc(folder: &str) -> Result<()> {
+    run::quiet(run::command("pkg/node_modules/.bin/tsc", &["--project", folder])).map(drop)
+}
+
+fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
+    let program = root().join("pkg/node_modules/.bin/esbuild");
+    let mut esbuild = run::command(&program.to_string_lossy(), &["--bundle", "--minify", "--log-level=warning"]);
+    esbuild.args(args).current_dir(root().join(folder));
+    run::quiet(esbuild).map(drop)
+}
+
+/// Copies a folder, leaving out names that end in `.` and the given extension.
+fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to.join(name), without)?;
+        } else if without.is_empty() || !name.to_string_lossy().ends_with(&format!(".{without}")) {
+            fs::copy(entry.path(), to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints what the package weighs, and refuses more than allowed.
+fn sizes() -> Result<u64> {
+    let dist = root().join("pkg/dist");
+    let mut total = 0;
+    let mut names: Vec<_> = fs::read_dir(&dist)?.filter_map(|e| e.ok()).map(|e| e.file_name()).collect();
+    names.sort();
+    for name in names {
+        let name = name.to_string_lossy();
+        if name.ends_with(".d.ts") {
+            continue;
+        }
+        let bytes = fs::read(dist.join(&*name))?;
+        let packed = gzip(&bytes)?;
+        println!("{name:>16} {:>9} bytes {packed:>9} gzip", bytes.len());
+        total += packed;
+    }
+    println!("{:>16} {total:>25} gzip (limit {LIMIT})", "all");
+    if total > LIMIT {
+        bail!("the package weighs {total} bytes compressed; the limit is {LIMIT}");
+    }
+    Ok(total)
+}
+
+fn gzip(bytes: &[u8]) -> Result<u64> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?.len() as u64)
+}

@@ -1,0 +1,173 @@
+//! `cargo xtask test`: every check, one after the other; a failed one does not hide those after it.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{self, root};
+use crate::{build, setup};
+
+/// What the checks said, counted.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    /// One line for each skipped test.
+    skipped: Vec<String>,
+}
+
+/// Runs everything; an error if anything failed.
+pub fn all() -> Result<()> {
+    setup::everything()?;
+    let mut tally = Tally::default();
+    tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
+    let built = tally.step("package and page (with tsc)", || build::all().map(drop));
+    tally.step("clippy, host", || clippy(&["--workspace", "--all-targets"]));
+    tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
+    tally.native()?;
+    tally.node("facade")?;
+    if built {
+        for file in ["worker", "browser", "firefox"] {
+            tally.node(file)?;
+        }
+    }
+    for line in &tally.skipped {
+        println!("skipped: {line}");
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped.len());
+    if tally.failed > 0 {
+        bail!("{} checks failed", tally.failed);
+    }
+    Ok(())
+}
+
+fn clippy(what: &[&str]) -> Result<()> {
+    let mut clippy = run::command("cargo", &["clippy", "--quiet"]);
+    clippy.args(what).args(["--", "--deny", "warnings"]);
+    run::quiet(clippy).map(drop)
+}
+
+impl Tally {
+    /// One check that passes or fails as a whole.
+    fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) -> bool {
+        let began = Instant::now();
+        let result = check();
+        let seconds = began.elapsed().as_secs_f32();
+        match &result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok      {name} ({seconds:.1} s)");
+            }
+            Err(error) => {
+                self.failed += 1;
+                println!("FAILED  {name} ({seconds:.1} s)\n{error:#}");
+            }
+        }
+        result.is_ok()
+    }
+
+    /// The Rust tests, on the software Vulkan device where there is one.
+    fn native(&mut self) -> Result<()> {
+        let began = Instant::now();
+        let log = root().join("target/native-tests.log");
+        let mut tests = run::command("cargo", &["test", "--workspace", "--no-fail-fast", "--", "--nocapture"]);
+        vulkan(&mut tests)?;
+        let ok = logged(tests, &log)?;
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        let (mut passed, mut failed) = (0, 0);
+        for line in text.lines() {
+            // A line may begin with the name of the test that printed it.
+            if let Some(at) = line.find("SKIPPED: ") {
+                self.skipped.push(line[at + "SKIPPED: ".len()..].to_owned());
+            }
+            if let Some(at) = line.find("test result: ") {
+                passed += number_before(&line[at..], " passed");
+                failed += number_before(&line[at..], " failed");
+            }
+        }
+        // A test binary that does not build or dies leaves no result line.
+        failed = failed.max(usize::from(!ok));
+        if failed > 0 {
+            println!(
+                "{}",
+                text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+        self.report("native tests", passed, failed, began);
+        Ok(())
+    }
+
+    /// One file of `tests/browser`.
+    fn node(&mut self, name: &str) -> Result<()> {
+        let began = Instant::now();
+        let tap = root().join(format!("target/{name}.tap"));
+        let spec = root().join(format!("target/{name}.log"));
+        let mut node = run::command("node", &["--test", "--test-reporter=spec", "--test-reporter-destination=stdout"]);
+        node.arg("--test-reporter=tap").arg(format!("--test-reporter-destination={}", tap.display()));
+        node.arg(format!("tests/browser/{name}.test.mjs"));
+        vulkan(&mut node)?;
+        let ok = logged(node, &spec)?;
+        let text = fs::read_to_string(&tap).unwrap_or_default();
+        let count = |what: &str| {
+            let prefix = format!("# {what} ");
+            text.lines().rev().find_map(|line| line.strip_prefix(&prefix)?.parse::<usize>().ok()).unwrap_or(0)
+        };
+        let failed = (count("fail") + count("cancelled")).max(usize::from(!ok));
+        for line in text.lines().filter(|line| line.contains("# SKIP")) {
+            let line = line.trim().trim_start_matches("ok ").trim_start_matches(|c: char| c.is_ascii_digit());
+            self.skipped.push(format!("{name}:{}", line.trim_start_matches(" -")));
+        }
+        if failed > 0 {
+            println!("{}", fs::read_to_string(&spec)?);
+        } else {
+            // What tests measured.
+            fs::read_to_string(&spec)?
+                .lines()
+                .filter(|l| l.contains("per decoded token"))
+                .for_each(|l| println!("{l}"));
+        }
+        self.report(&format!("{name} tests"), count("pass"), failed, began);
+        Ok(())
+    }
+
+    fn report(&mut self, name: &str, passed: usize, failed: usize, began: Instant) {
+        self.passed += passed;
+        self.failed += failed;
+        let word = if failed == 0 { "ok     " } else { "FAILED " };
+        println!("{word} {name}: {passed} passed, {failed} failed ({:.1} s)", began.elapsed().as_secs_f32());
+    }
+}
+
+/// Runs with all output in a file; whether it succeeded.
+fn logged(mut command: Command, log: &PathBuf) -> Result<bool> {
+    let file = File::create(log).with_context(|| log.display().to_string())?;
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    Ok(command.status()?.success())
+}
+
+/// Points Vulkan at Mesa's software device, and gives its loader the folder it asks for.
+fn vulkan(command: &mut Command) -> Result<()> {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        let folder = root().join("target/run");
+        fs::create_dir_all(&folder)?;
+        command.env("XDG_RUNTIME_DIR", folder);
+    }
+    if std::env::var_os("VK_DRIVER_FILES").is_none() {
+        let drivers =
+            fs::read_dir("/usr/share/vulkan/icd.d").into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+        let is_lavapipe =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("lvp"));
+        if let Some(driver) = drivers.into_iter().find(is_lavapipe) {
+            command.env("VK_DRIVER_FILES", driver);
+        }
+    }
+    Ok(())
+}
+
+fn number_before(text: &str, word: &str) -> usize {
+    let before = text.find(word).map_or("", |at| &text[..at]);
+    before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}

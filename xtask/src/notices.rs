@@ -1,0 +1,88 @@
+//! The licences of the crates that are inside the wasm, for the package's `THIRD-PARTY.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::run;
+
+/// The notices as Markdown: every crate with its licence, then each text once with the crates that carry it.
+pub fn third_party() -> Result<String> {
+    let metadata = run::quiet(run::command(
+        "cargo",
+        &["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"],
+    ))?;
+    let metadata: Value = serde_json::from_str(&metadata)?;
+    let packages: BTreeMap<&str, &Value> = list(&metadata["packages"]).iter().map(|p| (text(&p["id"]), p)).collect();
+    let mut table = String::new();
+    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for id in linked(&metadata, &packages)? {
+        let package = packages[id];
+        let name = format!("{} {}", text(&package["name"]), text(&package["version"]));
+        table += &format!("- {name}: {}\n", package["license"].as_str().unwrap_or("see its text below"));
+        let folder = Path::new(text(&package["manifest_path"])).parent().context("a manifest lies in a folder")?;
+        for licence in licence_files(folder)? {
+            let licence = licence.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+            texts.entry(licence.trim().to_owned()).or_default().insert(name.clone());
+        }
+    }
+    let mut out = format!("# Third-party software in this package\n\nThe WebAssembly module contains:\n\n{table}");
+    for (licence, names) in texts {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        out += &format!("\n---\n\n{names}\n\n````text\n{licence}\n````\n");
+    }
+    Ok(out)
+}
+
+/// Ids of the crates reached by normal dependencies, without ourselves and without those that only run at build time.
+fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<BTreeSet<&'a str>> {
+    let nodes: BTreeMap<&str, &Value> =
+        list(&metadata["resolve"]["nodes"]).iter().map(|n| (text(&n["id"]), n)).collect();
+    let root = packages.iter().find(|(_, p)| p["name"] == "minke").context("minke is in the workspace")?.0;
+    let mut found = BTreeSet::new();
+    let mut todo = vec![*root];
+    while let Some(id) = todo.pop() {
+        for dependency in list(&nodes[id]["deps"]) {
+            let normal = list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+            let id = text(&dependency["pkg"]);
+            if normal && !only_at_build_time(packages[id]) && found.insert(id) {
+                todo.push(id);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn only_at_build_time(package: &Value) -> bool {
+    list(&package["targets"]).iter().any(|target| list(&target["kind"]).iter().any(|kind| kind == "proc-macro"))
+}
+
+/// The texts a crate carries: beside its manifest, or in a folder of its own.
+fn licence_files(folder: &Path) -> Result<Vec<String>> {
+    const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
+    let mut texts = Vec::new();
+    let mut paths: Vec<_> = fs::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        if path.is_file() && NAMES.iter().any(|word| name.starts_with(word)) {
+            texts.push(String::from_utf8_lossy(&fs::read(path)?).into_owned());
+        } else if path.is_dir() && name == "LICENSES" {
+            for entry in fs::read_dir(path)? {
+                texts.push(String::from_utf8_lossy(&fs::read(entry?.path())?).into_owned());
+            }
+        }
+    }
+    Ok(texts)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
