@@ -4,8 +4,8 @@
 //! prompts go from text to tokens to a recorded plan of GPU passes and back to text, and weights go from their
 //! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md draws the house.
 
-pub mod engine;
 mod cancel;
+pub mod engine;
 mod error;
 pub mod gpu;
 pub mod kernels;

@@ -12,9 +12,9 @@ use crate::kernels::KvFormat;
 use crate::model::config::{self, GenerationDefaults, ModelConfig};
 use crate::model::{Model, ModelOptions, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
-use crate::weights::checkpoint::{Checkpoint, Format, ConfigFacts};
-use crate::weights::load::{bytes_to_read, load};
+use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::dequantize_rows;
+use crate::weights::load::{bytes_to_read, load};
 use crate::weights::source::{ByteSource, Folder};
 use crate::{Cancel, Error, FormatKind, Result};
 
@@ -211,11 +211,12 @@ fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: 
 
 /// The tokenizer and what is said about it, from `tokenizer.json` and its neighbours or from GGUF metadata.
 pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)> {
-    let template = |bytes: &Option<Vec<u8>>| {
-        bytes.as_ref().map(|b| String::from_utf8(b.clone())).transpose().map_err(|_| {
-            Error::format(FormatKind::BadUtf8, "chat_template.jinja", "the chat template is not UTF-8")
-        })
-    };
+    let template =
+        |bytes: &Option<Vec<u8>>| {
+            bytes.as_ref().map(|b| String::from_utf8(b.clone())).transpose().map_err(|_| {
+                Error::format(FormatKind::BadUtf8, "chat_template.jinja", "the chat template is not UTF-8")
+            })
+        };
     match &checkpoint.config {
         ConfigFacts::Json(_) => {
             let Some(json) = &checkpoint.tokenizer_json else {

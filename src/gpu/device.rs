@@ -115,11 +115,8 @@ impl Device {
         let adapter = request_adapter(options).await?;
         let facts = facts(&adapter, options);
         let limits = adapter.limits();
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("minke"),
-            required_limits: limits.clone(),
-            ..Default::default()
-        };
+        let descriptor =
+            wgpu::DeviceDescriptor { label: Some("minke"), required_limits: limits.clone(), ..Default::default() };
         let (raw, queue) = adapter
             .request_device(&descriptor)
             .await
@@ -283,6 +280,8 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
             .min(options.max_binding.unwrap_or(u64::MAX)),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
-        software: info.device_type == wgpu::DeviceType::Cpu || text.contains("swiftshader") || text.contains("llvmpipe"),
+        software: info.device_type == wgpu::DeviceType::Cpu
+            || text.contains("swiftshader")
+            || text.contains("llvmpipe"),
     }
 }

@@ -151,8 +151,7 @@ impl Executor {
             None
         } else {
             let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            let wanted =
-                Allocation { label: "params", bytes: words.len() as u64, role: Role::Scratch, usage };
+            let wanted = Allocation { label: "params", bytes: words.len() as u64, role: Role::Scratch, usage };
             let buffer = self.device.allocate(&[wanted]).await?.pop().expect("one was asked for");
             self.device.queue.write_buffer(&buffer.raw, 0, &words);
             self.count(|c| c.objects_created += 1);
@@ -183,8 +182,7 @@ impl Executor {
             entries.push(wgpu::BindGroupEntry { binding: 0, resource });
         }
         for b in &step.bindings {
-            entries
-                .push(wgpu::BindGroupEntry { binding: b.slot, resource: self.raw(b.buffer).as_entire_binding() });
+            entries.push(wgpu::BindGroupEntry { binding: b.slot, resource: self.raw(b.buffer).as_entire_binding() });
         }
         let layout = self.pipelines.borrow()[pipeline].get_bind_group_layout(0);
         let bind_group = self.device.raw.create_bind_group(&wgpu::BindGroupDescriptor {

@@ -8,8 +8,7 @@ static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv")];
 static REDUCE_SHADERS: [Shader; 1] = [shader!("attention_reduce", "state")];
 
 /// See `shaders/attention.wgsl`.
-pub static KERNEL: Kernel =
-    Kernel { name: "attention", shaders: &SHADERS, params: AttentionParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel { name: "attention", shaders: &SHADERS, params: AttentionParams::FIELDS, reference };
 /// See `shaders/attention_reduce.wgsl`.
 pub static REDUCE: Kernel = Kernel {
     name: "attention_reduce",
@@ -73,8 +72,7 @@ impl Attention {
 
     /// Decode: one token, in [`SPLITS`] stretches and their reduction.
     pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> [Step; 2] {
-        let params =
-            ReduceParams { head_dim: self.head_dim as u32, window: self.window.unwrap_or(0) as u32 };
+        let params = ReduceParams { head_dim: self.head_dim as u32, window: self.window.unwrap_or(0) as u32 };
         let reduce = Step {
             label: format!("{label}.reduce"),
             kernel: REDUCE.name,
@@ -214,7 +212,13 @@ mod tests {
     // Sums of up to a thousand values of order one, weighted to one.
     const TOL: f64 = 2e-5;
 
-    fn check([heads, kv_heads, dim]: [usize; 3], position: usize, count: usize, window: Option<usize>, format: KvFormat) {
+    fn check(
+        [heads, kv_heads, dim]: [usize; 3],
+        position: usize,
+        count: usize,
+        window: Option<usize>,
+        format: KvFormat,
+    ) {
         let context = position + count;
         let mut b = Bench::new(count, 8).at(position);
         let q = b.activation("q", count, heads * dim);

@@ -8,8 +8,7 @@ use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step
 static SHADERS: [Shader; 6] = layout_shaders!("matmul");
 
 /// See `shaders/matmul.wgsl`.
-pub static KERNEL: Kernel =
-    Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
 
 params!(MatmulParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, y_stride: u32 });
 

@@ -7,8 +7,7 @@ use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step
 static SHADERS: [Shader; 6] = layout_shaders!("matvec");
 
 /// See `shaders/matvec.wgsl`.
-pub static KERNEL: Kernel =
-    Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
 
 params!(MatvecParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, width: u32, eps: f32 });
 

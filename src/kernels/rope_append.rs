@@ -6,8 +6,7 @@ use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step};
 static SHADERS: [Shader; 1] = [shader!("rope_append", "state")];
 
 /// See `shaders/rope_append.wgsl`.
-pub static KERNEL: Kernel =
-    Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
 
 params!(RopeParams { heads: u32, kv_heads: u32, head_dim: u32, rotary: u32, x_stride: u32, q_stride: u32 });
 

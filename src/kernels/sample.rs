@@ -248,9 +248,8 @@ mod tests {
             let masses = integer_masses(&logits, maximum, o.temperature);
             let threshold = threshold(&logits, &masses, &o);
             let least = maximum + o.min_p.ln() * o.temperature;
-            let p: Vec<f64> = (0..30)
-                .map(|i| if logits[i] >= threshold.max(least) { f64::from(masses[i]) } else { 0.0 })
-                .collect();
+            let p: Vec<f64> =
+                (0..30).map(|i| if logits[i] >= threshold.max(least) { f64::from(masses[i]) } else { 0.0 }).collect();
             let total: f64 = p.iter().sum();
             let n = 4096;
             let mut counts = [0.0; 30];

@@ -6,9 +6,7 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::{Control, CpuMemory, KvFormat, State, interpret};
-use crate::gpu::{
-    Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector,
-};
+use crate::gpu::{Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector};
 
 pub(crate) use pollster::block_on;
 

@@ -10,7 +10,7 @@ mod llama;
 mod names;
 mod qwen2;
 
-pub use build::{Builder, ModelOptions, Mode, Recorder, Scratch};
+pub use build::{Builder, Mode, ModelOptions, Recorder, Scratch};
 pub use config::ModelConfig;
 pub use kv_cache::{KvCache, LayerCache};
 
@@ -35,10 +35,8 @@ pub struct Architecture {
 }
 
 /// Every architecture the engine knows.
-pub static ARCHITECTURES: &[Architecture] = &[
-    Architecture { name: "llama", build: llama::build },
-    Architecture { name: "qwen2", build: qwen2::build },
-];
+pub static ARCHITECTURES: &[Architecture] =
+    &[Architecture { name: "llama", build: llama::build }, Architecture { name: "qwen2", build: qwen2::build }];
 
 /// Finds an architecture by name.
 ///

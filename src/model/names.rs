@@ -32,10 +32,8 @@ const MODEL: &[(&str, &str, &str)] = &[
 /// The published name of a role: `embed`, or `3.q` for layer 3's queries.
 pub(super) fn published(format: Format, role: &str) -> String {
     let pick = |table: &[(&str, &'static str, &'static str)], role: &str| {
-        let (_, hf, gguf) = table
-            .iter()
-            .find(|(r, ..)| *r == role)
-            .unwrap_or_else(|| panic!("no tensor has the role {role}"));
+        let (_, hf, gguf) =
+            table.iter().find(|(r, ..)| *r == role).unwrap_or_else(|| panic!("no tensor has the role {role}"));
         match format {
             Format::Safetensors => *hf,
             Format::Gguf => *gguf,

@@ -55,8 +55,9 @@ impl ByteSource for JsReader {
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
         let wanted = crate::weights::source::check_range(&self.name, self.len, &range)?;
         let bytes = call(&self.read, &self.reader, &[(range.start as f64).into(), (range.end as f64).into()]).await?;
-        let bytes: Uint8Array =
-            bytes.dyn_into().map_err(|_| Error::Internal { message: format!("{}: read() gave no bytes", self.name) })?;
+        let bytes: Uint8Array = bytes
+            .dyn_into()
+            .map_err(|_| Error::Internal { message: format!("{}: read() gave no bytes", self.name) })?;
         if bytes.length() as usize != wanted {
             return Err(Error::Network {
                 url: self.name.clone(),

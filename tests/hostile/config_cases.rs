@@ -31,11 +31,11 @@ fn with(key: &str, value: &str) -> String {
 }
 
 fn refused(name: &str, kind: FormatKind, text: &str) {
-    expect(name, Expect::Kind(kind), || open_config(text.as_bytes()).map(|_| ()));
+    expect(name, Expect::Kind(kind), || open_config(text.as_bytes()).map(drop));
 }
 
 fn accepted(name: &str, text: &str) {
-    expect(name, Expect::Accepted, || open_config(text.as_bytes()).map(|_| ()));
+    expect(name, Expect::Accepted, || open_config(text.as_bytes()).map(drop));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn syntax() {
 #[test]
 fn architectures() {
     expect("C04 arch_list_empty", Expect::Architecture, || {
-        open_config(with("architectures", "[]").as_bytes()).map(|_| ())
+        open_config(with("architectures", "[]").as_bytes()).map(drop)
     });
     accepted("C05 auto_map", &with("auto_map", r#"{"AutoConfig": "configuration_x.Config"}"#));
 }

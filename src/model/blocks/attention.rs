@@ -44,7 +44,14 @@ impl Attention {
         let label = |s: &str| format!("{}.{s}", self.label);
         let config = r.config;
         let (x, qkv, q, out) = (r.scratch.x, r.scratch.qkv, r.scratch.q, r.scratch.attention);
-        r.linear(&label("qkv"), &self.qkv, Some(self.norm), x, qkv, Epilogue { bias: self.qkv_bias, ..Epilogue::default() });
+        r.linear(
+            &label("qkv"),
+            &self.qkv,
+            Some(self.norm),
+            x,
+            qkv,
+            Epilogue { bias: self.qkv_bias, ..Epilogue::default() },
+        );
         let rope = RopeAppend {
             qkv: r.rows(qkv),
             q: r.rows(q),
