@@ -3,18 +3,22 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use minke::text::{ChatInput, ChatTemplate, Tokenizer, TokenizerConfig};
 use minke::{Error, FormatKind, Result, TemplateKind};
 use serde_json::{Value, json};
+use support::Stopwatch;
 
 /// Runs `f` on a small stack and checks that it takes less than a second.
 fn quickly<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
-    let start = Instant::now();
-    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(f).expect("a thread");
-    let result = thread.join().unwrap_or_else(|_| panic!("{name} panicked"));
-    assert!(start.elapsed() < Duration::from_secs(1), "{name} took {:?}", start.elapsed());
+    let timed = || {
+        let watch = Stopwatch::start();
+        (f(), watch.elapsed())
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(timed).expect("a thread");
+    let (result, took) = thread.join().unwrap_or_else(|_| panic!("{name} panicked"));
+    assert!(took < Duration::from_secs(1), "{name} took {took:?}");
     result
 }
 
@@ -108,7 +112,7 @@ fn regular_expressions() {
         for tokenizer in [redos, hard] {
             let tokenizer = read(&tokenizer).expect("a good expression");
             let text = "a".repeat(25) + "b";
-            let start = Instant::now();
+            let start = Stopwatch::start();
             assert!(!tokenizer.encode(&text, false).expect("encodes").is_empty());
             assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
         }
@@ -245,10 +249,33 @@ fn templates_that_ask_for_too_much() {
     template_fails("J13 repeat", limit, "{{ 'x' * 1000000000 }}");
     template_fails("J14 range_huge", limit, "{{ range(10000000)|length }}");
     template_fails("J16 source_2mb", limit, "x".repeat(2 << 20));
+    template_fails("J15 format_width", limit, "{{ '{:>1000000000}'.format(1) }}");
+    template_fails("J15 indent", limit, "{{ 'x'|indent(1000000000) }}");
+    let nest = |value: &str| {
+        format!("{{% set n = namespace(x=[1]) %}}{{% for i in range(9999) %}}{{% set n.x = {value} %}}{{% endfor %}}")
+    };
+    template_fails("J15 nest_list", limit, nest("[n.x]"));
+    template_fails("J15 nest_dict", limit, nest("{'a': n.x}") + "{{ n.x == n.x }}");
+    template_fails("J15 nest_batch", limit, nest("n.x|batch(1)|list") + "{{ n.x|tojson }}");
+    template_fails("J15 cycle", limit, "{% set n = namespace(x=1) %}{% set n.x = n %}{{ n }}");
+    template_fails("J15 cycle_list", limit, "{% set n = namespace(x=1) %}{% set l = [n] %}{% set n.x = l %}{{ n }}");
+    template_fails("J15 tree", limit, nest("[n.x, n.x]"));
+    template_fails("J16 line_100k", limit, "{#".repeat(50_000));
     let output = "{% set s = 'x' * 65536 %}{% for i in range(1024) %}{{ s }}{% endfor %}";
     template_fails("J17 output_64mb", limit, output);
     let output = "{% set s = 'x' * 65536 %}{% for i in range(300) %}{{ s }}{% endfor %}";
     template_fails("J18 output_20mb", limit, output);
+}
+
+/// Lists grown step by step, as templates for tool calls do, are no deep values.
+#[test]
+fn long_lists_are_allowed() {
+    let source = "{% set n = namespace(x=messages, y='') %}{% for i in range(500) %}{% set n.x = n.x + [i] %}{% endfor %}\
+                  {% for i in range(100) %}{% set n.x = n.x[1:] %}{% endfor %}\
+                  {{ messages[-1].content }}{{ n.x|length }}{{ n.x[-1] }}";
+    let input = ChatInput { messages: vec![json!({ "role": "user", "content": "Hi" })], ..ChatInput::default() };
+    let text = quickly("long lists", move || template(source).and_then(|t| t.render(&input)));
+    assert_eq!(text.as_deref(), Ok("Hi401499"));
 }
 
 /// The largest expressions that pass the bounds are safe on the small stack.

@@ -233,6 +233,28 @@ fn capabilities_and_open_thoughts() {
     }
 }
 
+/// The bounds on a template's work grow with the conversation.
+#[test]
+fn long_conversations_render() {
+    let turn = |i: usize| Message::new(if i.is_multiple_of(2) { "user" } else { "assistant" }, "word ".repeat(100));
+    let messages: Vec<Message> = (0..1001).map(turn).collect();
+    let one = [Message::new("user", "word ".repeat(1_000_000))];
+    let rebuilt = "{% set n = namespace(l=[]) %}{% for m in messages %}{% set n.l = n.l + [m] %}{% endfor %}\
+                   {% for m in n.l %}{{ m.content }}{% endfor %}";
+    let rebuilt = ChatTemplate::new(rebuilt, &minke::text::TokenizerConfig::default()).expect("a template");
+    assert!(render_messages(&rebuilt, &input(&messages, &Map::new())).is_ok());
+    for case in cases() {
+        let Some(template) = template(case) else { continue };
+        for messages in [&messages[..], &one] {
+            let start = support::Stopwatch::start();
+            let text = render_messages(&template, &input(messages, &Map::new()))
+                .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+            assert!(text.matches("word").count() >= 100_000);
+            assert!(start.elapsed().as_secs() < 2, "{}: {:?}", case.name, start.elapsed());
+        }
+    }
+}
+
 /// The R1 distill as its file says it, not as the reference read it: turns are single tokens.
 #[test]
 fn r1_distill_turns_are_single_tokens() {

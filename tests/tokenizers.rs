@@ -54,6 +54,7 @@ fn streams_of_any_ids_equal_the_reference() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
+    let mut compared = 0;
     for case in cases().iter().filter(|c| c.name.starts_with("tiny_")) {
         let path = golden().join("tokenizers").join(format!("{}.tokenizer.json", case.name));
         let theirs = tokenizers::Tokenizer::from_file(path).expect("a tokenizer");
@@ -67,10 +68,14 @@ fn streams_of_any_ids_equal_the_reference() {
                 for (k, &id) in ids.iter().enumerate() {
                     let got = stream.push(&case.tokenizer, id);
                     streamed.push_str(got.as_deref().unwrap_or(""));
-                    match reference.step(id) {
-                        Ok(expected) if whole => assert_eq!(got, expected, "{}: {:?}", case.name, &ids[..=k]),
-                        // "Invalid prefix": byte tokens that spell nothing came after ones that did.
-                        _ => whole = false,
+                    // With byte tokens that spell nothing after some that did, theirs gives up ("invalid prefix") or
+                    // says a character twice.
+                    let expected = reference.step(id).ok();
+                    let broken = case.name == "tiny_spm" && expected.iter().flatten().any(|t| t.contains('\u{FFFD}'));
+                    whole &= expected.is_some() && !broken;
+                    if whole {
+                        assert_eq!(Some(got), expected, "{}: {:?}", case.name, &ids[..=k]);
+                        compared += 1;
                     }
                 }
                 streamed.push_str(stream.finish(&case.tokenizer).as_deref().unwrap_or(""));
@@ -81,6 +86,7 @@ fn streams_of_any_ids_equal_the_reference() {
             }
         }
     }
+    eprintln!("{compared} pieces compared");
 }
 
 /// The cost of a token does not grow with the stream, whatever is held back.
@@ -89,7 +95,7 @@ fn long_streams_are_linear() {
     for case in cases().iter().filter(|c| ["tiny_qwen2", "tiny_spm"].contains(&c.name.as_str())) {
         let (byte, letter) = if case.name == "tiny_spm" { ("<0xFF>", "a") } else { ("ÿ", "a") };
         let (byte, letter) = (case.tokenizer.id(byte).expect("an id"), case.tokenizer.id(letter).expect("an id"));
-        let start = std::time::Instant::now();
+        let start = support::Stopwatch::start();
         let mut stream = Detokenizer::new(&case.tokenizer, true);
         assert!((0..100_000).all(|_| stream.push(&case.tokenizer, byte).is_none()));
         let text = stream.push(&case.tokenizer, letter).expect("text");

@@ -106,8 +106,12 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   if (options.fetch !== undefined && options.worker !== false) {
     throw invalid("fetch", "it only works with `worker: false`: a function cannot be sent to a worker");
   }
-  const { contextLength, quantization, kvCache, powerPreference, internal } = options;
-  return { options, engine: { contextLength, quantization, kvCache, powerPreference, internal } };
+  const engine: Record<string, unknown> = {};
+  // Absent ones must stay absent: the engine knows no undefined.
+  for (const key of ["contextLength", "quantization", "kvCache", "powerPreference", "internal"] as const) {
+    if (options[key] !== undefined) engine[key] = options[key];
+  }
+  return { options, engine };
 }
 
 /** Generation options without the signal, which does not cross to a worker. */

@@ -9,6 +9,7 @@
 //! | `F16`  | 64: f16 × 32 | – | as stored |
 //! | `Bf16` | 64: bf16 × 32 | – | as stored |
 //! | `Q8`   | 32: i8 × 32 | 2: f16 scale `d` | `d · q[i]` |
+//! | `Q8Min`| 32: u8 × 32 | 4: f16 scale `d`, f16 minimum `m` | `d · q[i] + m` |
 //! | `Q4`   | 16: byte `j` holds weight `j` in its low, `j + 16` in its high nibble | 2: f16 scale `d` | `d · (q[i] - 8)` |
 //! | `Q4Min`| 16: as `Q4` | 4: f16 scale `d`, f16 minimum `m` | `d · q[i] + m` |
 //!
@@ -28,13 +29,14 @@ pub enum Layout {
     F16,
     Bf16,
     Q8,
+    Q8Min,
     Q4,
     Q4Min,
 }
 
 impl Layout {
     /// Every layout.
-    pub const ALL: [Layout; 6] = [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q4, Self::Q4Min];
+    pub const ALL: [Layout; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q8Min, Self::Q4, Self::Q4Min];
 
     /// The name used in plans, shader files and `ModelInfo.quantization`.
     pub const fn name(self) -> &'static str {
@@ -43,6 +45,7 @@ impl Layout {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::Q8 => "q8",
+            Self::Q8Min => "q8_min",
             Self::Q4 => "q4",
             Self::Q4Min => "q4_min",
         }
@@ -58,7 +61,7 @@ impl Layout {
         match self {
             Self::F32 => 128,
             Self::F16 | Self::Bf16 => 64,
-            Self::Q8 => 32,
+            Self::Q8 | Self::Q8Min => 32,
             Self::Q4 | Self::Q4Min => 16,
         }
     }
@@ -68,7 +71,7 @@ impl Layout {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 0,
             Self::Q8 | Self::Q4 => 2,
-            Self::Q4Min => 4,
+            Self::Q8Min | Self::Q4Min => 4,
         }
     }
 
@@ -105,6 +108,7 @@ impl Layout {
             Self::F16 => f16_at(codes, 2 * i),
             Self::Bf16 => bf16::from_le_bytes([codes[2 * i], codes[2 * i + 1]]).to_f32(),
             Self::Q8 => f16_at(scales, i / GROUP * 2) * f32::from(codes[i] as i8),
+            Self::Q8Min => f16_at(scales, i / GROUP * 4) * f32::from(codes[i]) + f16_at(scales, i / GROUP * 4 + 2),
             Self::Q4 => f16_at(scales, i / GROUP * 2) * (nibble(i) - 8.0),
             Self::Q4Min => f16_at(scales, i / GROUP * 4) * nibble(i) + f16_at(scales, i / GROUP * 4 + 2),
         };

@@ -145,6 +145,7 @@ macro_rules! layout_shaders {
             layout_shaders!($file, "f16"),
             layout_shaders!($file, "bf16"),
             layout_shaders!($file, "q8"),
+            layout_shaders!($file, "q8_min"),
             layout_shaders!($file, "q4", "nibbles"),
             layout_shaders!($file, "q4_min", "nibbles"),
         ]

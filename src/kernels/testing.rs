@@ -135,11 +135,11 @@ impl Bench {
                     Layout::F32 => codes.extend(weights.iter().flat_map(|w| w.to_le_bytes())),
                     Layout::F16 => codes.extend(weights.iter().flat_map(|&w| f16::from_f32(w).to_le_bytes())),
                     Layout::Bf16 => codes.extend(weights.iter().flat_map(|&w| bf16::from_f32(w).to_le_bytes())),
-                    Layout::Q8 => codes.extend((0..k).map(|_| self.random.next() as u8)),
+                    Layout::Q8 | Layout::Q8Min => codes.extend((0..k).map(|_| self.random.next() as u8)),
                     Layout::Q4 | Layout::Q4Min => codes.extend((0..k / 2).map(|_| self.random.next() as u8)),
                 }
                 codes.resize(start + layout.code_row_bytes(k), 0);
-                let unit = gain / if layout == Layout::Q8 { 74.0 } else { 4.6 };
+                let unit = gain / if layout.code_group_bytes() == 32 { 74.0 } else { 4.6 };
                 let start = scales.len();
                 for _ in 0..Layout::groups(k) {
                     let d = f16::from_f32(unit * (1.0 + 0.3 * self.random.normal()));

@@ -10,6 +10,8 @@ use crate::{Error, Result, TemplateKind};
 
 /// Bytes of source a template may have.
 pub(crate) const MAX_SOURCE: usize = 1 << 20;
+/// Characters of one line: the engine counts columns in 16 bits.
+const MAX_LINE: usize = 60_000;
 /// Operators, attribute look-ups, filters and calls in one tag; published templates stay under 60.
 const MAX_OPERATORS: usize = 300;
 /// Brackets open at once in one tag.
@@ -73,6 +75,10 @@ fn limit(message: String) -> Error {
 pub(crate) fn check(source: &str) -> Result<()> {
     if source.len() > MAX_SOURCE {
         return Err(limit(format!("the source has {} bytes; at most {MAX_SOURCE}", source.len())));
+    }
+    let longest = source.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
+    if longest > MAX_LINE {
+        return Err(limit(format!("a line of {longest} characters; at most {MAX_LINE}")));
     }
     let mut open_ifs: Vec<usize> = Vec::new();
     let mut blocks = 0usize;
@@ -143,6 +149,24 @@ pub(crate) fn without_generation_blocks(source: &str) -> String {
             Some("endgeneration") => edits.push((tag.tokens[0].range.clone(), "endif".to_owned())),
             _ => {}
         }
+    }
+    apply(source, edits)
+}
+
+/// Passes the value of every `set` through a function: `variable`, or `attribute` where a target is one.
+pub(crate) fn with_checked_sets(source: &str, variable: &str, attribute: &str) -> String {
+    let mut edits = Vec::new();
+    for tag in Tags::new(source).filter(|t| t.statement && t.first_word(source) == Some("set")) {
+        // In `set x | filter(a=1)` the sign is inside brackets.
+        let words: Vec<&str> = (0..tag.tokens.len()).map(|i| tag.word(source, i).unwrap_or("")).collect();
+        let sign = words.iter().position(|w| *w == "=");
+        let Some(sign) = sign.filter(|&at| at + 1 < words.len() && !words[..at].contains(&"|")) else { continue };
+        let function = if words[..sign].contains(&".") { attribute } else { variable };
+        let start = tag.tokens[sign].range.end;
+        edits.push((start..start, format!(" {function}(")));
+        let last = &tag.tokens[words.len() - 1];
+        let end = last.range.end + usize::from(last.kind == TokenKind::Text);
+        edits.push((end..end, ")".to_owned()));
     }
     apply(source, edits)
 }
@@ -324,6 +348,19 @@ mod tests {
     #[test]
     fn generation_blocks_do_nothing() {
         assert_eq!(without_generation_blocks("{%- generation %}a{% endgeneration -%}"), "{%- if true %}a{% endif -%}");
+    }
+
+    #[test]
+    fn sets_pass_their_values_through() {
+        let checked = |source| with_checked_sets(source, "v", "a");
+        assert_eq!(checked("{%- set x = 'y' -%}"), "{%- set x = v( 'y') -%}");
+        assert_eq!(checked("{% set ns.x = [1, '='] %}"), "{% set ns.x = a( [1, '=']) %}");
+        assert_eq!(checked("{% set a, b = c == d, 2 %}"), "{% set a, b = v( c == d, 2) %}");
+        for block in
+            ["{% set x %}y{% endset %}", "{% set x | replace(a=1) %}y{% endset %}", "{% if x == 1 %}{% endif %}"]
+        {
+            assert_eq!(checked(block), block);
+        }
     }
 
     #[test]

@@ -9,11 +9,13 @@ use minijinja::{Environment, ErrorKind, State, Value as Jinja};
 use serde_json::{Map, Value, json};
 
 use super::message::ToolCallStyle;
-use super::{Message, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python};
+use super::{Message, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, python};
 use crate::{Error, Result, TemplateKind};
 
 /// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made.
 const FUEL: u64 = 700_000;
+/// Messages of which the square is added to the work.
+const MAX_SQUARED: usize = 2000;
 /// Bytes a rendering may write.
 const MAX_OUTPUT: usize = 16 << 20;
 /// Bytes of a message an error shows.
@@ -31,6 +33,8 @@ const CLOCK: &str = "clock\u{0}";
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     source: String,
+    /// What is rendered: the source with what bounds it.
+    rendered: String,
     special: Map<String, Value>,
     style: ToolCallStyle,
     capabilities: TemplateCapabilities,
@@ -75,15 +79,22 @@ impl ChatTemplate {
         ];
         let special = named.into_iter().filter_map(|(k, v)| Some((k.to_owned(), json!(v.as_ref()?)))).collect();
         let style = ToolCallStyle { null_content: false, text_arguments: false };
-        let source = chat_scan::without_generation_blocks(source);
-        let mut template = Self { source, special, style, capabilities: TemplateCapabilities::default() };
+        let rendered = chat_scan::without_generation_blocks(source);
+        let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
+        let source = source.to_owned();
+        let mut template = Self { source, rendered, special, style, capabilities: TemplateCapabilities::default() };
         template.probe()?;
         Ok(template)
     }
 
-    /// The source that is rendered.
+    /// The source as published, for anyone who wants to see what it adds to messages.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The source that is rendered.
+    pub(crate) fn rendered_source(&self) -> &str {
+        &self.rendered
     }
 
     /// What the template can express.
@@ -97,7 +108,7 @@ impl ChatTemplate {
 
     /// Renders a conversation.
     pub fn render(&self, input: &ChatInput) -> Result<String> {
-        self.render_source(&self.source, input)
+        self.render_source(&self.rendered, input)
     }
 
     /// Renders `source`, a variant of this template, in its place.
@@ -113,7 +124,9 @@ impl ChatTemplate {
             context.insert(CLOCK.into(), json!(now));
         }
         let bytes = text_bytes(&Value::Object(context.clone()));
-        let environment = environment(FUEL + bytes as u64 / 2);
+        // Templates that build their own list of messages look at all of them at every step.
+        let messages = input.messages.len().min(MAX_SQUARED) as u64;
+        let environment = environment(FUEL + bytes as u64 / 2 + messages * messages);
         let mut output = Capped(Vec::new());
         let template = environment.template_from_str(source).map_err(|e| template_error(&e))?;
         match template.render_captured_to(Jinja::from(Serde(&context)), &mut output) {
@@ -157,7 +170,7 @@ impl ChatTemplate {
         };
         let tools = vec![tool.to_template()];
         let shown = render(self, vec![user("x")], tools.clone())?;
-        let reasoning = ["<think>", "</think>", "reasoning_content"].iter().any(|mark| self.source.contains(mark));
+        let reasoning = ["<think>", "</think>", "reasoning_content"].iter().any(|mark| self.rendered.contains(mark));
         self.capabilities = TemplateCapabilities { tools: shown.is_ok_and(|t| t.contains("probe_tool")), reasoning };
 
         let call = ToolCall {
@@ -180,7 +193,7 @@ impl ChatTemplate {
     }
 
     fn check_syntax(&self) -> Result<()> {
-        environment(FUEL).template_from_str(&self.source).map(|_| ()).map_err(|e| template_error(&e))
+        environment(FUEL).template_from_str(&self.rendered).map(|_| ()).map_err(|e| template_error(&e))
     }
 }
 
@@ -201,8 +214,11 @@ fn environment(fuel: u64) -> Environment<'static> {
     environment.set_fuel(Some(fuel));
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(python::method);
+    environment.remove_global("debug");
     environment.add_filter("tojson", python::tojson);
+    environment.add_function(bounded::VARIABLE, bounded::variable);
+    environment.add_function(bounded::ATTRIBUTE, bounded::attribute);
     environment.add_function("raise_exception", |message: String| -> Result<Jinja, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
     });
@@ -236,7 +252,7 @@ fn template_error(error: &minijinja::Error) -> Error {
             kind = TemplateKind::Raised;
         } else if let Some(inner) = inner.downcast_ref::<minijinja::Error>() {
             let detail = inner.detail().unwrap_or_default();
-            let limits = ["recursion limit", "too many elements", "maximum recursion"];
+            let limits = ["recursion limit", "too many elements", "maximum recursion", "limit: "];
             if inner.kind() == ErrorKind::OutOfFuel || limits.iter().any(|l| detail.contains(l)) {
                 kind = TemplateKind::Limit;
             }

@@ -44,7 +44,7 @@ pub struct Prompt {
 /// The text of a conversation, as `applyChatTemplate` returns it.
 pub fn render_messages(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<String> {
     let (chat, prefix) = chat_input(template, input)?;
-    render(template, template.source(), &chat, prefix)
+    render(template, template.rendered_source(), &chat, prefix)
 }
 
 /// The ids of a conversation: those of [`render_messages`], except that the text of a special token inside a content is
@@ -139,7 +139,7 @@ fn render_begun_thought(template: &ChatTemplate, source: &str, chat: &ChatInput)
 }
 
 fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>) -> Result<Prompt> {
-    let text = render(template, template.source(), chat, prefix)?;
+    let text = render(template, template.rendered_source(), chat, prefix)?;
     let mut forged = BTreeSet::new();
     each_text(chat, |s| forged.extend(tokenizer.added().find_markup(s).into_iter().map(|r| s[r].to_owned())));
     if forged.is_empty() {
@@ -149,7 +149,7 @@ fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, pref
     let forged: Vec<String> = forged.into_iter().collect();
     let marks = private_characters(&[&chat_text(chat), &text], forged.len())?;
     let renames: Vec<(String, String)> = forged.iter().cloned().zip(marks.iter().map(char::to_string)).collect();
-    let source = chat_scan::rename_searched(template.source(), &renames);
+    let source = chat_scan::rename_searched(template.rendered_source(), &renames);
     // First with every content disguised; if the template then writes something else, it looks into the assistant's
     // contents in a way the scan does not see, and those keep their tokens.
     for spare_assistant in [false, true] {
@@ -160,7 +160,7 @@ fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, pref
             }
         }
         disguised.tools.iter_mut().for_each(|tool| disguise(tool, tokenizer, &renames));
-        let source = if spare_assistant { template.source() } else { &source };
+        let source = if spare_assistant { template.rendered_source() } else { &source };
         let Ok(rendered) = render(template, source, &disguised, prefix) else { continue };
         let (restored, plain) = restore(&rendered, &marks, &forged);
         if restored == text {

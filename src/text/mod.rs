@@ -6,6 +6,7 @@
 //! from the answer, and [`StopSequences`] ends it. Nothing here knows of GPUs, files or the web.
 
 mod added_tokens;
+mod bounded;
 mod chat_scan;
 mod chat_template;
 mod detokenize;

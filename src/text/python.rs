@@ -8,6 +8,25 @@ use minijinja::{Error, ErrorKind, State, Value};
 /// Levels of nesting `tojson` follows.
 const MAX_DEPTH: usize = 64;
 
+/// Python's methods of strings, lists and dicts.
+pub(crate) fn method(state: &mut State, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    if let (Some(text), "format") = (value.as_str(), method) {
+        check_format(text)?;
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
+}
+
+/// `'{:>1000000000}'.format(x)` would make a gigabyte: numbers in fields have four digits at most.
+fn check_format(text: &str) -> Result<(), Error> {
+    let fields = text.split('{').skip(1).map(|rest| rest.split('}').next().unwrap_or(rest));
+    let digits = fields.flat_map(|field| field.split(|c: char| !c.is_ascii_digit())).map(str::len).max();
+    if digits.is_some_and(|digits| digits > 4) {
+        let message = "limit: a format with a number of more than four digits";
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    Ok(())
+}
+
 /// The `tojson` of Hugging Face's templates: `json.dumps(value, ensure_ascii=False)`, without HTML escapes. Takes
 /// `ensure_ascii`, `indent`, `separators` and `sort_keys` like it.
 pub(crate) fn tojson(state: &State, value: &Value, ascii: Option<bool>, args: Kwargs) -> Result<Value, Error> {

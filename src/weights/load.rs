@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::checkpoint::{Checkpoint, TensorEntry};
 use super::dequantize::dequantize_rows;
 use super::repack::{Planes, repack_rows};
-use crate::gpu::{Executor, Matrix, Part, Vector};
+use crate::gpu::{BufferId, Executor, Matrix, Part, Vector};
 use crate::{Cancel, Result};
 
 /// Bytes of a checkpoint read at once.
@@ -70,27 +70,27 @@ pub async fn load(
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64, &str),
 ) -> Result<()> {
-    let mut loader = Loader { checkpoint, executor, cancel, progress, in_flight: 0 };
-    for task in tasks {
-        match task {
-            Task::Vector { vector, sources, fuse } => loader.vector(*vector, sources, *fuse).await?,
-            Task::Matrix { matrix, sources, fuse: Fuse::Stack } => {
-                let mut first = 0;
-                for name in sources {
-                    let entry = &checkpoint.tensors[name];
-                    loader.rows(matrix, entry, first).await?;
-                    first += entry.rows() as usize;
-                }
-            }
-            Task::Matrix { matrix, sources, fuse: Fuse::Interleave } => loader.interleaved(matrix, sources).await?,
-        }
-    }
+    let mut loader = Loader { checkpoint, to: To::Gpu(executor), cancel, progress, in_flight: 0 };
+    loader.run(tasks).await?;
     executor.idle().await
+}
+
+/// The same without a GPU: `write` takes a buffer, an offset in bytes, and bytes. For the CPU interpreter.
+pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut(BufferId, u64, &[u8])) -> Result<()> {
+    let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
+    let to = To::Memory(write);
+    Loader { checkpoint, to, cancel: &cancel, progress: &mut quiet, in_flight: 0 }.run(tasks).await
+}
+
+/// Where repacked bytes go.
+enum To<'a> {
+    Gpu(&'a Executor),
+    Memory(&'a mut dyn FnMut(BufferId, u64, &[u8])),
 }
 
 struct Loader<'a> {
     checkpoint: &'a Checkpoint,
-    executor: &'a Executor,
+    to: To<'a>,
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64, &str),
     in_flight: u64,
@@ -105,6 +105,40 @@ fn by_part(matrix: &Matrix, rows: Range<usize>) -> impl Iterator<Item = (&Part, 
 }
 
 impl Loader<'_> {
+    async fn run(&mut self, tasks: &[Task]) -> Result<()> {
+        for task in tasks {
+            match task {
+                Task::Vector { vector, sources, fuse } => self.vector(*vector, sources, *fuse).await?,
+                Task::Matrix { matrix, sources, fuse: Fuse::Stack } => {
+                    let mut first = 0;
+                    for name in sources {
+                        let entry = &self.checkpoint.tensors[name];
+                        self.rows(matrix, entry, first).await?;
+                        first += entry.rows() as usize;
+                    }
+                }
+                Task::Matrix { matrix, sources, fuse: Fuse::Interleave } => self.interleaved(matrix, sources).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes to a buffer, and waits where the queue holds enough.
+    async fn put(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<()> {
+        match &mut self.to {
+            To::Memory(write) => write(buffer, offset, bytes),
+            To::Gpu(executor) => {
+                executor.write(buffer, offset, bytes);
+                self.in_flight += bytes.len() as u64;
+                if self.in_flight >= IN_FLIGHT {
+                    self.in_flight = 0;
+                    executor.idle().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn read(&mut self, entry: &TensorEntry, rows: Range<u64>) -> Result<Vec<u8>> {
         self.cancel.check()?;
         let bytes = self.checkpoint.read_rows(entry, rows).await?;
@@ -162,14 +196,9 @@ impl Loader<'_> {
 
     async fn write(&mut self, matrix: &Matrix, part: &Part, row: usize, planes: &Planes) -> Result<()> {
         let local = (row - part.rows.start) as u64;
-        self.executor.write(part.codes, local * part.layout.code_row_bytes(matrix.k) as u64, &planes.codes);
+        self.put(part.codes, local * part.layout.code_row_bytes(matrix.k) as u64, &planes.codes).await?;
         if let Some(scales) = part.scales {
-            self.executor.write(scales, local * part.layout.scale_row_bytes(matrix.k) as u64, &planes.scales);
-        }
-        self.in_flight += (planes.codes.len() + planes.scales.len()) as u64;
-        if self.in_flight >= IN_FLIGHT {
-            self.in_flight = 0;
-            self.executor.idle().await?;
+            self.put(scales, local * part.layout.scale_row_bytes(matrix.k) as u64, &planes.scales).await?;
         }
         Ok(())
     }
@@ -187,8 +216,7 @@ impl Loader<'_> {
             Fuse::Interleave => (0..sides[0].len()).flat_map(|i| sides.iter().map(move |s| s[i])).collect(),
         };
         assert_eq!(values.len(), vector.len, "the sources were checked when the task was made");
-        self.executor.write(vector.buffer, 0, bytemuck::cast_slice(&values));
-        Ok(())
+        self.put(vector.buffer, 0, bytemuck::cast_slice(&values)).await
     }
 }
 

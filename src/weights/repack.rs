@@ -18,7 +18,8 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
         Dtype::F32 => Some(Layout::F32),
         Dtype::F16 => Some(Layout::F16),
         Dtype::Bf16 => Some(Layout::Bf16),
-        Dtype::Q8_0 => Some(Layout::Q8),
+        Dtype::Q8_0 | Dtype::Q5_0 => Some(Layout::Q8),
+        Dtype::Q5_1 => Some(Layout::Q8Min),
         Dtype::Q4_0 => Some(Layout::Q4),
         Dtype::Q4_1 => Some(Layout::Q4Min),
         _ => None,
@@ -48,17 +49,28 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
         if scale_bytes == 0 {
             planes.codes.extend_from_slice(row);
         } else {
-            // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order.
+            // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order or five-bit ones.
             debug_assert_eq!(dtype.block().0 as usize, GROUP);
-            for block in row.chunks_exact(scale_bytes + layout.code_group_bytes()) {
+            for block in row.chunks_exact(dtype.block().1 as usize) {
                 let (scales, codes) = block.split_at(scale_bytes);
                 planes.scales.extend_from_slice(scales);
-                planes.codes.extend_from_slice(codes);
+                match dtype {
+                    Dtype::Q5_0 => planes.codes.extend(five_bits(codes).map(|q| q.wrapping_sub(16))),
+                    Dtype::Q5_1 => planes.codes.extend(five_bits(codes)),
+                    _ => planes.codes.extend_from_slice(codes),
+                }
             }
         }
         planes.codes.resize(codes_end, 0);
         planes.scales.resize(scales_end, 0);
     }
+}
+
+/// The codes of a Q5_0 or Q5_1 block: 32 fifth bits in four bytes, then nibbles as in [`Layout::Q4`].
+fn five_bits(codes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    let high = |i: usize| (codes[i / 8] >> (i % 8) & 1) << 4;
+    let nibble = |i: usize| if i < 16 { codes[4 + i] & 15 } else { codes[4 + i - 16] >> 4 };
+    (0..GROUP).map(move |i| nibble(i) | high(i))
 }
 
 #[cfg(test)]

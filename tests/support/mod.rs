@@ -4,11 +4,30 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use minke::text::{GgufVocab, Tokenizer, TokenizerConfig};
 use serde_json::Value;
 
 pub mod gguf_vocab;
+
+/// Measures the calling thread's own processor time where the system tells it, so that a busy machine fails no test.
+pub struct Stopwatch(Duration, Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(Self::processor().unwrap_or_default(), Instant::now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        Self::processor().map_or_else(|| self.1.elapsed(), |now| now - self.0)
+    }
+
+    fn processor() -> Option<Duration> {
+        let statistics = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        statistics.split(' ').next()?.parse().ok().map(Duration::from_nanos)
+    }
+}
 
 /// The checkout.
 pub fn root() -> PathBuf {

@@ -1,0 +1,130 @@
+//! A real model against transformers: `MINKE_REFERENCE` (a file like `../shared/data/smollm2/reference.json`) and
+//! `MINKE_REFERENCE_MODEL` (its GGUF; by default SmolLM2-135M-Instruct, which `cargo xtask test` fetches).
+#![allow(missing_docs)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{all_logits, argmax, block_on, data, load};
+use minke::Cancel;
+use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
+use minke::gpu::DeviceOptions;
+use minke::text::Message;
+use serde_json::Value;
+
+/// The reference's logits are rounded to four places and ours rest on a KV cache in f16.
+const LOGIT: f32 = 0.05;
+/// A margin below which the argmax may differ.
+const MARGIN: f64 = 0.1;
+
+fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("ids").iter().map(|v| v.as_u64().expect("an id") as u32).collect()
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    value.as_array().expect("numbers").iter().map(|v| v.as_f64().expect("a number")).collect()
+}
+
+fn messages(case: &Value) -> Vec<Message> {
+    serde_json::from_value(case["messages"].clone()).expect("messages")
+}
+
+/// The prompt as the engine takes it, checked against the reference's ids.
+fn input(engine: &Engine, case: &Value) -> (Input, bool) {
+    let want = ids(&case["ids"]);
+    if let Some(prompt) = case["prompt"].as_str() {
+        assert_eq!(engine.tokenizer().encode(prompt, true).expect("ids"), want, "{prompt:?}");
+        return (Input::Text(prompt.to_owned()), true);
+    }
+    let messages = messages(case);
+    let prompt = engine.encode_messages(&messages, &[], true, &Default::default()).expect("a prompt");
+    assert_eq!(prompt.text, case["rendered"].as_str().expect("rendered"));
+    assert_eq!(prompt.ids, want);
+    (Input::Messages(messages), false)
+}
+
+/// Top logits along the reference's own continuation.
+fn teacher_forced(engine: &Engine, case: &Value, what: &str) -> f32 {
+    let (prompt, greedy, margins) = (ids(&case["ids"]), ids(&case["greedy_ids"]), floats(&case["margins"]));
+    let rows = all_logits(engine, &[prompt.clone(), greedy.clone()].concat());
+    let mut worst = 0.0f32;
+    for (step, top) in case["top10"].as_array().expect("top10").iter().enumerate() {
+        let row = &rows[prompt.len() - 1 + step];
+        for (id, want) in ids(&top["ids"]).into_iter().zip(floats(&top["logits"])) {
+            let error = (row[id as usize] - want as f32).abs();
+            assert!(error <= LOGIT, "{what}: logit {id} of step {step} is {}, expected {want}", row[id as usize]);
+            worst = worst.max(error);
+        }
+        if margins[step] > MARGIN {
+            assert_eq!(argmax(row) as u32, greedy[step], "{what}: argmax of step {step}");
+        }
+    }
+    worst
+}
+
+/// The engine's own greedy continuation, up to the first narrow margin or the end of the sequence.
+fn free_running(engine: &Engine, case: &Value, what: &str) -> usize {
+    let (input, raw) = input(engine, case);
+    let (want, margins) = (ids(&case["greedy_ids"]), floats(&case["margins"]));
+    let options = GenerateOptions {
+        raw,
+        temperature: Some(0.0),
+        max_output_tokens: Some(want.len() as f64),
+        ..GenerateOptions::default()
+    };
+    let (cancel, mut quiet) = (Cancel::default(), |_| {});
+    let result = block_on(engine.generate(input, &options, &cancel, &mut quiet)).expect("a generation");
+    let narrow = margins.iter().position(|&m| m <= MARGIN).unwrap_or(want.len());
+    let compared = narrow.min(result.ids.len());
+    assert_eq!(result.ids[..compared], want[..compared], "{what}: {:?}", result.text);
+    if result.ids.len() < want.len() && result.ids.len() < narrow {
+        assert_eq!(result.finish_reason, FinishReason::Stop, "{what}");
+    }
+    compared
+}
+
+#[test]
+fn reference() {
+    let Some((reference, model)) = reference_data() else { return };
+    let engine = load(&model, LoadOptions::default()).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    for case in reference["cases"].as_array().expect("cases") {
+        if let Some(text) = case["score_text"].as_str() {
+            let (want, cancel) = (case["mean_nll"].as_f64().expect("mean_nll"), Cancel::default());
+            let scores = block_on(engine.score(Input::Text(text.to_owned()), true, 3, &cancel)).expect("scores");
+            let mean = -scores.iter().map(|s| s.logprob).sum::<f64>() / scores.len() as f64;
+            println!("score: mean_nll {mean:.4}, expected {want:.4}");
+            assert!((mean - want).abs() <= 0.01, "mean_nll is {mean}, expected {want}");
+            for (got, want) in scores.iter().zip(floats(&case["logprobs"])) {
+                assert!((got.logprob - want).abs() < 0.05, "{:?}: {}, expected {want}", got.token, got.logprob);
+                assert_eq!(got.top.as_ref().map(Vec::len), Some(3));
+            }
+            continue;
+        }
+        let what = case["prompt"].as_str().unwrap_or("chat");
+        let worst = teacher_forced(&engine, case, what);
+        let compared = free_running(&engine, case, what);
+        println!("{what:?}: top-10 logits within {worst:.4}, {compared} free-running tokens equal");
+    }
+}
+
+fn reference_data() -> Option<(Value, PathBuf)> {
+    let file = data("MINKE_REFERENCE", "../shared/data/smollm2/reference.json")?;
+    let model = data("MINKE_REFERENCE_MODEL", ".cache/SmolLM2-135M-Instruct.Q4_1.gguf")?;
+    let text = std::fs::read(file).expect("the reference");
+    Some((serde_json::from_slice(&text).expect("JSON"), model))
+}
+
+/// With bindings of 1 MiB at most, every large tensor is in parts, and the references hold.
+#[test]
+fn reference_in_parts() {
+    let Some((reference, model)) = reference_data() else { return };
+    let device = DeviceOptions { max_binding: Some(1 << 20), ..DeviceOptions::default() };
+    let engine = load(&model, LoadOptions { device, ..LoadOptions::default() }).expect("it loads");
+    let parts = |label: &str| engine.plans().decode.steps.iter().filter(|s| s.label == label).count();
+    println!("parts: embed {}, head {}, l0.mlp.gate_up {}", parts("embed"), parts("head"), parts("l0.mlp.gate_up"));
+    assert!(parts("embed") > 1 && parts("head") > 1);
+    let case = &reference["cases"][0];
+    teacher_forced(&engine, case, "in parts");
+    free_running(&engine, case, "in parts");
+}

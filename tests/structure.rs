@@ -1,0 +1,82 @@
+//! The house's rules: which way imports go, and where wgpu, JavaScript and the target are known.
+#![allow(missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+/// Modules and those each may import, besides itself and the crate's error and cancel types.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("gpu", &[]),
+    ("text", &[]),
+    ("sampling", &[]),
+    ("kernels", &["gpu"]),
+    ("weights", &["gpu"]),
+    ("model", &["gpu", "kernels", "weights"]),
+    ("engine", &["gpu", "kernels", "weights", "model", "text", "sampling"]),
+    ("web", &["gpu", "kernels", "weights", "model", "text", "sampling", "engine"]),
+];
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// Every file of `src/` with its path from there and its text without comments.
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    rust_files(&root)
+        .into_iter()
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("UTF-8");
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let name = path.strip_prefix(&root).expect("below src").display().to_string();
+            (name, code.collect::<Vec<_>>().join("\n"))
+        })
+        .collect()
+}
+
+/// Files that contain a word, other than those allowed to.
+fn strangers(word: &str, allowed: &[&str]) -> Vec<String> {
+    let known = |name: &str| allowed.iter().any(|a| name.starts_with(a));
+    sources().into_iter().filter(|(name, code)| !known(name) && code.contains(word)).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn imports_go_one_way() {
+    let modules: Vec<&str> = IMPORTS.iter().map(|(m, _)| *m).collect();
+    for (name, code) in sources() {
+        let module = name.split('/').next().expect("a name");
+        let Some((_, allowed)) = IMPORTS.iter().find(|(m, _)| *m == module) else {
+            assert!(name == "lib.rs" || name == "error.rs" || name == "cancel.rs", "{name} is in no room of the house");
+            continue;
+        };
+        for other in modules.iter().filter(|m| **m != module && !allowed.contains(m)) {
+            assert!(!code.contains(&format!("crate::{other}")), "{name} imports {other}");
+        }
+    }
+}
+
+#[test]
+fn wgpu_stays_in_gpu() {
+    assert_eq!(strangers("wgpu", &["gpu/"]), Vec::<String>::new());
+}
+
+#[test]
+fn javascript_stays_in_web() {
+    for word in ["JsValue", "wasm_bindgen", "js_sys"] {
+        assert_eq!(strangers(word, &["web/"]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_target_is_known_in_few_places() {
+    let allowed = ["web/", "gpu/device.rs", "weights/source.rs", "weights/mod.rs", "lib.rs"];
+    assert_eq!(strangers("target_arch", &allowed), Vec::<String>::new());
+}
