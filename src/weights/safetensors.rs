@@ -14,6 +14,8 @@ use super::source::ByteSource;
 use super::{json, sniff};
 use crate::{Error, FormatKind, Result};
 
+/// Most headers are smaller than this: one request reads length and header.
+const FIRST_READ: u64 = 128 << 10;
 /// Bytes of header that are accepted. The largest published ones have about 15 MB.
 const MAX_HEADER: u64 = 32 << 20;
 /// Tensors in one file.
@@ -27,7 +29,7 @@ const MAX_RANK: usize = 8;
 pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeMap<String, TensorEntry>> {
     let file = source.name();
     let fail = |kind, message: String| Error::format(kind, file, message);
-    let start = source.read(0..source.len().min(64)).await?;
+    let start = source.read(0..source.len().min(FIRST_READ)).await?;
     if let Some(hint) = sniff::hint(&start) {
         return Err(fail(FormatKind::UnsupportedFormat, format!("not a safetensors file: {hint}")));
     }
@@ -43,7 +45,12 @@ pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeM
         let message = format!("a header of {length} bytes is declared; {} follow", source.len() - 8);
         return Err(fail(FormatKind::Truncated, message));
     }
-    let header = source.read(8..data_start).await?;
+    let mut header = start;
+    if (header.len() as u64) < data_start {
+        header.extend(source.read(header.len() as u64..data_start).await?);
+    }
+    header.truncate(data_start as usize); // bounded above
+    header.drain(..8);
     parse_header(file, &header, source.len(), shard)
 }
 

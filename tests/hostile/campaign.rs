@@ -103,7 +103,11 @@ fn open_path(path: &Path) -> Result<()> {
     } else if name.ends_with(".jinja") {
         check_template(&text(&name, bytes(&*file)?)?, &TokenizerConfig::default())
     } else if name.contains("index") && name.ends_with(".json") {
-        ShardIndex::parse(&name, &bytes(&*file)?).map(drop)
+        let index = ShardIndex::parse(&name, &bytes(&*file)?)?;
+        match index.shards.iter().find(|shard| !path.with_file_name(shard).is_file()) {
+            Some(shard) => Err(Error::format(FormatKind::MissingShard, shard, "named by the index, but not there")),
+            None => Ok(()),
+        }
     } else if name.contains("tokenizer_config") && name.ends_with(".json") {
         let config = TokenizerConfig::from_json(&bytes(&*file)?, &name)?;
         check_template(config.chat_template(false)?, &config)
