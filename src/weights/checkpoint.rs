@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::dtype::Dtype;
-use super::gguf::{self, GgufHeader};
+use super::gguf::{GgufHeader, HeaderStart};
 use super::index::ShardIndex;
 use super::metadata::GgufMetadata;
 use super::source::{ByteSource, Folder, read_all};
@@ -220,26 +220,30 @@ impl Checkpoint {
 
     /// Opens a GGUF file. If it is part of a split model, the other parts are taken from `folder`.
     pub async fn open_gguf(file: Rc<dyn ByteSource>, folder: Option<&dyn Folder>, accept: Accept<'_>) -> Result<Self> {
-        let header = gguf::read_header(&*file, 0).await?;
-        let split = Split::of(&header, file.name())?;
-        let (first, header) = match &split {
-            Some(split) if split.number != 0 => {
-                let first = split.open(folder, 0).await?;
-                let header = gguf::read_header(&*first, 0).await?;
-                split.check(&header, &first, 0)?;
-                (first, header)
-            }
-            _ => (file.clone(), header),
+        let given = HeaderStart::read(&*file).await?;
+        let split = Split::of(&given.metadata, file.name())?;
+        let first = match &split {
+            Some(split) if split.number != 0 => split.open(folder, 0).await?,
+            _ => file.clone(),
         };
-        let GgufHeader { metadata, mut tensors, mut warnings, .. } = header;
-        let config = ConfigFacts::Gguf(Rc::new(metadata));
+        let mut start = match &split {
+            Some(split) if split.number != 0 => {
+                let start = HeaderStart::read(&*first).await?;
+                split.check(&start.metadata, 0)?;
+                start
+            }
+            _ => given,
+        };
+        let config = ConfigFacts::Gguf(Rc::new(std::mem::take(&mut start.metadata)));
         accept(&config)?;
-        let mut shards = vec![first];
+        let GgufHeader { mut tensors, mut warnings, .. } = start.tensors(0).await?;
+        let mut shards = vec![first.clone()];
         if let Some(split) = &split {
             for number in 1..split.count {
                 let part = split.open(folder, number).await?;
-                let header = gguf::read_header(&*part, number).await?;
-                split.check(&header, &part, number)?;
+                let start = HeaderStart::read(&*part).await?;
+                split.check(&start.metadata, number)?;
+                let header = start.tensors(number).await?;
                 for (name, entry) in header.tensors {
                     if tensors.contains_key(&name) {
                         let message = format!("tensor {name:?} is in an earlier part, too");

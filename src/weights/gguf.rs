@@ -3,7 +3,7 @@
 //! The header may have tens of megabytes and its length is nowhere declared, so it is read in growing windows, and every
 //! count in it is held against the bytes that are really there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
@@ -39,53 +39,74 @@ pub struct GgufHeader {
     pub warnings: Vec<String>,
 }
 
+/// A header read as far as its metadata, which says what the model is; [`Self::tensors`] goes on.
+pub struct HeaderStart<'a> {
+    /// All metadata.
+    pub metadata: GgufMetadata,
+    version: u32,
+    tensor_count: u64,
+    alignment: u64,
+    reader: Reader<'a>,
+}
+
 /// Reads the header of a GGUF file and checks every tensor's place; `shard` goes into the entries.
 pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<GgufHeader> {
-    let mut reader = Reader::new(source);
-    let magic = reader.window(64).await?;
-    if magic.first_chunk::<4>() != Some(b"GGUF") {
-        let hint = sniff::hint(magic).map(|hint| format!(": {hint}")).unwrap_or_default();
-        let kind = if magic.len() < 4 { FormatKind::Truncated } else { FormatKind::BadMagic };
-        return Err(reader.fail(kind, format!("{} bytes that do not begin with GGUF{hint}", source.len())));
-    }
-    reader.u32().await?;
-    let version = reader.u32().await?;
-    if !(2..=3).contains(&version) {
-        let endian = if matches!(version.swap_bytes(), 1..=3) { " (a big-endian file)" } else { "" };
-        return Err(
-            reader.fail(FormatKind::UnsupportedVersion, format!("GGUF version {version}{endian}; 2 and 3 are read"))
-        );
-    }
-    let tensor_count = reader.u64().await?;
-    let key_count = reader.u64().await?;
-    reader.at_most("tensors", tensor_count, MAX_TENSORS)?;
-    reader.at_most("metadata keys", key_count, MAX_KEYS)?;
+    HeaderStart::read(source).await?.tensors(shard).await
+}
 
-    let mut metadata = GgufMetadata { file: source.name().into(), values: BTreeMap::new() };
-    for _ in 0..key_count {
-        let key = reader.string("a metadata key", MAX_KEY_BYTES).await?;
-        if key.is_empty() || key.contains('\0') {
-            return Err(reader.fail(FormatKind::BadKey, format!("metadata key {key:?}")));
+impl<'a> HeaderStart<'a> {
+    /// Reads the metadata.
+    pub async fn read(source: &'a dyn ByteSource) -> Result<Self> {
+        let mut reader = Reader::new(source);
+        let magic = reader.window(64).await?;
+        if magic.first_chunk::<4>() != Some(b"GGUF") {
+            let hint = sniff::hint(magic).map(|hint| format!(": {hint}")).unwrap_or_default();
+            let kind = if magic.len() < 4 { FormatKind::Truncated } else { FormatKind::BadMagic };
+            return Err(reader.fail(kind, format!("{} bytes that do not begin with GGUF{hint}", source.len())));
         }
-        if metadata.values.contains_key(&key) {
-            return Err(reader.fail(FormatKind::DuplicateKey, format!("metadata key {key:?} appears twice")));
+        reader.u32().await?;
+        let version = reader.u32().await?;
+        if !(2..=3).contains(&version) {
+            let endian = if matches!(version.swap_bytes(), 1..=3) { " (a big-endian file)" } else { "" };
+            let message = format!("GGUF version {version}{endian}; 2 and 3 are read");
+            return Err(reader.fail(FormatKind::UnsupportedVersion, message));
         }
-        let value = reader.value(&key).await?;
-        metadata.values.insert(key, value);
+        let tensor_count = reader.u64().await?;
+        let key_count = reader.u64().await?;
+        reader.at_most("tensors", tensor_count, MAX_TENSORS)?;
+        reader.at_most("metadata keys", key_count, MAX_KEYS)?;
+        let mut metadata = GgufMetadata { file: source.name().into(), values: BTreeMap::new() };
+        for _ in 0..key_count {
+            let key = reader.string("a metadata key", MAX_KEY_BYTES).await?;
+            if key.is_empty() || key.contains('\0') {
+                return Err(reader.fail(FormatKind::BadKey, format!("metadata key {key:?}")));
+            }
+            if metadata.values.contains_key(&key) {
+                return Err(reader.fail(FormatKind::DuplicateKey, format!("metadata key {key:?} appears twice")));
+            }
+            let value = reader.value(&key).await?;
+            metadata.values.insert(key, value);
+        }
+        let alignment = alignment(&metadata)?;
+        Ok(Self { metadata, version, tensor_count, alignment, reader })
     }
-    let alignment = alignment(&metadata)?;
 
-    let mut declared = BTreeMap::new();
-    for _ in 0..tensor_count {
-        let tensor = reader.tensor().await?;
-        if declared.contains_key(&tensor.name) {
-            return Err(reader.fail(FormatKind::DuplicateTensor, format!("tensor {:?} appears twice", tensor.name)));
+    /// Reads the tensors' descriptions and checks every tensor's place; `shard` goes into the entries.
+    pub async fn tensors(mut self, shard: usize) -> Result<GgufHeader> {
+        let mut declared = Vec::new();
+        let mut names = BTreeSet::new();
+        for _ in 0..self.tensor_count {
+            let tensor = self.reader.tensor().await?;
+            if !names.insert(tensor.name.clone()) {
+                let message = format!("tensor {:?} appears twice", tensor.name);
+                return Err(self.reader.fail(FormatKind::DuplicateTensor, message));
+            }
+            declared.push(tensor);
         }
-        declared.insert(tensor.name.clone(), tensor);
+        let data_start = self.reader.position().next_multiple_of(self.alignment); // no overflow: far below 2^64
+        let (tensors, warnings) = place(self.reader.source, declared, data_start, self.alignment, shard)?;
+        Ok(GgufHeader { version: self.version, metadata: self.metadata, tensors, warnings })
     }
-    let data_start = reader.position().next_multiple_of(alignment); // no overflow: both are far below 2^64
-    let (tensors, warnings) = place(source, declared, data_start, alignment, shard)?;
-    Ok(GgufHeader { version, metadata, tensors, warnings })
 }
 
 fn alignment(metadata: &GgufMetadata) -> Result<u64> {
@@ -112,20 +133,18 @@ struct Declared {
     offset: u64,
 }
 
-/// Checks that the tensors cover the data section: aligned, in the file, without overlaps or holes.
+/// Checks that the tensors cover the data section in their order: aligned, in the file, without overlaps or holes.
 fn place(
     source: &dyn ByteSource,
-    declared: BTreeMap<String, Declared>,
+    declared: Vec<Declared>,
     data_start: u64,
     alignment: u64,
     shard: usize,
 ) -> Result<(BTreeMap<String, TensorEntry>, Vec<String>)> {
     let (file, file_len) = (source.name(), source.len());
-    let mut by_place: Vec<Declared> = declared.into_values().collect();
-    by_place.sort_by_key(|tensor| tensor.offset);
     let mut tensors = BTreeMap::new();
     let mut end = data_start;
-    for tensor in by_place {
+    for tensor in declared {
         let Declared { name, shape, dtype, bytes, offset } = tensor;
         let fail = |kind, message: String| Err(Error::format(kind, file, format!("tensor {name:?}: {message}")));
         let start = data_start.checked_add(offset);

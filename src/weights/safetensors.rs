@@ -14,10 +14,14 @@ use super::source::ByteSource;
 use super::{json, sniff};
 use crate::{Error, FormatKind, Result};
 
+/// Most headers are smaller than this: one request reads length and header.
+const FIRST_READ: u64 = 128 << 10;
 /// Bytes of header that are accepted. The largest published ones have about 15 MB.
 const MAX_HEADER: u64 = 32 << 20;
 /// Tensors in one file.
 const MAX_TENSORS: usize = 1 << 18;
+/// Bytes of a tensor's name.
+const MAX_NAME: usize = 1024;
 /// Dimensions of one tensor.
 const MAX_RANK: usize = 8;
 
@@ -25,7 +29,7 @@ const MAX_RANK: usize = 8;
 pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeMap<String, TensorEntry>> {
     let file = source.name();
     let fail = |kind, message: String| Error::format(kind, file, message);
-    let start = source.read(0..source.len().min(64)).await?;
+    let start = source.read(0..source.len().min(FIRST_READ)).await?;
     if let Some(hint) = sniff::hint(&start) {
         return Err(fail(FormatKind::UnsupportedFormat, format!("not a safetensors file: {hint}")));
     }
@@ -41,7 +45,12 @@ pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeM
         let message = format!("a header of {length} bytes is declared; {} follow", source.len() - 8);
         return Err(fail(FormatKind::Truncated, message));
     }
-    let header = source.read(8..data_start).await?;
+    let mut header = start;
+    if (header.len() as u64) < data_start {
+        header.extend(source.read(header.len() as u64..data_start).await?);
+    }
+    header.truncate(data_start as usize); // bounded above
+    header.drain(..8);
     parse_header(file, &header, source.len(), shard)
 }
 
@@ -66,8 +75,11 @@ pub fn parse_header(file: &str, header: &[u8], file_len: u64, shard: usize) -> R
 }
 
 fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, shard: usize) -> Result<TensorEntry> {
-    let fail = |kind, message: String| Err(Error::format(kind, file, format!("tensor {name:?}: {message}")));
+    let fail = |kind, message: String| Err(Error::format(kind, file, format!("tensor {:?}: {message}", short(&name))));
     let Declared { dtype, shape, offsets: [start, end] } = tensor;
+    if name.is_empty() || name.len() > MAX_NAME {
+        return fail(FormatKind::BadKey, format!("a name of {} bytes; 1 to {MAX_NAME} are accepted", name.len()));
+    }
     let Some(dtype) = Dtype::from_safetensors(&dtype) else {
         return fail(FormatKind::UnknownDtype, format!("number format {dtype:?}"));
     };
@@ -92,6 +104,11 @@ fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, sha
         return fail(FormatKind::Overflow, format!("data_offsets end at {end}"));
     };
     Ok(TensorEntry { name, dtype, shape, shard, range: data_start + start..range_end })
+}
+
+/// Enough of a name for a message.
+fn short(name: &str) -> String {
+    name.chars().take(120).collect()
 }
 
 /// The tensors must cover the data exactly: no overlap, no hole, nothing after.

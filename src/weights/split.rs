@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::gguf::GgufHeader;
+use super::metadata::GgufMetadata;
 use super::source::{ByteSource, Folder};
 use crate::{Error, FormatKind, Result};
 
@@ -22,8 +22,7 @@ const MAX_PARTS: u64 = 1024;
 
 impl Split {
     /// What the header says; `None` for a whole model.
-    pub fn of(header: &GgufHeader, file: &str) -> Result<Option<Self>> {
-        let metadata = &header.metadata;
+    pub fn of(metadata: &GgufMetadata, file: &str) -> Result<Option<Self>> {
         let number = metadata.unsigned("split.no")?;
         let Some(count) = metadata.unsigned("split.count")? else { return Ok(None) };
         let bad = |kind, message| Err(Error::format(kind, file, message));
@@ -66,12 +65,12 @@ impl Split {
         folder.open(&name).await?.ok_or_else(|| lacking("not there"))
     }
 
-    /// That `header` belongs to part `number` of the same split.
-    pub fn check(&self, header: &GgufHeader, part: &Rc<dyn ByteSource>, number: usize) -> Result<()> {
-        let found = (header.metadata.unsigned("split.no")?, header.metadata.unsigned("split.count")?);
+    /// That the file with this metadata is part `number` of the same split.
+    pub fn check(&self, metadata: &GgufMetadata, number: usize) -> Result<()> {
+        let found = (metadata.unsigned("split.no")?, metadata.unsigned("split.count")?);
         if found != (Some(number as u64), Some(self.count as u64)) {
             let message = format!("expected part {number} of {} (counted from 0), found {found:?}", self.count);
-            return Err(Error::format(FormatKind::BadShard, part.name(), message));
+            return Err(Error::format(FormatKind::BadShard, &metadata.file, message));
         }
         Ok(())
     }

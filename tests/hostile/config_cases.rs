@@ -31,11 +31,11 @@ fn with(key: &str, value: &str) -> String {
 }
 
 fn refused(name: &str, kind: FormatKind, text: &str) {
-    expect(name, Expect::Kind(kind), || open_config(text.as_bytes()).map(|_| ()));
+    expect(name, Expect::Kind(kind), || open_config(text.as_bytes()).map(drop));
 }
 
 fn accepted(name: &str, text: &str) {
-    expect(name, Expect::Accepted, || open_config(text.as_bytes()).map(|_| ()));
+    expect(name, Expect::Accepted, || open_config(text.as_bytes()).map(drop));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn syntax() {
 #[test]
 fn architectures() {
     expect("C04 arch_list_empty", Expect::Architecture, || {
-        open_config(with("architectures", "[]").as_bytes()).map(|_| ())
+        open_config(with("architectures", "[]").as_bytes()).map(drop)
     });
     accepted("C05 auto_map", &with("auto_map", r#"{"AutoConfig": "configuration_x.Config"}"#));
 }
@@ -84,6 +84,7 @@ fn values() {
     refused("a rope factor of 0", BadConfig, &with("rope_scaling", r#"{"type": "linear", "factor": 0}"#));
     refused("no rope factor", BadConfig, &with("rope_scaling", r#"{"rope_type": "llama3"}"#));
     refused("rope_scaling as a list", BadConfig, &with("rope_scaling", "[]"));
+    refused("a quantised checkpoint", UnsupportedFeature, &with("quantization_config", r#"{"quant_method": "gptq"}"#));
     refused("C22 eos_range", BadConfig, &with("eos_token_id", "[999999999]"));
     refused("a negative eos", BadConfig, &with("eos_token_id", "-1"));
     refused("layer_types of another length", BadConfig, &with("layer_types", r#"["full_attention"]"#));

@@ -2,6 +2,8 @@
 
 use minke::FormatKind::{self, *};
 use minke::weights::MemoryFolder;
+use minke::weights::checkpoint::Checkpoint;
+use pollster::block_on;
 
 use super::campaign::{memory, open_gguf};
 use super::guard::{Expect, expect};
@@ -46,6 +48,18 @@ fn tensor(name: impl AsRef<[u8]>, dims: &[u64], dtype: u32, offset: u64) -> Vec<
     [&string(name)[..], &rank, &dims_bytes, &dtype.to_le_bytes(), &offset.to_le_bytes()].concat()
 }
 
+/// Tokens of [`File::model`].
+const VOCAB: u64 = 258;
+
+/// The 256 bytes as byte-level BPE spells them: printable ones as themselves, the others from U+0100 on.
+fn byte_tokens() -> impl Iterator<Item = String> {
+    let mut others = 0x100..;
+    (0..=255u8).map(move |byte| match byte {
+        b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff => char::from(byte).to_string(),
+        _ => others.next().and_then(char::from_u32).expect("a character").to_string(),
+    })
+}
+
 /// A GGUF file in the making.
 #[derive(Clone)]
 pub struct File {
@@ -62,6 +76,10 @@ impl File {
     pub fn model() -> Self {
         let mut file =
             Self { version: 3, tensor_count: None, key_count: None, keys: Vec::new(), tensors: Vec::new(), data: 0 };
+        let tokens: Vec<String> = byte_tokens().chain(["<s>".into(), "</s>".into()]).collect();
+        let types: Vec<i32> = (0..tokens.len()).map(|id| if id < 256 { 1 } else { 3 }).collect();
+        let tokens: Vec<u8> = tokens.iter().flat_map(string).collect();
+        let types: Vec<u8> = types.iter().flat_map(|kind| kind.to_le_bytes()).collect();
         for (key, value) in [
             ("general.architecture", text("llama")),
             ("llama.block_count", u32v(1)),
@@ -73,14 +91,32 @@ impl File {
             ("llama.attention.layer_norm_rms_epsilon", f32v(1e-5)),
             ("llama.rope.dimension_count", u32v(4)),
             ("tokenizer.ggml.model", text("gpt2")),
-            ("tokenizer.ggml.tokens", array(8, 4, ["a", "b", "c", "d"].map(string).concat())),
-            ("tokenizer.ggml.token_type", array(5, 4, [1i32, 1, 3, 3].map(i32::to_le_bytes).concat())),
-            ("tokenizer.ggml.bos_token_id", u32v(2)),
-            ("tokenizer.ggml.eos_token_id", u32v(3)),
+            ("tokenizer.ggml.pre", text("default")),
+            ("tokenizer.ggml.tokens", array(8, VOCAB, tokens)),
+            ("tokenizer.ggml.token_type", array(5, VOCAB, types)),
+            ("tokenizer.ggml.merges", array(8, 0, [])),
+            ("tokenizer.ggml.bos_token_id", u32v(256)),
+            ("tokenizer.ggml.eos_token_id", u32v(257)),
         ] {
             file = file.key(key, value);
         }
-        file.tensor("token_embd.weight", &[16, 4], F32, 256).tensor("blk.0.attn_norm.weight", &[16], F32, 64)
+        for (name, dims) in [
+            ("token_embd.weight", vec![16, VOCAB]),
+            ("output_norm.weight", vec![16]),
+            ("blk.0.attn_norm.weight", vec![16]),
+            ("blk.0.attn_q.weight", vec![16, 16]),
+            ("blk.0.attn_k.weight", vec![16, 8]),
+            ("blk.0.attn_v.weight", vec![16, 8]),
+            ("blk.0.attn_output.weight", vec![16, 16]),
+            ("blk.0.ffn_norm.weight", vec![16]),
+            ("blk.0.ffn_gate.weight", vec![16, 32]),
+            ("blk.0.ffn_up.weight", vec![16, 32]),
+            ("blk.0.ffn_down.weight", vec![32, 16]),
+        ] {
+            let bytes = dims.iter().product::<u64>() * 4;
+            file = file.tensor(name, &dims, F32, bytes as usize);
+        }
+        file
     }
 
     /// With a tensor more, after the others.
@@ -130,7 +166,7 @@ impl File {
 }
 
 fn refused(name: &str, kind: FormatKind, bytes: Vec<u8>) -> String {
-    expect(name, Expect::Kind(kind), || open_gguf(memory("model.gguf", bytes), None).map(|_| ()))
+    expect(name, Expect::Kind(kind), || open_gguf(memory("model.gguf", bytes), None).map(drop))
 }
 
 /// The first bytes of a file, up to its counts.
@@ -231,6 +267,8 @@ fn tensor_places() {
     refused("a tensor inside another", Overlap, with(&[tensor("t", &[16], F32, 0), tensor("u", &[4], F32, 32)], 64));
     refused("a hole", BadOffset, with(&[tensor("t", &[4], F32, 0), tensor("u", &[4], F32, 96)], 128));
     refused("a hole at the start", BadOffset, with(&[tensor("t", &[4], F32, 32)], 64));
+    let swapped = [tensor("t", &[4], F32, 32), tensor("u", &[4], F32, 0)];
+    refused("tensors out of order", BadOffset, with(&swapped, 64));
     refused("G61 off_eof", BadOffset, with(&[tensor("t", &[4], F32, 1 << 20)], 64));
     refused("G62 off_wrap", Overflow, with(&[tensor("t", &[64], F32, u64::MAX - 31)], 64));
     refused("data cut short", Truncated, with(&[tensor("t", &[64], F32, 0)], 224));
@@ -246,6 +284,15 @@ fn part(number: u16, count: u16, base: File) -> Vec<u8> {
 }
 
 #[test]
+fn an_unknown_architecture_is_refused_before_its_tensors_are_looked_at() {
+    let file = memory("model.gguf", File::model().only(&[tensor("t", &[4], 200, 0)], 64).bytes());
+    expect("an unknown architecture", Expect::Architecture, || {
+        let refuse = |_: &_| Err(minke::Error::Architecture { name: "x".into(), supported: vec![] });
+        block_on(Checkpoint::open_gguf(file, None, &refuse)).map(drop)
+    });
+}
+
+#[test]
 fn split_files() {
     refused("G67 split_alone", MissingShard, part(0, 2, File::model()));
     refused("G68 split_no", BadShard, part(9, 2, File::model()));
@@ -256,9 +303,9 @@ fn split_files() {
         if let Some(second) = second {
             folder = folder.with(&name(2), second);
         }
-        open_gguf(memory(&name(1), first), Some(&folder)).map(|_| ())
+        open_gguf(memory(&name(1), first), Some(&folder)).map(drop)
     };
-    let rest = || File::model().only(&[tensor("output_norm.weight", &[16], F32, 0)], 64);
+    let rest = || File::model().only(&[tensor("blk.0.extra.weight", &[16], F32, 0)], 64);
     expect("two good parts", Expect::Accepted, || open(Some(part(1, 2, rest()))));
     expect("the second is missing", Expect::Kind(MissingShard), || open(None));
     expect("the second is the first again", Expect::Kind(BadShard), || open(Some(part(0, 2, rest()))));
@@ -276,7 +323,7 @@ fn facts() {
     refused("G73 kv_heads_3", BadConfig, with("llama.attention.head_count_kv", u32v(3)));
     refused("no heads", BadConfig, with("llama.attention.head_count", u32v(0)));
     let bytes = with("llama.context_length", u32v(u32::MAX));
-    expect("G74 ctx_max", Expect::Accepted, || open_gguf(memory("model.gguf", bytes), None).map(|_| ()));
+    expect("G74 ctx_max", Expect::Accepted, || open_gguf(memory("model.gguf", bytes), None).map(drop));
     refused("G76 eps_neg", BadConfig, with("llama.attention.layer_norm_rms_epsilon", f32v(-1.0)));
     refused("eps NaN", BadConfig, with("llama.attention.layer_norm_rms_epsilon", f32v(f32::NAN)));
     refused("G77 rope_dim_odd", BadConfig, with("llama.rope.dimension_count", u32v(7)));
@@ -284,9 +331,17 @@ fn facts() {
     refused("a size as a string", BadType, with("llama.embedding_length", text("16")));
     refused("a negative size", BadValue, with("llama.embedding_length", typed(5, (-16i32).to_le_bytes())));
     refused("a missing size", MissingKey, File::model().without("llama.embedding_length").bytes());
-    refused("G79 toktype_u8", BadType, with("tokenizer.ggml.token_type", array(0, 4, [1; 4])));
+    refused("G79 toktype_u8", BadType, with("tokenizer.ggml.token_type", array(0, VOCAB, [1; VOCAB as usize])));
     refused("too few types", BadTokenizer, with("tokenizer.ggml.token_type", array(5, 1, [1, 0, 0, 0])));
-    refused("G80 bos_range", BadTokenizer, with("tokenizer.ggml.bos_token_id", u32v(4)));
+    refused("G80 bos_range", BadTokenizer, with("tokenizer.ggml.bos_token_id", u32v(258)));
+    let wide = File::model().key("llama.feed_forward_length", u32v(48)).bytes();
+    refused("a tensor of another shape", BadShape, wide);
+    expect("an architecture of the future", Expect::Architecture, || {
+        let file = memory("model.gguf", with("general.architecture", text("zzz")));
+        open_gguf(file, None).map(drop)
+    });
     let no_block = File::model().only(&[tensor("token_embd.weight", &[16, 4], F32, 0)], 256).bytes();
+    refused("more tokens than the vocabulary", BadTokenizer, with("llama.vocab_size", u32v(3)));
+    refused("an empty architecture", BadConfig, with("general.architecture", text("")));
     refused("G82 tensor_missing", MissingTensor, no_block);
 }

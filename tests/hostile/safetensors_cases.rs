@@ -5,9 +5,9 @@ use minke::weights::checkpoint::Checkpoint;
 use minke::weights::{MemoryFile, MemoryFolder, safetensors};
 use pollster::block_on;
 
-use super::campaign::accept;
 use super::config_cases::CONFIG;
 use super::guard::{Expect, expect};
+use minke::engine::accept;
 
 /// A file with this header and this many bytes of data.
 pub fn file(header: impl AsRef<[u8]>, data: usize) -> Vec<u8> {
@@ -16,7 +16,7 @@ pub fn file(header: impl AsRef<[u8]>, data: usize) -> Vec<u8> {
 }
 
 fn open(bytes: Vec<u8>) -> minke::Result<()> {
-    block_on(safetensors::read_header(&MemoryFile::new("model.safetensors", bytes), 0)).map(|_| ())
+    block_on(safetensors::read_header(&MemoryFile::new("model.safetensors", bytes), 0)).map(drop)
 }
 
 fn refused(name: &str, kind: FormatKind, bytes: Vec<u8>) -> String {
@@ -58,6 +58,8 @@ fn headers() {
     accepted("metadata", file(r#"{"__metadata__":{"format":"pt"}}"#, 0));
     refused("S40 extra_field", BadJson, file(one(r#""shape":[4],"data_offsets":[0,16],"x":1"#), 16));
     accepted("S41 proto", file(GOOD.replace("\"a\"", "\"__proto__\""), 16));
+    refused("an empty name", BadKey, file(GOOD.replace("\"a\"", "\"\""), 16));
+    refused("a name of 2,000 bytes", BadKey, file(GOOD.replace("\"a\"", &format!("\"{}\"", "a".repeat(2000))), 16));
     refused("nested deeply", LimitExceeded, file(format!(r#"{{"a":{}"#, "[".repeat(100_000)), 0));
     refused("a tensor as a number", BadJson, file(r#"{"a":1}"#, 0));
     refused("text after the header", BadJson, file(format!("{GOOD}x"), 16));
@@ -116,7 +118,7 @@ fn open_index(index: &str, shards: &[(&str, Vec<u8>)]) -> minke::Result<Vec<Stri
 #[test]
 fn indices() {
     let refused = |name: &str, kind, index: &str, shards: &[(&str, Vec<u8>)]| {
-        expect(name, Expect::Kind(kind), || open_index(index, shards).map(|_| ()))
+        expect(name, Expect::Kind(kind), || open_index(index, shards).map(drop))
     };
     refused("I01 no_weight_map", BadIndex, "{}", &[]);
     refused("I02 weight_map_array", BadIndex, r#"{"weight_map":[]}"#, &[]);
@@ -154,18 +156,18 @@ fn indices() {
 #[test]
 fn folders() {
     let missing = |name: &str, folder: MemoryFolder| {
-        expect(name, Expect::Kind(MissingFile), || block_on(Checkpoint::open_folder(&folder, &accept)).map(|_| ()))
+        expect(name, Expect::Kind(MissingFile), || block_on(Checkpoint::open_folder(&folder, &accept)).map(drop))
     };
     assert!(missing("no config.json", MemoryFolder::new("f")).contains("config.json"));
     missing("no weights", MemoryFolder::new("f").with("config.json", CONFIG.as_bytes()));
     let pickled = MemoryFolder::new("f").with("config.json", CONFIG.as_bytes()).with("pytorch_model.bin", [0u8; 4]);
     expect("only pickles", Expect::Kind(UnsupportedFormat), || {
-        block_on(Checkpoint::open_folder(&pickled, &accept)).map(|_| ())
+        block_on(Checkpoint::open_folder(&pickled, &accept)).map(drop)
     });
     // An unwanted architecture is refused before anything else is opened.
     let unwanted = MemoryFolder::new("f").with("config.json", CONFIG.as_bytes());
     expect("an unknown architecture", Expect::Architecture, || {
         let refuse = |_: &_| Err(minke::Error::Architecture { name: "x".into(), supported: vec![] });
-        block_on(Checkpoint::open_folder(&unwanted, &refuse)).map(|_| ())
+        block_on(Checkpoint::open_folder(&unwanted, &refuse)).map(drop)
     });
 }

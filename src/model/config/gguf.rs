@@ -5,7 +5,7 @@ use super::{
     MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, head_share, positions,
     size,
 };
-use crate::weights::metadata::{GgufArray, GgufMetadata, GgufValue};
+use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
 
 /// Architectures whose queries and keys the converter permutes for rope on neighbouring pairs (llama.cpp's `NORM` rope).
@@ -61,10 +61,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         num_heads,
         num_kv_heads: optional("attention.head_count_kv", MAX_HEADS)?.unwrap_or(num_heads),
         head_dim,
-        vocab_size: match optional("vocab_size", MAX_VOCAB)? {
-            Some(vocab_size) => vocab_size,
-            None => vocabulary_len(metadata)?,
-        },
+        vocab_size: vocab_size(metadata, optional("vocab_size", MAX_VOCAB)?)?,
         max_position_embeddings,
         rms_norm_eps: metadata.float(&epsilon)?.ok_or_else(|| metadata.missing(&epsilon))?,
         rope: rope(metadata, &architecture, head_dim, max_position_embeddings, has)?,
@@ -82,12 +79,17 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
     .check(file, FormatKind::BadTokenizer)
 }
 
-fn vocabulary_len(metadata: &GgufMetadata) -> Result<usize> {
+/// The stated size, or the number of tokens; more tokens than the stated size would have no embedding.
+fn vocab_size(metadata: &GgufMetadata, stated: Option<usize>) -> Result<usize> {
     const KEY: &str = "tokenizer.ggml.tokens";
-    match metadata.get(KEY) {
-        Some(GgufValue::Array(GgufArray::String(tokens))) => size(&metadata.file, KEY, tokens.len() as u64, MAX_VOCAB),
-        Some(_) => Err(metadata.strings(KEY).err().unwrap_or_else(|| metadata.missing(KEY))),
-        None => Err(metadata.missing(KEY)),
+    match (stated, metadata.strings(KEY)?) {
+        (Some(stated), Some(tokens)) if tokens.len() > stated => {
+            let message = format!("{} tokens in a vocabulary of {stated}", tokens.len());
+            Err(Error::format(FormatKind::BadTokenizer, &metadata.file, message))
+        }
+        (Some(stated), _) => Ok(stated),
+        (None, Some(tokens)) => size(&metadata.file, KEY, tokens.len() as u64, MAX_VOCAB),
+        (None, None) => Err(metadata.missing(KEY)),
     }
 }
 

@@ -85,7 +85,7 @@ fn fields(config: &Value) -> Result<Fields<'_>> {
 pub(super) fn architecture(config: &Value) -> Result<String> {
     let fields = fields(config)?;
     if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-        return Err(Error::Architecture { name: String::new(), supported: Vec::new() });
+        return Ok(String::new()); // which no table of architectures has
     }
     fields.string("model_type")?.map(Into::into).ok_or_else(|| fields.missing("model_type"))
 }
@@ -95,6 +95,10 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let fields = fields(config)?;
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     let architecture = architecture(config)?;
+    if let Some(quantization) = fields.get("quantization_config") {
+        let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
+        return Err(unsupported(format!("weights quantised by the method {method:?}")));
+    }
     let hidden_size = required("hidden_size", MAX_HIDDEN)?;
     let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
     let num_heads = required("num_attention_heads", MAX_HEADS)?;

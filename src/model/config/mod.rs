@@ -67,10 +67,10 @@ pub struct ModelConfig {
     pub license: Option<String>,
 }
 
-/// The architecture's name, from the configuration alone.
+/// The architecture's name, from the configuration alone; empty where config.json's list of architectures is.
 ///
 /// # Errors
-/// `BadConfig` or `MissingKey` where there is none; [`Error::Architecture`] where config.json lists none.
+/// `BadConfig` or `MissingKey` where the file does not name one.
 pub fn architecture(facts: &ConfigFacts) -> Result<String> {
     match facts {
         ConfigFacts::Json(config) => hugging_face::architecture(config),
