@@ -148,6 +148,9 @@ macro_rules! layout_shaders {
             layout_shaders!($file, "q8_min"),
             layout_shaders!($file, "q4", "nibbles"),
             layout_shaders!($file, "q4_min", "nibbles"),
+            layout_shaders!($file, "q4_k", "nibbles", "k_scales"),
+            layout_shaders!($file, "q5_k", "nibbles", "k_scales"),
+            layout_shaders!($file, "q6_k", "nibbles"),
         ]
     };
     ($file:literal, $layout:literal $(, $lib:literal)*) => {

@@ -12,6 +12,7 @@ pub mod json;
 pub mod load;
 pub mod metadata;
 pub mod repack;
+mod repack_k;
 pub mod safetensors;
 mod sniff;
 pub mod source;

@@ -1,7 +1,8 @@
 //! From published blocks to the kernels' layouts, without changing a value.
 
 use super::dtype::Dtype;
-use crate::gpu::layout::{GROUP, Layout};
+use super::repack_k::super_block;
+use crate::gpu::layout::{GROUP, Layout, SUPER_BLOCK};
 
 /// The planes of a weight matrix under construction; rows are appended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +23,9 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
         Dtype::Q5_1 => Some(Layout::Q8Min),
         Dtype::Q4_0 => Some(Layout::Q4),
         Dtype::Q4_1 => Some(Layout::Q4Min),
+        Dtype::Q4K => Some(Layout::Q4K),
+        Dtype::Q5K => Some(Layout::Q5K),
+        Dtype::Q6K | Dtype::Q3K => Some(Layout::Q6K),
         _ => None,
     }
 }
@@ -42,12 +46,14 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
     let rows = bytes.len() / row_bytes;
     planes.codes.reserve(rows * layout.code_row_bytes(k));
     planes.scales.reserve(rows * layout.scale_row_bytes(k));
-    let scale_bytes = layout.scale_group_bytes();
+    let scale_bytes = layout.scale_row_bytes(2 * GROUP) / 2; // of a group, in the layouts of single groups
     for row in bytes.chunks_exact(row_bytes) {
         let (codes_end, scales_end) =
             (planes.codes.len() + layout.code_row_bytes(k), planes.scales.len() + layout.scale_row_bytes(k));
-        if scale_bytes == 0 {
+        if !layout.has_scales() {
             planes.codes.extend_from_slice(row);
+        } else if layout.row_multiple() == SUPER_BLOCK {
+            row.chunks_exact(dtype.block().1 as usize).for_each(|block| super_block(dtype, block, planes));
         } else {
             // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order or five-bit ones.
             debug_assert_eq!(dtype.block().0 as usize, GROUP);
