@@ -10,7 +10,6 @@ mod error;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
-pub mod sampling;
 pub mod text;
 #[cfg(target_arch = "wasm32")]
 mod web;

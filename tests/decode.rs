@@ -116,7 +116,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
 fn a_context_that_does_not_fit_is_a_typed_error() {
     let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
     let folder: &Path = &root.join("models/llama");
-    let device = DeviceOptions { max_binding: Some(48 << 10), ..DeviceOptions::default() };
+    let device = DeviceOptions { max_binding: Some(40 << 10), ..DeviceOptions::default() };
     let error = load(folder, LoadOptions { context_length: Some(512), device, ..LoadOptions::default() }).unwrap_err();
     assert_eq!(error.code(), "buffer-limit", "{error}");
     let error = load(folder, LoadOptions { context_length: Some(513), ..LoadOptions::default() }).unwrap_err();

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 const IMPORTS: &[(&str, &[&str])] = &[
     ("gpu", &[]),
     ("text", &[]),
-    ("sampling", &[]),
     ("kernels", &["gpu"]),
     ("weights", &["gpu"]),
     ("model", &["gpu", "kernels", "weights"]),
-    ("engine", &["gpu", "kernels", "weights", "model", "text", "sampling"]),
-    ("web", &["gpu", "kernels", "weights", "model", "text", "sampling", "engine"]),
+    ("engine", &["gpu", "kernels", "weights", "model", "text"]),
+    ("web", &["gpu", "kernels", "weights", "model", "text", "engine"]),
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -96,7 +96,10 @@ impl RopeAppend {
     pub fn step(&self, label: &str, control: &Control) -> Step {
         let all_heads = self.heads + 2 * self.kv_heads;
         assert_eq!(self.qkv.width, all_heads * self.head_dim, "{label}: width of qkv");
-        assert!(self.head_dim % 2 == 0 && self.rotary_dim % 2 == 0 && self.rotary_dim <= self.head_dim, "{label}");
+        assert!(
+            self.head_dim.is_multiple_of(2) && self.rotary_dim.is_multiple_of(2) && self.rotary_dim <= self.head_dim,
+            "{label}"
+        );
         let params = RopeParams {
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
