@@ -90,6 +90,17 @@ fn a_generation_ends_as_it_was_asked_to() {
         }
         assert_eq!(generate(&engine, &options(12)).ids, whole.ids);
     }
+    // Stopped during prefill: no token, and nothing is left half done.
+    let cancel = Cancel::default();
+    let long: Vec<u32> = (0..200).collect();
+    let mut emit = |part: StreamPart| {
+        if matches!(part, StreamPart::Prefill { .. }) {
+            cancel.stop();
+        }
+    };
+    let stopped = block_on(engine.generate(Input::Ids(long), &options(12), &cancel, &mut emit)).expect("what there is");
+    assert_eq!((stopped.ids.len(), stopped.finish_reason), (0, FinishReason::Abort));
+    assert_eq!(generate(&engine, &options(12)).ids, whole.ids);
     let cancel = Cancel::default();
     cancel.abort();
     assert_eq!(run(&engine, Input::Ids(PROMPT.to_vec()), &options(12), &cancel).0.map(|r| r.ids), Err(Error::Aborted));

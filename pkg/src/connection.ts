@@ -28,6 +28,7 @@ export class Connection {
   readonly #pending = new Map<number, Pending>();
   readonly #ended = new Map<number, EngineError>(); // models that will not answer any more
   readonly #lost = new Map<number, (error: EngineError) => void>();
+  readonly #lostEarly = new Map<number, EngineError>(); // before anybody asked
   #broken?: EngineError;
 
   private constructor(
@@ -55,7 +56,11 @@ export class Connection {
       connection.#receive(data);
     };
     const failed = (event: ErrorEvent) => {
-      if (ready) return; // the host reports what happens inside it
+      if (ready) {
+        // The host catches what happens inside it; what it did not catch has ended it.
+        if (own) connection.#break(new EngineError("internal", `the worker failed: ${event.message}`, { retryable: true }));
+        return;
+      }
       connection.#break(new EngineError("network", `the worker could not be started: ${event.message || "its script cannot be loaded or is not allowed"}`, { retryable: true }));
     };
     const close = () => {
@@ -111,6 +116,8 @@ export class Connection {
 
   /** Calls back when the GPU device of a model is gone for good. */
   onLost(model: number, lost: (error: EngineError) => void): void {
+    const early = this.#lostEarly.get(model);
+    if (early !== undefined) return lost(early);
     this.#lost.set(model, lost);
   }
 
@@ -130,6 +137,7 @@ export class Connection {
       case "ready":
         return;
       case "lost":
+        this.#lostEarly.set(reply.model, revive(reply.failure));
         return this.#lost.get(reply.model)?.(revive(reply.failure));
       case "dead":
         this.end(reply.model, revive(reply.failure));

@@ -11,8 +11,8 @@ export async function deviceInfo(): Promise<DeviceInfo> {
   const features = adapter == null ? [] : [...adapter.features].sort();
   return {
     webgpu: adapter != null,
-    vendor: adapter?.info.vendor ?? "",
-    architecture: adapter?.info.architecture ?? "",
+    vendor: adapter?.info?.vendor ?? "",
+    architecture: adapter?.info?.architecture ?? "",
     features,
     maxBufferSize: adapter?.limits.maxBufferSize ?? 0,
     maxStorageBufferBindingSize: adapter?.limits.maxStorageBufferBindingSize ?? 0,

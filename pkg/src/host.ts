@@ -78,7 +78,8 @@ export class Host {
       instance.model = model;
       this.#models.set(instance.id, instance);
       model.lost().then(
-        (lost) => this.post({ minke: 1, kind: "lost", model: instance.id, failure: failure(lost) }),
+        // An unloading destroys the device itself; that is no loss.
+        (lost) => this.#models.get(instance.id) === instance && this.post({ minke: 1, kind: "lost", model: instance.id, failure: failure(lost) }),
         () => {}, // an instance that trapped has said so already
       );
       this.post({ minke: 1, kind: "done", id, value: { id: model.id, info: model.info() }, memory: model.memory() });
@@ -253,8 +254,8 @@ async function download(url: string, fetcher: typeof fetch): Promise<WebAssembly
     throw fail(`the engine cannot be fetched: ${error instanceof Error ? error.message : error}`, null, true);
   }
   if (!response.ok) throw fail(`the server answered ${response.status}`, response.status, response.status >= 500);
-  if (response.headers.get("content-type")?.split(";")[0] === "application/wasm") return WebAssembly.compileStreaming(response);
   try {
+    if (response.headers.get("content-type")?.split(";")[0] === "application/wasm") return await WebAssembly.compileStreaming(response);
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
     throw fail(`that is not the engine's wasm: ${error instanceof Error ? error.message : error}`, response.status, false);

@@ -22,6 +22,15 @@ const ofType = (type: string): Check => (value, name) => {
 const plain: Check = (value, name) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) fail(name, "an object", value);
 };
+/** Something that JSON can say: the engine would follow a cycle until its stack ends. */
+const data: Check = (value, name) => {
+  plain(value, name);
+  try {
+    JSON.stringify(value);
+  } catch {
+    fail(name, "plain data without cycles", value);
+  }
+};
 const signal: Check = (value, name) => {
   if (typeof (value as AbortSignal)?.addEventListener !== "function") fail(name, "an AbortSignal", value);
 };
@@ -62,7 +71,7 @@ const GENERATE: Record<string, Check> = {
   minP: number("a number of at least 0 and below 1", (v) => v >= 0 && v < 1),
   reasoning: built("auto"),
   raw: ofType("boolean"),
-  templateArgs: plain,
+  templateArgs: data,
   repetitionPenalty: unbuilt,
   presencePenalty: unbuilt,
   frequencyPenalty: unbuilt,
@@ -129,7 +138,7 @@ export function forwardOptions(given?: { rows?: "last" | "all" }): "last" | "all
 }
 
 export function templateOptions(given?: TemplateOptions): TemplateArguments {
-  return checked(given, { addGenerationPrompt: ofType("boolean"), args: plain, tools: unbuilt });
+  return checked(given, { addGenerationPrompt: ofType("boolean"), args: data, tools: unbuilt });
 }
 
 export function encodeOptions(given?: { addSpecialTokens?: boolean }): boolean {

@@ -193,10 +193,6 @@ impl Engine {
                 first_token = (self.host.clock)();
             }
             ids.push(id);
-            if cancel.stopped() {
-                finish_reason = FinishReason::Abort;
-                return Ok(ControlFlow::Break(()));
-            }
             if self.stop_ids.contains(&id) {
                 finish_reason = FinishReason::Stop;
                 return Ok(ControlFlow::Break(()));
@@ -207,13 +203,21 @@ impl Engine {
                 finish_reason = FinishReason::Stop;
                 return Ok(ControlFlow::Break(()));
             }
+            if cancel.stopped() {
+                finish_reason = FinishReason::Abort;
+                return Ok(ControlFlow::Break(()));
+            }
             Ok(ControlFlow::Continue(()))
         };
         self.session.generate(&prompt, sampler, limit, cancel, &mut prefilled, &mut token).await?;
         output.finish();
+        if ids.is_empty() {
+            finish_reason = FinishReason::Abort; // stopped during prefill
+        }
 
         let end = (self.host.clock)();
         usage.output_tokens = ids.len();
+        let first_token = if ids.is_empty() { end } else { first_token };
         usage.prefill_ms = first_token - start;
         usage.time_to_first_token_ms = first_token - start;
         usage.decode_ms = end - first_token;
@@ -227,6 +231,10 @@ impl Engine {
     }
 
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
+        let templated = !options.raw && !matches!(input, Input::Ids(_));
+        if !templated && !options.template_args.is_empty() {
+            return Err(Error::invalid("templateArgs", "raw text and ids go through no chat template"));
+        }
         let messages = match input {
             Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
             Input::Text(text) if options.raw => {
@@ -239,12 +247,21 @@ impl Engine {
             }
             Input::Messages(messages) => messages,
         };
+        let mut messages = messages;
         let prompt = self.encode_messages(&messages, &[], true, &options.template_args)?;
+        if let Some(begun) = messages.last_mut().filter(|m| m.prefix && !prompt.text.ends_with(&m.content)) {
+            begun.content.truncate(begun.content.trim_end().len()); // the template trims, so the answer goes on from there
+        }
         let tags = ReasoningTags::default();
         let opened = tags.opened_by(&prompt.text);
         // An answer that has begun is past its thought, unless it is the thought that goes on.
-        let begun = messages.last().is_some_and(|m| m.prefix && !m.content.is_empty());
-        let splitter = (!begun || opened).then(|| ReasoningSplitter::new(tags, opened));
+        let begun = messages.last().filter(|m| m.prefix);
+        let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
+        let splitter = match begun {
+            Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(tags)),
+            Some(m) if !m.content.is_empty() && !opened => None,
+            _ => Some(ReasoningSplitter::new(tags, opened)),
+        };
         Ok(Prompt { ids: prompt.ids, messages, splitter })
     }
 

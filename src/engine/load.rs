@@ -141,18 +141,28 @@ impl Engine {
 
         let device = Rc::new(Device::open(options.device).await?);
         let software = device.facts().software;
-        let model_options = ModelOptions {
+        let mut model_options = ModelOptions {
             max_binding: device.max_binding(),
             context_length: options.context_length,
             kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
             rope_factors: rope_factors(checkpoint).await?,
             ..ModelOptions::default()
         };
-        let model = Model::new(checkpoint, &config, model_options)?;
+        // The platform does not say how much memory there is: a context nobody asked for is shortened until it fits.
+        let (model, executor) = loop {
+            cancel.check()?;
+            let model = Model::new(checkpoint, &config, model_options.clone())?;
+            match Executor::new(device.clone(), &model.buffers).await {
+                Ok(executor) => break (model, executor),
+                Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
+                    model_options.kv_budget /= 4;
+                }
+                Err(e) => return Err(e),
+            }
+        };
         let info = info(checkpoint, &config, &model, template.as_ref());
         cancel.check()?;
 
-        let executor = Executor::new(device, &model.buffers).await?;
         for (buffer, bytes) in &model.constants {
             executor.write(*buffer, 0, bytes);
         }

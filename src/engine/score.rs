@@ -8,6 +8,9 @@ use crate::{Cancel, Error, Result};
 
 pub use super::session::Rows as LogitRows;
 
+/// Most probable tokens that one call returns, all places together: what a browser's memory can hold.
+const MAX_TOP: usize = 500_000;
+
 /// A token with the logarithm of its probability (`TokenLogprob` of the JavaScript API).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)] // api.d.ts says it
@@ -62,6 +65,11 @@ impl Engine {
             Input::Messages(_) => return Err(Error::invalid("raw", "scores a text or ids, not messages")),
         };
         self.check_ids(&ids)?;
+        let top = top.min(self.info.vocab_size);
+        if ids.len() * top > MAX_TOP {
+            let message = format!("{top} for each of {} tokens; at most {MAX_TOP} together", ids.len());
+            return Err(Error::invalid("top", message));
+        }
         let mut scores = Vec::with_capacity(ids.len() - 1);
         let mut position = 0;
         let mut row = |logits: &[f32]| {

@@ -90,7 +90,8 @@ impl Session {
         self.executor.write(self.control.tokens, 0, bytemuck::cast_slice(ids));
     }
 
-    /// Feeds `ids` from the start of the context in chunks, ending each chunk's submit with `last` if it is the last.
+    /// Feeds `ids` from the start of the context in chunks, the last one's submit ending with `last`. `false` if the
+    /// caller stopped it before that.
     async fn feed(
         &self,
         ids: &[u32],
@@ -98,7 +99,7 @@ impl Session {
         readback: Readback<'_>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut position = 0;
         while ids.len() - position > self.chunk {
             let chunk = &ids[position..position + self.chunk];
@@ -108,10 +109,14 @@ impl Session {
             cancel.check()?;
             position += chunk.len();
             progress(position);
+            if cancel.stopped() {
+                return Ok(false);
+            }
         }
         self.start_chunk(position, &ids[position..]);
         let plans: Vec<&Prepared> = std::iter::once(&self.prefill).chain(last.iter().copied()).collect();
-        self.executor.submit(&plans, &[readback])
+        self.executor.submit(&plans, &[readback])?;
+        Ok(true)
     }
 
     /// Generates after `prompt`: `token` hears each id and says whether to go on; `prefilled` hears the tokens of the
@@ -133,7 +138,9 @@ impl Session {
         let landing = |step: usize| &self.landings[step % self.landings.len()];
         let ring: BufferId = self.control.ring;
         let read = |step: usize| Readback { from: ring, bytes: slot(step), to: landing(step) };
-        self.feed(prompt, &[&self.head, &self.sample], read(0), cancel, prefilled).await?;
+        if cancel.stopped() || !self.feed(prompt, &[&self.head, &self.sample], read(0), cancel, prefilled).await? {
+            return Ok(());
+        }
         let mut waiting = VecDeque::from([0]);
         let mut queued = 1;
         while let Some(step) = waiting.pop_front() {

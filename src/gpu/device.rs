@@ -186,7 +186,7 @@ impl Device {
         }
     }
 
-    /// Gives everything back to the platform. Buffers still held become unusable.
+    /// Gives everything back to the platform. Buffers still held become unusable. Dropping the device does the same.
     pub fn destroy(&self) {
         self.raw.destroy();
     }
@@ -238,6 +238,12 @@ impl Device {
     }
 }
 
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.raw.destroy(); // a browser would wait for its garbage collector
+    }
+}
+
 /// One buffer to allocate.
 pub(super) struct Allocation<'a> {
     pub label: &'a str,
@@ -277,6 +283,7 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
         max_storage_buffer_binding_size: limits
             .max_storage_buffer_binding_size
             .min(limits.max_buffer_size)
+            .min(u64::from(u32::MAX) & !255) // sizes are usize, which has 32 bits in wasm
             .min(options.max_binding.unwrap_or(u64::MAX)),
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),

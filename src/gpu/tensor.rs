@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::device::Role;
 use super::layout::{GROUP, Layout};
 use super::plan::{BufferId, Buffers};
+use crate::{Error, Result};
 
 /// A run of rows of a matrix, small enough to bind.
 #[derive(Debug, Clone)]
@@ -33,6 +34,9 @@ pub struct Matrix {
     pub parts: Vec<Part>,
 }
 
+/// Rows of a part at most, so that a row tile's grid stays within WebGPU's 65,535 workgroups.
+const MAX_PART_ROWS: u64 = 65_535 * 64;
+
 /// Parts begin at multiples of this many rows, so that a kernel's row tile never spans two parts.
 pub const PART_ROWS: usize = 64;
 
@@ -40,21 +44,25 @@ impl Matrix {
     /// Declares a matrix made of stretches of rows, each in one layout, and splits it so that no plane is larger than
     /// `max_binding` bytes.
     ///
-    /// # Panics
-    /// If [`PART_ROWS`] rows do not fit one binding: no supported device is that small.
+    /// # Errors
+    /// [`Error::BufferLimit`] where [`PART_ROWS`] rows do not fit one binding.
     pub fn declare(
         buffers: &mut Buffers,
         label: impl Into<String>,
         k: usize,
         stretches: &[(usize, Layout)],
         max_binding: u64,
-    ) -> Self {
+    ) -> Result<Self> {
         let label = label.into();
         let mut parts: Vec<Part> = Vec::new();
         let mut row = 0;
         for &(count, layout) in stretches {
-            let fit = max_binding as usize / layout.code_row_bytes(k) / PART_ROWS * PART_ROWS;
-            assert!(fit > 0, "{label}: {PART_ROWS} rows of {k} weights exceed a binding of {max_binding} bytes");
+            let row_bytes = layout.code_row_bytes(k).max(layout.scale_row_bytes(k)) as u64;
+            let fit = (max_binding / row_bytes).min(MAX_PART_ROWS) as usize / PART_ROWS * PART_ROWS;
+            if fit == 0 {
+                let (what, needed) = (format!("{PART_ROWS} rows of {label}"), PART_ROWS as u64 * row_bytes);
+                return Err(Error::BufferLimit { what, needed, limit: max_binding });
+            }
             let end = row + count;
             while row < end {
                 let rows = row..end.min(row + fit);
@@ -68,7 +76,7 @@ impl Matrix {
                 parts.push(Part { rows, layout, codes, scales });
             }
         }
-        Self { label, rows: row, k, parts }
+        Ok(Self { label, rows: row, k, parts })
     }
 }
 
@@ -120,7 +128,7 @@ mod tests {
     #[test]
     fn parts_cover_the_rows_and_respect_the_binding_limit() {
         let mut buffers = Buffers::default();
-        let m = Matrix::declare(&mut buffers, "w", 576, &[(1000, Layout::Q4Min), (49, Layout::Q8)], 64 << 10);
+        let m = Matrix::declare(&mut buffers, "w", 576, &[(1000, Layout::Q4Min), (49, Layout::Q8)], 64 << 10).unwrap();
         assert_eq!(m.rows, 1049);
         let mut row = 0;
         for p in &m.parts {
@@ -131,5 +139,7 @@ mod tests {
         assert_eq!(row, 1049);
         assert_eq!(m.parts.last().map(|p| p.layout), Some(Layout::Q8));
         assert!(m.parts.len() > 4);
+        let error = Matrix::declare(&mut buffers, "w", 1 << 20, &[(64, Layout::F32)], 64 << 10).unwrap_err();
+        assert_eq!(error.code(), "buffer-limit");
     }
 }

@@ -124,7 +124,7 @@ impl Bench {
     /// A random matrix whose products with random inputs are of order one.
     pub(crate) fn matrix(&mut self, label: &str, rows: usize, k: usize, layout: Layout, max_binding: u64) -> Matrix {
         assert!(k.is_multiple_of(layout.row_multiple()), "rows of {k} weights in {layout:?}");
-        let m = Matrix::declare(&mut self.buffers, label, k, &[(rows, layout)], max_binding.min(1 << 40));
+        let m = Matrix::declare(&mut self.buffers, label, k, &[(rows, layout)], max_binding.min(1 << 40)).unwrap();
         let gain = 1.0 / (k as f32).sqrt();
         for part in m.parts.clone() {
             let mut codes = Vec::new();

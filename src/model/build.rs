@@ -167,6 +167,11 @@ impl<'a> Builder<'a> {
         self.checkpoint.tensors.contains_key(&published(self.checkpoint.format, role))
     }
 
+    /// Whether the config says which biases there are; GGUF metadata does not.
+    pub fn names_biases(&self) -> bool {
+        self.checkpoint.format == Format::Safetensors
+    }
+
     /// Whether a missing head means tied embeddings: a GGUF file has no other way to say so.
     pub(super) fn may_tie(&self) -> bool {
         self.checkpoint.format == Format::Gguf
@@ -197,11 +202,11 @@ impl<'a> Builder<'a> {
         let entry = self.entry(role, &shape)?;
         let layout = layout_for(entry.dtype)
             .ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })?;
-        *self.bytes_by_layout.entry(layout).or_default() += (shape[0] * layout.row_bytes(shape[1])) as u64;
+        *self.bytes_by_layout.entry(layout).or_default() += shape[0] as u64 * layout.row_bytes(shape[1]) as u64;
         Ok((layout, entry.name.clone()))
     }
 
-    fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Matrix {
+    fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
     }
 
@@ -222,7 +227,7 @@ impl<'a> Builder<'a> {
                 _ => stretches.push((*rows, layout)),
             }
         }
-        let matrix = self.declare(label, k, &stretches);
+        let matrix = self.declare(label, k, &stretches)?;
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources, fuse: Fuse::Stack });
         Ok(matrix)
     }
@@ -232,7 +237,7 @@ impl<'a> Builder<'a> {
         let [(gate, gate_name), (up, up_name)] = [self.layout(roles[0], [rows, k])?, self.layout(roles[1], [rows, k])?];
         let interleave = gate == up;
         let stretches = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
-        let matrix = self.declare(label, k, &stretches);
+        let matrix = self.declare(label, k, &stretches)?;
         if !interleave && self.scratch.gate_up.is_none() {
             let chunk = self.scratch.x.rows;
             self.scratch.gate_up = Some(Activation::declare(&mut self.buffers, "gate up", chunk, 2 * rows));

@@ -16,7 +16,9 @@ struct Layer {
 /// Declares the weights. Biases are a fact of the config: `attention_bias` covers q, k, v and o, `mlp_bias` the rest.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let (bias, mlp_bias) = (b.config.attention_bias, b.config.mlp_bias);
-    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: false };
+    // GGUF names no such fact: a bias is there or it is not.
+    let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
+    let parts = AttentionParts { qkv_bias: bias, o_bias, qk_norm: false };
     let layers = (0..b.config.num_layers)
         .map(|i| Ok(Layer { attention: Attention::new(b, i, parts)?, mlp: Mlp::new(b, i, mlp_bias)? }))
         .collect::<Result<_>>()?;

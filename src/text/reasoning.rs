@@ -68,6 +68,11 @@ impl ReasoningSplitter {
         Self { tags, state: if opened { State::Thought(false) } else { State::Start }, held: String::new() }
     }
 
+    /// Begins a stream that goes on inside a thought that has text already: its white space counts.
+    pub fn resumed(tags: ReasoningTags) -> Self {
+        Self { tags, state: State::Thought(true), held: String::new() }
+    }
+
     /// Whether the output is in a thought now.
     pub fn in_reasoning(&self) -> bool {
         matches!(self.state, State::Thought(_))
@@ -174,6 +179,15 @@ mod tests {
         parts.extend(splitter.finish());
         let join = |kind| parts.iter().filter(|(k, _)| *k == kind).map(|(_, t)| t.as_str()).collect();
         (join(Kind::Reasoning), join(Kind::Text))
+    }
+
+    #[test]
+    fn a_resumed_thought_keeps_its_white_space() {
+        let mut splitter = ReasoningSplitter::resumed(ReasoningTags::default());
+        let mut parts = splitter.push(" 2+2 is 4.\n</think>\n\n4");
+        parts.extend(splitter.finish());
+        let want = [(Kind::Reasoning, " 2+2 is 4."), (Kind::Text, "4")];
+        assert_eq!(parts, want.map(|(kind, text)| (kind, text.to_owned())));
     }
 
     #[test]

@@ -144,6 +144,9 @@ pub struct WasmModel {
     engine: RefCell<Option<Rc<Engine>>>,
 }
 
+/// Bytes of logits that one call returns at most: browsers refuse arrays not much larger, and refusing is not trapping.
+const MAX_LOGITS: u64 = 1 << 30;
+
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct ScoreOptions {
@@ -238,6 +241,11 @@ impl WasmModel {
             };
             let ids = ids.to_vec();
             engine.check_input(&ids)?;
+            let bytes = u64::from(count) * engine.info().vocab_size as u64 * 4;
+            if bytes > MAX_LOGITS {
+                let message = format!("{count} rows of logits take {bytes} bytes; at most {MAX_LOGITS} at once");
+                return Err(Error::invalid("rows", message));
+            }
             // Collected in JavaScript's memory: a long input has more logits than wasm should hold.
             let logits = Float32Array::new_with_length(count * engine.info().vocab_size as u32);
             let mut at = 0;

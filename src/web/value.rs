@@ -37,7 +37,7 @@ pub(super) fn failure(error: &Error) -> JsValue {
 pub(super) fn from_failure(thrown: &JsValue) -> Error {
     let text = |name: &str| get(thrown, name).ok().and_then(|v| v.as_string());
     let message = text("message").unwrap_or_else(|| format!("{thrown:?}"));
-    if text("code").as_deref() == Some("abort") || text("name").as_deref() == Some("AbortError") {
+    if text("code").as_deref() == Some("abort") {
         return Error::Aborted;
     }
     if text("code").as_deref() == Some("invalid-argument") {

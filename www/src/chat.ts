@@ -84,7 +84,7 @@ async function answer(model: Model, text: string): Promise<void> {
     if (current === generation && prompt.value === "") prompt.value = text;
   } finally {
     if (current === generation) current = undefined;
-    busy(current !== undefined);
+    if (document.body.dataset.state === "answering") busy(current !== undefined); // not after leaving the chat
     if (current === undefined) prompt.focus();
     follow(atBottom());
   }

@@ -21,7 +21,11 @@ export async function locate(source: ModelSource): Promise<Location> {
     if ("files" in source) {
       known(source, ["files"]);
       if (!Array.isArray(source.files)) throw invalid("source.files", "expected a list of files");
-      return fromFiles(await Promise.all(source.files.map((f: File | FileSystemFileHandle) => ("getFile" in f ? f.getFile() : f))));
+      return fromFiles(await Promise.all(source.files.map((f: File | FileSystemFileHandle) => {
+        if (f instanceof Blob) return f;
+        if (typeof f?.getFile !== "function") throw invalid("source.files", "expected files or file handles");
+        return f.getFile();
+      })));
     }
     if ("repo" in source) return fromRepository(source);
   }
@@ -67,6 +71,9 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
   if (typeof repo !== "string" || !REPOSITORY.test(repo)) throw invalid("source.repo", `expected "org/repo", got ${JSON.stringify(repo)}`);
   if (file !== undefined && (typeof file !== "string" || file === "" || file.split("/").includes(".."))) {
     throw invalid("source.file", `expected a file in the repository, got ${JSON.stringify(file)}`);
+  }
+  for (const [name, value] of Object.entries({ revision, token, endpoint })) {
+    if (value !== undefined && typeof value !== "string") throw invalid(`source.${name}`, "expected a string");
   }
   let root: URL;
   try {
