@@ -1,10 +1,13 @@
 // Rotates queries and keys by their position (RoFormer, arXiv 2104.09864), writes the queries to `q` and appends keys
-// and values to the KV cache. One thread makes two neighbouring values.
+// and values to the KV cache. With QK_NORM each head of a query or key is RMS-normalised first (Qwen 3, arXiv 2505.09388).
+// One thread makes two neighbouring values; with QK_NORM it sums its head's squares for itself, which all of the head's
+// threads read from one cache line after another.
 //
 // cos and sin come from two short tables joined by the angle sum, exact to f32 at any position:
 //   table[0..256]  position mod 256 (scaled by the attention factor of YaRN),  table[256..]  position / 256.
 override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
 override INTERLEAVED: bool = false;  // rotate (2i, 2i+1) as in the paper; otherwise (i, i + rotary/2)
+override QK_NORM: bool = false;
 
 struct Params {
     heads: u32,      // query heads
@@ -13,6 +16,7 @@ struct Params {
     rotary: u32,     // leading values of a head that rotate, even
     x_stride: u32,   // f32 elements from one row of x to the next
     q_stride: u32,   // the same of q
+    eps: f32,        // of the norm
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -21,10 +25,35 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> q: array<f32>;          // [T, q_stride]
 @group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [context, kv_heads, head_dim]
 @group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [context, kv_heads, head_dim]
+@group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], read with QK_NORM only
+@group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], read with QK_NORM only
 
-// Value i of the head at `base`, rotated to `position`.
-fn rotated(base: u32, i: u32, position: u32) -> f32 {
-    let v = x[base + i];
+fn gain(is_query: bool, i: u32) -> f32 {
+    if (!QK_NORM) {
+        return 1.0;
+    }
+    if (is_query) {
+        return q_gain[i];
+    }
+    return k_gain[i];
+}
+
+// 1 / sqrt(mean(x²) + eps) over the head at `base`.
+fn head_scale(base: u32) -> f32 {
+    if (!QK_NORM) {
+        return 1.0;
+    }
+    var sum = 0.0;
+    for (var i = 0u; i < params.head_dim; i++) {
+        let v = x[base + i];
+        sum += v * v;
+    }
+    return inverseSqrt(sum / f32(params.head_dim) + params.eps);
+}
+
+// Value i of the head at `base`, with its gain, rotated to `position`.
+fn rotated(base: u32, i: u32, position: u32, is_query: bool) -> f32 {
+    let v = x[base + i] * gain(is_query, i);
     if (i >= params.rotary) {
         return v;
     }
@@ -46,7 +75,7 @@ fn rotated(base: u32, i: u32, position: u32) -> f32 {
     let b = table[(256u + position / 256u) * pairs + pair];
     let c = a.x * b.x - a.y * b.y;
     let s = a.y * b.x + a.x * b.y;
-    return v * c + sign * x[base + partner] * s;
+    return v * c + sign * x[base + partner] * gain(is_query, partner) * s;
 }
 
 @compute @workgroup_size(64)
@@ -62,7 +91,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let base = t * params.x_stride + head * params.head_dim;
     var v = vec2<f32>(x[base + i], x[base + i + 1u]);
     if (head < params.heads + params.kv_heads) {
-        v = vec2<f32>(rotated(base, i, position), rotated(base, i + 1u, position));
+        let is_query = head < params.heads;
+        v = vec2<f32>(rotated(base, i, position, is_query), rotated(base, i + 1u, position, is_query)) * head_scale(base);
     }
     if (head < params.heads) {
         let out = t * params.q_stride + head * params.head_dim + i;

@@ -12,6 +12,16 @@
 //! | `Q8Min`| 32: u8 × 32 | 4: f16 scale `d`, f16 minimum `m` | `d · q[i] + m` |
 //! | `Q4`   | 16: byte `j` holds weight `j` in its low, `j + 16` in its high nibble | 2: f16 scale `d` | `d · (q[i] - 8)` |
 //! | `Q4Min`| 16: as `Q4` | 4: f16 scale `d`, f16 minimum `m` | `d · q[i] + m` |
+//! | `Q4K`  | 16: as `Q4` | per 8 groups 16 (see [`Layout::scale_row_bytes`]) | `d · s[g] · q[i] - m · t[g]` |
+//! | `Q5K`  | 16: low nibbles, as `Q4` | per 8 groups 48 | `d · s[g] · q[i] - m · t[g]` |
+//! | `Q6K`  | 16: low nibbles, as `Q4` | per 8 groups 84 | `d · s[g, i / 16] · (q[i] - 32)` |
+//!
+//! The k-quants of ggml have super-blocks of 8 groups, in the words of the scales plane:
+//!
+//! - `Q4K`: word 0 f16 `d`, f16 `m`; word 1 the low nibbles of the 8 six-bit scales `s`; word 2 those of the minimums `t`;
+//!   word 3 the two high bits of each `s` below, of each `t` above.
+//! - `Q5K`: the same four; words 4 to 11 the fifth bits of the codes, a word a group.
+//! - `Q6K`: word 0 f16 `d`; words 1 to 4 sixteen i8 scales `s`; words 5 to 20 the two high bits of the codes, two words a group.
 //!
 //! The codes of one group start at a multiple of 16 bytes, so a shader reads them as whole `vec4<u32>`. A row of the
 //! scales plane is padded to whole 32-bit words ([`Layout::scale_row_bytes`]).
@@ -20,6 +30,8 @@ use half::{bf16, f16};
 
 /// Weights per group, in every layout.
 pub const GROUP: usize = 32;
+/// Weights of a super-block of the k-quants.
+pub const SUPER_BLOCK: usize = 256;
 
 /// A number format of the kernels. See the module's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,11 +44,25 @@ pub enum Layout {
     Q8Min,
     Q4,
     Q4Min,
+    Q4K,
+    Q5K,
+    Q6K,
 }
 
 impl Layout {
     /// Every layout.
-    pub const ALL: [Layout; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q8Min, Self::Q4, Self::Q4Min];
+    pub const ALL: [Layout; 10] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q8,
+        Self::Q8Min,
+        Self::Q4,
+        Self::Q4Min,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+    ];
 
     /// The name used in plans, shader files and `ModelInfo.quantization`.
     pub const fn name(self) -> &'static str {
@@ -48,6 +74,9 @@ impl Layout {
             Self::Q8Min => "q8_min",
             Self::Q4 => "q4",
             Self::Q4Min => "q4_min",
+            Self::Q4K => "q4_k",
+            Self::Q5K => "q5_k",
+            Self::Q6K => "q6_k",
         }
     }
 
@@ -62,17 +91,22 @@ impl Layout {
             Self::F32 => 128,
             Self::F16 | Self::Bf16 => 64,
             Self::Q8 | Self::Q8Min => 32,
-            Self::Q4 | Self::Q4Min => 16,
+            Self::Q4 | Self::Q4Min | Self::Q4K | Self::Q5K | Self::Q6K => 16,
         }
     }
 
-    /// Bytes of one group in the scales plane; 0 where there is none.
-    pub const fn scale_group_bytes(self) -> usize {
+    /// Rows are a multiple of this many weights; others are padded to whole groups.
+    pub const fn row_multiple(self) -> usize {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 0,
-            Self::Q8 | Self::Q4 => 2,
-            Self::Q8Min | Self::Q4Min => 4,
+            Self::F32 | Self::F16 | Self::Bf16 => 1,
+            Self::Q8 | Self::Q8Min | Self::Q4 | Self::Q4Min => GROUP,
+            Self::Q4K | Self::Q5K | Self::Q6K => SUPER_BLOCK,
         }
+    }
+
+    /// Whether there is a scales plane.
+    pub const fn has_scales(self) -> bool {
+        !matches!(self, Self::F32 | Self::F16 | Self::Bf16)
     }
 
     /// Bytes of a row of `k` weights in the codes plane.
@@ -82,7 +116,15 @@ impl Layout {
 
     /// Bytes of a row of `k` weights in the scales plane, padded to whole 32-bit words.
     pub const fn scale_row_bytes(self, k: usize) -> usize {
-        (Self::groups(k) * self.scale_group_bytes()).next_multiple_of(4)
+        let groups = Self::groups(k);
+        match self {
+            Self::F32 | Self::F16 | Self::Bf16 => 0,
+            Self::Q8 | Self::Q4 => (groups * 2).next_multiple_of(4),
+            Self::Q8Min | Self::Q4Min => groups * 4,
+            Self::Q4K => groups / 8 * 16,
+            Self::Q5K => groups / 8 * 48,
+            Self::Q6K => groups / 8 * 84,
+        }
     }
 
     /// Bytes of a row of `k` weights in both planes.
@@ -103,6 +145,14 @@ impl Layout {
             let byte = codes[i / GROUP * 16 + i % 16];
             f32::from(if i % GROUP < 16 { byte & 15 } else { byte >> 4 })
         };
+        let word = |at: usize| u32::from_le_bytes([scales[at], scales[at + 1], scales[at + 2], scales[at + 3]]);
+        // Scale and minimum of weight i in Q4K and Q5K, whose super-blocks have `bytes` bytes of scales.
+        let k_scale = |i: usize, bytes: usize| {
+            let (at, g) = (i / SUPER_BLOCK * bytes, i % SUPER_BLOCK / GROUP);
+            let s = word(at + 4) >> (4 * g) & 15 | (word(at + 12) >> (2 * g) & 3) << 4;
+            let t = word(at + 8) >> (4 * g) & 15 | (word(at + 12) >> (16 + 2 * g) & 3) << 4;
+            (f16_at(scales, at) * s as f32, f16_at(scales, at + 2) * t as f32)
+        };
         let weight = |i: usize| match self {
             Self::F32 => f32::from_le_bytes([codes[4 * i], codes[4 * i + 1], codes[4 * i + 2], codes[4 * i + 3]]),
             Self::F16 => f16_at(codes, 2 * i),
@@ -111,6 +161,21 @@ impl Layout {
             Self::Q8Min => f16_at(scales, i / GROUP * 4) * f32::from(codes[i]) + f16_at(scales, i / GROUP * 4 + 2),
             Self::Q4 => f16_at(scales, i / GROUP * 2) * (nibble(i) - 8.0),
             Self::Q4Min => f16_at(scales, i / GROUP * 4) * nibble(i) + f16_at(scales, i / GROUP * 4 + 2),
+            Self::Q4K => {
+                let (scale, minimum) = k_scale(i, 16);
+                scale * nibble(i) - minimum
+            }
+            Self::Q5K => {
+                let (scale, minimum) = k_scale(i, 48);
+                let fifth = word(i / SUPER_BLOCK * 48 + 16 + i % SUPER_BLOCK / GROUP * 4) >> (i % GROUP) & 1;
+                scale * (nibble(i) + 16.0 * fifth as f32) - minimum
+            }
+            Self::Q6K => {
+                let at = i / SUPER_BLOCK * 84;
+                let scale = f32::from(scales[at + 4 + i % SUPER_BLOCK / 16] as i8);
+                let high = word(at + 20 + i % SUPER_BLOCK / 16 * 4) >> (2 * (i % 16)) & 3;
+                f16_at(scales, at) * scale * (nibble(i) + 16.0 * high as f32 - 32.0)
+            }
         };
         (0..k).map(weight).collect()
     }
@@ -123,7 +188,8 @@ mod tests {
     #[test]
     fn rows_are_whole_words_and_whole_groups() {
         for layout in Layout::ALL {
-            for k in [1, 31, 32, 33, 64, 96, 160, 576] {
+            for k in [1usize, 31, 32, 33, 64, 96, 160, 576] {
+                let k = k.next_multiple_of(layout.row_multiple());
                 assert_eq!(layout.code_row_bytes(k) % 16, 0, "{layout:?} k={k}");
                 assert_eq!(layout.scale_row_bytes(k) % 4, 0, "{layout:?} k={k}");
             }

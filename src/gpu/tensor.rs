@@ -63,7 +63,7 @@ impl Matrix {
                     buffers.add(format!("{label}.{n}.{plane}"), (rows.len() * row_bytes) as u64, Role::Weights)
                 };
                 let codes = plane("codes", layout.code_row_bytes(k));
-                let scales = (layout.scale_group_bytes() > 0).then(|| plane("scales", layout.scale_row_bytes(k)));
+                let scales = layout.has_scales().then(|| plane("scales", layout.scale_row_bytes(k)));
                 row = rows.end;
                 parts.push(Part { rows, layout, codes, scales });
             }

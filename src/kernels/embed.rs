@@ -4,7 +4,7 @@ use super::matvec::layout_of;
 use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
 
-static SHADERS: [Shader; 7] = layout_shaders!("embed");
+static SHADERS: [Shader; 10] = layout_shaders!("embed");
 
 /// See `shaders/embed.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "embed", shaders: &SHADERS, params: EmbedParams::FIELDS, reference };
@@ -88,7 +88,8 @@ mod tests {
     #[test]
     fn every_layout_whole_and_in_parts() {
         for layout in Layout::ALL {
-            for (k, max_binding) in [(32, u64::MAX), (96, u64::MAX), (576, 192 << 10)] {
+            for (k, max_binding) in [(32usize, u64::MAX), (96, u64::MAX), (576, 192 << 10)] {
+                let k = k.next_multiple_of(layout.row_multiple());
                 let mut b = Bench::new(9, 200);
                 let w = b.matrix("w", 200, k, layout, max_binding);
                 let x = b.activation("x", 12, k);

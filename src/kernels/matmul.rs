@@ -5,7 +5,7 @@ use super::matvec::{layout_of, products};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
 
-static SHADERS: [Shader; 7] = layout_shaders!("matmul");
+static SHADERS: [Shader; 10] = layout_shaders!("matmul");
 
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
@@ -105,6 +105,7 @@ mod tests {
     const TOL: f64 = 2e-4;
 
     fn check(layout: Layout, [t, n, k]: [usize; 3], (bias, gated, residual): (bool, bool, bool), max_binding: u64) {
+        let k = k.next_multiple_of(layout.row_multiple());
         let mut b = Bench::new(t, 8);
         let w = b.matrix("w", n, k, layout, max_binding);
         let x = b.activation("x", t + 5, k); // a chunk is rarely full

@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 7] = layout_shaders!("matvec");
+static SHADERS: [Shader; 10] = layout_shaders!("matvec");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
@@ -102,7 +102,7 @@ impl Matvec<'_> {
 /// The sums of the part's rows over one input row, in f64.
 pub(super) fn products(step: &Step, memory: &CpuMemory, layout: Layout, rows: usize, x: &[f64]) -> Vec<f64> {
     let codes = memory.bytes(step.buffer(2));
-    let scales = if layout.scale_group_bytes() > 0 { memory.bytes(step.buffer(3)) } else { &[] };
+    let scales = if layout.has_scales() { memory.bytes(step.buffer(3)) } else { &[] };
     let (cb, sb) = (layout.code_row_bytes(x.len()), layout.scale_row_bytes(x.len()));
     (0..rows)
         .map(|r| {
@@ -145,6 +145,7 @@ mod tests {
     const TOL: f64 = 2e-4;
 
     fn check(layout: Layout, n: usize, k: usize, norm: bool, epilogue: (bool, bool, bool), max_binding: u64) {
+        let k = k.next_multiple_of(layout.row_multiple());
         let mut b = Bench::new(3, 8);
         let w = b.matrix("w", n, k, layout, max_binding);
         let x = b.activation("x", 3, k);

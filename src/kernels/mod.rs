@@ -23,7 +23,7 @@ pub use interpret::{CpuMemory, interpret};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
-pub use rope_append::{KvFormat, RopeAppend, rope_table};
+pub use rope_append::{KvFormat, QkNorm, RopeAppend, rope_table};
 pub use sample::{RING, Sample, SamplerOptions, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
@@ -148,6 +148,9 @@ macro_rules! layout_shaders {
             layout_shaders!($file, "q8_min"),
             layout_shaders!($file, "q4", "nibbles"),
             layout_shaders!($file, "q4_min", "nibbles"),
+            layout_shaders!($file, "q4_k", "nibbles", "k_scales"),
+            layout_shaders!($file, "q5_k", "nibbles", "k_scales"),
+            layout_shaders!($file, "q6_k", "nibbles"),
         ]
     };
     ($file:literal, $layout:literal $(, $lib:literal)*) => {

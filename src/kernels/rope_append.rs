@@ -1,14 +1,15 @@
-//! Rotary position embedding of queries and keys, joined with the append to the KV cache.
+//! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, joined with
+//! the append to the KV cache.
 
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step};
+use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
 
 static SHADERS: [Shader; 1] = [shader!("rope_append", "state")];
 
 /// See `shaders/rope_append.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
 
-params!(RopeParams { heads: u32, kv_heads: u32, head_dim: u32, rotary: u32, x_stride: u32, q_stride: u32 });
+params!(RopeParams { heads: u32, kv_heads: u32, head_dim: u32, rotary: u32, x_stride: u32, q_stride: u32, eps: f32 });
 
 /// Rows of the first of the two tables of [`rope_table`].
 const LOW: usize = 256;
@@ -89,6 +90,19 @@ pub struct RopeAppend {
     pub rotary_dim: usize,
     /// Rotate neighbours (GGUF's llama); otherwise halves (Hugging Face).
     pub interleaved: bool,
+    /// RMS norm of each head before it is rotated.
+    pub qk_norm: Option<QkNorm>,
+}
+
+/// An RMS norm of every query head and every key head.
+#[derive(Debug, Clone, Copy)]
+pub struct QkNorm {
+    /// Weight for queries, `[head_dim]`.
+    pub q: Vector,
+    /// Weight for keys, `[head_dim]`.
+    pub k: Vector,
+    /// Added to the mean square.
+    pub eps: f32,
 }
 
 impl RopeAppend {
@@ -107,6 +121,7 @@ impl RopeAppend {
             rotary: self.rotary_dim as u32,
             x_stride: self.qkv.stride() as u32,
             q_stride: self.q.stride() as u32,
+            eps: self.qk_norm.map_or(0.0, |n| n.eps),
         };
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
@@ -114,7 +129,11 @@ impl RopeAppend {
             label: label.to_owned(),
             kernel: KERNEL.name,
             shader: &SHADERS[0],
-            constants: vec![self.format.constant(), ("INTERLEAVED", f64::from(u8::from(self.interleaved)))],
+            constants: vec![
+                self.format.constant(),
+                ("INTERLEAVED", f64::from(u8::from(self.interleaved))),
+                ("QK_NORM", f64::from(u8::from(self.qk_norm.is_some()))),
+            ],
             bindings: vec![
                 read(1, control.state),
                 read(2, self.qkv.buffer),
@@ -122,12 +141,19 @@ impl RopeAppend {
                 write(4, self.q.buffer),
                 write(5, self.k_cache),
                 write(6, self.v_cache),
+                read(7, self.qk_norm.map_or(self.table, |n| n.q.buffer)),
+                read(8, self.qk_norm.map_or(self.table, |n| n.k.buffer)),
             ],
             params: params.words(),
             grid: [(all_heads * self.head_dim / 2).div_ceil(64) as u32, self.qkv.rows as u32, 1],
             detail: format!(
-                "qkv[{},({}+2·{})×{}] → q, kv:{:?}",
-                self.qkv.rows, self.heads, self.kv_heads, self.head_dim, self.format
+                "qkv[{},({}+2·{})×{}]{} → q, kv:{:?}",
+                self.qkv.rows,
+                self.heads,
+                self.kv_heads,
+                self.head_dim,
+                if self.qk_norm.is_some() { " rms" } else { "" },
+                self.format
             ),
         }
     }
@@ -152,10 +178,18 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             (c0 * c1 - s0 * s1, s0 * c1 + c0 * s1)
         };
         let start = t * p.x_stride as usize;
-        let x: Vec<f64> = memory.floats(step.buffer(2))[start..start + (heads + 2 * kv_heads) * dim]
+        let mut x: Vec<f64> = memory.floats(step.buffer(2))[start..start + (heads + 2 * kv_heads) * dim]
             .iter()
             .map(|&v| v.into())
             .collect();
+        if step.constant("QK_NORM") == 1.0 {
+            for (head, values) in x.chunks_mut(dim).take(heads + kv_heads).enumerate() {
+                let mean = values.iter().map(|v| v * v).sum::<f64>() / dim as f64;
+                let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
+                let gain = memory.floats(step.buffer(if head < heads { 7 } else { 8 }));
+                values.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+            }
+        }
         let mut out = x.clone();
         for head in 0..heads + kv_heads {
             for pair in 0..pairs {
@@ -211,7 +245,7 @@ mod tests {
     fn both_rotations_and_both_formats() {
         for (heads, kv_heads, head_dim, rotary_dim) in [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2)] {
             for format in [KvFormat::F32, KvFormat::F16] {
-                for (interleaved, position) in [(false, 0), (true, 250), (false, 700)] {
+                for (interleaved, position, normed) in [(false, 0, true), (true, 250, false), (false, 700, true)] {
                     let context = 1024;
                     let mut b = Bench::new(7, 8).at(position);
                     let qkv = b.activation("qkv", 8, (heads + 2 * kv_heads) * head_dim);
@@ -223,6 +257,11 @@ mod tests {
                     let bytes = (context * kv_heads * head_dim * format.bytes()) as u64;
                     let k_cache = b.buffers.add("k", bytes, Role::Kv);
                     let v_cache = b.buffers.add("v", bytes, Role::Kv);
+                    let qk_norm = normed.then(|| QkNorm {
+                        q: b.vector("q gain", head_dim),
+                        k: b.vector("k gain", head_dim),
+                        eps: 1e-5,
+                    });
                     let rope = RopeAppend {
                         qkv,
                         q,
@@ -235,9 +274,11 @@ mod tests {
                         head_dim,
                         rotary_dim: rotary_dim as usize,
                         interleaved,
+                        qk_norm,
                     };
                     b.plan.push([rope.step("rope", &b.control)]);
-                    let what = format!("{heads}/{kv_heads}×{head_dim} {format:?} interleaved={interleaved}");
+                    let what =
+                        format!("{heads}/{kv_heads}×{head_dim} {format:?} interleaved={interleaved} normed={normed}");
                     b.check(q.buffer, 1e-5, &what);
                     for cache in [k_cache, v_cache] {
                         match format {

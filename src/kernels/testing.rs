@@ -123,6 +123,7 @@ impl Bench {
 
     /// A random matrix whose products with random inputs are of order one.
     pub(crate) fn matrix(&mut self, label: &str, rows: usize, k: usize, layout: Layout, max_binding: u64) -> Matrix {
+        assert!(k.is_multiple_of(layout.row_multiple()), "rows of {k} weights in {layout:?}");
         let m = Matrix::declare(&mut self.buffers, label, k, &[(rows, layout)], max_binding.min(1 << 40));
         let gain = 1.0 / (k as f32).sqrt();
         for part in m.parts.clone() {
@@ -136,22 +137,11 @@ impl Bench {
                     Layout::F16 => codes.extend(weights.iter().flat_map(|&w| f16::from_f32(w).to_le_bytes())),
                     Layout::Bf16 => codes.extend(weights.iter().flat_map(|&w| bf16::from_f32(w).to_le_bytes())),
                     Layout::Q8 | Layout::Q8Min => codes.extend((0..k).map(|_| self.random.next() as u8)),
-                    Layout::Q4 | Layout::Q4Min => codes.extend((0..k / 2).map(|_| self.random.next() as u8)),
+                    _ => codes.extend((0..k / 2).map(|_| self.random.next() as u8)),
                 }
                 codes.resize(start + layout.code_row_bytes(k), 0);
-                let unit = gain / if layout.code_group_bytes() == 32 { 74.0 } else { 4.6 };
                 let start = scales.len();
-                for _ in 0..Layout::groups(k) {
-                    let d = f16::from_f32(unit * (1.0 + 0.3 * self.random.normal()));
-                    match layout.scale_group_bytes() {
-                        0 => {}
-                        2 => scales.extend(d.to_le_bytes()),
-                        _ => {
-                            scales.extend(d.to_le_bytes());
-                            scales.extend(f16::from_f32(-8.0 * unit * self.random.normal().abs()).to_le_bytes());
-                        }
-                    }
-                }
+                self.scales(layout, k, gain, &mut scales);
                 scales.resize(start + layout.scale_row_bytes(k), 0);
             }
             self.set(part.codes, &codes);
@@ -160,6 +150,30 @@ impl Bench {
             }
         }
         m
+    }
+
+    /// Scales of a row that make its weights of about `gain`.
+    fn scales(&mut self, layout: Layout, k: usize, gain: f32, scales: &mut Vec<u8>) {
+        let random = std::cell::RefCell::new(&mut self.random);
+        let half = |unit: f32| f16::from_f32(unit * (1.0 + 0.3 * random.borrow_mut().normal())).to_le_bytes();
+        let (four, eight) = (gain / 4.6, gain / 74.0); // standard deviations of uniform codes
+        let groups = Layout::groups(k);
+        match layout {
+            Layout::F32 | Layout::F16 | Layout::Bf16 => {}
+            Layout::Q8 => scales.extend((0..groups).flat_map(|_| half(eight))),
+            Layout::Q4 => scales.extend((0..groups).flat_map(|_| half(four))),
+            Layout::Q8Min => scales.extend((0..groups).flat_map(|_| [half(eight), half(-128.0 * eight)].concat())),
+            Layout::Q4Min => scales.extend((0..groups).flat_map(|_| [half(four), half(-8.0 * four)].concat())),
+            Layout::Q4K | Layout::Q5K | Layout::Q6K => {
+                for _ in 0..groups / 8 {
+                    let unit = if layout == Layout::Q6K { gain / (18.0 * 74.0) } else { four / 32.0 };
+                    let heads = [half(unit), half(8.0 * unit)].concat();
+                    let rest = layout.scale_row_bytes(256) - 4;
+                    scales.extend(heads);
+                    scales.extend((0..rest).map(|_| random.borrow_mut().next() as u8));
+                }
+            }
+        }
     }
 
     fn all_contents(&self) -> impl Iterator<Item = (BufferId, &[u8])> {

@@ -252,7 +252,7 @@ impl<'a> Builder<'a> {
         let mut sources = Vec::new();
         for (role, len) in roles {
             let entry = self.entry(role, &[*len])?;
-            if layout_for(entry.dtype).is_none_or(|l| l.scale_group_bytes() > 0) {
+            if layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
                 let (tensor, dtype) = (entry.name.clone(), entry.dtype.name().to_owned());
                 return Err(Error::Dtype { tensor, dtype });
             }

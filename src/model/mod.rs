@@ -9,6 +9,7 @@ mod kv_cache;
 mod llama;
 mod names;
 mod qwen2;
+mod qwen3;
 
 pub use build::{Builder, Mode, ModelOptions, Recorder, Scratch};
 pub use config::ModelConfig;
@@ -35,8 +36,12 @@ pub struct Architecture {
 }
 
 /// Every architecture the engine knows.
-pub static ARCHITECTURES: &[Architecture] =
-    &[Architecture { name: "llama", build: llama::build }, Architecture { name: "qwen2", build: qwen2::build }];
+pub static ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "llama", build: llama::build },
+    Architecture { name: "mistral", build: llama::build },
+    Architecture { name: "qwen2", build: qwen2::build },
+    Architecture { name: "qwen3", build: qwen3::build },
+];
 
 /// Finds an architecture by name.
 ///

@@ -9,6 +9,8 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("k", "self_attn.k_proj.weight", "attn_k.weight"),
     ("v", "self_attn.v_proj.weight", "attn_v.weight"),
     ("o", "self_attn.o_proj.weight", "attn_output.weight"),
+    ("q_norm", "self_attn.q_norm.weight", "attn_q_norm.weight"),
+    ("k_norm", "self_attn.k_norm.weight", "attn_k_norm.weight"),
     ("q.bias", "self_attn.q_proj.bias", "attn_q.bias"),
     ("k.bias", "self_attn.k_proj.bias", "attn_k.bias"),
     ("v.bias", "self_attn.v_proj.bias", "attn_v.bias"),

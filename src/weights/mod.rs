@@ -12,6 +12,8 @@ pub mod json;
 pub mod load;
 pub mod metadata;
 pub mod repack;
+mod repack_k;
+mod repack_q8;
 pub mod safetensors;
 mod sniff;
 pub mod source;
@@ -21,7 +23,7 @@ pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};
-pub use repack::{Planes, layout_for, repack_rows};
+pub use repack::{Planes, layout_for, repack_rows, through_values};
 pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::{DiskFile, DiskFolder};

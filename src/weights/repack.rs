@@ -1,7 +1,10 @@
-//! From published blocks to the kernels' layouts, without changing a value.
+//! From published blocks to the kernels' layouts, without changing a value where a layout holds it.
 
+use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
-use crate::gpu::layout::{GROUP, Layout};
+use super::repack_k::super_block;
+use super::repack_q8::quantise_row;
+use crate::gpu::layout::{GROUP, Layout, SUPER_BLOCK};
 
 /// The planes of a weight matrix under construction; rows are appended.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,7 +15,7 @@ pub struct Planes {
     pub scales: Vec<u8>,
 }
 
-/// The layout that holds exactly the values of `dtype`, where there is one.
+/// The smallest layout that holds the values of `dtype`: exactly, or for the formats of `repack_q8.rs` nearly.
 pub fn layout_for(dtype: Dtype) -> Option<Layout> {
     match dtype {
         Dtype::F32 => Some(Layout::F32),
@@ -22,8 +25,21 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
         Dtype::Q5_1 => Some(Layout::Q8Min),
         Dtype::Q4_0 => Some(Layout::Q4),
         Dtype::Q4_1 => Some(Layout::Q4Min),
+        Dtype::Q4K => Some(Layout::Q4K),
+        Dtype::Q5K => Some(Layout::Q5K),
+        Dtype::Q6K | Dtype::Q3K => Some(Layout::Q6K),
+        dtype if through_values(dtype) => Some(Layout::Q8),
         _ => None,
     }
+}
+
+/// Whether a format reaches its layout through its values.
+pub fn through_values(dtype: Dtype) -> bool {
+    use Dtype::{Iq1M, Iq1S, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Mxfp4, Nvfp4, Q2K, Tq1_0, Tq2_0};
+    matches!(
+        dtype,
+        Iq1M | Iq1S | Iq2S | Iq2Xs | Iq2Xxs | Iq3S | Iq3Xxs | Iq4Nl | Iq4Xs | Mxfp4 | Nvfp4 | Q2K | Tq1_0 | Tq2_0
+    )
 }
 
 /// Appends whole rows of `k` weights, published as `dtype`, to `planes` in [`layout_for`]`(dtype)`. Padding is zeros.
@@ -42,12 +58,19 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
     let rows = bytes.len() / row_bytes;
     planes.codes.reserve(rows * layout.code_row_bytes(k));
     planes.scales.reserve(rows * layout.scale_row_bytes(k));
-    let scale_bytes = layout.scale_group_bytes();
+    let scale_bytes = layout.scale_row_bytes(2 * GROUP) / 2; // of a group, in the layouts of single groups
     for row in bytes.chunks_exact(row_bytes) {
+        if through_values(dtype) {
+            let values = dequantize_rows(dtype, k, row).expect("these formats have values");
+            quantise_row(dtype, &values, planes);
+            continue;
+        }
         let (codes_end, scales_end) =
             (planes.codes.len() + layout.code_row_bytes(k), planes.scales.len() + layout.scale_row_bytes(k));
-        if scale_bytes == 0 {
+        if !layout.has_scales() {
             planes.codes.extend_from_slice(row);
+        } else if layout.row_multiple() == SUPER_BLOCK {
+            row.chunks_exact(dtype.block().1 as usize).for_each(|block| super_block(dtype, block, planes));
         } else {
             // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order or five-bit ones.
             debug_assert_eq!(dtype.block().0 as usize, GROUP);

@@ -2,8 +2,19 @@
 
 use crate::Result;
 use crate::gpu::{Matrix, Vector};
-use crate::kernels::{self, Epilogue, RmsNorm, RopeAppend};
+use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
+
+/// What an architecture's attention has besides its projections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AttentionParts {
+    /// Biases on q, k and v.
+    pub qkv_bias: bool,
+    /// A bias on the output.
+    pub o_bias: bool,
+    /// An RMS norm of each query and key head.
+    pub qk_norm: bool,
+}
 
 /// `x += W_o · attend(rope(W_qkv · norm(x)))`
 pub struct Attention {
@@ -13,21 +24,22 @@ pub struct Attention {
     qkv_bias: Option<Vector>,
     o: Matrix,
     o_bias: Option<Vector>,
+    qk_norm: Option<QkNorm>,
     cache: LayerCache,
     window: Option<usize>,
 }
 
 impl Attention {
-    /// Declares layer `i`'s weights, with biases on q, k, v and on the output where the architecture has them.
-    pub fn new(b: &mut Builder<'_>, i: usize, qkv_bias: bool, o_bias: bool) -> Result<Self> {
+    /// Declares layer `i`'s weights.
+    pub fn new(b: &mut Builder<'_>, i: usize, parts: AttentionParts) -> Result<Self> {
         let (hidden, head_dim) = (b.config.hidden_size, b.config.head_dim);
         let (q, kv) = (b.config.num_heads * head_dim, b.config.num_kv_heads * head_dim);
         let label = format!("l{i}.attn");
         let role = |r: &str| format!("{i}.{r}");
         let norm = b.norm(&format!("{label}.norm"), &role("attn_norm"))?;
-        let parts = [(role("q"), q), (role("k"), kv), (role("v"), kv)];
-        let qkv = b.stacked(&format!("{label}.qkv"), &parts, hidden)?;
-        let qkv_bias = if qkv_bias {
+        let projections = [(role("q"), q), (role("k"), kv), (role("v"), kv)];
+        let qkv = b.stacked(&format!("{label}.qkv"), &projections, hidden)?;
+        let qkv_bias = if parts.qkv_bias {
             let biases = [(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)];
             Some(b.vector(&format!("{label}.qkv.bias"), &biases)?)
         } else {
@@ -35,8 +47,15 @@ impl Attention {
         };
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
         let o_bias =
-            if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
-        Ok(Self { norm, qkv, qkv_bias, o, o_bias, cache: b.kv.layers[i], window: b.config.window(i), label })
+            if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
+        let qk_norm = if parts.qk_norm {
+            let q = b.vector(&format!("{label}.q_norm"), &[(role("q_norm"), head_dim)])?;
+            let k = b.vector(&format!("{label}.k_norm"), &[(role("k_norm"), head_dim)])?;
+            Some(QkNorm { q, k, eps: b.config.rms_norm_eps as f32 })
+        } else {
+            None
+        };
+        Ok(Self { norm, qkv, qkv_bias, o, o_bias, qk_norm, cache: b.kv.layers[i], window: b.config.window(i), label })
     }
 
     /// Appends the steps.
@@ -64,6 +83,7 @@ impl Attention {
             head_dim: config.head_dim,
             rotary_dim: config.rope.rotary_dim,
             interleaved: config.rope.interleaved,
+            qk_norm: self.qk_norm,
         };
         r.plan.push([rope.step(&label("rope"), &r.control)]);
         let attention = kernels::Attention {

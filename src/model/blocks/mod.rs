@@ -4,5 +4,5 @@
 mod attention;
 mod mlp;
 
-pub(super) use attention::Attention;
+pub(super) use attention::{Attention, AttentionParts};
 pub(super) use mlp::Mlp;

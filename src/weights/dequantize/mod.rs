@@ -5,6 +5,8 @@
 
 mod block32;
 mod float4;
+mod grids;
+mod i_quants;
 mod k_quants;
 mod ternary;
 
@@ -38,6 +40,13 @@ pub fn dequantize_rows(dtype: Dtype, k: usize, bytes: &[u8]) -> Option<Vec<f32>>
         Dtype::Q4K => each(bytes, k_quants::q4_k),
         Dtype::Q5K => each(bytes, k_quants::q5_k),
         Dtype::Q6K => each(bytes, k_quants::q6_k),
+        Dtype::Iq1S => each(bytes, i_quants::iq1_s),
+        Dtype::Iq1M => each(bytes, i_quants::iq1_m),
+        Dtype::Iq2Xxs => each(bytes, i_quants::iq2_xxs),
+        Dtype::Iq2Xs => each(bytes, i_quants::iq2_xs),
+        Dtype::Iq2S => each(bytes, i_quants::iq2_s),
+        Dtype::Iq3Xxs => each(bytes, i_quants::iq3_xxs),
+        Dtype::Iq3S => each(bytes, i_quants::iq3_s),
         Dtype::Iq4Nl => each(bytes, float4::iq4_nl),
         Dtype::Iq4Xs => each(bytes, float4::iq4_xs),
         Dtype::Mxfp4 => each(bytes, float4::mxfp4),
