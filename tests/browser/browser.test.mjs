@@ -115,7 +115,7 @@ describe("golden models", { skip: noGolden }, () => {
   for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "gguf/qwen2", "gguf/qwen2_tied"]) {
     const folder = join(golden, name);
     const url = `/golden/${name}/${name.startsWith("gguf/") ? "model.gguf" : ""}`;
-    test(name, { skip: absent(folder), timeout: 180_000 }, async () => {
+    test(name, { skip: absent(folder), timeout: 300_000 }, async () => {
       const facts = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8"));
       const differences = async (model, limit) => {
         let compared = 0;
@@ -141,7 +141,7 @@ describe("golden models", { skip: noGolden }, () => {
     });
   }
 
-  test("a split GGUF, and one from dropped files", { timeout: 60_000 }, async () => {
+  test("a split GGUF, and one from dropped files", { timeout: 120_000 }, async () => {
     const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "gguf/qwen2/golden.json"), "utf8")).prompts.short;
     const names = [1, 2, 3].map((n) => `model-0000${n}-of-00003.gguf`);
     await withModel(`/golden/gguf/qwen2/split/${names[0]}`, { internal: { f32: true } }, async (model) => {
@@ -161,24 +161,63 @@ describe("golden models", { skip: noGolden }, () => {
 describe("behaviour", { skip: noGolden }, () => {
   const { ids, greedy_ids } = noGolden ? {} : JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
   const f32 = { internal: { f32: true } };
+  const right = async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
+  // Compiling kernels takes seconds on a software GPU: what can share a model does.
+  let shared;
+  before(async () => {
+    shared = (await page.evaluate(([source, options]) => open(source, options), [LLAMA, { ...f32, contextLength: 256 }])).model;
+  }, { timeout: 120_000 });
+  after(() => page.evaluate((id) => close(id), shared));
 
-  test("on the page's own thread: the same tokens", { timeout: 60_000 }, async () => {
-    await withModel(LLAMA, { ...f32, worker: false }, async (model, { info, memory }) => {
-      assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
-      assert.equal(info.architecture, "llama");
-      assert.equal(info.format, "safetensors");
-      assert.ok(memory.weights > 0 && memory.kv > 0);
-    });
+  test("on the page's own thread: the same tokens, no GPU object, one pass and one submit per decoded token", { timeout: 120_000 }, async () => {
+    const counted = await open();
+    const { perToken, got, info, memory } = await counted.evaluate(async ([ids, f32]) => {
+      const counts = {};
+      const wrap = (type, methods) => {
+        for (const method of methods) {
+          const original = type.prototype[method];
+          type.prototype[method] = function (...args) {
+            counts[method] = (counts[method] ?? 0) + 1;
+            return original.apply(this, args);
+          };
+        }
+      };
+      wrap(GPUDevice, Object.getOwnPropertyNames(GPUDevice.prototype).filter((n) => n.startsWith("create")));
+      wrap(GPUQueue, ["submit"]);
+      wrap(GPUCommandEncoder, ["beginComputePass"]);
+      wrap(GPUComputePassEncoder, ["dispatchWorkgroups"]);
+      const { model, ...rest } = await open("/golden/models/llama/", { ...f32, worker: false });
+      const of = async (tokens) => {
+        for (const key of Object.keys(counts)) counts[key] = 0;
+        const result = await greedy(model, ids, { maxOutputTokens: tokens });
+        return { ...counts, got: result.ids };
+      };
+      await of(4);
+      const [few, { got, ...many }] = [await of(8), await of(24)];
+      const perToken = {};
+      for (const key of Object.keys(many)) perToken[key] = (many[key] - (few[key] ?? 0)) / 16;
+      await close(model);
+      return { perToken, got, ...rest };
+    }, [ids, f32]);
+    await counted.close();
+    assert.deepEqual(got, greedy_ids);
+    assert.deepEqual([info.architecture, info.format], ["llama", "safetensors"]);
+    assert.ok(memory.weights > 0 && memory.kv > 0);
+    const { dispatchWorkgroups, ...rest } = perToken;
+    console.log(`per decoded token: ${JSON.stringify(perToken)}`);
+    for (const [name, count] of Object.entries(rest)) {
+      assert.ok(count <= (["createCommandEncoder", "beginComputePass", "submit"].includes(name) ? 1 : 0), `${name}: ${count} per token`);
+    }
+    assert.ok(dispatchWorkgroups > 0);
   });
 
-  test("two models, and calls that queue", { timeout: 60_000 }, async () => {
-    const got = await page.evaluate(async ([ids, f32]) => {
-      const [a, b] = await Promise.all([open("/golden/models/llama/", f32), open("/golden/gguf/qwen2/model.gguf", f32)]);
-      const calls = [a, b, a, a].map(({ model }) => greedy(model, ids, { maxOutputTokens: 8 }));
-      const results = (await Promise.all(calls)).map((r) => r.ids.join());
-      await Promise.all([a, b].map(({ model }) => close(model)));
-      return results;
-    }, [ids, f32]);
+  test("two models, and calls that queue", { timeout: 120_000 }, async () => {
+    const got = await page.evaluate(async ([ids, a, f32]) => {
+      const b = (await open("/golden/gguf/qwen2_tied/model.gguf", f32)).model;
+      const results = await Promise.all([a, b, a, a].map((model) => greedy(model, ids, { maxOutputTokens: 8 })));
+      await close(b);
+      return results.map((r) => r.ids.join());
+    }, [ids, shared, f32]);
     assert.equal(got[0], greedy_ids.slice(0, 8).join());
     assert.equal(got[0], got[2]);
     assert.equal(got[0], got[3]);
@@ -186,48 +225,51 @@ describe("behaviour", { skip: noGolden }, () => {
   });
 
   test("aborts reject with exactly the reason, and the model stays usable", { timeout: 60_000 }, async () => {
-    const got = await page.evaluate(async ([ids, f32]) => {
+    const got = await page.evaluate(async ([ids, id]) => {
+      const model = models.get(id);
       const reason = { mine: true };
       const same = (e) => e === reason;
       const out = {};
       const loading = new AbortController();
       out.load = await minke.load("/golden/models/llama/", { signal: loading.signal, onProgress: () => loading.abort(reason) }).catch(same);
-      const { model } = await open("/golden/models/llama/", f32);
       const generating = new AbortController();
       let parts = 0;
-      const generation = models.get(model).stream(Uint32Array.from(ids), { signal: generating.signal, temperature: 0, maxOutputTokens: 400 });
+      const generation = model.stream(Uint32Array.from(ids), { signal: generating.signal, temperature: 0, maxOutputTokens: 200 });
       try {
         for await (const part of generation) if (part.type !== "prefill" && ++parts === 3) generating.abort(reason);
       } catch (e) {
         out.generate = same(e);
       }
-      out.prefill = await models.get(model).generate(Uint32Array.from(ids), { signal: AbortSignal.abort(reason) }).catch(same);
-      const stopped = models.get(model).stream(Uint32Array.from(ids), { temperature: 0, maxOutputTokens: 400 });
+      out.before = await model.generate(Uint32Array.from(ids), { signal: AbortSignal.abort(reason) }).catch(same);
+      const stopped = model.stream(Uint32Array.from(ids), { temperature: 0, maxOutputTokens: 200 });
       for await (const part of stopped) if (part.type !== "prefill") stopped.stop();
       out.stopped = (await stopped.result).finishReason;
-      out.ids = (await greedy(model, ids, { maxOutputTokens: 24 })).ids;
-      await close(model);
       return out;
-    }, [ids, f32]);
-    assert.deepEqual(got, { load: true, generate: true, prefill: true, stopped: "abort", ids: greedy_ids });
+    }, [ids, shared]);
+    assert.deepEqual(got, { load: true, generate: true, before: true, stopped: "abort" });
+    await right(shared);
   });
 
   test("after load nothing is requested, and it works offline", { timeout: 60_000 }, async () => {
-    await withModel(LLAMA, f32, async (model) => {
-      const seen = [];
-      const log = (request) => seen.push(request.url());
-      page.on("request", log);
-      server.requests.length = 0;
-      await page.context().setOffline(true);
-      try {
-        assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
-        await page.evaluate((m) => models.get(m).tokenizer.encode("text"), model);
-      } finally {
-        await page.context().setOffline(false);
-        page.off("request", log);
-      }
-      assert.deepEqual([seen, server.requests], [[], []]);
-    });
+    const seen = [];
+    const log = (request) => seen.push(request.url());
+    page.on("request", log);
+    server.requests.length = 0;
+    await page.context().setOffline(true);
+    try {
+      await right(shared);
+      await page.evaluate((m) => models.get(m).tokenizer.encode("text"), shared);
+    } finally {
+      await page.context().setOffline(false);
+      page.off("request", log);
+    }
+    assert.deepEqual([seen, server.requests], [[], []]);
+  });
+
+  test("a prompt longer than the context is an error with both counts", async () => {
+    const error = await page.evaluate((m) => failed(models.get(m).generate(new Uint32Array(300).fill(5))), shared);
+    assert.equal(error?.code, "context-overflow");
+    assert.deepEqual([error.detail.inputTokens, error.detail.contextLength], [300, 256]);
   });
 
   test("an unknown architecture is refused before any weight is fetched", async () => {
@@ -238,7 +280,7 @@ describe("behaviour", { skip: noGolden }, () => {
     assert.deepEqual(server.requests.filter((r) => r.path.endsWith(".safetensors")), []);
   });
 
-  test("bad files and servers give typed errors; a good model loads next", { timeout: 60_000 }, async () => {
+  test("bad files and servers give typed errors; a good model loads next", { timeout: 120_000 }, async () => {
     const errors = await page.evaluate(async () => {
       const file = (text, name = "model.gguf") => new File([text], name);
       const sources = {
@@ -257,75 +299,34 @@ describe("behaviour", { skip: noGolden }, () => {
     assert.match(errors.html.message, /HTML/);
     assert.match(errors.pointer.message, /LFS/);
     assert.deepEqual([errors.missing.code, errors.missing.detail.status], ["network", 404]);
-    server.fault = ({ path, count }) => (path.endsWith(".safetensors") && count < 2 ? { status: 503 } : undefined);
-    await withModel(LLAMA, f32, async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids));
-    server.fault = () => ({ ignoreRange: true });
-    await withModel(LLAMA, f32, async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids));
-  });
-
-  test("a prompt longer than the context is an error with both counts", { timeout: 60_000 }, async () => {
-    await withModel(LLAMA, { contextLength: 64 }, async (model) => {
-      const error = await page.evaluate((m) => failed(models.get(m).generate(new Uint32Array(100).fill(5))), model);
-      assert.equal(error?.code, "context-overflow");
-      assert.deepEqual([error.detail.inputTokens, error.detail.contextLength], [100, 64]);
-    });
-  });
-
-  test("a decoded token creates no GPU object and takes one pass and one submit", { timeout: 60_000 }, async () => {
-    const counted = await open();
-    const perToken = await counted.evaluate(async (ids) => {
-      const counts = {};
-      const wrap = (type, methods) => {
-        for (const method of methods) {
-          const original = type.prototype[method];
-          type.prototype[method] = function (...args) {
-            counts[method] = (counts[method] ?? 0) + 1;
-            return original.apply(this, args);
-          };
-        }
-      };
-      wrap(GPUDevice, Object.getOwnPropertyNames(GPUDevice.prototype).filter((n) => n.startsWith("create")));
-      wrap(GPUQueue, ["submit"]);
-      wrap(GPUCommandEncoder, ["beginComputePass"]);
-      wrap(GPUComputePassEncoder, ["dispatchWorkgroups"]);
-      const { model } = await open("/golden/models/llama/", { worker: false });
-      const of = async (tokens) => {
-        for (const key of Object.keys(counts)) counts[key] = 0;
-        await greedy(model, ids, { maxOutputTokens: tokens });
-        return { ...counts };
-      };
-      await of(4);
-      const [few, many] = [await of(8), await of(24)];
-      const out = {};
-      for (const key of Object.keys(many)) out[key] = (many[key] - (few[key] ?? 0)) / 16;
-      return out;
-    }, ids);
-    const { dispatchWorkgroups, ...rest } = perToken;
-    console.log(`per decoded token: ${JSON.stringify(perToken)}`);
-    for (const [name, count] of Object.entries(rest)) {
-      assert.ok(count <= (["createCommandEncoder", "beginComputePass", "submit"].includes(name) ? 1 : 0), `${name}: ${count} per token`);
-    }
-    assert.ok(dispatchWorkgroups > 0);
-    await counted.close();
+    server.fault = ({ path, count }) => {
+      if (path.endsWith("00001-of-00004.safetensors")) return count < 2 ? { status: 503 } : undefined;
+      return path.endsWith(".safetensors") ? { ignoreRange: true } : undefined;
+    };
+    await withModel(LLAMA, f32, right);
   });
 });
 
 describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
   const facts = noSmol || absent(reference) ? { cases: [] } : JSON.parse(readFileSync(reference, "utf8"));
+  // The native tests follow the reference to its end; here a few tokens show that the browser computes the same.
+  const TOKENS = 8;
 
-  test("reference cases", { timeout: 400_000 }, async () => {
+  test("reference cases", { timeout: 500_000 }, async () => {
     await withModel("/smol.gguf", { contextLength: 512 }, async (model) => {
       let compared = 0;
-      for (const { prompt, messages, raw, greedy_ids, margins } of facts.cases.filter((c) => c.greedy_ids).filter((_, i) => i % 2 === 0)) {
-        const { ids, finishReason } = await greedy(model, prompt ?? messages, { maxOutputTokens: 24, ...(raw ? { raw } : {}) });
-        const sure = margins.findIndex((margin) => margin < 0.1);
-        const until = Math.min(24, sure === -1 ? margins.length : sure, finishReason === "stop" ? ids.length : 24);
+      const cases = facts.cases.filter((c) => c.greedy_ids);
+      for (const { prompt, messages, raw, greedy_ids, margins } of [cases.find((c) => c.raw), cases.find((c) => c.messages)].filter(Boolean)) {
+        const { ids, finishReason } = await greedy(model, prompt ?? messages, { maxOutputTokens: TOKENS, ...(raw ? { raw } : {}) });
+        const unsure = margins.findIndex((margin) => margin < 0.1);
+        const until = Math.min(TOKENS, unsure === -1 ? margins.length : unsure, finishReason === "stop" ? ids.length : TOKENS);
         assert.ok(ids.length >= until, `${ids.length} tokens, ${until} expected`);
         compared += until;
         assert.deepEqual(ids.slice(0, until), greedy_ids.slice(0, until), prompt ?? JSON.stringify(messages));
       }
       assert.ok(compared > 0);
       const scored = facts.cases.find((c) => c.score_text);
+      if (scored === undefined) return;
       const nll = await page.evaluate(async ([m, text]) => {
         const tokens = await models.get(m).score(text, { raw: true });
         return -tokens.reduce((sum, t) => sum + t.logprob, 0) / tokens.length;
@@ -334,25 +335,27 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
     });
   });
 
-  test("the chat page answers; a picture of it mid-answer", { timeout: 400_000 }, async () => {
-    for (const [name, look] of Object.entries({ light: { colorScheme: "light", viewport: { width: 1000, height: 720 } }, dark: { colorScheme: "dark", viewport: { width: 390, height: 780 } } })) {
-      const chat = await browser.newPage(look);
-      const problems = [];
-      chat.on("pageerror", (error) => problems.push(error.message));
-      chat.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-      await chat.goto(`${server.origin}/page/`);
-      await chat.click("#demo");
-      await chat.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
-      assert.equal(await chat.isVisible("#notice"), false, await chat.innerText("#start"));
-      await chat.keyboard.type("What is the capital of France?");
-      await chat.keyboard.press("Enter");
-      await chat.waitForFunction(() => document.querySelector(".assistant .text")?.textContent.length > 8, undefined, { timeout: 120_000 });
-      await chat.screenshot({ path: join(shots, `chat-${name}.png`) });
-      await chat.keyboard.press("Escape");
-      await chat.waitForSelector("body[data-state=ready]");
-      assert.match(await chat.innerText(".assistant footer"), /tokens · .* per second · stopped/);
-      assert.deepEqual(problems, []);
-      await chat.close();
-    }
+  test("the chat page answers; pictures of it mid-answer", { timeout: 400_000 }, async () => {
+    const chat = await browser.newPage({ colorScheme: "light", viewport: { width: 1000, height: 720 } });
+    const problems = [];
+    chat.on("pageerror", (error) => problems.push(error.message));
+    chat.on("console", (message) => message.type() === "error" && problems.push(message.text()));
+    await chat.goto(`${server.origin}/page/`);
+    await chat.click("#demo");
+    await chat.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
+    assert.equal(await chat.isVisible("#notice"), false, await chat.innerText("#start"));
+    await chat.keyboard.type("What is the capital of France?");
+    await chat.keyboard.press("Enter");
+    await chat.waitForFunction(() => document.querySelector(".assistant .text")?.textContent.length > 8, undefined, { timeout: 180_000 });
+    await chat.screenshot({ path: join(shots, "chat-light.png") });
+    await chat.emulateMedia({ colorScheme: "dark" });
+    await chat.setViewportSize({ width: 390, height: 780 });
+    await chat.screenshot({ path: join(shots, "chat-dark-phone.png") });
+    assert.ok(await chat.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than a phone");
+    await chat.keyboard.press("Escape");
+    await chat.waitForSelector("body[data-state=ready]");
+    assert.match(await chat.innerText(".assistant footer"), /\d+ tokens · [\d.]+ per second/);
+    assert.deepEqual(problems, []);
+    await chat.close();
   });
 });
