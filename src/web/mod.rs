@@ -19,6 +19,12 @@ use crate::{Cancel, Error, Result};
 use source::{JsFolder, JsReader};
 use value::{failure, from_js, input, messages, object, result, to_js};
 
+/// Runs when the module is instantiated: a panic traps the instance, and says why on the console first.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&format!("minke: {panic}").into())));
+}
+
 /// Ends one call: `abort` discards, `stop` keeps what was generated.
 #[wasm_bindgen]
 #[derive(Default)]

@@ -335,6 +335,26 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
     });
   });
 
+  test("the wasm heap stays far below the model's size", { timeout: 120_000 }, async () => {
+    const watched = await browser.newPage();
+    await watched.addInitScript(() => {
+      const instantiate = WebAssembly.instantiate;
+      WebAssembly.instantiate = async (...args) => {
+        const made = await instantiate(...args);
+        globalThis.heap = (made.instance ?? made).exports.memory;
+        return made;
+      };
+    });
+    await watched.goto(`${server.origin}/deep/path/`);
+    await watched.waitForFunction(() => document.title === "ready");
+    await withModel("/smol.gguf", { contextLength: 512, worker: false }, async () => {
+      const bytes = await watched.evaluate(() => globalThis.heap.buffer.byteLength);
+      console.log(`wasm heap after loading 98 MB of weights: ${(bytes / 2 ** 20).toFixed(0)} MiB`);
+      assert.ok(bytes < 256 * 2 ** 20);
+    }, watched);
+    await watched.close();
+  });
+
   test("the chat page answers; pictures of it mid-answer", { timeout: 400_000 }, async () => {
     const chat = await browser.newPage({ colorScheme: "light", viewport: { width: 1000, height: 720 } });
     const problems = [];
