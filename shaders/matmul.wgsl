@@ -1,10 +1,6 @@
 // Y[t] = f(W · X[t] + bias) for the step's tokens: tiles of 16 tokens × 64 rows, so each weight is read once per 16
 // tokens. A group of 32 inputs at a time is unpacked into workgroup memory; a thread makes 4 tokens × 4 rows.
-// f: as in matvec.wgsl.
-override BIAS: bool = false;
-override GATED: bool = false;
-override RESIDUAL: bool = false;
-
+// f: see lib/epilogue.wgsl.
 struct Params {
     groups: u32,     // groups of 32 in a row
     rows: u32,       // rows of W in this part
@@ -16,47 +12,14 @@ struct Params {
 @group(0) @binding(1) var<storage, read> state: State;
 // 2, 3: the weights, in the layout's file
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;    // [T, x_stride]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;    // [T, y_stride]
-@group(0) @binding(7) var<storage, read> bias: array<f32>;       // [rows of the matrix]
+// 5: Y, [T, y_stride]; 7: the bias, in lib/epilogue.wgsl
 
 var<workgroup> tile_w: array<vec4<f32>, 512>; // [8, 64 rows]
 var<workgroup> tile_x: array<vec4<f32>, 128>; // [8, 16 tokens]
 
-fn silu(v: f32) -> f32 {
-    return v / (1.0 + exp(-v));
-}
-
-fn put(i: u32, v: f32) {
-    if (RESIDUAL) {
-        y[i] += v;
-    } else {
-        y[i] = v;
-    }
-}
-
-fn store(t: u32, row: u32, sum: vec4<f32>) {
-    if (t >= state.count || row >= params.rows) {
-        return;
-    }
-    var v = sum;
-    let out = params.row_offset + row;
-    let left = params.rows - row;
-    if (BIAS) {
-        v.x += bias[out];
-        if (left > 1u) { v.y += bias[out + 1u]; }
-        if (left > 2u) { v.z += bias[out + 2u]; }
-        if (left > 3u) { v.w += bias[out + 3u]; }
-    }
-    if (GATED) {
-        let i = t * params.y_stride + out / 2u;
-        put(i, silu(v.x) * v.y);
-        if (left > 2u) { put(i + 1u, silu(v.z) * v.w); }
-    } else {
-        let i = t * params.y_stride + out;
-        put(i, v.x);
-        if (left > 1u) { put(i + 1u, v.y); }
-        if (left > 2u) { put(i + 2u, v.z); }
-        if (left > 3u) { put(i + 3u, v.w); }
+fn store(t: u32, row: u32, sums: vec4<f32>) {
+    if (t < state.count) {
+        finish(t * params.y_stride, row, sums);
     }
 }
 

@@ -1,14 +1,10 @@
 // y = f(W · n(x) + bias) for one row of x, each weight read once.
 //   n: RMS norm folded in, n(x) = x · g / sqrt(mean(x²) + eps): Σx² is summed in the same loop and scales the output
 //      (Zhang & Sennrich 2019, arXiv 1910.07467), or the identity.
-//   f: the identity; silu(even row) · odd row for interleaved gate and up rows (Shazeer 2020, arXiv 2002.05202);
-//      or y + the result (residual).
+//   f: see lib/epilogue.wgsl.
 // LANES neighbouring threads share four rows; each takes every LANES-th group of 32 weights.
 override LANES: u32 = 16u;
 override NORM: bool = false;
-override BIAS: bool = false;
-override GATED: bool = false;
-override RESIDUAL: bool = false;
 
 struct Params {
     groups: u32,     // groups of 32 in a row
@@ -22,24 +18,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> state: State;
 // 2, 3: the weights, in the layout's file
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;       // [T, x_stride]; the step's last row is used
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;       // [rows of the matrix] (reach of them if GATED)
+// 5: y, [rows of the matrix] (half of them if GATED); 7: the bias; both in lib/epilogue.wgsl
 @group(0) @binding(6) var<storage, read> gain: array<vec4<f32>>;    // [x_stride] norm weight
-@group(0) @binding(7) var<storage, read> bias: array<f32>;          // [rows of the matrix]
 
 var<workgroup> sums: array<vec4<f32>, 64>;
 var<workgroup> squares: array<f32, 64>;
-
-fn silu(v: f32) -> f32 {
-    return v / (1.0 + exp(-v));
-}
-
-fn put(i: u32, v: f32) {
-    if (RESIDUAL) {
-        y[i] += v;
-    } else {
-        y[i] = v;
-    }
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
@@ -105,28 +88,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
             squares[thread] += squares[thread + reach];
         }
     }
-    if (lane != 0u || row >= params.rows) {
+    if (lane != 0u) {
         return;
     }
-    var v = sums[thread];
+    var scale = 1.0;
     if (NORM) {
-        v *= inverseSqrt(squares[thread] / f32(params.width) + params.eps);
+        scale = inverseSqrt(squares[thread] / f32(params.width) + params.eps);
     }
-    let out = params.row_offset + row;
-    let left = params.rows - row;
-    if (BIAS) {
-        v.x += bias[out];
-        if (left > 1u) { v.y += bias[out + 1u]; }
-        if (left > 2u) { v.z += bias[out + 2u]; }
-        if (left > 3u) { v.w += bias[out + 3u]; }
-    }
-    if (GATED) {
-        put(out / 2u, silu(v.x) * v.y);
-        if (left > 2u) { put(out / 2u + 1u, silu(v.z) * v.w); }
-    } else {
-        put(out, v.x);
-        if (left > 1u) { put(out + 1u, v.y); }
-        if (left > 2u) { put(out + 2u, v.z); }
-        if (left > 3u) { put(out + 3u, v.w); }
-    }
+    finish(0u, row, sums[thread] * scale);
 }

@@ -137,23 +137,23 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-/// One module for each weight layout, in the order of `Layout::ALL`.
+/// One module for each weight layout, in the order of `Layout::ALL`: the kernel's file after the layout's and `$more`.
 macro_rules! layout_shaders {
-    ($file:literal) => {
+    ($file:literal $(, $more:literal)*) => {
         [
-            layout_shaders!($file, "f32"),
-            layout_shaders!($file, "f16"),
-            layout_shaders!($file, "bf16"),
-            layout_shaders!($file, "q8"),
-            layout_shaders!($file, "q8_min"),
-            layout_shaders!($file, "q4", "nibbles"),
-            layout_shaders!($file, "q4_min", "nibbles"),
-            layout_shaders!($file, "q4_k", "nibbles", "k_scales"),
-            layout_shaders!($file, "q5_k", "nibbles", "k_scales"),
-            layout_shaders!($file, "q6_k", "nibbles"),
+            layout_shaders!(@one $file, "f32" $(, $more)*),
+            layout_shaders!(@one $file, "f16" $(, $more)*),
+            layout_shaders!(@one $file, "bf16" $(, $more)*),
+            layout_shaders!(@one $file, "q8" $(, $more)*),
+            layout_shaders!(@one $file, "q8_min" $(, $more)*),
+            layout_shaders!(@one $file, "q4", "nibbles" $(, $more)*),
+            layout_shaders!(@one $file, "q4_min", "nibbles" $(, $more)*),
+            layout_shaders!(@one $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
+            layout_shaders!(@one $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
+            layout_shaders!(@one $file, "q6_k", "nibbles" $(, $more)*),
         ]
     };
-    ($file:literal, $layout:literal $(, $lib:literal)*) => {
+    (@one $file:literal, $layout:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: concat!($file, ".", $layout),
             source: concat!(include_str!("../../shaders/lib/state.wgsl"), "\n",
