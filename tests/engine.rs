@@ -14,7 +14,7 @@ use minke::engine::{
 };
 use minke::text::Message;
 use minke::weights::{ByteSource, Checkpoint, DiskFolder, Folder, MemoryFolder};
-use minke::{Cancel, Error, Result};
+use minke::{Cancel, Error, FormatKind, Result};
 
 fn llama() -> Option<PathBuf> {
     data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join("models/llama"))
@@ -294,4 +294,17 @@ fn a_model_that_goes_gives_its_memory_back() {
     let device = engine.device_handle();
     drop(engine);
     assert_eq!(device.memory().total(), 0);
+}
+
+/// The first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B: everything is read up to the missing rest, which is named.
+#[test]
+fn a_real_model_that_is_cut_short_says_so() {
+    let Some(file) = data("MINKE_R1_PART", ".cache/r1-distill-qwen-7b-part0.gguf") else { return };
+    match load(&file, LoadOptions::default()) {
+        Err(Error::Format { kind, file, message }) => {
+            let cut = matches!(kind, FormatKind::Truncated | FormatKind::BadOffset);
+            assert!(cut && file.ends_with("part0.gguf"), "{kind:?} {file}: {message}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
