@@ -13,9 +13,9 @@ use crate::model::config::{self, GenerationDefaults, ModelConfig};
 use crate::model::{Model, ModelOptions, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
-use crate::weights::dequantize_rows;
 use crate::weights::load::{bytes_to_read, load};
 use crate::weights::source::{ByteSource, Folder};
+use crate::weights::{GgufMetadata, dequantize_rows};
 use crate::{Cancel, Error, FormatKind, Result};
 
 /// How to load.
@@ -244,26 +244,31 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)
             Ok((tokenizer, config))
         }
         ConfigFacts::Gguf(metadata) => {
-            let v = metadata.vocabulary()?;
-            let vocab = GgufVocab {
-                model: v.model,
-                pre: v.pre,
-                tokens: v.tokens,
-                token_types: v.token_types,
-                merges: v.merges,
-                scores: v.scores,
-                bos: v.bos,
-                eos: v.eos,
-                unk: v.unk,
-                pad: v.pad,
-                add_bos: v.add_bos,
-                add_eos: v.add_eos,
-                add_space_prefix: v.add_space_prefix,
-            };
+            let vocab = gguf_vocab(metadata)?;
             let config = vocab.config(template(&checkpoint.chat_template)?);
             Ok((Tokenizer::from_gguf(vocab)?, config))
         }
     }
+}
+
+/// The tokenizer's part of GGUF metadata.
+pub fn gguf_vocab(metadata: &GgufMetadata) -> Result<GgufVocab> {
+    let v = metadata.vocabulary()?;
+    Ok(GgufVocab {
+        model: v.model,
+        pre: v.pre,
+        tokens: v.tokens,
+        token_types: v.token_types,
+        merges: v.merges,
+        scores: v.scores,
+        bos: v.bos,
+        eos: v.eos,
+        unk: v.unk,
+        pad: v.pad,
+        add_bos: v.add_bos,
+        add_eos: v.add_eos,
+        add_space_prefix: v.add_space_prefix,
+    })
 }
 
 /// Texts by which published models end a turn. GGUF names one end-of-sequence id; a chat model may use another.
@@ -282,7 +287,8 @@ fn stop_ids(
         ids.clone_from(&config.eos_token_ids);
     }
     ids.extend(tokenizer_config.eos_token.as_deref().and_then(|token| tokenizer.id(token)));
-    if checkpoint.format == Format::Gguf {
+    if let ConfigFacts::Gguf(metadata) = &checkpoint.config {
+        ids.extend(metadata.u32("tokenizer.ggml.eot_token_id").ok().flatten());
         let ends = TURN_ENDS.iter().filter_map(|token| tokenizer.id(token));
         ids.extend(ends.filter(|&id| tokenizer.is_special(id)));
     }

@@ -7,7 +7,7 @@ mod score;
 mod session;
 
 pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
-pub use load::{LoadOptions, ModelInfo, Progress, Stage, accept, tokenizer};
+pub use load::{LoadOptions, ModelInfo, Progress, Stage, accept, gguf_vocab, tokenizer};
 pub use options::GenerateOptions;
 pub use score::{LogitRows, TokenLogprob};
 

@@ -143,11 +143,6 @@ impl Device {
         })
     }
 
-    /// Facts of the adapter without keeping a device.
-    pub async fn probe(options: DeviceOptions) -> Result<DeviceFacts> {
-        Ok(facts(&request_adapter(options).await?, options))
-    }
-
     /// What this device is and allows.
     pub fn facts(&self) -> &DeviceFacts {
         &self.facts

@@ -2,16 +2,9 @@
 //! attention with rotary positions and grouped heads, then SwiGLU. SmolLM2 and DeepSeek-R1-Distill-Llama are Llamas; Mistral
 //! (arXiv 2310.06825) is one whose config may name a sliding window.
 
-use super::blocks::{Attention, AttentionParts, Mlp};
-use super::{Builder, Layers, Recorder};
+use super::blocks::{AttentionParts, Dense};
+use super::{Builder, Layers};
 use crate::Result;
-
-struct Llama(Vec<Layer>);
-
-struct Layer {
-    attention: Attention,
-    mlp: Mlp,
-}
 
 /// Declares the weights. Biases are a fact of the config: `attention_bias` covers q, k, v and o, `mlp_bias` the rest.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
@@ -19,17 +12,5 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     // GGUF names no such fact: a bias is there or it is not.
     let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
     let parts = AttentionParts { qkv_bias: bias, o_bias, qk_norm: false };
-    let layers = (0..b.config.num_layers)
-        .map(|i| Ok(Layer { attention: Attention::new(b, i, parts)?, mlp: Mlp::new(b, i, mlp_bias)? }))
-        .collect::<Result<_>>()?;
-    Ok(Box::new(Llama(layers)))
-}
-
-impl Layers for Llama {
-    fn record(&self, r: &mut Recorder<'_>) {
-        for layer in &self.0 {
-            layer.attention.record(r); // x += attention(norm(x))
-            layer.mlp.record(r); //       x += mlp(norm(x))
-        }
-    }
+    Ok(Box::new(Dense::new(b, parts, mlp_bias)?))
 }

@@ -89,8 +89,6 @@ pub struct Model {
     pub chunk: usize,
     /// Tokens of a prefill whose logits are all wanted, and `[rows, vocabulary]` f32 of them.
     pub all_logits: Activation,
-    /// Decoder layers.
-    pub layers: usize,
     /// Weights, each counted once.
     pub parameters: u64,
     /// The layouts of the matrices, by bytes held, such as `q4_min`.
@@ -112,7 +110,6 @@ impl Model {
     pub fn new(checkpoint: &Checkpoint, config: &ModelConfig, options: ModelOptions) -> Result<Self> {
         let architecture = architecture(&config.architecture)?;
         let mut b = Builder::new(checkpoint, config, options)?;
-        let config = config.clone();
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
 
         let embed = b.matrix("embed", &["embed"], vocabulary, hidden)?;
@@ -134,8 +131,7 @@ impl Model {
         let parameters = b.parameters();
         let Builder { buffers, tasks, constants, control, scratch, context_length, .. } = b;
         Ok(Self {
-            layers: config.num_layers,
-            config,
+            config: config.clone(),
             buffers,
             tasks,
             plans,

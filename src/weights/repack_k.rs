@@ -1,6 +1,7 @@
 //! ggml's k-quants, super-block by super-block, into the layouts `Q4K`, `Q5K` and `Q6K`: the same codes and scales in an
 //! order that a shader reads in whole words. Q3_K's codes and scales are narrower than Q6_K's, whose layout holds them.
 
+use super::dequantize::k_quants::{four_bits, scale_and_minimum, six_bit_scale, two_bits};
 use super::dtype::Dtype;
 use super::repack::Planes;
 use crate::gpu::layout::{GROUP, SUPER_BLOCK};
@@ -28,24 +29,10 @@ pub(super) fn super_block(dtype: Dtype, block: &[u8], planes: &mut Planes) {
             let high = |i: usize| block[i % 32] >> (i / 32) & 1;
             let code = |i| 32 + two_bits(&block[32..96], i) - 4 * (1 - high(i));
             let packed = &block[96..108];
-            let scale = |s: usize| {
-                let (low, high) = (packed[s % 8] >> (s / 8 * 4) & 15, packed[8 + s % 4] >> (s / 4 * 2) & 3);
-                (low | high << 4).wrapping_sub(32)
-            };
-            put_six_bits(planes, code, [block[108], block[109]], scale);
+            put_six_bits(planes, code, [block[108], block[109]], |s| six_bit_scale(packed, s).wrapping_sub(32));
         }
         other => unreachable!("{} is no k-quant with a layout", other.name()),
     }
-}
-
-/// Two bits of weight `i`: bytes serve four weights that lie 32 apart, 128 weights to 32 bytes.
-fn two_bits(codes: &[u8], i: usize) -> u8 {
-    codes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3
-}
-
-/// Four bits of weight `i`: bytes serve two weights that lie `apart` apart.
-fn four_bits(codes: &[u8], apart: usize, i: usize) -> u8 {
-    codes[i / (2 * apart) * apart + i % apart] >> (i / apart % 2 * 4) & 15
 }
 
 fn put(planes: &mut Planes, word: u32) {
@@ -65,11 +52,7 @@ fn put_k_scales(planes: &mut Planes, block: &[u8]) {
     let packed = &block[4..16];
     let (mut low_s, mut low_t, mut high) = (0u32, 0u32, 0u32);
     for j in 0..8 {
-        let (s, t) = if j < 4 {
-            (packed[j] & 63, packed[j + 4] & 63)
-        } else {
-            (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4)
-        };
+        let (s, t) = scale_and_minimum(packed, j);
         low_s |= u32::from(s & 15) << (4 * j);
         low_t |= u32::from(t & 15) << (4 * j);
         high |= u32::from(s >> 4) << (2 * j) | u32::from(t >> 4) << (16 + 2 * j);

@@ -2,7 +2,9 @@
 //! steps.
 
 mod attention;
+mod dense;
 mod mlp;
 
 pub(super) use attention::{Attention, AttentionParts};
+pub(super) use dense::Dense;
 pub(super) use mlp::Mlp;

@@ -3,12 +3,12 @@
 use super::half_at;
 
 /// Two bits of weight `i`: bytes serve four weights that lie 32 apart, 128 weights to 32 bytes.
-fn two_bits(codes: &[u8], i: usize) -> u8 {
+pub(in crate::weights) fn two_bits(codes: &[u8], i: usize) -> u8 {
     codes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3
 }
 
 /// Four bits of weight `i`: bytes serve two weights that lie `apart` apart.
-fn four_bits(codes: &[u8], apart: usize, i: usize) -> u8 {
+pub(in crate::weights) fn four_bits(codes: &[u8], apart: usize, i: usize) -> u8 {
     codes[i / (2 * apart) * apart + i % apart] >> (i / apart % 2 * 4) & 15
 }
 
@@ -27,10 +27,7 @@ pub(super) fn q3_k(block: &[u8; 110], weights: &mut [f32; 256]) {
     let d = half_at(block, 108);
     let packed = &block[96..108];
     for (i, w) in weights.iter_mut().enumerate() {
-        let s = i / 16;
-        let low = packed[s % 8] >> (s / 8 * 4) & 15;
-        let high = packed[8 + s % 4] >> (s / 4 * 2) & 3;
-        let scale = d * (f32::from(low | high << 4) - 32.0);
+        let scale = d * (f32::from(six_bit_scale(packed, i / 16)) - 32.0);
         let offset = if block[i % 32] >> (i / 32) & 1 == 1 { 0.0 } else { 4.0 };
         *w = scale * (f32::from(two_bits(&block[32..96], i)) - offset);
     }
@@ -38,13 +35,17 @@ pub(super) fn q3_k(block: &[u8; 110], weights: &mut [f32; 256]) {
 
 /// The 6-bit scale and minimum of sub-block `j`, of Q4_K's and Q5_K's 12 bytes: the first four of each lie in bytes 0–3 and
 /// 4–7; the others have their low nibbles in bytes 8–11 and their two high bits above the first four.
-fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
-    let (scale, minimum) = if j < 4 {
+pub(in crate::weights) fn scale_and_minimum(packed: &[u8], j: usize) -> (u8, u8) {
+    if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
     } else {
         (packed[j + 4] & 15 | packed[j - 4] >> 6 << 4, packed[j + 4] >> 4 | packed[j] >> 6 << 4)
-    };
-    (f32::from(scale), f32::from(minimum))
+    }
+}
+
+/// The 6-bit scale of sub-block `s` of Q3_K's 12 bytes: low nibbles in the first eight, the high bits in the last four.
+pub(in crate::weights) fn six_bit_scale(packed: &[u8], s: usize) -> u8 {
+    (packed[s % 8] >> (s / 8 * 4) & 15) | (packed[8 + s % 4] >> (s / 4 * 2) & 3) << 4
 }
 
 /// w = d·s·q − m·t: f16 `d`, f16 `m`, 12 bytes of 6-bit `s` and `t`, 128 of codes.
@@ -52,7 +53,7 @@ pub(super) fn q4_k(block: &[u8; 144], weights: &mut [f32; 256]) {
     let (d, m) = (half_at(block, 0), half_at(block, 2));
     for (i, w) in weights.iter_mut().enumerate() {
         let (scale, minimum) = scale_and_minimum(&block[4..16], i / 32);
-        *w = d * scale * f32::from(four_bits(&block[16..], 32, i)) - m * minimum;
+        *w = d * f32::from(scale) * f32::from(four_bits(&block[16..], 32, i)) - m * f32::from(minimum);
     }
 }
 
@@ -62,7 +63,7 @@ pub(super) fn q5_k(block: &[u8; 176], weights: &mut [f32; 256]) {
     for (i, w) in weights.iter_mut().enumerate() {
         let (scale, minimum) = scale_and_minimum(&block[4..16], i / 32);
         let high = block[16 + i % 32] >> (i / 32) & 1;
-        *w = d * scale * f32::from(four_bits(&block[48..], 32, i) | high << 4) - m * minimum;
+        *w = d * f32::from(scale) * f32::from(four_bits(&block[48..], 32, i) | high << 4) - m * f32::from(minimum);
     }
 }
 

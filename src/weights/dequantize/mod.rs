@@ -7,7 +7,7 @@ mod block32;
 mod float4;
 mod grids;
 mod i_quants;
-mod k_quants;
+pub(super) mod k_quants;
 mod ternary;
 
 use half::{bf16, f16};
