@@ -1,29 +1,45 @@
 // Chooses the next token from the logits and makes the next step's input of it, so that steps can be queued.
-//   temperature 0: the largest logit, the lowest id among equals.
-//   otherwise, in the order of transformers' logits processors: temperature, top-k, top-p (Holtzman et al. 2020,
-//   arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw.
+// In the order of transformers' logits processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858),
+// frequency and presence penalty (as OpenAI's API defines them), temperature, top-k, top-p (Holtzman et al. 2020,
+// arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw; at temperature 0 the largest, the lowest id among equals.
 // Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
 // Probabilities are 31-bit integers: their sums do not depend on the order of addition, and a seed reproduces.
+// Log-probabilities are the model's own: of the logits before all this.
 const THREADS: u32 = 256u;
+const NONE: u32 = 0xffffffffu;
 
 struct Params {
     vocabulary: u32, // logits
-    ring: u32,       // slots of the ring of sampled ids
+    ring: u32,       // slots of the ring
+    slot: u32,       // words of a slot
 }
 struct Options {
-    temperature: f32,
-    top_p: f32,   // 1: off
-    min_p: f32,   // 0: off
-    top_k: u32,   // 0: off
+    temperature: f32,        // 0: greedy
+    top_p: f32,              // 1: off
+    min_p: f32,              // 0: off
+    top_k: u32,              // 0: off
     seed_low: u32,
     seed_high: u32,
+    adjust: u32,             // 1 where the history is to be obeyed and kept: bias or a penalty is on
+    logprobs: u32,           // 0: none; 1 + n: of the chosen token and the n most probable
+    repetition: f32,         // multiplies negative logits of tokens that occurred, prompt included; 1: off
+    repetition_inverse: f32, // multiplies positive ones
+    presence: f32,           // taken off generated tokens once; 0: off
+    frequency: f32,          // taken off for each time they were generated; 0: off
+}
+// What is known about a token.
+struct History {
+    times: u32, // how often it was generated; the top bit: it is in the prompt
+    bias: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> state: State;
-@group(0) @binding(2) var<storage, read> logits: array<f32>;          // [vocabulary]
+@group(0) @binding(2) var<storage, read> logits: array<f32>;              // [vocabulary]
 @group(0) @binding(3) var<storage, read> options: Options;
-@group(0) @binding(4) var<storage, read_write> tokens: array<u32>;    // [0] becomes the sampled id
-@group(0) @binding(5) var<storage, read_write> ring: array<vec2<u32>>; // id, 1 if a logit was not finite
+@group(0) @binding(4) var<storage, read_write> tokens: array<u32>;        // [0] becomes the sampled id
+// A slot: id, 1 if a logit was not finite, its log-probability, how many follow; then id and log-probability of each.
+@group(0) @binding(5) var<storage, read_write> ring: array<u32>;
+@group(0) @binding(6) var<storage, read_write> history: array<History>;   // [vocabulary]
 
 var<workgroup> best: array<f32, THREADS>;
 var<workgroup> best_id: array<u32, THREADS>;
@@ -70,6 +86,114 @@ fn multiply_high(a: u32, b: u32) -> u32 {
     return ah * bh + (middle >> 16u) + (middle2 >> 16u);
 }
 
+// The logit of token i after bias and penalties.
+fn adjusted(i: u32) -> f32 {
+    var v = logits[i];
+    if (options.adjust == 0u) {
+        return v;
+    }
+    let known = history[i];
+    v += known.bias;
+    if (known.times != 0u) {
+        v *= select(options.repetition, options.repetition_inverse, v > 0.0);
+        let generated = known.times & 0x7fffffffu;
+        v -= f32(generated) * options.frequency + select(0.0, options.presence, generated > 0u);
+    }
+    return clamp(v, -3.4e38, 3.4e38);
+}
+
+// Leaves the largest finite logit and the lowest id that has it in best[0] and best_id[0]; NONE where there is none.
+// With `raw` of the model's own logits, and only of those after (`last`, `last_id`) in that order.
+fn largest(thread: u32, raw: bool, last: f32, last_id: u32) {
+    var top = 0.0;
+    var top_id = NONE;
+    for (var i = thread; i < params.vocabulary; i += THREADS) {
+        if (!is_finite(logits[i])) {
+            atomicStore(&bad, 1u);
+            continue;
+        }
+        var v = 0.0;
+        if (raw) {
+            v = logits[i];
+            if (last_id != NONE && (v > last || (v == last && i <= last_id))) {
+                continue;
+            }
+        } else {
+            v = adjusted(i);
+        }
+        if (top_id == NONE || v > top) {
+            top = v;
+            top_id = i;
+        }
+    }
+    workgroupBarrier();
+    best[thread] = top;
+    best_id[thread] = top_id;
+    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if (thread < reach) {
+            let v = best[thread + reach];
+            let i = best_id[thread + reach];
+            let mine = best_id[thread];
+            if (i != NONE && (mine == NONE || v > best[thread] || (v == best[thread] && i < mine))) {
+                best[thread] = v;
+                best_id[thread] = i;
+            }
+        }
+    }
+    workgroupBarrier();
+}
+
+// Σ exp((v - maximum) / temperature), in the same order everywhere.
+fn sum_exp(thread: u32, raw: bool, maximum: f32, temperature: f32) -> f32 {
+    var sum = 0.0;
+    for (var i = thread; i < params.vocabulary; i += THREADS) {
+        var v = logits[i];
+        if (!raw) {
+            v = adjusted(i);
+        }
+        sum += exp((v - maximum) / temperature);
+    }
+    workgroupBarrier();
+    best[thread] = sum;
+    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if (thread < reach) {
+            best[thread] += best[thread + reach];
+        }
+    }
+    workgroupBarrier();
+    if (thread == 0u) {
+        shared_f = best[0];
+    }
+    return workgroupUniformLoad(&shared_f);
+}
+
+// Writes the chosen token's log-probability and the most probable tokens to the slot.
+fn report(thread: u32, at: u32) {
+    largest(thread, true, 0.0, NONE);
+    if (thread == 0u) {
+        shared_f = best[0];
+    }
+    let maximum = workgroupUniformLoad(&shared_f);
+    let log_sum = log(sum_exp(thread, true, maximum, 1.0));
+    let count = min(options.logprobs - 1u, (params.slot - 4u) / 2u);
+    if (thread == 0u) {
+        ring[at + 2u] = bitcast<u32>(logits[chosen] - maximum - log_sum);
+        ring[at + 3u] = count;
+        shared_u = vec2<u32>(0u, NONE);
+    }
+    for (var n = 0u; n < count; n++) {
+        let last = workgroupUniformLoad(&shared_u);
+        largest(thread, true, bitcast<f32>(last.x), last.y);
+        if (thread == 0u) {
+            ring[at + 4u + 2u * n] = best_id[0];
+            ring[at + 5u + 2u * n] = bitcast<u32>(best[0] - maximum - log_sum);
+            shared_u = vec2<u32>(bitcast<u32>(best[0]), best_id[0]);
+        }
+    }
+}
+
 // The integer probability of logit v, given the maximum, the temperature and 2^31 / Σ exp.
 fn mass(v: f32, maximum: f32, unit: f32) -> u32 {
     return u32(exp((v - maximum) / options.temperature) * unit);
@@ -85,7 +209,7 @@ fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum:
         atomicStore(&histogram[thread], 0u);
         workgroupBarrier();
         for (var i = thread; i < params.vocabulary; i += THREADS) {
-            let v = logits[i];
+            let v = adjusted(i);
             let key = ordered(v);
             let matches = s == 24u || (key >> (s + 8u)) == (prefix >> (s + 8u));
             if (matches && key >= floor_key) {
@@ -116,7 +240,7 @@ fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum:
 fn sum_masses(thread: u32, floor_key: u32, least: f32, maximum: f32, unit: f32) -> u32 {
     var sum = 0u;
     for (var i = thread; i < params.vocabulary; i += THREADS) {
-        let v = logits[i];
+        let v = adjusted(i);
         if (ordered(v) >= floor_key && v >= least) {
             sum += mass(v, maximum, unit);
         }
@@ -139,32 +263,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
         atomicStore(&bad, 0u);
     }
     workgroupBarrier();
-    var top = -3.4e38;
-    var top_id = 0xffffffffu;
-    for (var i = thread; i < params.vocabulary; i += THREADS) {
-        let v = logits[i];
-        if (!is_finite(v)) {
-            atomicStore(&bad, 1u);
-        } else if (v > top || top_id == 0xffffffffu) {
-            top = v;
-            top_id = i;
-        }
-    }
-    best[thread] = top;
-    best_id[thread] = top_id;
-    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (thread < reach) {
-            let v = best[thread + reach];
-            let i = best_id[thread + reach];
-            if (i != 0xffffffffu
-                && (best_id[thread] == 0xffffffffu || v > best[thread] || (v == best[thread] && i < best_id[thread]))) {
-                best[thread] = v;
-                best_id[thread] = i;
-            }
-        }
-    }
-    workgroupBarrier();
+    largest(thread, false, 0.0, NONE);
     if (thread == 0u) {
         shared_f = best[0];
         chosen = min(best_id[0], params.vocabulary - 1u);
@@ -174,22 +273,8 @@ fn main(@builtin(local_invocation_index) thread: u32) {
     let not_finite = workgroupUniformLoad(&shared_u).x == 1u;
 
     if (options.temperature > 0.0 && !not_finite) {
-        var sum = 0.0;
-        for (var i = thread; i < params.vocabulary; i += THREADS) {
-            sum += exp((logits[i] - maximum) / options.temperature);
-        }
-        best[thread] = sum;
-        for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
-            workgroupBarrier();
-            if (thread < reach) {
-                best[thread] += best[thread + reach];
-            }
-        }
-        workgroupBarrier();
-        if (thread == 0u) {
-            shared_f = best[0];
-        }
-        let unit = 2147483648.0 / workgroupUniformLoad(&shared_f);
+        let sum = sum_exp(thread, false, maximum, options.temperature);
+        let unit = 2147483648.0 / sum;
 
         var floor_key = 0u;
         if (options.top_k > 0u && options.top_k < params.vocabulary) {
@@ -216,7 +301,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
                 below += totals[owner];
             }
             for (var i = owner; i < params.vocabulary; i += THREADS) {
-                let v = logits[i];
+                let v = adjusted(i);
                 if (ordered(v) >= floor_key && v >= least) {
                     let m = mass(v, maximum, unit);
                     if (m > 0u) {
@@ -230,9 +315,18 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             }
         }
     }
+    let at = (state.ring % params.ring) * params.slot;
+    if (options.logprobs > 0u && !not_finite) {
+        report(thread, at);
+    }
+    workgroupBarrier(); // every thread has read the state
     if (thread == 0u) {
         tokens[0] = chosen;
-        ring[state.ring % params.ring] = vec2<u32>(chosen, u32(not_finite));
+        ring[at] = chosen;
+        ring[at + 1u] = u32(not_finite);
+        if (options.adjust != 0u) {
+            history[chosen].times += 1u;
+        }
         state.position += state.count;
         state.count = 1u;
         state.draws += 1u;

@@ -4,11 +4,11 @@
 mod common;
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use common::{HOST, all_logits, block_on, data, load};
+use common::{HOST, all_logits, block_on, copy, data, load};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, LogitRows, Progress, Stage, StreamPart,
 };
@@ -54,7 +54,7 @@ fn a_generation_ends_as_it_was_asked_to() {
     assert_eq!(again.expect("again").ids, whole.ids);
     let mut text = String::new();
     for part in &parts {
-        if let StreamPart::TextDelta { text: delta } = part {
+        if let StreamPart::TextDelta { text: delta, .. } = part {
             text.push_str(delta);
         }
     }
@@ -211,18 +211,6 @@ impl Folder for Watched {
         self.opened.borrow_mut().push(name.to_owned());
         self.inner.open(name).await
     }
-}
-
-fn copy(folder: &Path, change: impl Fn(&str, &mut Vec<u8>)) -> MemoryFolder {
-    let mut copy = MemoryFolder::new("copy");
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let mut bytes = std::fs::read(&path).expect("a file");
-        change(&name, &mut bytes);
-        copy = copy.with(&name, bytes);
-    }
-    copy
 }
 
 fn load_from(folder: &dyn Folder, cancel: &Cancel, progress: &mut dyn FnMut(Progress)) -> Result<Engine> {

@@ -4,6 +4,9 @@ import { invalid } from "./errors.js";
 import type { GenerateOptions, Input, LoadOptions, Message, TemplateOptions } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
+/** Most probable tokens that one step reports. */
+const MAX_TOP = 64;
+
 type Check = (value: unknown, name: string) => void;
 
 const fail = (name: string, expected: string, value: unknown): never => {
@@ -69,18 +72,31 @@ const GENERATE: Record<string, Check> = {
   topP: number("a number above 0 and at most 1", (v) => v > 0 && v <= 1),
   topK: count(0),
   minP: number("a number of at least 0 and below 1", (v) => v >= 0 && v < 1),
-  reasoning: built("auto"),
+  reasoning: (value, name) => {
+    if (value === "auto" || value === "none") return;
+    if (typeof value !== "object" || value === null) fail(name, '"auto", "none" or { maxTokens }', value);
+    const { maxTokens } = checked(value as { maxTokens?: number }, { maxTokens: count(0) }, `${name}.`);
+    if (maxTokens === undefined) throw invalid(`${name}.maxTokens`, "it is missing");
+  },
   raw: ofType("boolean"),
   templateArgs: data,
-  repetitionPenalty: unbuilt,
-  presencePenalty: unbuilt,
-  frequencyPenalty: unbuilt,
-  logitBias: unbuilt,
+  repetitionPenalty: number("a number from 0.000001 to 1000000", (v) => v >= 1e-6 && v <= 1e6),
+  presencePenalty: number("a number from -1000000 to 1000000", (v) => Math.abs(v) <= 1e6),
+  frequencyPenalty: number("a number from -1000000 to 1000000", (v) => Math.abs(v) <= 1e6),
+  logitBias: (value, name) => {
+    plain(value, name);
+    for (const [id, bias] of Object.entries(value as Record<string, unknown>)) {
+      if (!/^\d+$/.test(id)) fail(name, "token ids as keys", id);
+      if (typeof bias !== "number" || !Number.isFinite(bias)) fail(`${name}[${id}]`, "a finite number", bias);
+    }
+  },
+  logprobs: (value, name) => {
+    if (typeof value !== "boolean") number(`true, false or a whole number from 0 to ${MAX_TOP}`, (v) => Number.isInteger(v) && v >= 0 && v <= MAX_TOP)(value, name);
+  },
   responseConstraint: unbuilt,
   tools: unbuilt,
   maxSteps: unbuilt,
   toolChoice: unbuilt,
-  logprobs: unbuilt,
 };
 
 const MESSAGE: Record<string, Check> = {
@@ -125,7 +141,7 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
 
 /** Generation options without the signal, which does not cross to a worker. */
 export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
-  const { signal, reasoning: _, ...engine } = checked(given, GENERATE);
+  const { signal, ...engine } = checked(given, GENERATE);
   return { signal, engine };
 }
 

@@ -109,8 +109,19 @@ export interface GenerateOptions {
   topP?: number;
   topK?: number;
   minP?: number;
-  /** Whether a thought is split from the answer; "auto" does so for models that think. */
-  reasoning?: "auto";
+  /** Divides the logits of tokens that occurred, in the prompt or since, where they are positive, and multiplies the
+   *  others. Default: the model's generation_config; 1 is off. */
+  repetitionPenalty?: number;
+  /** Taken off the logits of tokens generated before: once, and for each time. 0 is off. */
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  /** Added to the logits of these token ids, before the penalties. */
+  logitBias?: Record<number, number>;
+  /** Whether a model that thinks before it answers does so: as it likes, not at all, or for so many tokens at most. */
+  reasoning?: "auto" | "none" | { maxTokens: number };
+  /** Log-probabilities of the tokens chosen, and with a number of as many of the most probable ones (64 at most): the
+   *  model's own, before bias, penalties and temperature. 0 for tokens that end a thought at its budget. */
+  logprobs?: boolean | number;
   /** No chat template: continue the text itself. */
   raw?: boolean;
   /** Passed to the chat template by name. */
@@ -155,7 +166,7 @@ export interface GenerateResult {
 export type StreamPart =
   | { type: "prefill"; done: number; total: number }
   | { type: "reasoning-delta"; text: string }
-  | { type: "text-delta"; text: string }
+  | { type: "text-delta"; text: string; logprobs?: TokenLogprob[] }
   | { type: "finish"; finishReason: FinishReason; usage: Usage };
 
 /** A generation under way. Leaving its loop early, or cancelling `textStream`, stops it like `stop()`. */

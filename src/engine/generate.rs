@@ -1,13 +1,11 @@
 //! The generation loop: a prompt becomes ids, ids become steps, sampled ids become text, a thought and an answer.
 
-use std::ops::ControlFlow;
-
 use serde::Serialize;
 
-use super::{Engine, GenerateOptions};
-use crate::text::{
-    Detokenizer, Kind, Message, MessageInput, ReasoningSplitter, ReasoningTags, StopSequences, encode_messages,
-};
+use super::output::Output;
+use super::session::{Next, Request, Sampled};
+use super::{Engine, GenerateOptions, TokenLogprob};
+use crate::text::{Message, MessageInput, ReasoningSplitter, ReasoningTags, encode_messages};
 use crate::{Cancel, Error, Result};
 
 /// What to generate from.
@@ -53,10 +51,22 @@ pub struct Usage {
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 #[allow(missing_docs)] // api.d.ts says it
 pub enum StreamPart {
-    Prefill { done: usize, total: usize },
-    ReasoningDelta { text: String },
-    TextDelta { text: String },
-    Finish { finish_reason: FinishReason, usage: Usage },
+    Prefill {
+        done: usize,
+        total: usize,
+    },
+    ReasoningDelta {
+        text: String,
+    },
+    TextDelta {
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        logprobs: Option<Vec<TokenLogprob>>,
+    },
+    Finish {
+        finish_reason: FinishReason,
+        usage: Usage,
+    },
 }
 
 /// A finished generation.
@@ -74,7 +84,12 @@ pub struct GenerateResult {
     pub messages: Vec<Message>,
     /// The tokens generated, the end-of-sequence token included where one ended it.
     pub ids: Vec<u32>,
+    /// Of each of them, where they were asked for.
+    pub logprobs: Option<Vec<TokenLogprob>>,
 }
+
+/// The variable by which templates of models that may leave out the thought are told to.
+const THINKING_SWITCH: &str = "enable_thinking";
 
 /// A prompt ready to run.
 struct Prompt {
@@ -82,69 +97,6 @@ struct Prompt {
     messages: Vec<Message>,
     /// Splits the thought off; none where the input is raw.
     splitter: Option<ReasoningSplitter>,
-}
-
-/// The text side of a running generation.
-struct Output<'a> {
-    engine: &'a Engine,
-    emit: &'a mut dyn FnMut(StreamPart),
-    detokenizer: Detokenizer,
-    stops: StopSequences,
-    splitter: Option<ReasoningSplitter>,
-    text: String,
-    reasoning: String,
-}
-
-impl Output<'_> {
-    fn piece(&mut self, kind: Kind, text: String) {
-        if text.is_empty() {
-            return;
-        }
-        let whole = if kind == Kind::Reasoning { &mut self.reasoning } else { &mut self.text };
-        whole.push_str(&text);
-        (self.emit)(match kind {
-            Kind::Reasoning => StreamPart::ReasoningDelta { text },
-            Kind::Text => StreamPart::TextDelta { text },
-        });
-    }
-
-    fn split(&mut self, text: &str) {
-        match &mut self.splitter {
-            None => self.piece(Kind::Text, text.to_owned()),
-            Some(splitter) => {
-                for (kind, text) in splitter.push(text) {
-                    self.piece(kind, text);
-                }
-            }
-        }
-    }
-
-    /// Takes an id; `true` if a stop sequence was met.
-    fn push(&mut self, id: u32) -> bool {
-        if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
-            let text = self.stops.push(&text);
-            self.split(&text);
-        }
-        self.stops.hit()
-    }
-
-    fn finish(&mut self) {
-        let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
-        let mut rest = self.stops.push(&rest);
-        if !self.stops.hit() {
-            rest += &self.stops.finish();
-        }
-        self.split(&rest);
-        if let Some(mut splitter) = self.splitter.take() {
-            for (kind, text) in splitter.finish() {
-                self.piece(kind, text);
-            }
-        }
-    }
-
-    fn thinking(&self) -> bool {
-        self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
-    }
 }
 
 impl Engine {
@@ -163,77 +115,83 @@ impl Engine {
     ) -> Result<GenerateResult> {
         cancel.check()?;
         let _taken = self.take()?;
-        let sampler = options.sampler(&self.defaults, self.host.seed)?;
+        let mut sampler = options.sampler(&self.defaults, self.host.seed)?;
+        sampler.logprobs = sampler.logprobs.min(1 + self.info.vocab_size as u32);
+        let bias = options.bias(self.info.vocab_size)?;
+        let budget = options.reasoning_budget()?;
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
         let room = self.session.context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room)?;
+        let close = match budget {
+            Some(_) if splitter.is_some() => self.tokenizer.encode(&ReasoningTags::default().end(), false)?,
+            _ => Vec::new(),
+        };
 
         let mut usage = Usage { input_tokens: prompt.len(), ..Usage::default() };
-        let mut output = Output {
-            engine: self,
-            emit,
-            detokenizer: Detokenizer::new(&self.tokenizer, true),
-            stops: StopSequences::new(&options.stop_sequences),
-            splitter,
-            text: String::new(),
-            reasoning: String::new(),
-        };
-        let mut ids = Vec::new();
+        let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
         let mut finish_reason = FinishReason::Length;
         let mut first_token = start;
-        // Both callbacks below want the emitter; prefill is over before the first token comes.
-        let pending = std::cell::RefCell::new(&mut output);
+        // Both callbacks below want the output; prefill is over before the first token comes.
+        let shared = std::cell::RefCell::new(&mut output);
         let total = prompt.len();
-        let mut prefilled = |done: usize| (pending.borrow_mut().emit)(StreamPart::Prefill { done, total });
-        let mut token = |id: u32| {
-            let output = &mut **pending.borrow_mut();
-            if ids.is_empty() {
+        let mut prefilled = |done: usize| shared.borrow_mut().emit(StreamPart::Prefill { done, total });
+        let mut token = |sampled: Sampled| {
+            let output = &mut **shared.borrow_mut();
+            if output.ids.is_empty() {
                 first_token = (self.host.clock)();
             }
-            ids.push(id);
-            if self.stop_ids.contains(&id) {
+            output.sampled(&sampled);
+            if self.stop_ids.contains(&sampled.id) || output.read(sampled.id) {
                 finish_reason = FinishReason::Stop;
-                return Ok(ControlFlow::Break(()));
+                return Next::Stop;
             }
-            let stopped = output.push(id);
-            usage.reasoning_tokens += usize::from(output.thinking());
-            if stopped {
-                finish_reason = FinishReason::Stop;
-                return Ok(ControlFlow::Break(()));
-            }
+            let thinking = output.thinking();
+            usage.reasoning_tokens += usize::from(thinking);
             if cancel.stopped() {
                 finish_reason = FinishReason::Abort;
-                return Ok(ControlFlow::Break(()));
+                return Next::Stop;
             }
-            Ok(ControlFlow::Continue(()))
+            if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
+                if output.ids.len() + close.len() >= limit {
+                    return Next::Stop; // no room for the end of the thought and a token after it
+                }
+                output.put_in(&close);
+                return Next::Insert(close.clone());
+            }
+            Next::Go
         };
-        self.session.generate(&prompt, sampler, limit, cancel, &mut prefilled, &mut token).await?;
+        let request = Request { prompt: &prompt, sampler, bias, limit };
+        self.session.generate(&request, cancel, &mut prefilled, &mut token).await?;
         output.finish();
-        if ids.is_empty() {
+        if output.ids.is_empty() {
             finish_reason = FinishReason::Abort; // stopped during prefill
         }
 
         let end = (self.host.clock)();
-        usage.output_tokens = ids.len();
-        let first_token = if ids.is_empty() { end } else { first_token };
+        usage.output_tokens = output.ids.len();
+        let first_token = if output.ids.is_empty() { end } else { first_token };
         usage.prefill_ms = first_token - start;
         usage.time_to_first_token_ms = first_token - start;
         usage.decode_ms = end - first_token;
-        if ids.len() > 1 && usage.decode_ms > 0.0 {
-            usage.tokens_per_second = (ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
+        if output.ids.len() > 1 && usage.decode_ms > 0.0 {
+            usage.tokens_per_second = (output.ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
         }
-        let Output { text, reasoning, emit, .. } = output;
-        emit(StreamPart::Finish { finish_reason, usage });
+        output.emit(StreamPart::Finish { finish_reason, usage });
+        let Output { text, reasoning, ids, logprobs, .. } = output;
         let messages = with_answer(messages, &text, &reasoning);
-        Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids })
+        let logprobs = (sampler.logprobs > 0).then_some(logprobs);
+        Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
     }
 
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
         let templated = !options.raw && !matches!(input, Input::Ids(_));
         if !templated && !options.template_args.is_empty() {
             return Err(Error::invalid("templateArgs", "raw text and ids go through no chat template"));
+        }
+        if !templated && options.reasoning_budget()?.is_some() {
+            return Err(Error::invalid("reasoning", "in the continuation of raw text or ids no thought is told apart"));
         }
         let messages = match input {
             Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
@@ -248,7 +206,12 @@ impl Engine {
             Input::Messages(messages) => messages,
         };
         let mut messages = messages;
-        let prompt = self.encode_messages(&messages, &[], true, &options.template_args)?;
+        let quiet = options.reasoning_budget()? == Some(0);
+        let mut args = options.template_args.clone();
+        if quiet && self.template()?.source().contains(THINKING_SWITCH) {
+            args.entry(THINKING_SWITCH).or_insert(false.into());
+        }
+        let mut prompt = self.encode_messages(&messages, &[], true, &args)?;
         if let Some(begun) = messages.last_mut().filter(|m| m.prefix && !prompt.text.ends_with(&m.content)) {
             begun.content.truncate(begun.content.trim_end().len()); // the template trims, so the answer goes on from there
         }
@@ -258,11 +221,39 @@ impl Engine {
         let begun = messages.last().filter(|m| m.prefix);
         let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
         let splitter = match begun {
+            Some(m) if !thinking(m) && !m.content.is_empty() && !opened => None,
+            resumed if quiet => {
+                let resumed = resumed.is_some_and(thinking);
+                self.close_thought(&mut prompt, opened, resumed)?;
+                Some(ReasoningSplitter::closed(tags))
+            }
             Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(tags)),
-            Some(m) if !m.content.is_empty() && !opened => None,
             _ => Some(ReasoningSplitter::new(tags, opened)),
         };
         Ok(Prompt { ids: prompt.ids, messages, splitter })
+    }
+
+    /// Ends the thought in a prompt, as models that may leave it out were trained to see it.
+    fn close_thought(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
+        let tags = ReasoningTags::default();
+        let ids = &mut prompt.ids;
+        let rest = if resumed {
+            tags.end()
+        } else if opened {
+            // White space after the tag is encoded together with what follows.
+            if let Some(at) = self.tokenizer.id(&tags.open).and_then(|tag| ids.iter().rposition(|&id| id == tag)) {
+                ids.truncate(at + 1);
+                format!("\n\n{}\n\n", tags.close)
+            } else {
+                tags.end()
+            }
+        } else if self.info.capabilities.reasoning && !prompt.text.trim_end().ends_with(&tags.close) {
+            format!("{}\n\n{}\n\n", tags.open, tags.close)
+        } else {
+            return Ok(());
+        };
+        ids.extend(self.tokenizer.encode(&rest, false)?);
+        Ok(())
     }
 
     /// What [`Engine::generate`] feeds the model for a conversation, and the text the template rendered.

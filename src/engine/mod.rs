@@ -3,12 +3,13 @@
 mod generate;
 mod load;
 mod options;
+mod output;
 mod score;
 mod session;
 
 pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
 pub use load::{LoadOptions, ModelInfo, Progress, Stage, accept, gguf_vocab, tokenizer};
-pub use options::GenerateOptions;
+pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
 pub use score::{LogitRows, TokenLogprob};
 
 use std::cell::Cell;

@@ -1,9 +1,11 @@
 //! What a caller asks of a generation, checked, and the model's own defaults.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::kernels::SamplerOptions;
+use crate::kernels::{History, MAX_TOP, SamplerOptions};
 use crate::model::config::GenerationDefaults;
 use crate::{Error, Result};
 
@@ -19,8 +21,74 @@ pub struct GenerateOptions {
     pub top_p: Option<f64>,
     pub top_k: Option<f64>,
     pub min_p: Option<f64>,
+    pub repetition_penalty: Option<f64>,
+    pub presence_penalty: Option<f64>,
+    pub frequency_penalty: Option<f64>,
+    pub logit_bias: BTreeMap<String, f64>,
+    pub logprobs: Option<Logprobs>,
+    pub reasoning: Reasoning,
     pub raw: bool,
     pub template_args: Map<String, Value>,
+}
+
+/// `true` for the chosen tokens' log-probabilities, a number for those of as many of the most probable tokens too.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+#[allow(missing_docs)] // said above
+pub enum Logprobs {
+    Chosen(bool),
+    Top(f64),
+}
+
+/// Whether a model that thinks before it answers does so.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Reasoning {
+    /// `"auto"` or `"none"`.
+    Named(ReasoningMode),
+    /// The thought is closed once it has as many tokens.
+    #[serde(rename_all = "camelCase")]
+    Budget {
+        /// At least 0.
+        max_tokens: f64,
+    },
+}
+
+impl Default for Reasoning {
+    fn default() -> Self {
+        Self::Named(ReasoningMode::Auto)
+    }
+}
+
+/// See [`Reasoning`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReasoningMode {
+    /// As the model does it.
+    Auto,
+    /// The model answers at once.
+    None,
+}
+
+/// What the sampler is to know about each token of the vocabulary; nothing where no option asks for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Bias(Vec<(u32, f32)>);
+
+impl Bias {
+    /// The table after `prompt` and the tokens generated so far.
+    pub(super) fn history(&self, vocabulary: usize, prompt: &[u32], generated: &[u32]) -> Vec<History> {
+        let mut history = vec![History::default(); vocabulary];
+        for &(id, bias) in &self.0 {
+            history[id as usize].bias = bias;
+        }
+        for &id in prompt {
+            history[id as usize].times = History::IN_PROMPT;
+        }
+        for &id in generated {
+            history[id as usize].times += 1;
+        }
+        history
+    }
 }
 
 fn whole(name: &str, value: f64, least: f64, most: f64) -> Result<f64> {
@@ -40,6 +108,33 @@ impl GenerateOptions {
         Ok(asked.unwrap_or(usize::MAX).min(room))
     }
 
+    /// The thought's greatest length in tokens, where it has one.
+    pub(super) fn reasoning_budget(&self) -> Result<Option<usize>> {
+        match self.reasoning {
+            Reasoning::Named(ReasoningMode::Auto) => Ok(None),
+            Reasoning::Named(ReasoningMode::None) => Ok(Some(0)),
+            Reasoning::Budget { max_tokens } => {
+                whole("reasoning.maxTokens", max_tokens, 0.0, 9_007_199_254_740_991.0).map(|n| Some(n as usize))
+            }
+        }
+    }
+
+    /// Biases by id.
+    pub(super) fn bias(&self, vocabulary: usize) -> Result<Bias> {
+        let one = |(id, &bias): (&String, &f64)| {
+            let known = id.parse::<u32>().ok().filter(|&id| (id as usize) < vocabulary);
+            let Some(known) = known else {
+                let message = format!("{id:?} is no id of the vocabulary of {vocabulary} tokens");
+                return Err(Error::invalid("logitBias", message));
+            };
+            if !bias.is_finite() {
+                return Err(Error::invalid("logitBias", format!("{bias} for token {id} is not a finite number")));
+            }
+            Ok((known, bias.clamp(-1e30, 1e30) as f32))
+        };
+        self.logit_bias.iter().map(one).collect::<Result<_>>().map(Bias)
+    }
+
     /// What the GPU sampler is to do. Without any sampling option the model's `generation_config.json` decides, greedy
     /// where it says nothing; with one, what is left open comes from there too, and the temperature is 1 if it has none.
     pub(super) fn sampler(&self, defaults: &GenerationDefaults, fresh_seed: fn() -> u64) -> Result<SamplerOptions> {
@@ -50,6 +145,14 @@ impl GenerateOptions {
         range("temperature", self.temperature, |v| v >= 0.0, "a number of at least 0")?;
         range("topP", self.top_p, |v| v > 0.0 && v <= 1.0, "above 0 and at most 1")?;
         range("minP", self.min_p, |v| (0.0..1.0).contains(&v), "at least 0 and below 1")?;
+        range("repetitionPenalty", self.repetition_penalty, |v| (1e-6..=1e6).contains(&v), "from 0.000001 to 1000000")?;
+        range("presencePenalty", self.presence_penalty, |v| v.abs() <= 1e6, "from -1000000 to 1000000")?;
+        range("frequencyPenalty", self.frequency_penalty, |v| v.abs() <= 1e6, "from -1000000 to 1000000")?;
+        let logprobs = match self.logprobs {
+            None | Some(Logprobs::Chosen(false)) => 0,
+            Some(Logprobs::Chosen(true)) => 1,
+            Some(Logprobs::Top(n)) => 1 + whole("logprobs", n, 0.0, f64::from(MAX_TOP))? as u32,
+        };
         let top_k = self.top_k.map(|k| whole("topK", k, 0.0, 4_294_967_295.0)).transpose()?;
         let seed = match self.seed {
             Some(seed) => whole("seed", seed, 0.0, 9_007_199_254_740_991.0)? as u64,
@@ -58,8 +161,21 @@ impl GenerateOptions {
         let asked = self.temperature.is_some() || self.top_p.is_some() || self.min_p.is_some() || top_k.is_some();
         let own = if defaults.do_sample || asked { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
         let temperature = self.temperature.unwrap_or(own) as f32;
+        let repetition = self.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0) as f32;
+        let presence = self.presence_penalty.unwrap_or(0.0) as f32;
+        let frequency = self.frequency_penalty.unwrap_or(0.0) as f32;
+        let adjust = repetition != 1.0 || presence != 0.0 || frequency != 0.0 || !self.logit_bias.is_empty();
+        let penalties = SamplerOptions {
+            adjust: u32::from(adjust),
+            logprobs,
+            repetition,
+            repetition_inverse: 1.0 / repetition,
+            presence,
+            frequency,
+            ..SamplerOptions::GREEDY
+        };
         if temperature == 0.0 {
-            return Ok(SamplerOptions::GREEDY);
+            return Ok(penalties);
         }
         Ok(SamplerOptions {
             // Below this the difference of two logits over it overflows; it is greedy all the same.
@@ -68,6 +184,7 @@ impl GenerateOptions {
             min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0) as f32,
             top_k: top_k.map(|k| k as u32).or(defaults.top_k.map(|k| k as u32)).unwrap_or(0),
             seed: [seed as u32, (seed >> 32) as u32],
+            ..penalties
         })
     }
 }
@@ -99,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn penalties_bias_and_reasoning_are_read() {
+        let defaults = GenerationDefaults { repetition_penalty: Some(1.25), ..GenerationDefaults::default() };
+        let s = options("{}").sampler(&defaults, || 1).unwrap();
+        assert_eq!((s.temperature, s.adjust, s.repetition, s.repetition_inverse), (0.0, 1, 1.25, 0.8));
+        let s = options(r#"{"repetitionPenalty": 1, "logprobs": 5}"#).sampler(&defaults, || 1).unwrap();
+        assert_eq!((s.adjust, s.logprobs), (0, 6));
+        let s = options(r#"{"presencePenalty": 0.5, "frequencyPenalty": -1, "logprobs": true}"#);
+        let s = s.sampler(&GenerationDefaults::default(), || 1).unwrap();
+        assert_eq!((s.adjust, s.presence, s.frequency, s.logprobs), (1, 0.5, -1.0, 1));
+        let o = options(r#"{"logitBias": {"2": -100}, "reasoning": {"maxTokens": 7}}"#);
+        let history = o.bias(4).unwrap().history(4, &[1, 2, 1], &[3, 3, 2]);
+        assert_eq!(history.iter().map(|h| h.bias).collect::<Vec<_>>(), [0.0, 0.0, -100.0, 0.0]);
+        let prompt = History::IN_PROMPT;
+        assert_eq!(history.iter().map(|h| h.times).collect::<Vec<_>>(), [0, prompt, prompt + 1, 2]);
+        assert_eq!(o.reasoning_budget(), Ok(Some(7)));
+        assert_eq!(options(r#"{"reasoning": "none"}"#).reasoning_budget(), Ok(Some(0)));
+        assert_eq!(options(r#"{"reasoning": "auto"}"#).reasoning_budget(), Ok(None));
+    }
+
+    #[test]
     fn values_out_of_range_are_refused_by_name() {
         let none = GenerationDefaults::default();
         for (json, name) in [
@@ -108,11 +245,24 @@ mod tests {
             (r#"{"minP": 1}"#, "minP"),
             (r#"{"topK": 2.5}"#, "topK"),
             (r#"{"seed": -1}"#, "seed"),
+            (r#"{"repetitionPenalty": 0}"#, "repetitionPenalty"),
+            (r#"{"presencePenalty": 1e9}"#, "presencePenalty"),
+            (r#"{"frequencyPenalty": -1e9}"#, "frequencyPenalty"),
+            (r#"{"logprobs": 65}"#, "logprobs"),
+            (r#"{"logprobs": 1.5}"#, "logprobs"),
         ] {
             match options(json).sampler(&none, || 1) {
                 Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, name),
                 other => panic!("{json}: {other:?}"),
             }
+        }
+        for json in [r#"{"logitBias": {"10": 1}}"#, r#"{"logitBias": {"x": 1}}"#, r#"{"logitBias": {"-1": 1}}"#] {
+            let error = options(json).bias(10).unwrap_err();
+            assert!(matches!(&error, Error::InvalidArgument { argument, .. } if argument == "logitBias"), "{error}");
+        }
+        assert!(options(r#"{"reasoning": {"maxTokens": -1}}"#).reasoning_budget().is_err());
+        for json in [r#"{"reasoning": "some"}"#, r#"{"reasoning": {"tokens": 1}}"#] {
+            assert!(serde_json::from_str::<GenerateOptions>(json).is_err(), "{json}");
         }
         assert!(options(r#"{"maxOutputTokens": 0}"#).limit(&none, 10).is_err());
         assert_eq!(options(r#"{"maxOutputTokens": 20}"#).limit(&none, 10), Ok(10));

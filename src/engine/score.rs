@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::session::Rows;
 use super::{Engine, GenerateOptions, Input};
+use crate::kernels::logprobs;
 use crate::{Cancel, Error, Result};
 
 pub use super::session::Rows as LogitRows;
@@ -11,7 +12,7 @@ pub use super::session::Rows as LogitRows;
 /// Most probable tokens that one call returns, all places together: what a browser's memory can hold.
 const MAX_TOP: usize = 500_000;
 
-/// A token with the logarithm of its probability (`TokenLogprob` of the JavaScript API).
+/// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)] // api.d.ts says it
 pub struct TokenLogprob {
@@ -88,27 +89,19 @@ impl Engine {
     }
 
     fn logprob(&self, logits: &[f32], id: u32, top: usize) -> TokenLogprob {
-        let maximum = logits.iter().copied().fold(f32::MIN, f32::max);
-        let sum: f64 = logits.iter().map(|&v| f64::from(v - maximum).exp()).sum();
-        let of = |id: u32| TokenLogprob {
+        let (own, most) = logprobs(logits, id, top);
+        let most = (top > 0).then(|| most.into_iter().map(|(id, logprob)| self.token_logprob(id, logprob)).collect());
+        TokenLogprob { top: most, ..self.token_logprob(id, own) }
+    }
+
+    /// A token with its text and bytes.
+    pub(super) fn token_logprob(&self, id: u32, logprob: f64) -> TokenLogprob {
+        TokenLogprob {
             id,
             token: self.tokenizer.decode(&[id], false),
             bytes: self.tokenizer.token_bytes(id),
-            logprob: f64::from(logits[id as usize] - maximum) - sum.ln(),
+            logprob,
             top: None,
-        };
-        let mut scored = of(id);
-        if top > 0 {
-            let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-            let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-            let top = top.min(order.len());
-            if top < order.len() {
-                order.select_nth_unstable_by(top, by_logit);
-                order.truncate(top);
-            }
-            order.sort_unstable_by(by_logit);
-            scored.top = Some(order.into_iter().map(of).collect());
         }
-        scored
     }
 }

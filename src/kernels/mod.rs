@@ -24,7 +24,7 @@ pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
 pub use rope_append::{KvFormat, QkNorm, RopeAppend, rope_table};
-pub use sample::{RING, Sample, SamplerOptions, sample_reference};
+pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
 
@@ -79,8 +79,10 @@ pub struct Control {
     pub tokens: BufferId,
     /// One [`SamplerOptions`].
     pub options: BufferId,
-    /// Sampled ids, [`RING`] slots of two words.
+    /// Sampled tokens, [`RING`] slots of [`SLOT`] words.
     pub ring: BufferId,
+    /// A [`History`] for each token of the vocabulary.
+    pub history: BufferId,
     /// `f32[1, vocabulary]`: logits of the step's last token.
     pub logits: Activation,
 }
@@ -93,7 +95,8 @@ impl Control {
             state: add("state", size_of::<State>()),
             tokens: add("tokens", chunk * 4),
             options: add("sampler options", size_of::<SamplerOptions>()),
-            ring: add("ring", RING as usize * 8),
+            ring: add("ring", (RING * SLOT) as usize * 4),
+            history: add("history", vocabulary * size_of::<History>()),
             logits: Activation::declare(buffers, "logits", 1, vocabulary),
         }
     }

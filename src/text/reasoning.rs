@@ -27,6 +27,11 @@ impl Default for ReasoningTags {
 }
 
 impl ReasoningTags {
+    /// The text that ends a thought in the middle, as models write it.
+    pub fn end(&self) -> String {
+        format!("\n{}\n\n", self.close)
+    }
+
     /// Whether a prompt ends inside a thought, so that the output begins with it: templates of R1 end in `<think>\n`.
     pub fn opened_by(&self, prompt: &str) -> bool {
         match (prompt.rfind(&self.open), prompt.rfind(&self.close)) {
@@ -71,6 +76,11 @@ impl ReasoningSplitter {
     /// Begins a stream that goes on inside a thought that has text already: its white space counts.
     pub fn resumed(tags: ReasoningTags) -> Self {
         Self { tags, state: State::Thought(true), held: String::new() }
+    }
+
+    /// Begins a stream after a thought that the prompt closed: all of it is answer.
+    pub fn closed(tags: ReasoningTags) -> Self {
+        Self { tags, state: State::Gap, held: String::new() }
     }
 
     /// Whether the output is in a thought now.

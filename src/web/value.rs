@@ -101,7 +101,7 @@ pub(super) fn input(value: JsValue) -> Result<Input> {
 
 /// `GenerateResult` of the API.
 pub(super) fn result(r: &GenerateResult) -> JsValue {
-    object(&[
+    let mut properties = vec![
         ("text", r.text.as_str().into()),
         ("reasoning", r.reasoning.as_str().into()),
         ("toolCalls", Array::new().into()),
@@ -109,5 +109,9 @@ pub(super) fn result(r: &GenerateResult) -> JsValue {
         ("usage", to_js(&r.usage)),
         ("messages", to_js(&r.messages)),
         ("ids", Uint32Array::from(r.ids.as_slice()).into()),
-    ])
+    ];
+    if let Some(logprobs) = &r.logprobs {
+        properties.push(("logprobs", to_js(logprobs)));
+    }
+    object(&properties)
 }

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { absent, golden, installApp, reference, root, shots, smollm } from "./lib/app.mjs";
+import { absent, golden, installApp, reference, root, seeded, shots, smollm } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
 
@@ -112,7 +112,7 @@ describe("without WebGPU", { skip: noBrowser }, () => {
 });
 
 describe("golden models", { skip: noGolden }, () => {
-  for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "gguf/qwen2", "gguf/qwen2_tied"]) {
+  for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "models/qwen3", "models/mistral", "gguf/qwen2", "gguf/qwen2_tied"]) {
     const folder = join(golden, name);
     const url = `/golden/${name}/${name.startsWith("gguf/") ? "model.gguf" : ""}`;
     test(name, { skip: absent(folder), timeout: 300_000 }, async () => {
@@ -137,7 +137,11 @@ describe("golden models", { skip: noGolden }, () => {
           assert.equal(result.finishReason, "length");
         }
       });
-      await withModel(url, {}, (model) => differences(model, 3 * facts.noise_medium.f16.max_abs));
+      await withModel(url, {}, async (model) => {
+        await differences(model, 3 * facts.noise_medium.f16.max_abs);
+        if (url !== LLAMA) return;
+        for (const { options, ids } of seeded.cases) assert.deepEqual((await greedy(model, seeded.prompt, options)).ids, ids, JSON.stringify(options));
+      });
     });
   }
 
@@ -248,6 +252,39 @@ describe("behaviour", { skip: noGolden }, () => {
     }, [ids, shared]);
     assert.deepEqual(got, { load: true, generate: true, before: true, stopped: "abort" });
     await right(shared);
+  });
+
+  test("penalties, bias, log-probabilities and a budget of thought", { timeout: 60_000 }, async () => {
+    const got = await page.evaluate(async ([m, ids]) => {
+      const model = models.get(m);
+      const ask = (options, input = Uint32Array.from(ids)) => model.generate(input, { temperature: 0, maxOutputTokens: 8, ...options });
+      const stream = model.stream(Uint32Array.from(ids), { temperature: 0, maxOutputTokens: 8, logprobs: 2 });
+      const streamed = [];
+      for await (const part of stream) if (part.type === "text-delta") streamed.push(...part.logprobs);
+      return {
+        logprobs: (await stream.result).logprobs, streamed,
+        score: await model.score(Uint32Array.from([...ids, ...(await stream.result).ids]), { top: 2 }),
+        plain: (await ask({ logprobs: false })).logprobs ?? null,
+        forced: [...(await ask({ logitBias: { 77: 100 } })).ids],
+        once: [...(await ask({ logitBias: { 77: 50 }, presencePenalty: 100 })).ids].filter((id) => id === 77).length,
+        fresh: new Set((await ask({ repetitionPenalty: 1e6, logitBias: { 1: 0 } })).ids).size,
+        none: await ask({ reasoning: "none" }, "Hi!"),
+        budget: await ask({ reasoning: { maxTokens: 2 } }, "Hi!"),
+      };
+    }, [shared, ids]);
+    assert.deepEqual(got.logprobs.map((l) => l.id), greedy_ids.slice(0, 8));
+    assert.ok(greedy_ids.join().startsWith(got.streamed.map((l) => l.id).join()) && got.streamed.length > 0);
+    got.logprobs.forEach((l, i) => {
+      const scored = got.score[ids.length - 1 + i];
+      assert.ok(Math.abs(l.logprob - scored.logprob) < 1e-3 && l.logprob <= 0, `${l.logprob} for ${scored.logprob}`);
+      assert.deepEqual(l.top.map((t) => t.id), scored.top.map((t) => t.id));
+      assert.equal(l.top[0].id, l.id);
+    });
+    assert.equal(got.plain, null);
+    assert.deepEqual([got.forced, got.once, got.fresh], [new Array(8).fill(77), 1, 8]);
+    assert.deepEqual([got.none.reasoning, got.none.usage.reasoningTokens, got.none.usage.outputTokens], ["", 0, 8]);
+    assert.equal(got.budget.usage.reasoningTokens, 2);
+    assert.ok(got.budget.reasoning !== "" && !/think>/.test(got.budget.text));
   });
 
   test("after load nothing is requested, and it works offline", { timeout: 60_000 }, async () => {

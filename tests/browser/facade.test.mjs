@@ -123,7 +123,7 @@ describe("calls", () => {
     for await (const part of generation) parts.push(part.type);
     assert.deepEqual(parts, ["text-delta", "text-delta", "text-delta", "finish"]);
     assert.equal(model.memory().scratch, 4);
-    assert.deepEqual((await model.generate("d", { topK: 3, seed: undefined, reasoning: "auto" })).options, { topK: 3 });
+    assert.deepEqual((await model.generate("d", { topK: 3, seed: undefined, logprobs: 2, reasoning: { maxTokens: 5 } })).options, { topK: 3, logprobs: 2, reasoning: { maxTokens: 5 } });
   });
 
   test("stop keeps what was generated; leaving a loop stops too", async () => {
@@ -205,12 +205,16 @@ describe("options", () => {
   test("nothing is silently ignored", async () => {
     const model = await load();
     const bad = (options, name) => assert.rejects(model.generate("x", options), failure("invalid-argument", (e) => e.detail.argument === name && e.message.includes(name)));
-    for (const name of ["tools", "responseConstraint", "logprobs", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "logitBias", "toolChoice", "maxSteps", "nonsense", "toString"]) {
+    for (const name of ["tools", "responseConstraint", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "toolChoice", "maxSteps", "nonsense", "toString"]) {
       await bad({ [name]: {} }, name);
     }
-    for (const [name, value] of Object.entries({ temperature: -1, topP: 1.1, topK: 1.5, minP: "0", maxOutputTokens: 0, stopSequences: [""], seed: Number.NaN, reasoning: "none", raw: 1, templateArgs: [], signal: {} })) {
+    for (const [name, value] of Object.entries({ temperature: -1, topP: 1.1, topK: 1.5, minP: "0", maxOutputTokens: 0, stopSequences: [""], seed: Number.NaN, repetitionPenalty: 0, presencePenalty: Infinity, logprobs: 65, reasoning: "some", logitBias: { x: 1 }, raw: 1, templateArgs: [], signal: {} })) {
       await bad({ [name]: value }, name);
     }
+    await bad({ logitBias: { 5: Number.NaN } }, "logitBias[5]");
+    await bad({ reasoning: { tokens: 1 } }, "reasoning.tokens");
+    await bad({ reasoning: { maxTokens: -1 } }, "reasoning.maxTokens");
+    await bad({ reasoning: {} }, "reasoning.maxTokens");
     for (const options of [{ cache: "opfs" }, { integrity: {} }, { quantization: "q8" }, { quantization: "q4" }, { kvCache: "q8" }, { contextLength: 0 }, { powerPreference: "most" }, { worker: true, fetch }, { other: 1 }, { wasm: 5 }]) {
       const name = Object.keys(options).at(-1);
       await assert.rejects(load(url, options), failure("invalid-argument", (e) => e.detail.argument === name));

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { absent, golden, installApp } from "./lib/app.mjs";
+import { absent, golden, installApp, seeded } from "./lib/app.mjs";
 import { serve } from "./lib/server.mjs";
 
 const path = [process.env.MINKE_FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"].find((p) => p && existsSync(p));
@@ -31,6 +31,14 @@ test("Firefox generates", { skip: (!path && "Firefox is not installed") || absen
       }, ids, worker);
       assert.deepEqual(got, greedy_ids.slice(0, 8), `worker: ${worker}`);
     }
+    const drawn = await page.evaluate(async ({ prompt, cases }) => {
+      const { model } = await open("/golden/models/llama/", {});
+      const drawn = [];
+      for (const { options } of cases) drawn.push((await greedy(model, prompt, options)).ids);
+      await close(model);
+      return drawn;
+    }, seeded);
+    assert.deepEqual(drawn, seeded.cases.map((c) => c.ids), "a seed means the same tokens as natively");
   } finally {
     await browser?.close();
     await server.close();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use minke::engine::{Engine, Host, LoadOptions, LogitRows};
-use minke::weights::{DiskFile, DiskFolder};
+use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
 
 pub use pollster::block_on;
@@ -57,4 +57,17 @@ pub fn all_logits(engine: &Engine, ids: &[u32]) -> Vec<Vec<f32>> {
 
 pub fn argmax(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// A folder in memory, its files changed on the way.
+pub fn copy(folder: &Path, change: impl Fn(&str, &mut Vec<u8>)) -> MemoryFolder {
+    let mut copy = MemoryFolder::new("copy");
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let mut bytes = std::fs::read(&path).expect("a file");
+        change(&name, &mut bytes);
+        copy = copy.with(&name, bytes);
+    }
+    copy
 }

@@ -1,7 +1,7 @@
 // The packed npm package, installed into an application of its own and opened in a page, as a user would.
 
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,6 +9,8 @@ export const root = fileURLToPath(new URL("../../../", import.meta.url));
 export const golden = process.env.MINKE_GOLDEN ?? join(root, "../shared/data/golden");
 export const reference = process.env.MINKE_REFERENCE ?? join(root, "../shared/data/smollm2/reference.json");
 export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
+/** What seeds give, as the native tests recorded it. */
+export const seeded = JSON.parse(readFileSync(join(root, "tests/seeded.json"), "utf8"));
 export const shots = join(root, "target/screenshots");
 
 /** Why a test cannot run, or false where the file is there. */

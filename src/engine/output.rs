@@ -1,0 +1,134 @@
+//! The text side of a running generation: sampled tokens become text, a thought and an answer.
+
+use super::generate::StreamPart;
+use super::session::Sampled;
+use super::{Engine, TokenLogprob};
+use crate::text::{Detokenizer, Kind, ReasoningSplitter, StopSequences};
+
+/// What was generated so far, and where its parts go.
+pub(super) struct Output<'a> {
+    engine: &'a Engine,
+    emit: &'a mut dyn FnMut(StreamPart),
+    detokenizer: Detokenizer,
+    stops: StopSequences,
+    splitter: Option<ReasoningSplitter>,
+    /// Whether log-probabilities are wanted.
+    scored: bool,
+    /// Those of the tokens whose text is still to come.
+    pending: Vec<TokenLogprob>,
+    pub text: String,
+    pub reasoning: String,
+    pub ids: Vec<u32>,
+    pub logprobs: Vec<TokenLogprob>,
+}
+
+impl<'a> Output<'a> {
+    pub fn new(
+        engine: &'a Engine,
+        stop_sequences: &[String],
+        splitter: Option<ReasoningSplitter>,
+        scored: bool,
+        emit: &'a mut dyn FnMut(StreamPart),
+    ) -> Self {
+        Self {
+            engine,
+            emit,
+            detokenizer: Detokenizer::new(&engine.tokenizer, true),
+            stops: StopSequences::new(stop_sequences),
+            splitter,
+            scored,
+            pending: Vec::new(),
+            text: String::new(),
+            reasoning: String::new(),
+            ids: Vec::new(),
+            logprobs: Vec::new(),
+        }
+    }
+
+    pub fn emit(&mut self, part: StreamPart) {
+        (self.emit)(part);
+    }
+
+    /// Whether the output is in a thought now.
+    pub fn thinking(&self) -> bool {
+        self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
+    }
+
+    /// Notes a sampled token.
+    pub fn sampled(&mut self, token: &Sampled) {
+        self.ids.push(token.id);
+        if self.scored {
+            let top = token.top.iter().map(|&(id, logprob)| self.engine.token_logprob(id, f64::from(logprob)));
+            let top = token.ranked.then(|| top.collect());
+            self.score(TokenLogprob { top, ..self.engine.token_logprob(token.id, f64::from(token.logprob)) });
+        }
+    }
+
+    fn score(&mut self, logprob: TokenLogprob) {
+        self.pending.push(logprob.clone());
+        self.logprobs.push(logprob);
+    }
+
+    /// Takes a token's text; `true` if a stop sequence was met.
+    pub fn read(&mut self, id: u32) -> bool {
+        if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
+            let text = self.stops.push(&text);
+            self.split(&text);
+        }
+        self.stops.hit()
+    }
+
+    /// Takes tokens that nobody sampled. They end no generation, and their probability was 1.
+    pub fn put_in(&mut self, ids: &[u32]) {
+        let held = self.stops.finish();
+        self.split(&held);
+        for &id in ids {
+            self.ids.push(id);
+            if self.scored {
+                self.score(self.engine.token_logprob(id, 0.0));
+            }
+            if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
+                self.split(&text);
+            }
+        }
+    }
+
+    /// What was held back.
+    pub fn finish(&mut self) {
+        let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
+        let mut rest = self.stops.push(&rest);
+        if !self.stops.hit() {
+            rest += &self.stops.finish();
+        }
+        self.split(&rest);
+        if let Some(mut splitter) = self.splitter.take() {
+            for (kind, text) in splitter.finish() {
+                self.piece(kind, text);
+            }
+        }
+    }
+
+    fn split(&mut self, text: &str) {
+        match &mut self.splitter {
+            None => self.piece(Kind::Text, text.to_owned()),
+            Some(splitter) => {
+                for (kind, text) in splitter.push(text) {
+                    self.piece(kind, text);
+                }
+            }
+        }
+    }
+
+    fn piece(&mut self, kind: Kind, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        let whole = if kind == Kind::Reasoning { &mut self.reasoning } else { &mut self.text };
+        whole.push_str(&text);
+        let scores = std::mem::take(&mut self.pending);
+        (self.emit)(match kind {
+            Kind::Reasoning => StreamPart::ReasoningDelta { text },
+            Kind::Text => StreamPart::TextDelta { text, logprobs: self.scored.then_some(scores) },
+        });
+    }
+}

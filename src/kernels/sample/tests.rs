@@ -1,0 +1,257 @@
+//! The GPU sampler against the reference, and against the distribution it should draw from.
+
+use super::reference::{integer_masses, threshold};
+use super::*;
+use crate::gpu::{Executor, Plan, Readback};
+use crate::kernels::testing::{self, Bench};
+
+/// A slot of the ring as the host reads it.
+struct Drawn {
+    id: u32,
+    not_finite: bool,
+    logprob: f32,
+    top: Vec<(u32, f32)>,
+}
+
+impl Drawn {
+    fn of(slot: &[u32]) -> Self {
+        let pair = |p: &[u32]| (p[0], f32::from_bits(p[1]));
+        let top = slot[4..].chunks_exact(2).take(slot[3] as usize).map(pair).collect();
+        Self { id: slot[0], not_finite: slot[1] != 0, logprob: f32::from_bits(slot[2]), top }
+    }
+}
+
+/// Draws from one set of logits on the GPU, `batch` draws a submit. With `still`, history is put back after each batch.
+fn draw(
+    logits: &[f32],
+    options: SamplerOptions,
+    history: &[History],
+    n: usize,
+    batch: usize,
+    still: bool,
+) -> Vec<Drawn> {
+    let mut b = Bench::new(1, logits.len());
+    b.set(b.control.logits.buffer, bytemuck::cast_slice(logits));
+    b.set(b.control.options, bytemuck::bytes_of(&options));
+    b.set(b.control.history, bytemuck::cast_slice(history));
+    let mut plan = Plan::new("sample");
+    plan.push([Sample.step("sample", &b.control)]);
+    let ring_bytes = 0..u64::from(RING * SLOT) * 4;
+    testing::block_on(async {
+        let executor: Executor = b.executor().await;
+        let prepared = executor.prepare(&plan).await.unwrap();
+        let staging = executor.staging(ring_bytes.end).await.unwrap();
+        let mut out = Vec::new();
+        while out.len() < n {
+            let batch = (n - out.len()).min(batch);
+            let plans = vec![&prepared; batch];
+            let read = Readback { from: b.control.ring, bytes: ring_bytes.clone(), to: &staging };
+            executor.submit(&plans, &[read]).unwrap();
+            let bytes = executor.fetch(&staging).await.unwrap();
+            let ring: &[u32] = bytemuck::cast_slice(&bytes);
+            for i in out.len()..out.len() + batch {
+                let drawn = Drawn::of(&ring[i % RING as usize * SLOT as usize..][..SLOT as usize]);
+                if still {
+                    let was = history[drawn.id as usize];
+                    executor.write(b.control.history, u64::from(drawn.id) * 8, bytemuck::bytes_of(&was));
+                }
+                out.push(drawn);
+            }
+        }
+        out
+    })
+}
+
+fn draws(logits: &[f32], options: SamplerOptions, n: usize) -> Vec<Drawn> {
+    draw(logits, options, &vec![History::default(); logits.len()], n, RING as usize, false)
+}
+
+fn options(temperature: f32, top_k: u32, top_p: f32, min_p: f32) -> SamplerOptions {
+    SamplerOptions { temperature, top_p, min_p, top_k, seed: [7, 9], ..SamplerOptions::GREEDY }
+}
+
+/// With penalties.
+fn penalised(base: SamplerOptions, repetition: f32, presence: f32, frequency: f32) -> SamplerOptions {
+    SamplerOptions { adjust: 1, repetition, repetition_inverse: 1.0 / repetition, presence, frequency, ..base }
+}
+
+/// Prompt, counts and biases for a few tokens, the likeliest among them.
+fn history(logits: &[f32], bias: f32) -> Vec<History> {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    let mut history = vec![History::default(); logits.len()];
+    for (i, &id) in order.iter().enumerate() {
+        let prompt = if i % 3 == 0 { History::IN_PROMPT } else { 0 };
+        let bias = if i % 4 == 1 { bias } else { 0.0 };
+        history[id] = History { times: prompt | (i % 5 % 3) as u32, bias: if i % 8 == 5 { -bias } else { bias } };
+    }
+    history
+}
+
+#[test]
+fn greedy_takes_the_largest_and_the_lowest_of_equals() {
+    for n in [1, 2, 255, 256, 257, 1000, 49_152] {
+        let mut logits = testing::normals(n as u64, n);
+        assert_eq!(draws(&logits, SamplerOptions::GREEDY, 1)[0].id, testing::argmax(&logits), "n={n}");
+        let top = logits.iter().copied().fold(f32::MIN, f32::max) + 1.0;
+        logits[n / 2] = top;
+        logits[n - 1] = top;
+        assert_eq!(draws(&logits, SamplerOptions::GREEDY, 1)[0].id, (n / 2).min(n - 1) as u32, "n={n}");
+    }
+}
+
+#[test]
+fn a_logit_that_is_not_finite_is_reported() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for temperature in [0.0, 0.8] {
+            let mut logits = testing::normals(3, 999);
+            logits[700] = bad;
+            let plain = options(temperature, 0, 1.0, 0.0);
+            for options in [plain, penalised(plain, 1.1, 0.5, 0.5), SamplerOptions { logprobs: 3, ..plain }] {
+                assert!(draws(&logits, options, 1)[0].not_finite, "{bad} with {options:?}");
+            }
+        }
+    }
+    assert!(draws(&[f32::NAN; 40], SamplerOptions::GREEDY, 1)[0].not_finite);
+}
+
+#[test]
+fn the_same_seed_draws_the_same_ids_as_the_reference() {
+    for n in [5, 300, 5000] {
+        let logits: Vec<f32> = testing::normals(n as u64, n).iter().map(|v| v * 3.0).collect();
+        for o in [
+            options(1.0, 0, 1.0, 0.0),
+            options(0.6, 0, 0.95, 0.0),
+            options(1.3, 40, 1.0, 0.0),
+            options(0.9, 0, 1.0, 0.1),
+            options(0.7, 20, 0.8, 0.05),
+            options(1.0, 1, 1.0, 0.0),
+            options(1.0, 0, 0.0, 0.0),
+        ] {
+            let got: Vec<u32> = draws(&logits, o, 64).iter().map(|d| d.id).collect();
+            let want: Vec<u32> = (0..64).map(|i| sample_reference(&logits, &o, i).0).collect();
+            let differ = got.iter().zip(&want).filter(|(a, b)| a != b).count();
+            assert!(differ <= 1, "n={n} {o:?}: {differ} of 64 draws differ"); // exp may round differently
+        }
+    }
+}
+
+/// Counts are kept from draw to draw, so that each step sees what the steps queued before it chose.
+#[test]
+fn penalties_follow_what_was_generated() {
+    let plain = options(0.8, 0, 1.0, 0.0);
+    for n in [5, 300, 5000] {
+        let logits: Vec<f32> = testing::normals(n as u64, n).iter().map(|v| v * 3.0).collect();
+        for o in [
+            penalised(SamplerOptions::GREEDY, 1.3, 0.0, 0.0),
+            penalised(SamplerOptions::GREEDY, 1.0, 0.0, 0.25),
+            penalised(plain, 1.2, 0.0, 0.0),
+            penalised(plain, 0.8, -0.5, 0.0),
+            penalised(plain, 1.0, 1.5, 0.0),
+            penalised(plain, 1.0, 0.0, 0.7),
+            penalised(options(0.7, 30, 0.9, 0.02), 1.1, 0.3, 0.2),
+        ] {
+            let mut history = history(&logits, 2.0);
+            let got = draw(&logits, o, &history, 64, RING as usize, false);
+            for (i, drawn) in got.iter().enumerate() {
+                let want = sample_reference(&adjusted(&logits, &o, &history), &o, i as u32).0;
+                assert_eq!(drawn.id, want, "n={n} {o:?}: draw {i}");
+                history[drawn.id as usize].times += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_raw_logits() {
+    for (n, top) in [(1, 1), (7, 3), (700, 0), (700, 20), (5000, MAX_TOP as usize)] {
+        let mut logits: Vec<f32> = testing::normals(n as u64, n).iter().map(|v| v * 4.0).collect();
+        if n > 10 {
+            let high = logits.iter().copied().fold(f32::MIN, f32::max);
+            logits[n / 2] = high; // two of the same
+            logits[n / 3] = high;
+        }
+        let o = SamplerOptions { logprobs: 1 + top as u32, ..penalised(options(0.7, 5, 0.9, 0.0), 1.5, 0.5, 0.5) };
+        for drawn in draw(&logits, o, &history(&logits, 1.0), 3, 3, false) {
+            let (own, all) = logprobs(&logits, drawn.id, top);
+            assert!((f64::from(drawn.logprob) - own).abs() < 2e-5, "n={n}: {} for {own}", drawn.logprob);
+            let ids = |top: &[u32]| top.to_vec();
+            let (got, want): (Vec<u32>, Vec<u32>) =
+                (drawn.top.iter().map(|t| t.0).collect(), all.iter().map(|t| t.0).collect());
+            assert_eq!(ids(&got), ids(&want), "n={n}");
+            for (a, b) in drawn.top.iter().zip(&all) {
+                assert!((f64::from(a.1) - b.1).abs() < 2e-5, "n={n}: {a:?} for {b:?}");
+            }
+        }
+    }
+}
+
+/// Chi-square of draws against the reference's probabilities; tokens expected fewer than five times count as one.
+fn assert_distribution(logits: &[f32], o: SamplerOptions, known: &[History], n: usize) -> String {
+    let seen = adjusted(logits, &o, known);
+    let maximum = seen.iter().copied().fold(f32::MIN, f32::max);
+    let masses = integer_masses(&seen, maximum, o.temperature);
+    let least = threshold(&seen, &masses, &o).max(maximum + o.min_p.ln() * o.temperature);
+    let p: Vec<f64> = seen.iter().zip(&masses).map(|(&v, &m)| if v >= least { f64::from(m) } else { 0.0 }).collect();
+    let total: f64 = p.iter().sum();
+    let mut counts = vec![0.0; logits.len()];
+    let batch = if o.adjust == 0 { RING as usize } else { 1 };
+    draw(logits, o, known, n, batch, o.adjust != 0).iter().for_each(|d| counts[d.id as usize] += 1.0);
+    let (mut chi, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
+    for i in 0..logits.len() {
+        assert!(p[i] > 0.0 || counts[i] == 0.0, "token {i} was drawn, which {o:?} leaves out");
+        let expected = p[i] / total * n as f64;
+        if expected >= 5.0 {
+            chi += (counts[i] - expected).powi(2) / expected;
+            cells += 1;
+        } else {
+            rest = (rest.0 + counts[i], rest.1 + expected);
+        }
+    }
+    if rest.1 >= 5.0 {
+        chi += (rest.0 - rest.1).powi(2) / rest.1;
+        cells += 1;
+    }
+    let freedom = f64::from(cells - 1).max(1.0);
+    let limit = freedom + 4.0 * (2.0 * freedom).sqrt();
+    let line = format!("chi-square {chi:.1} over {cells} cells (limit {limit:.1}), {n} draws");
+    assert!(chi < limit, "{line} for {o:?}");
+    line
+}
+
+/// Every setting alone, and all together.
+fn settings() -> Vec<(&'static str, SamplerOptions, f32)> {
+    let plain = options(1.0, 0, 1.0, 0.0);
+    vec![
+        ("temperature 1", plain, 0.0),
+        ("temperature 0.6", options(0.6, 0, 1.0, 0.0), 0.0),
+        ("top-k 40", options(1.0, 40, 1.0, 0.0), 0.0),
+        ("top-p 0.9", options(1.0, 0, 0.9, 0.0), 0.0),
+        ("min-p 0.05", options(1.0, 0, 1.0, 0.05), 0.0),
+        ("repetition 1.3", penalised(plain, 1.3, 0.0, 0.0), 0.0),
+        ("presence 1", penalised(plain, 1.0, 1.0, 0.0), 0.0),
+        ("frequency 0.5", penalised(plain, 1.0, 0.0, 0.5), 0.0),
+        ("bias 2", penalised(plain, 1.0, 0.0, 0.0), 2.0),
+        ("all", penalised(options(0.8, 60, 0.95, 0.01), 1.2, 0.5, 0.3), 1.0),
+    ]
+}
+
+#[test]
+fn draws_follow_the_distribution() {
+    let logits: Vec<f32> = testing::normals(5, 30).iter().map(|v| v * 1.5).collect();
+    for (_, o, bias) in settings() {
+        assert_distribution(&logits, o, &history(&logits, bias), 1024);
+    }
+}
+
+/// At the vocabulary of Qwen, with logits as peaked as a model's. `MINKE_DRAWS` sets how many (20,000 in the campaign).
+#[test]
+fn draws_follow_the_distribution_over_a_large_vocabulary() {
+    let n = std::env::var("MINKE_DRAWS").ok().and_then(|v| v.parse().ok()).unwrap_or(200);
+    let logits: Vec<f32> = testing::normals(11, 151_936).iter().map(|v| v * 3.5).collect();
+    for (name, o, bias) in settings() {
+        let started = std::time::Instant::now();
+        let line = assert_distribution(&logits, o, &history(&logits, bias), n);
+        println!("{name}: {line} in {:.1?}", started.elapsed());
+    }
+}
