@@ -1,5 +1,5 @@
-// y[t, i] = silu(x[t, i]) · x[t, width + i]: SwiGLU over a row of gates followed by a row of ups
-// (Shazeer 2020, arXiv 2002.05202). Used where gate and up could not be interleaved into one matrix.
+// y[t, i] of gate x[t, i] and up x[t, width + i], as lib/gate.wgsl joins them. Used where gate and up could not be
+// interleaved into one matrix.
 struct Params {
     width: u32,    // values in a row of y
     x_stride: u32, // f32 elements from one row of x to the next
@@ -19,5 +19,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let gate = x[t * params.x_stride + i];
     let up = x[t * params.x_stride + params.width + i];
-    y[t * params.y_stride + i] = gate / (1.0 + exp(-gate)) * up;
+    y[t * params.y_stride + i] = gate_up(gate, up);
 }

@@ -1,21 +1,18 @@
-// What a matrix product does with four finished sums of neighbouring rows: bias; then the identity, SwiGLU over
-// interleaved gate and up rows (Shazeer 2020, arXiv 2002.05202), or an addition to what y holds.
+// What a matrix product does with four finished sums of neighbouring rows: bias; then the identity or, over interleaved
+// gate and up rows, what lib/gate.wgsl says; a factor; then it is written, or added to what y holds.
 override BIAS: bool = false;
-override GATED: bool = false;     // rows 2i and 2i + 1 make y[i] = silu(gate) · up
+override GATED: bool = false;     // rows 2i and 2i + 1 make y[i]
 override RESIDUAL: bool = false;
+override FACTOR: f32 = 1.0;
 
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 @group(0) @binding(7) var<storage, read> bias: array<f32>; // [rows of the matrix]
 
-fn silu(v: f32) -> f32 {
-    return v / (1.0 + exp(-v));
-}
-
 fn put(i: u32, v: f32) {
     if (RESIDUAL) {
-        y[i] += v;
+        y[i] += FACTOR * v;
     } else {
-        y[i] = v;
+        y[i] = FACTOR * v;
     }
 }
 
@@ -35,8 +32,8 @@ fn finish(start: u32, row: u32, sums: vec4<f32>) {
     }
     if (GATED) {
         let i = start + out / 2u;
-        put(i, silu(v.x) * v.y);
-        if (left > 2u) { put(i + 1u, silu(v.z) * v.w); }
+        put(i, gate_up(v.x, v.y));
+        if (left > 2u) { put(i + 1u, gate_up(v.z, v.w)); }
     } else {
         let i = start + out;
         put(i, v.x);

@@ -1,10 +1,10 @@
-//! `y[t, i] = silu(x[t, i]) · x[t, width + i]`: SwiGLU where gate and up are not interleaved.
+//! Gates and ups that are not interleaved, joined.
 
-use super::epilogue::silu;
+use super::epilogue::Gate;
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
 use crate::gpu::{Access, Activation, Binding, Shader, Step};
 
-static SHADERS: [Shader; 1] = [shader!("activation", "state")];
+static SHADERS: [Shader; 1] = [shader!("activation", "state", "gate")];
 
 /// See `shaders/activation.wgsl`.
 pub static KERNEL: Kernel =
@@ -12,13 +12,15 @@ pub static KERNEL: Kernel =
 
 params!(ActivationParams { width: u32, x_stride: u32, y_stride: u32 });
 
-/// SwiGLU over rows of gates followed by ups.
+/// A gate over rows of gates followed by ups.
 #[derive(Debug, Clone, Copy)]
 pub struct Activate {
     /// `[T, 2I]`
     pub x: Activation,
     /// `[T, I]`
     pub y: Activation,
+    /// How they are joined.
+    pub gate: Gate,
 }
 
 impl Activate {
@@ -34,7 +36,7 @@ impl Activate {
             label: label.to_owned(),
             kernel: KERNEL.name,
             shader: &SHADERS[0],
-            constants: Vec::new(),
+            constants: self.gate.constants(),
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
                 Binding { slot: 4, buffer: self.x.buffer, access: Access::Read },
@@ -42,7 +44,14 @@ impl Activate {
             ],
             params: params.words(),
             grid: [self.y.width.div_ceil(64) as u32, self.x.rows as u32, 1],
-            detail: format!("[{},{}] swiglu → [{},{}]", self.x.rows, self.x.width, self.x.rows, self.y.width),
+            detail: format!(
+                "[{},{}] {} → [{},{}]",
+                self.x.rows,
+                self.x.width,
+                self.gate.word(),
+                self.x.rows,
+                self.y.width
+            ),
         }
     }
 }
@@ -53,7 +62,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         for i in 0..p.width as usize {
             let x = &memory.floats(step.buffer(4))[t * p.x_stride as usize..];
-            let v = silu(x[i].into()) * f64::from(x[p.width as usize + i]);
+            let v = Gate::of(step).join(x[i].into(), x[p.width as usize + i].into());
             memory.floats_mut(step.buffer(5))[t * p.y_stride as usize + i] = v as f32;
         }
     }
@@ -67,10 +76,12 @@ mod tests {
     #[test]
     fn odd_widths() {
         for width in [1, 31, 33, 127, 129, 1536] {
-            let mut b = Bench::new(3, 8);
-            let (x, y) = (b.activation("x", 4, 2 * width), b.activation("y", 4, width));
-            b.plan.push([Activate { x, y }.step("act", &b.control)]);
-            b.check(y.buffer, 1e-5, &format!("width={width}")); // one exponential
+            for gate in [Gate::Silu, Gate::GeluTanh, Gate::Clamped { limit: 1.0 }] {
+                let mut b = Bench::new(3, 8);
+                let (x, y) = (b.activation("x", 4, 2 * width), b.activation("y", 4, width));
+                b.plan.push([Activate { x, y, gate }.step("act", &b.control)]);
+                b.check(y.buffer, 1e-5, &format!("width={width} {gate:?}")); // one exponential
+            }
         }
     }
 }

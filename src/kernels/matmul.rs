@@ -5,7 +5,7 @@ use super::matvec::{layout_of, products};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matmul", "epilogue");
+static SHADERS: [Shader; 10] = layout_shaders!("matmul", "gate", "epilogue");
 
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
@@ -32,7 +32,7 @@ pub struct Matmul<'a> {
 impl Matmul<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
-        let outputs = if self.epilogue.gated { self.w.rows / 2 } else { self.w.rows };
+        let outputs = self.epilogue.outputs(self.w.rows);
         assert_eq!((self.x.width, self.y.width), (self.w.k, outputs), "{label}: widths of x and y");
         assert!(self.y.rows >= self.x.rows, "{label}: y has a row for every row of x");
         self.w.parts.iter().map(move |part| self.step(label, control, part))
@@ -60,7 +60,7 @@ impl Matmul<'_> {
             label: label.to_owned(),
             kernel: KERNEL.name,
             shader: &SHADERS[part.layout as usize],
-            constants: self.epilogue.constants().to_vec(),
+            constants: self.epilogue.constants(),
             bindings,
             params: params.words(),
             grid,
@@ -84,7 +84,6 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let state: State = memory.read(step.buffer(1));
     let layout = layout_of(step, &SHADERS);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
-    let (gated, residual) = (step.constant("GATED") == 1.0, step.constant("RESIDUAL") == 1.0);
     for t in 0..state.count as usize {
         // Padding is zero on both sides, so whole groups may be multiplied.
         let start = t * p.x_stride as usize * 4;
@@ -92,46 +91,50 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let sums = products(step, memory, layout, p.rows as usize, &x);
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
-        finish(&sums, p.row_offset as usize, bias.as_deref(), gated, residual, y);
+        finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::epilogue::samples;
     use super::*;
     use crate::kernels::testing::Bench;
 
     // f32 sums of at most a few thousand products of order one.
     const TOL: f64 = 2e-4;
 
-    fn check(layout: Layout, [t, n, k]: [usize; 3], (bias, gated, residual): (bool, bool, bool), max_binding: u64) {
+    fn check(layout: Layout, [t, n, k]: [usize; 3], sample: usize, max_binding: u64) {
         let k = k.next_multiple_of(layout.row_multiple());
         let mut b = Bench::new(t, 8);
         let w = b.matrix("w", n, k, layout, max_binding);
         let x = b.activation("x", t + 5, k); // a chunk is rarely full
-        let y = b.activation("y", t + 5, if gated { n / 2 } else { n });
-        let bias = bias.then(|| b.vector("bias", n));
-        let matmul = Matmul { w: &w, x, y, epilogue: Epilogue { bias, gated, residual } };
-        b.plan.push(matmul.steps("w", &b.control));
-        b.check(y.buffer, TOL, &format!("{layout:?} t={t} [{n},{k}] gated={gated}"));
+        let bias = b.vector("bias", n);
+        let epilogue = samples(Some(bias))[sample];
+        let y = b.activation("y", t + 5, epilogue.outputs(n));
+        b.plan.push(Matmul { w: &w, x, y, epilogue }.steps("w", &b.control));
+        b.check(y.buffer, TOL, &format!("{layout:?} t={t} [{n},{k}] {epilogue:?}"));
     }
 
     #[test]
     fn every_layout_over_odd_shapes() {
         for layout in Layout::ALL {
             for shape in [[1, 1, 32], [15, 31, 64], [16, 33, 96], [17, 127, 288], [33, 129, 352]] {
-                check(layout, shape, (false, false, false), u64::MAX);
+                check(layout, shape, 0, u64::MAX);
             }
-            check(layout, [19, 66, 96], (true, true, false), u64::MAX);
-            check(layout, [19, 66, 96], (true, false, true), u64::MAX);
+            check(layout, [19, 66, 96], 2, u64::MAX);
+            check(layout, [19, 66, 96], 1, u64::MAX);
+        }
+        for sample in 3..6 {
+            check(Layout::Q4, [19, 66, 96], sample, u64::MAX);
         }
         for k in [1, 31, 33, 40] {
-            check(Layout::Bf16, [5, 65, k], (false, false, false), u64::MAX);
+            check(Layout::Bf16, [5, 65, k], 0, u64::MAX);
         }
     }
 
     #[test]
     fn parts_make_the_same_rows() {
-        check(Layout::Q4Min, [7, 600, 576], (true, false, true), 64 << 10);
+        check(Layout::Q4Min, [7, 600, 576], 2, 64 << 10);
     }
 }

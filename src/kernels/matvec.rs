@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matvec", "epilogue");
+static SHADERS: [Shader; 10] = layout_shaders!("matvec", "gate", "epilogue");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
@@ -48,7 +48,7 @@ fn lanes(groups: usize) -> u32 {
 impl Matvec<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
-        let outputs = if self.epilogue.gated { self.w.rows / 2 } else { self.w.rows };
+        let outputs = self.epilogue.outputs(self.w.rows);
         assert_eq!((self.x.width, self.y.width), (self.w.k, outputs), "{label}: widths of x and y");
         self.w.parts.iter().map(move |part| self.step(label, control, part))
     }
@@ -131,42 +131,44 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     }
     let sums = products(step, memory, layout_of(step, &SHADERS), p.rows as usize, &x);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
-    let (gated, residual) = (step.constant("GATED") == 1.0, step.constant("RESIDUAL") == 1.0);
     let y = memory.floats_mut(step.buffer(5));
-    finish(&sums, p.row_offset as usize, bias.as_deref(), gated, residual, y);
+    finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::epilogue::samples;
     use super::*;
     use crate::kernels::testing::Bench;
 
     // f32 sums of at most a few thousand products of order one.
     const TOL: f64 = 2e-4;
 
-    fn check(layout: Layout, n: usize, k: usize, norm: bool, epilogue: (bool, bool, bool), max_binding: u64) {
+    fn check(layout: Layout, [n, k]: [usize; 2], norm: bool, sample: usize, max_binding: u64) {
         let k = k.next_multiple_of(layout.row_multiple());
         let mut b = Bench::new(3, 8);
         let w = b.matrix("w", n, k, layout, max_binding);
         let x = b.activation("x", 3, k);
-        let (bias, gated, residual) = epilogue;
-        let y = b.activation("y", 1, if gated { n / 2 } else { n });
         let gain = b.vector("gain", k);
         let norm = norm.then_some(RmsNorm { gain, eps: 1e-5 });
-        let bias = bias.then(|| b.vector("bias", n));
-        let matvec = Matvec { w: &w, x, y, norm, epilogue: Epilogue { bias, gated, residual } };
-        b.plan.push(matvec.steps("w", &b.control));
+        let bias = b.vector("bias", n);
+        let epilogue = samples(Some(bias))[sample];
+        let y = b.activation("y", 1, epilogue.outputs(n));
+        b.plan.push(Matvec { w: &w, x, y, norm, epilogue }.steps("w", &b.control));
         b.check(y.buffer, TOL, &format!("{layout:?} [{n},{k}] norm={} {epilogue:?}", norm.is_some()));
     }
 
     #[test]
     fn every_layout_over_odd_shapes() {
         for layout in Layout::ALL {
-            for (n, k) in [(1, 32), (31, 64), (33, 96), (127, 288), (129, 1056), (64, 2080)] {
-                check(layout, n, k, false, (false, false, false), u64::MAX);
-                check(layout, n, k, true, (true, false, true), u64::MAX);
+            for shape in [[1, 32], [31, 64], [33, 96], [127, 288], [129, 1056], [64, 2080]] {
+                check(layout, shape, false, 0, u64::MAX);
+                check(layout, shape, true, 1, u64::MAX);
             }
-            check(layout, 130, 576, true, (true, true, false), u64::MAX);
+            check(layout, [130, 576], true, 2, u64::MAX);
+        }
+        for sample in 3..6 {
+            check(Layout::Q4, [66, 96], true, sample, u64::MAX);
         }
     }
 
@@ -174,14 +176,14 @@ mod tests {
     fn unquantised_rows_need_be_no_multiple_of_a_group() {
         for layout in [Layout::F32, Layout::F16, Layout::Bf16] {
             for k in [1, 31, 33, 40, 127, 129] {
-                check(layout, 65, k, true, (false, false, false), u64::MAX);
+                check(layout, [65, k], true, 0, u64::MAX);
             }
         }
     }
 
     #[test]
     fn parts_make_the_same_rows() {
-        check(Layout::Q4Min, 1000, 576, true, (true, false, true), 64 << 10);
-        check(Layout::Q8, 500, 96, false, (true, true, false), 16 << 10);
+        check(Layout::Q4Min, [1000, 576], true, 1, 64 << 10);
+        check(Layout::Q8, [500, 96], false, 2, 16 << 10);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) mod testing;
 pub use activation::Activate;
 pub use attention::{Attention, MAX_HEAD_DIM, SPLITS};
 pub use embed::Embed;
-pub use epilogue::Epilogue;
+pub use epilogue::{Epilogue, Gate};
 pub use interpret::{CpuMemory, interpret};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};

@@ -102,7 +102,7 @@ impl Attention {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
             Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
         }
-        let epilogue = Epilogue { bias: self.o_bias, residual: true, gated: false };
+        let epilogue = Epilogue { bias: self.o_bias, residual: true, ..Epilogue::default() };
         r.linear(&label("o"), &self.o, None, out, x, epilogue);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Matrix, Vector};
-use crate::kernels::{Activate, Epilogue, RmsNorm};
+use crate::kernels::{Activate, Epilogue, Gate, RmsNorm};
 use crate::model::{Builder, Recorder};
 
 /// `x += W_down · (silu(W_gate · norm(x)) ⊙ (W_up · norm(x)))`
@@ -41,16 +41,18 @@ impl Mlp {
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (x, inner) = (r.scratch.x, r.scratch.inner);
-        let epilogue = Epilogue { bias: self.gate_up_bias, gated: self.interleaved, residual: false };
+        let gate = Gate::Silu;
+        let joined =
+            Epilogue { gate: self.interleaved.then_some(gate), bias: self.gate_up_bias, ..Epilogue::default() };
         if self.interleaved {
-            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, inner, epilogue);
+            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, inner, joined);
         } else {
             let both = r.scratch.gate_up.expect("declared with the first pair that is not interleaved");
-            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, both, epilogue);
+            r.linear(&label("gate_up"), &self.gate_up, Some(self.norm), x, both, joined);
             let (both, inner) = (r.rows(both), r.rows(inner));
-            r.plan.push([Activate { x: both, y: inner }.step(&label("act"), &r.control)]);
+            r.plan.push([Activate { x: both, y: inner, gate }.step(&label("act"), &r.control)]);
         }
-        let epilogue = Epilogue { bias: self.down_bias, residual: true, gated: false };
+        let epilogue = Epilogue { bias: self.down_bias, residual: true, ..Epilogue::default() };
         r.linear(&label("down"), &self.down, None, inner, x, epilogue);
     }
 }
