@@ -1,29 +1,42 @@
-// out = softmax(q · Kᵀ · scale) · V over the keys a token may see: causal, and the last `window` where that is set.
+// out = softmax(q · Kᵀ · scale) · V over the keys a token may see (lib/span.wgsl).
 // Grouped heads (arXiv 2305.13245), online softmax over tiles of 64 keys (FlashAttention, arXiv 2205.14135).
 // A workgroup takes one head of one token and one of SPLITS stretches of the context; with more than one, each leaves
 // its unnormalised sum, maximum and denominator to attention_reduce (Flash-Decoding).
+// Values may be the leading part of what is compared as keys: the latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 override SPLITS: u32 = 1u;
+override SINKS: bool = false; // each head has one more score, which takes part in the softmax and has no value (gpt-oss)
 
 struct Params {
     heads: u32,      // query heads
     kv_heads: u32,
-    head_dim: u32,   // even, at most 256
-    window: u32,     // keys a token sees, itself included; 0: all before it
+    key_dim: u32,    // of a query and a key head, even, at most 576
+    value_dim: u32,  // of a value head, even, at most 512
+    value_row: u32,  // values of v_cache from one head to the next
+    window: u32,     // 0: none
+    chunk: u32,      // 0: none
     q_stride: u32,   // f32 elements from one row of q to the next
     out_stride: u32, // the same of out
-    scale: f32,      // usually 1 / sqrt(head_dim)
+    scale: f32,      // usually 1 / sqrt(key_dim)
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [context, kv_heads, head_dim]
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [context, kv_heads, head_dim]
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, head_dim + 2]
+@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [context, kv_heads, key_dim]
+@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [context, kv_heads, value_row]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
+@group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
-var<workgroup> query: array<vec2<f32>, 128>;
+var<workgroup> query: array<vec2<f32>, 288>;
 var<workgroup> partial: array<f32, 512>;      // [64 keys, 8 lanes]
 var<workgroup> score: array<f32, 64>;
 var<workgroup> weight: array<f32, 64>;
+
+fn put(base: u32, pair: u32, pairs: u32, v: vec2<f32>) {
+    if (pair < pairs) {
+        out[base + 2u * pair] = v.x;
+        out[base + 2u * pair + 1u] = v.y;
+    }
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -34,23 +47,26 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let end = state.position + t + 1u;
-    let start = select(0u, end - min(end, params.window), params.window > 0u);
-    let stretch = ((end - start + SPLITS - 1u) / SPLITS + 63u) / 64u * 64u;
+    let start = first_key(end);
+    let stretch = stretch_of(end - start);
     let first = start + split * stretch;
     if (first >= end) {
         return;
     }
     let stop = min(first + stretch, end);
-    let pairs = params.head_dim / 2u;
+    let pairs = params.key_dim / 2u;
+    let value_pairs = params.value_dim / 2u;
     let kv_head = head / (params.heads / params.kv_heads);
-    let q_base = t * params.q_stride + head * params.head_dim;
+    let q_base = t * params.q_stride + head * params.key_dim;
     for (var i = thread; i < pairs; i += 64u) {
         query[i] = vec2<f32>(q[q_base + 2u * i], q[q_base + 2u * i + 1u]) * params.scale;
     }
     workgroupBarrier();
 
     var sum0 = vec2<f32>(); // this thread's pair of the output
-    var sum1 = vec2<f32>(); // and the one 64 pairs on
+    var sum1 = vec2<f32>(); // and those 64, 128 and 192 pairs on
+    var sum2 = vec2<f32>();
+    var sum3 = vec2<f32>();
     var maximum = -3.0e38;
     var denominator = 0.0;
     for (var tile = first; tile < stop; tile += 64u) {
@@ -80,38 +96,47 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let rescale = exp(maximum - tile_maximum);
         sum0 *= rescale;
         sum1 *= rescale;
+        sum2 *= rescale;
+        sum3 *= rescale;
         denominator *= rescale;
         maximum = tile_maximum;
         for (var j = 0u; j < min(64u, stop - tile); j++) {
             let w = weight[j];
             denominator += w;
-            let base = ((tile + j) * params.kv_heads + kv_head) * pairs;
-            if (thread < pairs) {
+            let base = ((tile + j) * params.kv_heads + kv_head) * (params.value_row / 2u);
+            if (thread < value_pairs) {
                 sum0 += w * value_pair(base + thread);
             }
-            if (thread + 64u < pairs) {
+            if (thread + 64u < value_pairs) {
                 sum1 += w * value_pair(base + thread + 64u);
+            }
+            if (thread + 128u < value_pairs) {
+                sum2 += w * value_pair(base + thread + 128u);
+            }
+            if (thread + 192u < value_pairs) {
+                sum3 += w * value_pair(base + thread + 192u);
             }
         }
     }
 
-    var base = t * params.out_stride + head * params.head_dim;
+    var base = t * params.out_stride + head * params.value_dim;
+    var factor = 1.0;
     if (SPLITS == 1u) {
-        sum0 /= denominator;
-        sum1 /= denominator;
+        if (SINKS) {
+            let with_sink = max(maximum, sinks[head]);
+            factor = exp(maximum - with_sink);
+            denominator = denominator * factor + exp(sinks[head] - with_sink);
+        }
+        factor /= denominator;
     } else {
-        base = (head * SPLITS + split) * (params.head_dim + 2u);
+        base = (head * SPLITS + split) * (params.value_dim + 2u);
         if (thread == 0u) {
-            out[base + params.head_dim] = maximum;
-            out[base + params.head_dim + 1u] = denominator;
+            out[base + params.value_dim] = maximum;
+            out[base + params.value_dim + 1u] = denominator;
         }
     }
-    if (thread < pairs) {
-        out[base + 2u * thread] = sum0.x;
-        out[base + 2u * thread + 1u] = sum0.y;
-    }
-    if (thread + 64u < pairs) {
-        out[base + 2u * thread + 128u] = sum1.x;
-        out[base + 2u * thread + 129u] = sum1.y;
-    }
+    put(base, thread, value_pairs, sum0 * factor);
+    put(base, thread + 64u, value_pairs, sum1 * factor);
+    put(base, thread + 128u, value_pairs, sum2 * factor);
+    put(base, thread + 192u, value_pairs, sum3 * factor);
 }

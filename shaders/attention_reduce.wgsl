@@ -1,39 +1,48 @@
 // Joins the SPLITS stretches that attention left for one token: each is rescaled to the common maximum.
 override SPLITS: u32 = 16u;
+override SINKS: bool = false; // as in attention
 
 struct Params {
-    head_dim: u32,
-    window: u32,    // as in attention
+    value_dim: u32,
+    window: u32,
+    chunk: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> parts: array<f32>;       // [heads, SPLITS, head_dim + 2]
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [heads, head_dim]
+@group(0) @binding(2) var<storage, read> parts: array<f32>;       // [heads, SPLITS, value_dim + 2]
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [heads, value_dim]
+@group(0) @binding(6) var<storage, read> sinks: array<f32>;       // [heads], read with SINKS only
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let head = workgroup.x;
-    let seen = state.position + 1u;
-    let keys = select(seen, min(seen, params.window), params.window > 0u);
-    let stretch = ((keys + SPLITS - 1u) / SPLITS + 63u) / 64u * 64u;
+    let end = state.position + 1u;
+    let keys = end - first_key(end);
+    let stretch = stretch_of(keys);
     let splits = (keys + stretch - 1u) / stretch;
-    let width = params.head_dim + 2u;
+    let width = params.value_dim + 2u;
     let base = head * SPLITS * width;
     var maximum = -3.0e38;
+    if (SINKS) {
+        maximum = sinks[head];
+    }
     for (var s = 0u; s < splits; s++) {
-        maximum = max(maximum, parts[base + s * width + params.head_dim]);
+        maximum = max(maximum, parts[base + s * width + params.value_dim]);
     }
     var denominator = 0.0;
+    if (SINKS) {
+        denominator = exp(sinks[head] - maximum);
+    }
     for (var s = 0u; s < splits; s++) {
-        let at = base + s * width + params.head_dim;
+        let at = base + s * width + params.value_dim;
         denominator += parts[at + 1u] * exp(parts[at] - maximum);
     }
-    for (var i = thread; i < params.head_dim; i += 64u) {
+    for (var i = thread; i < params.value_dim; i += 64u) {
         var sum = 0.0;
         for (var s = 0u; s < splits; s++) {
             let at = base + s * width;
-            sum += parts[at + i] * exp(parts[at + params.head_dim] - maximum);
+            sum += parts[at + i] * exp(parts[at + params.value_dim] - maximum);
         }
-        out[head * params.head_dim + i] = sum / denominator;
+        out[head * params.value_dim + i] = sum / denominator;
     }
 }

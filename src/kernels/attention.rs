@@ -2,10 +2,10 @@
 //! decode, where a second kernel joins the stretches.
 
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step};
+use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
 
-static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv")];
-static REDUCE_SHADERS: [Shader; 1] = [shader!("attention_reduce", "state")];
+static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv", "span")];
+static REDUCE_SHADERS: [Shader; 1] = [shader!("attention_reduce", "state", "span")];
 
 /// See `shaders/attention.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "attention", shaders: &SHADERS, params: AttentionParams::FIELDS, reference };
@@ -20,30 +20,73 @@ pub static REDUCE: Kernel = Kernel {
 params!(AttentionParams {
     heads: u32,
     kv_heads: u32,
-    head_dim: u32,
+    key_dim: u32,
+    value_dim: u32,
+    value_row: u32,
     window: u32,
+    chunk: u32,
     q_stride: u32,
     out_stride: u32,
     scale: f32,
 });
-params!(ReduceParams { head_dim: u32, window: u32 });
+params!(ReduceParams { value_dim: u32, window: u32, chunk: u32 });
 
 /// Stretches of the context that decode works on at once.
 pub const SPLITS: usize = 16;
-/// The widest head the kernel holds.
-pub const MAX_HEAD_DIM: usize = 256;
+/// The widest query and key head the kernel holds.
+pub const MAX_KEY_DIM: usize = 576;
+/// The widest value head.
+pub const MAX_VALUE_DIM: usize = 512;
 const TILE: usize = 64;
 
-/// Causal attention of the step's queries over the cache.
+/// Which keys a token sees: always itself, never one after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// All before it.
+    All,
+    /// The last so many, itself included.
+    Window(usize),
+    /// Those of its own stretch of the context, which is cut into stretches of so many.
+    Chunk(usize),
+}
+
+impl Span {
+    fn params(self) -> [u32; 2] {
+        match self {
+            Self::All => [0, 0],
+            Self::Window(n) => [n as u32, 0],
+            Self::Chunk(n) => [0, n as u32],
+        }
+    }
+
+    /// The first key that the last of `end` tokens sees.
+    pub fn first(self, end: usize) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Window(n) => end.saturating_sub(n),
+            Self::Chunk(n) => (end - 1) / n * n,
+        }
+    }
+
+    fn of([window, chunk]: [u32; 2]) -> Self {
+        match (window, chunk) {
+            (0, 0) => Self::All,
+            (n, 0) => Self::Window(n as usize),
+            (_, n) => Self::Chunk(n as usize),
+        }
+    }
+}
+
+/// Attention of the step's queries over the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
-    /// `[T, heads · head_dim]`
+    /// `[T, heads · key_dim]`
     pub q: Activation,
-    /// `[context, kv_heads, head_dim]`
+    /// `[context, kv_heads, key_dim]`
     pub k_cache: BufferId,
-    /// `[context, kv_heads, head_dim]`
+    /// `[context, kv_heads, value_row]`; may be `k_cache`.
     pub v_cache: BufferId,
-    /// `[T, heads · head_dim]`
+    /// `[T, heads · value_dim]`
     pub out: Activation,
     /// Numbers of the caches.
     pub format: KvFormat,
@@ -51,18 +94,24 @@ pub struct Attention {
     pub heads: usize,
     /// Key and value heads, a divisor of `heads`.
     pub kv_heads: usize,
-    /// Width of a head, even, at most [`MAX_HEAD_DIM`].
-    pub head_dim: usize,
-    /// Keys a token sees, itself included.
-    pub window: Option<usize>,
+    /// Width of a query and key head, even, at most [`MAX_KEY_DIM`].
+    pub key_dim: usize,
+    /// Width of a value head, even, at most [`MAX_VALUE_DIM`].
+    pub value_dim: usize,
+    /// Values of `v_cache` from one head to the next; the head's own come first.
+    pub value_row: usize,
+    /// Keys a token sees.
+    pub span: Span,
     /// Of the products of query and key.
     pub scale: f32,
+    /// A further score of each head, without a value.
+    pub sinks: Option<Vector>,
 }
 
 impl Attention {
     /// Declares what decode's stretches leave to the reduction.
-    pub fn declare_partials(buffers: &mut Buffers, heads: usize, head_dim: usize) -> BufferId {
-        buffers.add("attention.partials", (heads * SPLITS * (head_dim + 2) * 4) as u64, Role::Scratch)
+    pub fn declare_partials(buffers: &mut Buffers, heads: usize, value_dim: usize) -> BufferId {
+        buffers.add("attention.partials", (heads * SPLITS * (value_dim + 2) * 4) as u64, Role::Scratch)
     }
 
     /// Prefill: every token of the step, each in one piece.
@@ -72,32 +121,44 @@ impl Attention {
 
     /// Decode: one token, in [`SPLITS`] stretches and their reduction.
     pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> [Step; 2] {
-        let params = ReduceParams { head_dim: self.head_dim as u32, window: self.window.unwrap_or(0) as u32 };
+        let [window, chunk] = self.span.params();
+        let params = ReduceParams { value_dim: self.value_dim as u32, window, chunk };
         let reduce = Step {
             label: format!("{label}.reduce"),
             kernel: REDUCE.name,
             shader: &REDUCE_SHADERS[0],
-            constants: vec![("SPLITS", SPLITS as f64)],
+            constants: vec![("SPLITS", SPLITS as f64), self.sinks_constant()],
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
                 Binding { slot: 2, buffer: partials, access: Access::Read },
                 Binding { slot: 3, buffer: self.out.buffer, access: Access::ReadWrite },
+                Binding { slot: 6, buffer: self.sinks.map_or(partials, |s| s.buffer), access: Access::Read },
             ],
             params: params.words(),
             grid: [self.heads as u32, 1, 1],
-            detail: format!("[{},{SPLITS},{}] → [1,{}]", self.heads, self.head_dim, self.out.width),
+            detail: format!("[{},{SPLITS},{}] → [1,{}]", self.heads, self.value_dim, self.out.width),
         };
         [self.step(label, control, SPLITS, partials), reduce]
     }
 
+    fn sinks_constant(&self) -> (&'static str, f64) {
+        ("SINKS", f64::from(u8::from(self.sinks.is_some())))
+    }
+
     fn step(&self, label: &str, control: &Control, splits: usize, out: BufferId) -> Step {
-        assert!(self.head_dim <= MAX_HEAD_DIM && self.head_dim.is_multiple_of(2), "{label}: width of a head");
+        assert!(self.key_dim <= MAX_KEY_DIM && self.key_dim.is_multiple_of(2), "{label}: width of a key");
+        assert!(self.value_dim <= MAX_VALUE_DIM && self.value_dim.is_multiple_of(2), "{label}: width of a value");
+        assert!(self.value_row >= self.value_dim && self.value_row.is_multiple_of(2), "{label}: values");
         assert!(self.heads.is_multiple_of(self.kv_heads), "{label}: heads");
+        let [window, chunk] = self.span.params();
         let params = AttentionParams {
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
-            head_dim: self.head_dim as u32,
-            window: self.window.unwrap_or(0) as u32,
+            key_dim: self.key_dim as u32,
+            value_dim: self.value_dim as u32,
+            value_row: self.value_row as u32,
+            window,
+            chunk,
             q_stride: self.q.stride() as u32,
             out_stride: self.out.stride() as u32,
             scale: self.scale,
@@ -107,28 +168,39 @@ impl Attention {
             label: label.to_owned(),
             kernel: KERNEL.name,
             shader: &SHADERS[0],
-            constants: vec![("SPLITS", splits as f64), self.format.constant()],
+            constants: vec![("SPLITS", splits as f64), self.format.constant(), self.sinks_constant()],
             bindings: vec![
                 read(1, control.state),
                 read(2, self.q.buffer),
                 read(3, self.k_cache),
                 read(4, self.v_cache),
                 Binding { slot: 5, buffer: out, access: Access::ReadWrite },
+                read(6, self.sinks.map_or(self.q.buffer, |s| s.buffer)),
             ],
             params: params.words(),
             grid: [self.heads as u32, splits as u32, self.q.rows as u32],
             detail: format!(
-                "q[{},{}×{}] kv[{}×{}]:{:?}{}",
+                "q[{},{}×{}] kv[{}×{}]:{:?}{}{}",
                 self.q.rows,
                 self.heads,
-                self.head_dim,
+                self.key_dim,
                 self.kv_heads,
-                self.head_dim,
+                self.value_dim,
                 self.format,
-                self.window.map_or(String::new(), |w| format!(" window {w}"))
+                match self.span {
+                    Span::All => String::new(),
+                    Span::Window(n) => format!(" window {n}"),
+                    Span::Chunk(n) => format!(" chunk {n}"),
+                },
+                if self.sinks.is_some() { " sinks" } else { "" },
             ),
         }
     }
+}
+
+/// The score without a value of a head.
+fn sink(step: &Step, memory: &CpuMemory, head: usize) -> Option<f64> {
+    (step.constant("SINKS") == 1.0).then(|| memory.floats(step.buffer(6))[head].into())
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
@@ -136,44 +208,42 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let state: State = memory.read(step.buffer(1));
     let format = KvFormat::of(step);
     let splits = step.constant("SPLITS") as usize;
-    let (heads, kv_heads, dim) = (p.heads as usize, p.kv_heads as usize, p.head_dim as usize);
+    let (heads, kv_heads) = (p.heads as usize, p.kv_heads as usize);
+    let (key_dim, value_dim, value_row) = (p.key_dim as usize, p.value_dim as usize, p.value_row as usize);
     for t in 0..state.count as usize {
         let end = state.position as usize + t + 1;
-        let start = if p.window > 0 { end.saturating_sub(p.window as usize) } else { 0 };
+        let start = Span::of([p.window, p.chunk]).first(end);
         let stretch = (end - start).div_ceil(splits).next_multiple_of(TILE);
         for head in 0..heads {
-            let q: Vec<f64> = memory.floats(step.buffer(2))[t * p.q_stride as usize + head * dim..][..dim]
+            let q: Vec<f64> = memory.floats(step.buffer(2))[t * p.q_stride as usize + head * key_dim..][..key_dim]
                 .iter()
                 .map(|&v| f64::from(v) * f64::from(p.scale))
                 .collect();
-            let at = |key: usize| (key * kv_heads + head / (heads / kv_heads)) * dim;
+            let at = |key: usize, width: usize| (key * kv_heads + head / (heads / kv_heads)) * width;
             for split in 0..splits {
                 let keys = start + split * stretch..end.min(start + (split + 1) * stretch);
                 if keys.is_empty() {
                     continue;
                 }
-                let scores: Vec<f64> = keys
-                    .clone()
-                    .map(|key| (0..dim).map(|i| q[i] * format.get(memory, step.buffer(3), at(key) + i)).sum())
-                    .collect();
-                let maximum = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let key = |key, i| format.get(memory, step.buffer(3), at(key, key_dim) + i);
+                let scores: Vec<f64> = keys.clone().map(|k| (0..key_dim).map(|i| q[i] * key(k, i)).sum()).collect();
+                let sink = sink(step, memory, head).filter(|_| splits == 1);
+                let maximum = scores.iter().copied().chain(sink).fold(f64::NEG_INFINITY, f64::max);
                 let weights: Vec<f64> = scores.iter().map(|s| (s - maximum).exp()).collect();
-                let denominator: f64 = weights.iter().sum();
-                let sums: Vec<f64> = (0..dim)
-                    .map(|i| {
-                        let value = |key| format.get(memory, step.buffer(4), at(key) + i);
-                        keys.clone().zip(&weights).map(|(key, w)| w * value(key)).sum()
-                    })
+                let denominator = weights.iter().sum::<f64>() + sink.map_or(0.0, |s| (s - maximum).exp());
+                let value = |key, i| format.get(memory, step.buffer(4), at(key, value_row) + i);
+                let sums: Vec<f64> = (0..value_dim)
+                    .map(|i| keys.clone().zip(&weights).map(|(key, w)| w * value(key, i)).sum())
                     .collect();
                 let out = memory.floats_mut(step.buffer(5));
                 if splits == 1 {
-                    let row = &mut out[t * p.out_stride as usize + head * dim..][..dim];
+                    let row = &mut out[t * p.out_stride as usize + head * value_dim..][..value_dim];
                     row.iter_mut().zip(sums).for_each(|(y, v)| *y = (v / denominator) as f32);
                 } else {
-                    let row = &mut out[(head * splits + split) * (dim + 2)..][..dim + 2];
+                    let row = &mut out[(head * splits + split) * (value_dim + 2)..][..value_dim + 2];
                     row.iter_mut().zip(sums).for_each(|(y, v)| *y = v as f32);
-                    row[dim] = maximum as f32;
-                    row[dim + 1] = denominator as f32;
+                    row[value_dim] = maximum as f32;
+                    row[value_dim + 1] = denominator as f32;
                 }
             }
         }
@@ -184,9 +254,9 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
     let p = ReduceParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let splits = step.constant("SPLITS") as usize;
-    let dim = p.head_dim as usize;
-    let seen = state.position as usize + 1;
-    let keys = if p.window > 0 { seen.min(p.window as usize) } else { seen };
+    let dim = p.value_dim as usize;
+    let end = state.position as usize + 1;
+    let keys = end - Span::of([p.window, p.chunk]).first(end);
     let used = keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE));
     for head in 0..step.grid[0] as usize {
         let parts: Vec<Vec<f64>> = (0..used)
@@ -195,8 +265,10 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
                 row.iter().map(|&v| v.into()).collect()
             })
             .collect();
-        let maximum = parts.iter().map(|p| p[dim]).fold(f64::NEG_INFINITY, f64::max);
-        let denominator: f64 = parts.iter().map(|p| p[dim + 1] * (p[dim] - maximum).exp()).sum();
+        let sink = sink(step, memory, head);
+        let maximum = parts.iter().map(|p| p[dim]).chain(sink).fold(f64::NEG_INFINITY, f64::max);
+        let denominator: f64 = parts.iter().map(|p| p[dim + 1] * (p[dim] - maximum).exp()).sum::<f64>()
+            + sink.map_or(0.0, |s| (s - maximum).exp());
         for i in 0..dim {
             let sum: f64 = parts.iter().map(|p| p[i] * (p[dim] - maximum).exp()).sum();
             memory.floats_mut(step.buffer(3))[head * dim + i] = (sum / denominator) as f32;
@@ -212,27 +284,51 @@ mod tests {
     // Sums of up to a thousand values of order one, weighted to one.
     const TOL: f64 = 2e-5;
 
-    fn check(
-        [heads, kv_heads, dim]: [usize; 3],
-        position: usize,
-        count: usize,
-        window: Option<usize>,
+    fn check(shape: [usize; 3], position: usize, count: usize, span: Span, format: KvFormat) {
+        check_values(shape, None, [position, count], span, format, false);
+    }
+
+    /// With `latent`, values are that many leading numbers of each key.
+    fn check_values(
+        [heads, kv_heads, key_dim]: [usize; 3],
+        latent: Option<usize>,
+        [position, count]: [usize; 2],
+        span: Span,
         format: KvFormat,
+        sinks: bool,
     ) {
         let context = position + count;
+        let value_dim = latent.unwrap_or(key_dim);
         let mut b = Bench::new(count, 8).at(position);
-        let q = b.activation("q", count, heads * dim);
-        let out = b.scratch("out", count, heads * dim);
-        let mut cache = |label: &str| b.cache(label, context * kv_heads * dim, format);
-        let (k_cache, v_cache) = (cache("k"), cache("v"));
-        let scale = 1.0 / (dim as f32).sqrt();
-        let attention = Attention { q, k_cache, v_cache, out, format, heads, kv_heads, head_dim: dim, window, scale };
+        let q = b.activation("q", count, heads * key_dim);
+        let out = b.scratch("out", count, heads * value_dim);
+        let mut cache = |label: &str| b.cache(label, context * kv_heads * key_dim, format);
+        let k_cache = cache("k");
+        let v_cache = if latent.is_some() { k_cache } else { cache("v") };
+        let sinks = sinks.then(|| b.vector("sinks", heads));
+        let scale = 1.0 / (key_dim as f32).sqrt();
+        let value_row = key_dim;
+        let attention = Attention {
+            q,
+            k_cache,
+            v_cache,
+            out,
+            format,
+            heads,
+            kv_heads,
+            key_dim,
+            value_dim,
+            value_row,
+            span,
+            scale,
+            sinks,
+        };
         b.plan.push([attention.prefill("prefill", &b.control)]);
-        let what = format!("{heads}/{kv_heads}×{dim} at {position}+{count} window {window:?} {format:?}");
+        let what = format!("{heads}/{kv_heads}×{key_dim}/{value_dim} at {position}+{count} {span:?} {format:?}");
         b.check(out.buffer, TOL, &what);
         if count == 1 {
             b.plan.steps.clear();
-            let partials = Attention::declare_partials(&mut b.buffers, heads, dim);
+            let partials = Attention::declare_partials(&mut b.buffers, heads, value_dim);
             b.plan.push(attention.decode("decode", &b.control, partials));
             b.check(out.buffer, TOL, &format!("decode {what}"));
         }
@@ -241,21 +337,36 @@ mod tests {
     #[test]
     fn decode_over_odd_contexts() {
         for position in [0, 1, 31, 62, 63, 64, 127, 500, 1023, 1100] {
-            check([4, 2, 24], position, 1, None, KvFormat::F16);
-            check([4, 2, 24], position, 1, Some(33), KvFormat::F16);
+            check([4, 2, 24], position, 1, Span::All, KvFormat::F16);
+            check([4, 2, 24], position, 1, Span::Window(33), KvFormat::F16);
+            check([4, 2, 24], position, 1, Span::Chunk(100), KvFormat::F16);
         }
         for shape in [[9, 3, 40], [2, 1, 64], [3, 3, 128], [4, 1, 256], [1, 1, 2]] {
-            check(shape, 300, 1, None, KvFormat::F32);
+            check(shape, 300, 1, Span::All, KvFormat::F32);
         }
-        check([2, 1, 64], 1500, 1, Some(1025), KvFormat::F16);
+        check([2, 1, 64], 1500, 1, Span::Window(1025), KvFormat::F16);
+        for span in [Span::All, Span::Window(70)] {
+            check_values([4, 2, 24], None, [200, 1], span, KvFormat::F16, true);
+        }
     }
 
     #[test]
     fn prefill_is_causal_at_any_position() {
         for (position, count) in [(0, 1), (0, 5), (0, 65), (64, 33), (127, 2)] {
-            check([4, 2, 24], position, count, None, KvFormat::F32);
-            check([4, 2, 24], position, count, Some(3), KvFormat::F16);
+            check([4, 2, 24], position, count, Span::All, KvFormat::F32);
+            check([4, 2, 24], position, count, Span::Window(3), KvFormat::F16);
+            check([4, 2, 24], position, count, Span::Chunk(7), KvFormat::F16);
+            check_values([4, 2, 24], None, [position, count], Span::All, KvFormat::F32, true);
         }
-        check([6, 2, 256], 10, 3, None, KvFormat::F16);
+        check([6, 2, 256], 10, 3, Span::All, KvFormat::F16);
+    }
+
+    /// Of DeepSeek-V2's shape, and of smaller ones.
+    #[test]
+    fn one_cache_holds_keys_and_values() {
+        for (heads, key_dim, value_dim) in [(4, 48, 32), (3, 56, 40), (2, 576, 512)] {
+            check_values([heads, 1, key_dim], Some(value_dim), [130, 1], Span::All, KvFormat::F16, false);
+            check_values([heads, 1, key_dim], Some(value_dim), [3, 5], Span::All, KvFormat::F32, false);
+        }
     }
 }

@@ -16,7 +16,7 @@ mod sample;
 pub(crate) mod testing;
 
 pub use activation::Activate;
-pub use attention::{Attention, MAX_HEAD_DIM, SPLITS};
+pub use attention::{Attention, MAX_KEY_DIM, MAX_VALUE_DIM, SPLITS, Span};
 pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
 pub use interpret::{CpuMemory, interpret};

@@ -6,7 +6,7 @@ use super::names::published;
 use super::{KvCache, ModelConfig};
 use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vector};
 use crate::kernels::{
-    Attention, Control, Epilogue, KvFormat, MAX_HEAD_DIM, Matmul, Matvec, Norm, RmsNorm, TOKEN_TILE, rope_table,
+    Attention, Control, Epilogue, KvFormat, MAX_VALUE_DIM, Matmul, Matvec, Norm, RmsNorm, TOKEN_TILE, rope_table,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::load::{Fuse, Task};
@@ -90,11 +90,11 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(checkpoint: &'a Checkpoint, config: &ModelConfig, options: ModelOptions) -> Result<Self> {
         let config = config.clone();
-        if config.head_dim > MAX_HEAD_DIM || !config.head_dim.is_multiple_of(2) {
+        if config.head_dim > MAX_VALUE_DIM || !config.head_dim.is_multiple_of(2) {
             return Err(Error::format(
                 FormatKind::UnsupportedFeature,
                 &checkpoint.id,
-                format!("head_dim is {}; the attention kernel takes even ones up to {MAX_HEAD_DIM}", config.head_dim),
+                format!("head_dim is {}; the attention kernel takes even ones up to {MAX_VALUE_DIM}", config.head_dim),
             ));
         }
         if config.hidden_act != "silu" {

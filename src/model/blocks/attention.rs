@@ -94,9 +94,12 @@ impl Attention {
             format: r.kv_format,
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
-            head_dim: config.head_dim,
-            window: self.window,
+            key_dim: config.head_dim,
+            value_dim: config.head_dim,
+            value_row: config.head_dim,
+            span: self.window.map_or(kernels::Span::All, kernels::Span::Window),
             scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+            sinks: None,
         };
         match r.mode {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
