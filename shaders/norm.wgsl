@@ -1,4 +1,7 @@
-// y[t] = x[t] · g / sqrt(mean(x[t]²) + eps), a workgroup per token (RMSNorm, arXiv 1910.07467).
+// y[t] = x[t] · g / sqrt(mean(x[t]²) + eps), a workgroup per token (RMSNorm, arXiv 1910.07467); with ADD it is added to
+// what y holds: the norm after a block of Gemma 2 and 3.
+override ADD: bool = false;
+
 struct Params {
     stride: u32, // f32 elements from one row to the next, in x and y
     width: u32,  // values in a row
@@ -34,6 +37,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     let scale = inverseSqrt(squares[0] / f32(params.width) + params.eps);
     for (var i = thread; i < params.width; i += 64u) {
-        y[base + i] = x[base + i] * scale * gain[i];
+        let held = select(0.0, y[base + i], ADD);
+        y[base + i] = held + x[base + i] * scale * gain[i];
     }
 }

@@ -1,13 +1,14 @@
 // Rotates queries and keys by their position (RoFormer, arXiv 2104.09864), writes the queries to `q` and appends keys
-// and values to the KV cache. With QK_NORM each head of a query or key is RMS-normalised first (Qwen 3, arXiv 2505.09388).
-// One thread makes two neighbouring values; with QK_NORM it sums its head's squares for itself, which all of the head's
-// threads read from one cache line after another.
+// and values to the KV cache. With QK_NORM queries and keys are RMS-normalised first: 1 each head for itself (Qwen 3,
+// arXiv 2505.09388), 2 all heads together (OLMoE, arXiv 2409.02060). One thread makes two neighbouring values; with
+// QK_NORM it sums the squares for itself, which all threads of a head read from one cache line after another.
 //
 // cos and sin come from two short tables joined by the angle sum, exact to f32 at any position:
 //   table[0..256]  position mod 256 (scaled by the attention factor of YaRN),  table[256..]  position / 256.
 override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
 override INTERLEAVED: bool = false;  // rotate (2i, 2i+1) as in the paper; otherwise (i, i + rotary/2)
-override QK_NORM: bool = false;
+override QK_NORM: u32 = 0u;
+override TEMPERATURE: bool = false;  // queries grow with the logarithm of their position (Llama 4)
 
 struct Params {
     heads: u32,      // query heads
@@ -17,6 +18,8 @@ struct Params {
     x_stride: u32,   // f32 elements from one row of x to the next
     q_stride: u32,   // the same of q
     eps: f32,        // of the norm
+    growth: f32,     // of TEMPERATURE, for each e-fold of
+    floor: f32,      // stretches of so many positions
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -25,35 +28,47 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> q: array<f32>;          // [T, q_stride]
 @group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [context, kv_heads, head_dim]
 @group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [context, kv_heads, head_dim]
-@group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], read with QK_NORM only
-@group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], read with QK_NORM only
+@group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], or [heads, head_dim]; read with QK_NORM only
+@group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], or [kv_heads, head_dim]; the same
 
-fn gain(is_query: bool, i: u32) -> f32 {
-    if (!QK_NORM) {
+// The gain of value i of a head, by its number among queries and keys.
+fn gain(head: u32, i: u32) -> f32 {
+    if (QK_NORM == 0u) {
         return 1.0;
     }
+    let is_query = head < params.heads;
+    let place = select(0u, select(head - params.heads, head, is_query) * params.head_dim, QK_NORM == 2u) + i;
     if (is_query) {
-        return q_gain[i];
+        return q_gain[place];
     }
-    return k_gain[i];
+    return k_gain[place];
 }
 
-// 1 / sqrt(mean(x²) + eps) over the head at `base`.
-fn head_scale(base: u32) -> f32 {
-    if (!QK_NORM) {
+// 1 / sqrt(mean(x²) + eps) over a head, or over all heads of its kind, of the row at `row`.
+fn norm_scale(row: u32, head: u32) -> f32 {
+    if (QK_NORM == 0u) {
         return 1.0;
     }
+    var first = head;
+    var count = 1u;
+    if (QK_NORM == 2u) {
+        let is_query = head < params.heads;
+        first = select(params.heads, 0u, is_query);
+        count = select(params.kv_heads, params.heads, is_query);
+    }
+    let base = row + first * params.head_dim;
     var sum = 0.0;
-    for (var i = 0u; i < params.head_dim; i++) {
+    for (var i = 0u; i < count * params.head_dim; i++) {
         let v = x[base + i];
         sum += v * v;
     }
-    return inverseSqrt(sum / f32(params.head_dim) + params.eps);
+    return inverseSqrt(sum / f32(count * params.head_dim) + params.eps);
 }
 
-// Value i of the head at `base`, with its gain, rotated to `position`.
-fn rotated(base: u32, i: u32, position: u32, is_query: bool) -> f32 {
-    let v = x[base + i] * gain(is_query, i);
+// Value i of a head of the row at `row`, with its gain, rotated to `position`.
+fn rotated(row: u32, head: u32, i: u32, position: u32) -> f32 {
+    let base = row + head * params.head_dim;
+    let v = x[base + i] * gain(head, i);
     if (i >= params.rotary) {
         return v;
     }
@@ -75,7 +90,7 @@ fn rotated(base: u32, i: u32, position: u32, is_query: bool) -> f32 {
     let b = table[(256u + position / 256u) * pairs + pair];
     let c = a.x * b.x - a.y * b.y;
     let s = a.y * b.x + a.x * b.y;
-    return v * c + sign * x[base + partner] * gain(is_query, partner) * s;
+    return v * c + sign * x[base + partner] * gain(head, partner) * s;
 }
 
 @compute @workgroup_size(64)
@@ -88,13 +103,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let position = state.position + t;
-    let base = t * params.x_stride + head * params.head_dim;
+    let row = t * params.x_stride;
+    let base = row + head * params.head_dim;
     var v = vec2<f32>(x[base + i], x[base + i + 1u]);
     if (head < params.heads + params.kv_heads) {
-        let is_query = head < params.heads;
-        v = vec2<f32>(rotated(base, i, position, is_query), rotated(base, i + 1u, position, is_query)) * head_scale(base);
+        v = vec2<f32>(rotated(row, head, i, position), rotated(row, head, i + 1u, position)) * norm_scale(row, head);
     }
     if (head < params.heads) {
+        if (TEMPERATURE) {
+            v *= 1.0 + params.growth * log(1.0 + floor(f32(position + 1u) / params.floor));
+        }
         let out = t * params.q_stride + head * params.head_dim + i;
         q[out] = v.x;
         q[out + 1u] = v.y;

@@ -23,7 +23,7 @@ pub use interpret::{CpuMemory, interpret};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
-pub use rope_append::{KvFormat, QkNorm, RopeAppend, rope_table};
+pub use rope_append::{KvFormat, QkNorm, RopeAppend, Temperature, rope_table};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};

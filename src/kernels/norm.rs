@@ -19,6 +19,8 @@ pub struct Norm {
     pub y: Activation,
     /// The norm.
     pub norm: RmsNorm,
+    /// The result is added to what `y` holds.
+    pub add: bool,
 }
 
 impl Norm {
@@ -30,7 +32,7 @@ impl Norm {
             label: label.to_owned(),
             kernel: KERNEL.name,
             shader: &SHADERS[0],
-            constants: Vec::new(),
+            constants: vec![("ADD", f64::from(u8::from(self.add)))],
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
                 Binding { slot: 4, buffer: self.x.buffer, access: Access::Read },
@@ -48,6 +50,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = NormParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let gain = memory.floats(step.buffer(6)).to_vec();
+    let add = step.constant("ADD") == 1.0;
     for t in 0..state.count as usize {
         let row = t * p.stride as usize..t * p.stride as usize + p.width as usize;
         let x: Vec<f64> = memory.floats(step.buffer(4))[row.clone()].iter().map(|&v| v.into()).collect();
@@ -55,7 +58,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
         let y = &mut memory.floats_mut(step.buffer(5))[row];
         for ((y, x), &g) in y.iter_mut().zip(x).zip(&gain) {
-            *y = (x * scale * f64::from(g)) as f32;
+            let held = if add { f64::from(*y) } else { 0.0 };
+            *y = (held + x * scale * f64::from(g)) as f32;
         }
     }
 }
@@ -71,9 +75,12 @@ mod tests {
             let mut b = Bench::new(3, 8);
             let (x, y) = (b.activation("x", 4, width), b.activation("y", 4, width));
             let gain = b.vector("gain", width);
-            let norm = Norm { x, y, norm: RmsNorm { gain, eps: 1e-5 } };
-            b.plan.push([norm.step("norm", &b.control)]);
-            b.check(y.buffer, 2e-5, &format!("width={width}")); // f32 sum of squares
+            for add in [false, true] {
+                let norm = Norm { x, y, norm: RmsNorm { gain, eps: 1e-5 }, add };
+                b.plan.steps.clear();
+                b.plan.push([norm.step("norm", &b.control)]);
+                b.check(y.buffer, 2e-5, &format!("width={width} add={add}")); // f32 sum of squares
+            }
         }
     }
 }

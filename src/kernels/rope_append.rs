@@ -9,7 +9,17 @@ static SHADERS: [Shader; 1] = [shader!("rope_append", "state")];
 /// See `shaders/rope_append.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
 
-params!(RopeParams { heads: u32, kv_heads: u32, head_dim: u32, rotary: u32, x_stride: u32, q_stride: u32, eps: f32 });
+params!(RopeParams {
+    heads: u32,
+    kv_heads: u32,
+    head_dim: u32,
+    rotary: u32,
+    x_stride: u32,
+    q_stride: u32,
+    eps: f32,
+    growth: f32,
+    floor: f32,
+});
 
 /// Rows of the first of the two tables of [`rope_table`].
 const LOW: usize = 256;
@@ -90,16 +100,27 @@ pub struct RopeAppend {
     pub rotary_dim: usize,
     /// Rotate neighbours (GGUF's llama); otherwise halves (Hugging Face).
     pub interleaved: bool,
-    /// RMS norm of each head before it is rotated.
+    /// RMS norm of queries and keys before they are rotated.
     pub qk_norm: Option<QkNorm>,
+    /// Growth of the queries with their position.
+    pub temperature: Option<Temperature>,
 }
 
-/// An RMS norm of every query head and every key head.
+/// Llama 4 multiplies queries by `1 + growth · ln(1 + ⌊(position + 1) / floor⌋)` where they see the whole context.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Temperature {
+    /// config.json's `attn_scale`.
+    pub growth: f32,
+    /// config.json's `floor_scale`, in tokens.
+    pub floor: f32,
+}
+
+/// An RMS norm of queries and keys: of each head where a gain is as long as one, else of all heads together.
 #[derive(Debug, Clone, Copy)]
 pub struct QkNorm {
-    /// Weight for queries, `[head_dim]`.
+    /// Weight for queries, `[head_dim]` or `[heads, head_dim]`.
     pub q: Vector,
-    /// Weight for keys, `[head_dim]`.
+    /// Weight for keys, `[head_dim]` or `[kv_heads, head_dim]`.
     pub k: Vector,
     /// Added to the mean square.
     pub eps: f32,
@@ -114,6 +135,13 @@ impl RopeAppend {
             self.head_dim.is_multiple_of(2) && self.rotary_dim.is_multiple_of(2) && self.rotary_dim <= self.head_dim,
             "{label}"
         );
+        let whole = |n: &QkNorm| n.q.len != self.head_dim || n.k.len != self.head_dim;
+        let mode = self.qk_norm.as_ref().map_or(0, |n| if whole(n) { 2 } else { 1 });
+        if mode == 2 {
+            let n = self.qk_norm.expect("there is one");
+            let widths = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+            assert_eq!((n.q.len, n.k.len), widths, "{label}: widths of the norms");
+        }
         let params = RopeParams {
             heads: self.heads as u32,
             kv_heads: self.kv_heads as u32,
@@ -122,6 +150,8 @@ impl RopeAppend {
             x_stride: self.qkv.stride() as u32,
             q_stride: self.q.stride() as u32,
             eps: self.qk_norm.map_or(0.0, |n| n.eps),
+            growth: self.temperature.map_or(0.0, |t| t.growth),
+            floor: self.temperature.map_or(1.0, |t| t.floor),
         };
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
@@ -132,7 +162,8 @@ impl RopeAppend {
             constants: vec![
                 self.format.constant(),
                 ("INTERLEAVED", f64::from(u8::from(self.interleaved))),
-                ("QK_NORM", f64::from(u8::from(self.qk_norm.is_some()))),
+                ("QK_NORM", f64::from(mode)),
+                ("TEMPERATURE", f64::from(u8::from(self.temperature.is_some()))),
             ],
             bindings: vec![
                 read(1, control.state),
@@ -182,12 +213,17 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             .iter()
             .map(|&v| v.into())
             .collect();
-        if step.constant("QK_NORM") == 1.0 {
-            for (head, values) in x.chunks_mut(dim).take(heads + kv_heads).enumerate() {
-                let mean = values.iter().map(|v| v * v).sum::<f64>() / dim as f64;
-                let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
-                let gain = memory.floats(step.buffer(if head < heads { 7 } else { 8 }));
-                values.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+        let mode = step.constant("QK_NORM") as u32;
+        if mode > 0 {
+            let (queries, rest) = x.split_at_mut(heads * dim);
+            for (values, slot) in [(queries, 7), (&mut rest[..kv_heads * dim], 8)] {
+                let width = if mode == 1 { dim } else { values.len() };
+                for values in values.chunks_mut(width) {
+                    let mean = values.iter().map(|v| v * v).sum::<f64>() / width as f64;
+                    let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
+                    let gain = memory.floats(step.buffer(slot));
+                    values.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+                }
             }
         }
         let mut out = x.clone();
@@ -198,6 +234,11 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
                 let (c, s) = rotation(pair);
                 (out[a], out[b]) = (x[a] * c - x[b] * s, x[b] * c + x[a] * s);
             }
+        }
+        if step.constant("TEMPERATURE") == 1.0 {
+            let stretches = ((position + 1) as f64 / f64::from(p.floor)).floor();
+            let by = 1.0 + f64::from(p.growth) * (1.0 + stretches).ln();
+            out[..heads * dim].iter_mut().for_each(|v| *v *= by);
         }
         let (q, kv) = out.split_at(heads * dim);
         let row = &mut memory.floats_mut(step.buffer(4))[t * p.q_stride as usize..];
@@ -243,9 +284,11 @@ mod tests {
 
     #[test]
     fn both_rotations_and_both_formats() {
-        for (heads, kv_heads, head_dim, rotary_dim) in [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2)] {
+        for (heads, kv_heads, head_dim, rotary_dim) in
+            [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2), (3, 1, 16, 0)]
+        {
             for format in [KvFormat::F32, KvFormat::F16] {
-                for (interleaved, position, normed) in [(false, 0, true), (true, 250, false), (false, 700, true)] {
+                for (interleaved, position, normed) in [(false, 0, 1), (true, 250, 0), (false, 700, 2)] {
                     let context = 1024;
                     let mut b = Bench::new(7, 8).at(position);
                     let qkv = b.activation("qkv", 8, (heads + 2 * kv_heads) * head_dim);
@@ -257,11 +300,13 @@ mod tests {
                     let bytes = (context * kv_heads * head_dim * format.bytes()) as u64;
                     let k_cache = b.buffers.add("k", bytes, Role::Kv);
                     let v_cache = b.buffers.add("v", bytes, Role::Kv);
-                    let qk_norm = normed.then(|| QkNorm {
-                        q: b.vector("q gain", head_dim),
-                        k: b.vector("k gain", head_dim),
+                    let (q_heads, k_heads) = if normed == 2 { (heads, kv_heads) } else { (1, 1) };
+                    let qk_norm = (normed > 0).then(|| QkNorm {
+                        q: b.vector("q gain", q_heads * head_dim),
+                        k: b.vector("k gain", k_heads * head_dim),
                         eps: 1e-5,
                     });
+                    let temperature = (position == 700).then_some(Temperature { growth: 0.1, floor: 16.0 });
                     let rope = RopeAppend {
                         qkv,
                         q,
@@ -275,6 +320,7 @@ mod tests {
                         rotary_dim: rotary_dim as usize,
                         interleaved,
                         qk_norm,
+                        temperature,
                     };
                     b.plan.push([rope.step("rope", &b.control)]);
                     let what =

@@ -379,7 +379,8 @@ impl<'a> Recorder<'a> {
             Mode::Prefill => {
                 if let Some(norm) = norm {
                     let normed = self.scratch.normed;
-                    self.plan.push([Norm { x, y: normed, norm }.step(&format!("{label}.norm"), &self.control)]);
+                    self.plan
+                        .push([Norm { x, y: normed, norm, add: false }.step(&format!("{label}.norm"), &self.control)]);
                     x = normed;
                 }
                 self.plan.push(Matmul { w, x, y, epilogue }.steps(label, &self.control));

@@ -178,7 +178,7 @@ fn record(
     let mut all_rows = Plan::new("all rows");
     let rows = all_logits.rows;
     let (x, normed) = (Activation { rows, ..x }, Activation { rows, ..b.scratch.normed });
-    all_rows.push([crate::kernels::Norm { x, y: normed, norm }.step("norm", &control)]);
+    all_rows.push([crate::kernels::Norm { x, y: normed, norm, add: false }.step("norm", &control)]);
     let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue: Epilogue::default() };
     all_rows.push(every_row.steps("head", &control));
 

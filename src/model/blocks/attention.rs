@@ -84,6 +84,7 @@ impl Attention {
             rotary_dim: config.rope.rotary_dim,
             interleaved: config.rope.interleaved,
             qk_norm: self.qk_norm,
+            temperature: None,
         };
         r.plan.push([rope.step(&label("rope"), &r.control)]);
         let attention = kernels::Attention {
