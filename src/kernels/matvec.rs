@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matvec", "gate", "epilogue");
+static SHADERS: [Shader; 10] = layout_shaders!("matvec", "gate", "epilogue", "share");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
@@ -36,7 +36,7 @@ pub struct Matvec<'a> {
 }
 
 /// Threads that share a row: enough that each has a group or two, so that short rows leave none idle.
-fn lanes(groups: usize) -> u32 {
+pub(super) fn lanes(groups: usize) -> u32 {
     match groups {
         0..=8 => 8,
         9..=32 => 16,
