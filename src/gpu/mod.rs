@@ -4,10 +4,12 @@ mod device;
 mod executor;
 pub mod layout;
 mod plan;
+mod quantize;
 mod tensor;
 
 pub use device::{Device, DeviceFacts, DeviceOptions, MemoryUse, Role};
 pub use executor::{Counts, Executor, Prepared, Readback, Staging};
 pub use layout::{GROUP, Layout};
 pub use plan::{Access, Binding, BufferId, BufferSpec, Buffers, Plan, Shader, Step, fold_grid};
+pub use quantize::QuantizeJob;
 pub use tensor::{Activation, Matrix, PART_ROWS, Part, Vector};

@@ -10,6 +10,7 @@ mod interpret;
 mod matmul;
 mod matvec;
 mod norm;
+mod quantize;
 mod rope_append;
 mod sample;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use interpret::{CpuMemory, interpret};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
+pub use quantize::Quantize;
 pub use rope_append::{KvFormat, QkNorm, RopeAppend, Temperature, rope_table};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
@@ -44,7 +46,7 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 9] = [
+pub static KERNELS: [&Kernel; 10] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
@@ -52,6 +54,7 @@ pub static KERNELS: [&Kernel; 9] = [
     &matmul::KERNEL,
     &matvec::KERNEL,
     &norm::KERNEL,
+    &quantize::KERNEL,
     &rope_append::KERNEL,
     &sample::KERNEL,
 ];

@@ -213,6 +213,16 @@ impl Bench {
         compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, what);
     }
 
+    /// Asserts that the buffer has the reference's bytes.
+    pub(crate) fn check_exact(&self, out: BufferId, what: &str) {
+        let (got, want) = self.run(out);
+        let differ = (0..want.len()).find(|&i| got[i] != want[i]);
+        if let Some(i) = differ {
+            panic!("{what}: byte {i} is {}, expected {}", got[i], want[i]);
+        }
+        assert!(want.iter().any(|&v| v != 0), "{what}: the reference wrote nothing");
+    }
+
     /// The same for a buffer of f16.
     pub(crate) fn check_f16(&self, out: BufferId, tolerance: f64, what: &str) {
         let (got, want) = self.run(out);
