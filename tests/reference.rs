@@ -10,6 +10,7 @@ use common::{all_logits, argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
 use minke::gpu::DeviceOptions;
+use minke::model::Quantization;
 use minke::text::Message;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn messages(case: &Value) -> Vec<Message> {
 }
 
 /// The prompt as the engine takes it, checked against the reference's ids.
-fn input(engine: &Engine, case: &Value) -> (Input, bool) {
+fn input_of(engine: &Engine, case: &Value) -> (Input, bool) {
     let want = ids(&case["ids"]);
     if let Some(prompt) = case["prompt"].as_str() {
         assert_eq!(engine.tokenizer().encode(prompt, true).expect("ids"), want, "{prompt:?}");
@@ -65,7 +66,7 @@ fn teacher_forced(engine: &Engine, case: &Value, what: &str) -> f32 {
 
 /// The engine's own greedy continuation, up to the first narrow margin or the end of the sequence.
 fn free_running(engine: &Engine, case: &Value, what: &str) -> usize {
-    let (input, raw) = input(engine, case);
+    let (input, raw) = input_of(engine, case);
     let (want, margins) = (ids(&case["greedy_ids"]), floats(&case["margins"]));
     let options = GenerateOptions {
         raw,
@@ -127,4 +128,39 @@ fn reference_in_parts() {
     let case = &reference["cases"][0];
     teacher_forced(&engine, case, "in parts");
     free_running(&engine, case, "in parts");
+}
+
+/// The same model as a Hugging Face folder of sharded bf16 safetensors: as it is, and quantised while it loads.
+#[test]
+fn reference_as_safetensors() {
+    let Some((reference, _)) = reference_data() else { return };
+    let Some(folder) = data("MINKE_REFERENCE_FOLDER", ".cache/SmolLM2-135M-Instruct") else { return };
+    let cases = reference["cases"].as_array().expect("cases");
+    let scored = cases.iter().find(|c| c["score_text"].is_string()).expect("a text to score");
+    let (text, want) = (scored["score_text"].as_str().expect("text"), scored["mean_nll"].as_f64().expect("mean_nll"));
+    for (quantization, name, limit) in
+        [(Quantization::None, "bf16", 0.005), (Quantization::Q8, "q8", 0.02), (Quantization::Q4, "q4+q8", 0.5)]
+    {
+        let options =
+            LoadOptions { quantization: Some(quantization), context_length: Some(512), ..LoadOptions::default() };
+        let engine = load(&folder, options).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        assert_eq!(engine.info().quantization, name);
+        let input = Input::Text(text.to_owned());
+        let scores = block_on(engine.score(input, true, 0, &Cancel::default())).expect("scores");
+        let mean = -scores.iter().map(|s| s.logprob).sum::<f64>() / scores.len() as f64;
+        println!(
+            "safetensors as {name}: mean_nll {mean:.4}, {:+.4}; weights {} bytes",
+            mean - want,
+            engine.memory().weights
+        );
+        assert!((mean - want).abs() <= limit, "{name}: mean_nll is {mean}, expected {want}");
+        if quantization == Quantization::None {
+            for case in cases.iter().filter(|c| c["greedy_ids"].is_array()) {
+                input_of(&engine, case);
+            }
+            let longest = &cases[0];
+            // Rounding the weights to bf16 moves logits by a few hundredths.
+            println!("{} free-running tokens equal", free_running(&engine, longest, "safetensors"));
+        }
+    }
 }

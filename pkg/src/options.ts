@@ -50,7 +50,7 @@ const LOAD: Record<string, Check> = {
   onProgress: ofType("function"),
   signal,
   contextLength: count(1),
-  quantization: built("auto", "none"),
+  quantization: oneOf("auto", "none", "q8", "q4"),
   kvCache: built("auto", "f16"),
   cache: built("none"),
   integrity: unbuilt,

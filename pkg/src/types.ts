@@ -29,8 +29,9 @@ export interface LoadOptions {
   signal?: AbortSignal;
   /** Tokens; default: the largest that fits, at most the model's own. */
   contextLength?: number;
-  /** Of weights that come unquantised; quantised ones are kept as they are. */
-  quantization?: "auto" | "none";
+  /** Of weights that come unquantised; quantised ones are kept as they are. "q4" keeps the embedding and the head in q8.
+   *  "auto": the most exact of none, q8 and q4 whose weights are within 2 GiB and granted by the device. */
+  quantization?: "auto" | "none" | "q8" | "q4";
   kvCache?: "auto" | "f16";
   /** Nothing is stored on the device yet. */
   cache?: "none";
@@ -41,8 +42,8 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
-  /** @internal For tests: the largest binding in bytes, weights and KV cache in f32. */
-  internal?: { maxBinding?: number; f32?: boolean };
+  /** @internal For tests: the largest binding and the most weights in bytes, the KV cache in f32. */
+  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean };
 }
 
 export interface Progress {

@@ -22,7 +22,7 @@ export interface EngineOptions {
   quantization?: string;
   kvCache?: string;
   powerPreference?: string;
-  internal?: { maxBinding?: number; f32?: boolean };
+  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean };
 }
 
 export interface TemplateArguments {

@@ -10,7 +10,7 @@ use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
 use crate::model::config::{self, GenerationDefaults, ModelConfig};
-use crate::model::{Model, ModelOptions, architecture};
+use crate::model::{Model, ModelOptions, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load};
@@ -21,6 +21,11 @@ use crate::{Cancel, Error, FormatKind, Result};
 /// How to load.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions {
+    /// What becomes of weights that come unquantised. By default the most exact of what [`WEIGHT_BUDGET`] holds and the
+    /// device grants.
+    pub quantization: Option<Quantization>,
+    /// Bytes of weights that default quantisation stays within; [`WEIGHT_BUDGET`].
+    pub weight_budget: Option<u64>,
     /// Tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,
     /// The KV cache in f32, to compare with f32 references.
@@ -28,6 +33,10 @@ pub struct LoadOptions {
     /// The device.
     pub device: DeviceOptions,
 }
+
+/// Bytes of weights up to which a model stays as it was published: what is left to a page on a machine of 8 GB, by what
+/// browsers grant before they refuse.
+pub const WEIGHT_BUDGET: u64 = 2 << 30;
 
 /// What a load is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -141,25 +150,14 @@ impl Engine {
 
         let device = Rc::new(Device::open(options.device).await?);
         let software = device.facts().software;
-        let mut model_options = ModelOptions {
+        let model_options = ModelOptions {
             max_binding: device.max_binding(),
             context_length: options.context_length,
             kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
             rope_factors: rope_factors(checkpoint).await?,
             ..ModelOptions::default()
         };
-        // The platform does not say how much memory there is: a context nobody asked for is shortened until it fits.
-        let (model, executor) = loop {
-            cancel.check()?;
-            let model = Model::new(checkpoint, &config, model_options.clone())?;
-            match Executor::new(device.clone(), &model.buffers).await {
-                Ok(executor) => break (model, executor),
-                Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
-                    model_options.kv_budget /= 4;
-                }
-                Err(e) => return Err(e),
-            }
-        };
+        let (model, executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
         let info = info(checkpoint, &config, &model, template.as_ref());
         cancel.check()?;
 
@@ -194,6 +192,47 @@ impl Engine {
             stop_ids,
             busy: Cell::new(false),
         })
+    }
+}
+
+/// The most exact model that is wanted, within the budget and granted by the device. A platform does not say how much
+/// memory there is: weights nobody asked to keep become smaller, then a context nobody asked for shorter, until it fits.
+async fn fit(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    options: &LoadOptions,
+    mut wanted: ModelOptions,
+    device: Rc<Device>,
+    cancel: &Cancel,
+) -> Result<(Model, Executor)> {
+    let mut choices = match options.quantization {
+        Some(asked) => vec![asked],
+        None if options.f32 => vec![Quantization::None],
+        None => vec![Quantization::None, Quantization::Q8, Quantization::Q4],
+    };
+    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
+    loop {
+        cancel.check()?;
+        wanted.quantization = choices[0];
+        let model = match Model::new(checkpoint, config, wanted.clone()) {
+            Err(Error::BufferLimit { .. }) if choices.len() > 1 => {
+                choices.remove(0);
+                continue;
+            }
+            model => model?,
+        };
+        if choices.len() > 1 && model.weight_bytes() > budget {
+            choices.remove(0);
+            continue;
+        }
+        match Executor::new(device.clone(), &model.buffers).await {
+            Ok(executor) => return Ok((model, executor)),
+            Err(Error::Memory { .. }) if choices.len() > 1 => drop(choices.remove(0)),
+            Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
+                wanted.kv_budget /= 4;
+            }
+            Err(e) => return Err(e),
+        }
     }
 }
 

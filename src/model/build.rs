@@ -4,14 +4,37 @@ use std::collections::BTreeMap;
 
 use super::names::published;
 use super::{KvCache, ModelConfig};
-use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vector};
+use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Part, Plan, QuantizeJob, Role, Vector};
 use crate::kernels::{
-    Attention, Control, Epilogue, KvFormat, MAX_VALUE_DIM, Matmul, Matvec, Norm, RmsNorm, TOKEN_TILE, rope_table,
+    Attention, Control, Epilogue, KvFormat, MAX_VALUE_DIM, Matmul, Matvec, Norm, Quantize, RmsNorm, TOKEN_TILE,
+    rope_table,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
-use crate::weights::load::{Fuse, Task};
-use crate::weights::repack::layout_for;
+use crate::weights::load::{BLOCK, Fuse, Quantizer, Task};
+use crate::weights::repack::{becomes, layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
+
+/// What becomes of weights that are published as numbers. Those that come quantised keep their values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quantization {
+    /// They stay as they are.
+    None,
+    /// `Q8`: 8.5 bits a weight.
+    Q8,
+    /// `Q4`: 4.5 bits a weight in the layers. The embedding and the head, whose errors reach the logits undiluted and of
+    /// which a token reads one row and one product, become `Q8`.
+    Q4,
+}
+
+impl Quantization {
+    fn layout(self, role: &str, published: Layout) -> Layout {
+        match self {
+            Self::None => published,
+            Self::Q4 if !matches!(role, "embed" | "head") => Layout::Q4,
+            Self::Q8 | Self::Q4 => Layout::Q8,
+        }
+    }
+}
 
 /// How a model is laid out on a device.
 #[derive(Debug, Clone)]
@@ -26,6 +49,8 @@ pub struct ModelOptions {
     pub kv_budget: u64,
     /// Tokens of a prefill chunk, at most.
     pub chunk: usize,
+    /// Of weights that come unquantised.
+    pub quantization: Quantization,
     /// GGUF's `rope_freqs.weight`: divisors of the rope frequencies, where the file has it.
     pub rope_factors: Option<Vec<f32>>,
 }
@@ -38,6 +63,7 @@ impl Default for ModelOptions {
             kv_format: KvFormat::F16,
             kv_budget: 1 << 30,
             chunk: 64,
+            quantization: Quantization::None,
             rope_factors: None,
         }
     }
@@ -82,6 +108,9 @@ pub struct Builder<'a> {
     pub(super) context_length: usize,
     rope_table: BufferId,
     max_binding: u64,
+    quantization: Quantization,
+    /// Input and job of the quantising kernel, where it is needed.
+    quantizing: Option<(BufferId, BufferId)>,
     checkpoint: &'a Checkpoint,
     bytes_by_layout: BTreeMap<Layout, u64>,
     used: BTreeMap<String, u64>,
@@ -156,6 +185,8 @@ impl<'a> Builder<'a> {
             context_length,
             rope_table,
             max_binding: options.max_binding,
+            quantization: options.quantization,
+            quantizing: None,
             checkpoint,
             bytes_by_layout: BTreeMap::new(),
             used: BTreeMap::new(),
@@ -200,14 +231,35 @@ impl<'a> Builder<'a> {
 
     fn layout(&mut self, role: &str, shape: [usize; 2]) -> Result<(Layout, String)> {
         let entry = self.entry(role, &shape)?;
-        let layout = layout_for(entry.dtype)
+        let mut layout = layout_for(entry.dtype)
             .ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })?;
+        if unquantised(entry.dtype) && shape[1] as u64 * 4 <= BLOCK {
+            layout = self.quantization.layout(role, layout);
+        }
         *self.bytes_by_layout.entry(layout).or_default() += shape[0] as u64 * layout.row_bytes(shape[1]) as u64;
         Ok((layout, entry.name.clone()))
     }
 
     fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
+    }
+
+    /// Notes that a matrix is to be loaded from published tensors.
+    fn load(&mut self, matrix: &Matrix, sources: Vec<String>, fuse: Fuse) {
+        let tensors = &self.checkpoint.tensors;
+        let smaller = |part: &Part| sources.iter().any(|name| becomes(tensors[name].dtype, part.layout));
+        let quantizer = |part: &Part| smaller(part).then(|| self.quantizer(matrix, part));
+        let quantizers = matrix.parts.iter().map(quantizer).collect();
+        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources, fuse, quantizers });
+    }
+
+    fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
+        let (input, job) = *self.quantizing.get_or_insert_with(|| {
+            let input = self.buffers.add("quantize.input", BLOCK, Role::Scratch);
+            (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
+        });
+        let step = Quantize { part, k: matrix.k, input, job }.step(&matrix.label);
+        Quantizer { step, input, job }
     }
 
     /// A published matrix `[rows, k]`.
@@ -228,14 +280,16 @@ impl<'a> Builder<'a> {
             }
         }
         let matrix = self.declare(label, k, &stretches)?;
-        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources, fuse: Fuse::Stack });
+        self.load(&matrix, sources, Fuse::Stack);
         Ok(matrix)
     }
 
     /// Gate and up, rows taking turns where both have one layout (`true`), else one below the other.
     pub fn gate_up(&mut self, label: &str, roles: [&str; 2], rows: usize, k: usize) -> Result<(Matrix, bool)> {
         let [(gate, gate_name), (up, up_name)] = [self.layout(roles[0], [rows, k])?, self.layout(roles[1], [rows, k])?];
-        let interleave = gate == up;
+        // Rows that are quantised here take no turns with rows that were published so.
+        let published = |b: &Self, name: &str| !becomes(b.checkpoint.tensors[name].dtype, gate);
+        let interleave = gate == up && published(self, &gate_name) == published(self, &up_name);
         let stretches = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
         let matrix = self.declare(label, k, &stretches)?;
         if !interleave && self.scratch.gate_up.is_none() {
@@ -243,7 +297,7 @@ impl<'a> Builder<'a> {
             self.scratch.gate_up = Some(Activation::declare(&mut self.buffers, "gate up", chunk, 2 * rows));
         }
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
-        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources: vec![gate_name, up_name], fuse });
+        self.load(&matrix, vec![gate_name, up_name], fuse);
         Ok((matrix, interleave))
     }
 

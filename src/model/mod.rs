@@ -11,7 +11,7 @@ mod names;
 mod qwen2;
 mod qwen3;
 
-pub use build::{Builder, Mode, ModelOptions, Recorder, Scratch};
+pub use build::{Builder, Mode, ModelOptions, Quantization, Recorder, Scratch};
 pub use config::ModelConfig;
 pub use kv_cache::{KvCache, LayerCache};
 
@@ -143,6 +143,13 @@ impl Model {
             parameters,
             quantization,
         })
+    }
+}
+
+impl Model {
+    /// Bytes of weights on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.buffers.iter().filter(|b| b.role == crate::gpu::Role::Weights).map(|b| b.bytes).sum()
     }
 }
 

@@ -14,6 +14,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::engine::{Engine, GenerateOptions, Host, LoadOptions, LogitRows, Progress, StreamPart};
 use crate::gpu::DeviceOptions;
+use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
 use source::{JsFolder, JsReader};
@@ -59,11 +60,12 @@ struct EngineOptions {
     internal: Internal,
 }
 
-/// For tests: splits tensors, keeps the KV cache in f32.
+/// For tests: splits tensors, limits the weights of a load, keeps the KV cache in f32.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Internal {
     max_binding: Option<f64>,
+    weight_budget: Option<f64>,
     f32: bool,
 }
 
@@ -73,7 +75,13 @@ impl EngineOptions {
             Some(v) if !built.contains(&v.as_str()) => Err(Error::invalid(name, format!("{v:?} is not built yet"))),
             _ => Ok(()),
         };
-        one_of("quantization", &self.quantization, &["auto", "none"])?;
+        let quantization = match self.quantization.as_deref() {
+            None | Some("auto") => None,
+            Some("none") => Some(Quantization::None),
+            Some("q8") => Some(Quantization::Q8),
+            Some("q4") => Some(Quantization::Q4),
+            Some(other) => return Err(Error::invalid("quantization", format!("{other:?} is none"))),
+        };
         one_of("kvCache", &self.kv_cache, &["auto", "f16"])?;
         let high_performance = match self.power_preference.as_deref() {
             None => None,
@@ -87,7 +95,8 @@ impl EngineOptions {
             Some(n) => return Err(Error::invalid("contextLength", format!("{n} is not a positive whole number"))),
         };
         let device = DeviceOptions { high_performance, max_binding: self.internal.max_binding.map(|n| n as u64) };
-        Ok(LoadOptions { context_length, f32: self.internal.f32, device })
+        let weight_budget = self.internal.weight_budget.map(|n| n as u64);
+        Ok(LoadOptions { quantization, weight_budget, context_length, f32: self.internal.f32, device })
     }
 }
 

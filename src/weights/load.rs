@@ -1,16 +1,17 @@
-//! Checkpoint to GPU, a block of rows at a time: read → repack → write. The host holds one block, whatever a tensor's
-//! size, and the queue at most [`IN_FLIGHT`] bytes.
+//! Checkpoint to GPU, a block of rows at a time: read → repack → write, or read → write → quantise there. The host holds
+//! one block, whatever a tensor's size, and the queue at most [`IN_FLIGHT`] bytes.
 
 use std::ops::Range;
 
 use super::checkpoint::{Checkpoint, TensorEntry};
 use super::dequantize::dequantize_rows;
-use super::repack::{Planes, repack_rows};
-use crate::gpu::{BufferId, Executor, Matrix, Part, Vector};
+use super::dtype::Dtype;
+use super::repack::{Planes, becomes, quantize_rows, repack_rows};
+use crate::gpu::{BufferId, Executor, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
 use crate::{Cancel, Result};
 
 /// Bytes of a checkpoint read at once.
-const BLOCK: u64 = 4 << 20;
+pub const BLOCK: u64 = 4 << 20;
 /// Bytes written to the queue before waiting for it.
 const IN_FLIGHT: u64 = 64 << 20;
 
@@ -34,6 +35,8 @@ pub enum Task {
         sources: Vec<String>,
         /// How they are joined.
         fuse: Fuse,
+        /// For each part whose sources come unquantised and are not to stay so, what does it on the GPU.
+        quantizers: Vec<Option<Quantizer>>,
     },
     /// A vector of constants, in f32 on the GPU.
     Vector {
@@ -44,6 +47,17 @@ pub enum Task {
         /// How they are joined; for `Interleave` a value is a row.
         fuse: Fuse,
     },
+}
+
+/// What turns a block of published rows into rows of a part.
+#[derive(Debug, Clone)]
+pub struct Quantizer {
+    /// The step of the quantising kernel.
+    pub step: Step,
+    /// Where a block goes, [`BLOCK`] bytes or a row.
+    pub input: BufferId,
+    /// Where its [`QuantizeJob`] goes.
+    pub job: BufferId,
 }
 
 impl Task {
@@ -70,7 +84,8 @@ pub async fn load(
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64, &str),
 ) -> Result<()> {
-    let mut loader = Loader { checkpoint, to: To::Gpu(executor), cancel, progress, in_flight: 0 };
+    let to = To::Gpu(executor);
+    let mut loader = Loader { checkpoint, to, cancel, progress, in_flight: 0, quantizers: Vec::new() };
     loader.run(tasks).await?;
     executor.idle().await
 }
@@ -79,7 +94,8 @@ pub async fn load(
 pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut(BufferId, u64, &[u8])) -> Result<()> {
     let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
     let to = To::Memory(write);
-    Loader { checkpoint, to, cancel: &cancel, progress: &mut quiet, in_flight: 0 }.run(tasks).await
+    let progress = &mut quiet;
+    Loader { checkpoint, to, cancel: &cancel, progress, in_flight: 0, quantizers: Vec::new() }.run(tasks).await
 }
 
 /// Where repacked bytes go.
@@ -94,14 +110,37 @@ struct Loader<'a> {
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64, &str),
     in_flight: u64,
+    /// Of the matrix being loaded, by part.
+    quantizers: Vec<Option<(Quantizer, Prepared)>>,
 }
 
-/// The stretches of `rows` by part: the part and the rows of it.
-fn by_part(matrix: &Matrix, rows: Range<usize>) -> impl Iterator<Item = (&Part, Range<usize>)> {
-    matrix.parts.iter().filter_map(move |part| {
+/// The stretches of `rows` by part: its number, the part and the rows of it.
+fn by_part(matrix: &Matrix, rows: Range<usize>) -> impl Iterator<Item = (usize, &Part, Range<usize>)> {
+    matrix.parts.iter().enumerate().filter_map(move |(index, part)| {
         let shared = rows.start.max(part.rows.start)..rows.end.min(part.rows.end);
-        (!shared.is_empty()).then_some((part, shared))
+        (!shared.is_empty()).then_some((index, part, shared))
     })
+}
+
+/// Published rows in the part's layout: the one made for their format, or a smaller one.
+fn planes_of(dtype: Dtype, layout: Layout, k: usize, bytes: &[u8]) -> Planes {
+    let mut planes = Planes::default();
+    if becomes(dtype, layout) {
+        quantize_rows(dtype, layout, k, bytes, &mut planes);
+    } else {
+        repack_rows(dtype, k, bytes, &mut planes);
+    }
+    planes
+}
+
+/// [`QuantizeJob::numbers`] of a format.
+fn numbers(dtype: Dtype) -> u32 {
+    match dtype {
+        Dtype::F32 => 0,
+        Dtype::F16 => 1,
+        Dtype::Bf16 => 2,
+        other => unreachable!("{} is not quantised while loading", other.name()),
+    }
 }
 
 impl Loader<'_> {
@@ -109,18 +148,32 @@ impl Loader<'_> {
         for task in tasks {
             match task {
                 Task::Vector { vector, sources, fuse } => self.vector(*vector, sources, *fuse).await?,
-                Task::Matrix { matrix, sources, fuse: Fuse::Stack } => {
-                    let mut first = 0;
-                    for name in sources {
-                        let entry = &self.checkpoint.tensors[name];
-                        self.rows(matrix, entry, first).await?;
-                        first += entry.rows() as usize;
+                Task::Matrix { matrix, sources, fuse, quantizers } => {
+                    self.quantizers = self.prepare(quantizers).await?;
+                    match fuse {
+                        Fuse::Stack => self.stacked(matrix, sources).await?,
+                        Fuse::Interleave => self.interleaved(matrix, sources).await?,
                     }
                 }
-                Task::Matrix { matrix, sources, fuse: Fuse::Interleave } => self.interleaved(matrix, sources).await?,
             }
         }
         Ok(())
+    }
+
+    async fn prepare(&self, quantizers: &[Option<Quantizer>]) -> Result<Vec<Option<(Quantizer, Prepared)>>> {
+        let To::Gpu(executor) = self.to else { return Ok(Vec::new()) };
+        let mut prepared = Vec::with_capacity(quantizers.len());
+        for quantizer in quantizers {
+            prepared.push(match quantizer {
+                None => None,
+                Some(q) => {
+                    let mut plan = Plan::new("quantize");
+                    plan.push([q.step.clone()]);
+                    Some((q.clone(), executor.prepare(&plan).await?))
+                }
+            });
+        }
+        Ok(prepared)
     }
 
     /// Writes to a buffer, and waits where the queue holds enough.
@@ -129,12 +182,17 @@ impl Loader<'_> {
             To::Memory(write) => write(buffer, offset, bytes),
             To::Gpu(executor) => {
                 executor.write(buffer, offset, bytes);
-                self.in_flight += bytes.len() as u64;
-                if self.in_flight >= IN_FLIGHT {
-                    self.in_flight = 0;
-                    executor.idle().await?;
-                }
+                self.sent(bytes.len()).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn sent(&mut self, bytes: usize) -> Result<()> {
+        self.in_flight += bytes as u64;
+        if let (To::Gpu(executor), true) = (&self.to, self.in_flight >= IN_FLIGHT) {
+            self.in_flight = 0;
+            executor.idle().await?;
         }
         Ok(())
     }
@@ -146,20 +204,56 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
+    async fn stacked(&mut self, matrix: &Matrix, sources: &[String]) -> Result<()> {
+        let mut first = 0;
+        for name in sources {
+            let entry = &self.checkpoint.tensors[name];
+            self.rows(matrix, entry, first).await?;
+            first += entry.rows() as usize;
+        }
+        Ok(())
+    }
+
     /// All rows of a tensor, to rows `first..` of the matrix.
     async fn rows(&mut self, matrix: &Matrix, entry: &TensorEntry, first: usize) -> Result<()> {
         let rows = entry.rows() as usize;
         let step = block_rows(entry);
-        for (part, stretch) in by_part(matrix, first..first + rows) {
+        for (index, part, stretch) in by_part(matrix, first..first + rows) {
             for start in stretch.clone().step_by(step) {
                 let block = start..stretch.end.min(start + step);
                 let bytes = self.read(entry, (block.start - first) as u64..(block.end - first) as u64).await?;
-                let mut planes = Planes::default();
-                repack_rows(entry.dtype, matrix.k, &bytes, &mut planes);
-                self.write(matrix, part, block.start, &planes).await?;
+                if self.quantizes(entry, part) {
+                    let (rows, first_row) = (block.len() as u32, (block.start - part.rows.start) as u32);
+                    let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step: 1 };
+                    self.quantize(index, &bytes, job).await?;
+                } else {
+                    let planes = planes_of(entry.dtype, part.layout, matrix.k, &bytes);
+                    self.write(matrix, part, block.start, &planes).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether rows of a tensor are quantised on the GPU on their way to a part.
+    fn quantizes(&self, entry: &TensorEntry, part: &Part) -> bool {
+        matches!(self.to, To::Gpu(_)) && becomes(entry.dtype, part.layout)
+    }
+
+    /// Rows of a part, made on the GPU.
+    async fn quantize(&mut self, part: usize, bytes: &[u8], job: QuantizeJob) -> Result<()> {
+        let To::Gpu(executor) = self.to else { unreachable!("only the GPU has quantizers") };
+        let (quantizer, prepared) = self.quantizers[part].as_ref().expect("the part has one");
+        let whole = bytes.len() / 4 * 4;
+        executor.write(quantizer.input, 0, &bytes[..whole]);
+        if whole < bytes.len() {
+            let mut last = [0; 4];
+            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            executor.write(quantizer.input, whole as u64, &last);
+        }
+        executor.write(quantizer.job, 0, bytemuck::bytes_of(&job));
+        executor.submit(&[prepared], &[])?;
+        self.sent(bytes.len()).await
     }
 
     /// Rows of several tensors in turn.
@@ -167,17 +261,25 @@ impl Loader<'_> {
         let entries: Vec<&TensorEntry> = sources.iter().map(|name| &self.checkpoint.tensors[name]).collect();
         let n = entries.len();
         let step = block_rows(entries[0]);
-        for part in &matrix.parts {
+        for (index, part) in matrix.parts.iter().enumerate() {
             assert!(part.rows.start.is_multiple_of(n) && part.rows.end.is_multiple_of(n), "parts keep rows together");
             let stretch = part.rows.start / n..part.rows.end / n;
             for start in stretch.clone().step_by(step) {
                 let block = start..stretch.end.min(start + step);
                 let mut sides = Vec::with_capacity(n);
-                for entry in &entries {
+                for (side, entry) in entries.iter().enumerate() {
                     let bytes = self.read(entry, block.start as u64..block.end as u64).await?;
-                    let mut planes = Planes::default();
-                    repack_rows(entry.dtype, matrix.k, &bytes, &mut planes);
-                    sides.push(planes);
+                    if self.quantizes(entry, part) {
+                        let first_row = (block.start * n + side - part.rows.start) as u32;
+                        let (rows, row_step) = (block.len() as u32, n as u32);
+                        let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step };
+                        self.quantize(index, &bytes, job).await?;
+                    } else {
+                        sides.push(planes_of(entry.dtype, part.layout, matrix.k, &bytes));
+                    }
+                }
+                if sides.is_empty() {
+                    continue;
                 }
                 let codes = part.layout.code_row_bytes(matrix.k);
                 let scales = part.layout.scale_row_bytes(matrix.k);

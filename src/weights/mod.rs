@@ -23,7 +23,7 @@ pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};
-pub use repack::{Planes, layout_for, repack_rows, through_values};
+pub use repack::{Planes, layout_for, quantize_rows, repack_rows, through_values, unquantised};
 pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::{DiskFile, DiskFolder};

@@ -42,6 +42,25 @@ pub fn through_values(dtype: Dtype) -> bool {
     )
 }
 
+/// Whether numbers of this format may become a smaller layout while they are loaded.
+pub fn unquantised(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
+}
+
+/// Whether rows published as `dtype` are quantised while loading if they lie in `layout`.
+pub fn becomes(dtype: Dtype, layout: Layout) -> bool {
+    layout.can_quantize() && unquantised(dtype)
+}
+
+/// Appends whole rows of `k` unquantised weights in `layout`, `Q8` or `Q4`: the bits that the GPU's kernel makes.
+///
+/// # Panics
+/// As [`repack_rows`].
+pub fn quantize_rows(dtype: Dtype, layout: Layout, k: usize, bytes: &[u8], planes: &mut Planes) {
+    let values = dequantize_rows(dtype, k, bytes).expect("numbers have values");
+    values.chunks_exact(k).for_each(|row| layout.quantize_row(row, &mut planes.codes, &mut planes.scales));
+}
+
 /// Appends whole rows of `k` weights, published as `dtype`, to `planes` in [`layout_for`]`(dtype)`. Padding is zeros.
 ///
 /// # Panics

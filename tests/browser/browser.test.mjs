@@ -215,6 +215,19 @@ describe("behaviour", { skip: noGolden }, () => {
     assert.ok(dispatchWorkgroups > 0);
   });
 
+  test("weights quantised while they load", { timeout: 120_000 }, async () => {
+    const facts = JSON.parse(readFileSync(join(golden, "models/qwen2/golden.json"), "utf8")).prompts.short;
+    for (const [options, name, limit] of [[{ quantization: "q8" }, "q8", 0.2], [{ internal: { weightBudget: 1 } }, "q4+q8", 3]]) {
+      await withModel("/golden/models/qwen2/", options, async (model, { info, memory }) => {
+        assert.equal(info.quantization.split("+").sort().join("+"), name.split("+").sort().join("+"));
+        assert.ok(memory.weights < info.parameters * 1.5);
+        const got = await page.evaluate(([m, i]) => difference(m, i, "/golden/models/qwen2/golden.safetensors", "logits.short"),
+          [model, [...facts.ids, ...facts.greedy_ids]]);
+        assert.ok(got.most > 1e-4 && got.most < limit, `${name}: logits differ by ${got.most}`);
+      });
+    }
+  });
+
   test("two models, and calls that queue", { timeout: 120_000 }, async () => {
     const got = await page.evaluate(async ([ids, a, f32]) => {
       const b = (await open("/golden/gguf/qwen2_tied/model.gguf", f32)).model;

@@ -48,12 +48,30 @@ pub fn test_files() -> Vec<String> {
             missing.push(format!("{}: {}", member.file, first_line(&error)));
         }
     }
+    if let Err(error) = safetensors() {
+        missing.push(format!("{SAFETENSORS}: {}", first_line(&error)));
+    }
     for name in TOKENIZERS {
         if let Err(error) = tokenizer(name) {
             missing.push(format!("tokenizer {name}: {}", first_line(&error)));
         }
     }
     missing
+}
+
+/// SmolLM2 as a Hugging Face folder, written from the GGUF.
+const SAFETENSORS: &str = "SmolLM2-135M-Instruct";
+
+fn safetensors() -> Result<()> {
+    let folder = root().join(".cache").join(SAFETENSORS);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let model = MODEL.fetch()?;
+    println!("writing .cache/{SAFETENSORS} from {}", MODEL.file);
+    let mut write = run::command("cargo", &["run", "--quiet", "--example", "safetensors_of", "--"]);
+    write.args([&model, &folder]).current_dir(root());
+    run::quiet(write).map(drop)
 }
 
 impl Member {
