@@ -51,6 +51,8 @@ pub enum TemplateKind {
     Missing,
     /// It called `raise_exception`.
     Raised,
+    /// It leaves out what the user says.
+    Suspicious,
 }
 
 /// Everything that can go wrong through an outside cause.

@@ -1,7 +1,8 @@
 //! Malformed files: each must end in a typed error (or be accepted, where that is right) without a panic, quickly, and
 //! without allocating on the strength of a declared size.
 //!
-//! The cases are generated here, one function a family. `MINKE_HOSTILE` names a folder of further files and folders, each
+//! The cases are generated here, one function a family; those with the number of a row of `malformed/cases.md` make the
+//! table `docs/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names a folder of further files and folders, each
 //! of which must be refused (test `hostile`).
 
 #[path = "hostile/campaign.rs"]
@@ -16,3 +17,8 @@ mod guard;
 mod mutations;
 #[path = "hostile/safetensors_cases.rs"]
 mod safetensors_cases;
+mod support;
+#[path = "hostile/table.rs"]
+mod table;
+#[path = "hostile/text_cases.rs"]
+mod text_cases;

@@ -161,7 +161,7 @@ impl ChatTemplate {
             && !text.contains("probe3f7a")
         {
             let message = "it leaves out the user's last message".to_owned();
-            return Err(Error::Template { kind: TemplateKind::Invalid, message });
+            return Err(Error::Template { kind: TemplateKind::Suspicious, message });
         }
         let tool = ToolSpec {
             name: "probe_tool".into(),

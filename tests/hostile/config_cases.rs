@@ -31,11 +31,13 @@ fn with(key: &str, value: &str) -> String {
 }
 
 fn refused(name: &str, kind: FormatKind, text: &str) {
-    expect(name, Expect::Kind(kind), || open_config(text.as_bytes()).map(drop));
+    let files = [("config.json", text.as_bytes())];
+    expect(name, Expect::Kind(kind), &files, || open_config(text.as_bytes()).map(drop));
 }
 
 fn accepted(name: &str, text: &str) {
-    expect(name, Expect::Accepted, || open_config(text.as_bytes()).map(drop));
+    let files = [("config.json", text.as_bytes())];
+    expect(name, Expect::Accepted, &files, || open_config(text.as_bytes()).map(drop));
 }
 
 #[test]
@@ -51,9 +53,9 @@ fn syntax() {
 
 #[test]
 fn architectures() {
-    expect("C04 arch_list_empty", Expect::Architecture, || {
-        open_config(with("architectures", "[]").as_bytes()).map(drop)
-    });
+    let empty = with("architectures", "[]");
+    let files = [("config.json", empty.as_bytes())];
+    expect("C04 arch_list_empty", Expect::Architecture, &files, || open_config(empty.as_bytes()).map(drop));
     accepted("C05 auto_map", &with("auto_map", r#"{"AutoConfig": "configuration_x.Config"}"#));
 }
 
@@ -89,4 +91,12 @@ fn values() {
     refused("a negative eos", BadConfig, &with("eos_token_id", "-1"));
     refused("layer_types of another length", BadConfig, &with("layer_types", r#"["full_attention"]"#));
     accepted("C23 no_eos", &with("eos_token_id", "null"));
+}
+
+/// Every case, for the table.
+pub fn all() {
+    syntax();
+    architectures();
+    sizes();
+    values();
 }

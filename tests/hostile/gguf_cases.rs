@@ -7,6 +7,7 @@ use pollster::block_on;
 
 use super::campaign::{memory, open_gguf};
 use super::guard::{Expect, expect};
+use super::table;
 
 const F32: u32 = 0;
 const Q4_0: u32 = 2;
@@ -60,6 +61,11 @@ fn byte_tokens() -> impl Iterator<Item = String> {
     })
 }
 
+/// The vocabulary of [`File::model`]: bytes, and a beginning and an end.
+pub fn tokens() -> Vec<String> {
+    byte_tokens().chain(["<s>".into(), "</s>".into()]).collect()
+}
+
 /// A GGUF file in the making.
 #[derive(Clone)]
 pub struct File {
@@ -76,7 +82,7 @@ impl File {
     pub fn model() -> Self {
         let mut file =
             Self { version: 3, tensor_count: None, key_count: None, keys: Vec::new(), tensors: Vec::new(), data: 0 };
-        let tokens: Vec<String> = byte_tokens().chain(["<s>".into(), "</s>".into()]).collect();
+        let tokens = tokens();
         let types: Vec<i32> = (0..tokens.len()).map(|id| if id < 256 { 1 } else { 3 }).collect();
         let tokens: Vec<u8> = tokens.iter().flat_map(string).collect();
         let types: Vec<u8> = types.iter().flat_map(|kind| kind.to_le_bytes()).collect();
@@ -166,7 +172,8 @@ impl File {
 }
 
 fn refused(name: &str, kind: FormatKind, bytes: Vec<u8>) -> String {
-    expect(name, Expect::Kind(kind), || open_gguf(memory("model.gguf", bytes), None).map(drop))
+    let files = [("model.gguf", bytes.as_slice())];
+    expect(name, Expect::Kind(kind), &files, || open_gguf(memory("model.gguf", bytes.clone()), None).map(drop))
 }
 
 /// The first bytes of a file, up to its counts.
@@ -275,7 +282,9 @@ fn tensor_places() {
     refused("G65 data_none", Truncated, File::model().only(&[tensor("t", &[4], F32, 0)], 0).bytes());
     let mut trailing = File::model().bytes();
     trailing.extend([7; 4096]);
-    let warnings = open_gguf(memory("model.gguf", trailing), None).unwrap();
+    let result = open_gguf(memory("model.gguf", trailing.clone()), None);
+    table::record("G64 data_trailing", &[("model.gguf", &trailing)], &result);
+    let warnings = result.unwrap();
     assert!(warnings.len() == 1 && warnings[0].contains("TrailingData"), "G64 data_trailing: {warnings:?}");
 }
 
@@ -286,7 +295,7 @@ fn part(number: u16, count: u16, base: File) -> Vec<u8> {
 #[test]
 fn an_unknown_architecture_is_refused_before_its_tensors_are_looked_at() {
     let file = memory("model.gguf", File::model().only(&[tensor("t", &[4], 200, 0)], 64).bytes());
-    expect("an unknown architecture", Expect::Architecture, || {
+    expect("an unknown architecture", Expect::Architecture, &[], || {
         let refuse = |_: &_| Err(minke::Error::Architecture { name: "x".into(), supported: vec![] });
         block_on(Checkpoint::open_gguf(file, None, &refuse)).map(drop)
     });
@@ -306,12 +315,12 @@ fn split_files() {
         open_gguf(memory(&name(1), first), Some(&folder)).map(drop)
     };
     let rest = || File::model().only(&[tensor("blk.0.extra.weight", &[16], F32, 0)], 64);
-    expect("two good parts", Expect::Accepted, || open(Some(part(1, 2, rest()))));
-    expect("the second is missing", Expect::Kind(MissingShard), || open(None));
-    expect("the second is the first again", Expect::Kind(BadShard), || open(Some(part(0, 2, rest()))));
-    expect("the second is of three", Expect::Kind(BadShard), || open(Some(part(1, 3, rest()))));
-    expect("the second repeats tensors", Expect::Kind(DuplicateTensor), || open(Some(part(1, 2, File::model()))));
-    expect("the second is an HTML page", Expect::Kind(BadMagic), || open(Some(b"<html>".to_vec())));
+    expect("two good parts", Expect::Accepted, &[], || open(Some(part(1, 2, rest()))));
+    expect("the second is missing", Expect::Kind(MissingShard), &[], || open(None));
+    expect("the second is the first again", Expect::Kind(BadShard), &[], || open(Some(part(0, 2, rest()))));
+    expect("the second is of three", Expect::Kind(BadShard), &[], || open(Some(part(1, 3, rest()))));
+    expect("the second repeats tensors", Expect::Kind(DuplicateTensor), &[], || open(Some(part(1, 2, File::model()))));
+    expect("the second is an HTML page", Expect::Kind(BadMagic), &[], || open(Some(b"<html>".to_vec())));
     refused("a split of 65,535", LimitExceeded, part(0, u16::MAX, File::model()));
 }
 
@@ -323,7 +332,8 @@ fn facts() {
     refused("G73 kv_heads_3", BadConfig, with("llama.attention.head_count_kv", u32v(3)));
     refused("no heads", BadConfig, with("llama.attention.head_count", u32v(0)));
     let bytes = with("llama.context_length", u32v(u32::MAX));
-    expect("G74 ctx_max", Expect::Accepted, || open_gguf(memory("model.gguf", bytes), None).map(drop));
+    let files = [("model.gguf", bytes.as_slice())];
+    expect("G74 ctx_max", Expect::Accepted, &files, || open_gguf(memory("model.gguf", bytes.clone()), None).map(drop));
     refused("G76 eps_neg", BadConfig, with("llama.attention.layer_norm_rms_epsilon", f32v(-1.0)));
     refused("eps NaN", BadConfig, with("llama.attention.layer_norm_rms_epsilon", f32v(f32::NAN)));
     refused("G77 rope_dim_odd", BadConfig, with("llama.rope.dimension_count", u32v(7)));
@@ -336,7 +346,7 @@ fn facts() {
     refused("G80 bos_range", BadTokenizer, with("tokenizer.ggml.bos_token_id", u32v(258)));
     let wide = File::model().key("llama.feed_forward_length", u32v(48)).bytes();
     refused("a tensor of another shape", BadShape, wide);
-    expect("an architecture of the future", Expect::Architecture, || {
+    expect("an architecture of the future", Expect::Architecture, &[], || {
         let file = memory("model.gguf", with("general.architecture", text("zzz")));
         open_gguf(file, None).map(drop)
     });
@@ -344,4 +354,17 @@ fn facts() {
     refused("more tokens than the vocabulary", BadTokenizer, with("llama.vocab_size", u32v(3)));
     refused("an empty architecture", BadConfig, with("general.architecture", text("")));
     refused("G82 tensor_missing", MissingTensor, no_block);
+}
+
+/// Every case, for the table.
+pub fn all() {
+    the_valid_file_is_accepted();
+    not_a_gguf_file();
+    counts_and_lengths();
+    keys_and_values();
+    tensor_descriptions();
+    tensor_places();
+    an_unknown_architecture_is_refused_before_its_tensors_are_looked_at();
+    split_files();
+    facts();
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use minke::{Error, FormatKind, Result};
 
+use super::table;
+
 /// No case may hold more than this, whatever its file declares.
 const MAX_BYTES: isize = 64 << 20;
 const MAX_TIME: Duration = Duration::from_secs(1);
@@ -64,9 +66,10 @@ pub enum Expect {
     Accepted,
 }
 
-/// Runs a case that must end as expected; returns its error's message.
-pub fn expect(name: &str, expected: Expect, case: impl FnOnce() -> Result<()>) -> String {
+/// Runs a case that must end as expected; returns its error's message. The files are for the table.
+pub fn expect(name: &str, expected: Expect, files: &[(&str, &[u8])], case: impl FnOnce() -> Result<()>) -> String {
     let result = guarded(name, case);
+    table::record(name, files, &result);
     let found = match &result {
         Ok(()) => Some(Expect::Accepted),
         Err(Error::Format { kind, .. }) => Some(Expect::Kind(*kind)),

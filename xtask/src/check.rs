@@ -30,7 +30,7 @@ pub fn all() -> Result<()> {
     tally.native()?;
     tally.node("facade")?;
     if built {
-        for file in ["worker", "browser", "firefox"] {
+        for file in ["worker", "browser", "hostile", "firefox"] {
             tally.node(file)?;
         }
     }
@@ -126,7 +126,7 @@ impl Tally {
             // What tests measured.
             fs::read_to_string(&spec)?
                 .lines()
-                .filter(|l| l.contains("per decoded token"))
+                .filter(|l| l.contains("per decoded token") || l.contains("slowest refusal"))
                 .for_each(|l| println!("{l}"));
         }
         self.report(&format!("{name} tests"), count("pass"), failed, began);
