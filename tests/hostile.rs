@@ -5,6 +5,8 @@
 //! table `docs/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names a folder of further files and folders, each
 //! of which must be refused (test `hostile`).
 
+#[path = "hostile/allocations.rs"]
+mod allocations;
 #[path = "hostile/campaign.rs"]
 mod campaign;
 #[path = "hostile/config_cases.rs"]

@@ -165,7 +165,8 @@ pub(crate) fn with_checked_sets(source: &str, variable: &str, attribute: &str) -
         let start = tag.tokens[sign].range.end;
         edits.push((start..start, format!(" {function}(")));
         let last = &tag.tokens[words.len() - 1];
-        let end = last.range.end + usize::from(last.kind == TokenKind::Text);
+        // Past the closing quote, if there is one.
+        let end = (last.range.end + usize::from(last.kind == TokenKind::Text)).min(source.len());
         edits.push((end..end, ")".to_owned()));
     }
     apply(source, edits)

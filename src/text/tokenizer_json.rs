@@ -315,7 +315,8 @@ pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Re
         |message: String| Err(Error::format(FormatKind::BadTokenizer, file, format!("post_processor: {message}")));
     match value {
         Value::Array(items) => items.iter().try_for_each(|v| check_post_processor(file, v, size)),
-        Value::Object(map) if map.get("type").is_some_and(|t| t == "TemplateProcessing") => {
+        // Files older than the "type" are told apart by what they have.
+        Value::Object(map) if map.contains_key("special_tokens") || map.contains_key("single") => {
             let known = map.get("special_tokens").and_then(Value::as_object);
             for piece in ["single", "pair"].iter().filter_map(|k| map.get(*k)?.as_array()).flatten() {
                 let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };

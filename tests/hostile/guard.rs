@@ -1,55 +1,21 @@
 //! Runs a case under watch: its time, and the bytes it holds at most.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use minke::{Error, FormatKind, Result};
 
+use super::allocations::held;
 use super::table;
 
 /// No case may hold more than this, whatever its file declares.
 const MAX_BYTES: isize = 64 << 20;
 const MAX_TIME: Duration = Duration::from_secs(1);
 
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting what each thread holds.
-struct Counting;
-
-fn count(bytes: isize) {
-    let _ = LIVE.try_with(|live| {
-        live.set(live.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(live.get())));
-    });
-}
-
-// The trait cannot be implemented otherwise; every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// Runs one case and checks what it cost.
 pub fn guarded<T>(name: &str, case: impl FnOnce() -> T) -> T {
-    let before = LIVE.get();
-    PEAK.set(before);
     let start = Instant::now();
-    let result = case();
-    let (time, held) = (start.elapsed(), PEAK.get() - before);
+    let (result, held) = held(case);
+    let time = start.elapsed();
     assert!(held < MAX_BYTES, "{name}: held {held} bytes");
     assert!(time < MAX_TIME, "{name}: took {time:?}");
     result

@@ -182,6 +182,38 @@ fn write_files(rows: &BTreeMap<String, Row>) {
     fs::write(folder.join("manifest.json"), Value::Array(manifest).to_string()).expect("a manifest");
 }
 
+/// Writes what the fuzz targets begin with: each file to the parser it is for.
+fn write_corpus(rows: &BTreeMap<String, Row>) {
+    let folder = hostile_folder().join("corpus");
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        fs::create_dir_all(folder.join(target)).expect("a folder");
+        fs::write(folder.join(target).join(name.replace(' ', "-")), bytes).expect("a file");
+    };
+    let target = |file: &str| match file {
+        "model.gguf" => Some("gguf"),
+        "config.json" => Some("config"),
+        "tokenizer.json" => Some("tokenizer"),
+        "model.safetensors.index.json" => Some("index"),
+        name if name.ends_with(".safetensors") => Some("safetensors"),
+        _ => None,
+    };
+    let good = good().into_iter().map(|(name, bytes)| ("good".to_owned(), name.to_owned(), bytes));
+    let bad = rows.iter().flat_map(|(name, row)| row.files.iter().map(|(f, b)| (name.clone(), f.clone(), b.clone())));
+    for (name, file, bytes) in good.chain(bad).chain([("good".into(), "model.gguf".into(), File::model().bytes())]) {
+        match target(&file) {
+            Some(target) if bytes.len() <= 64 << 10 => put(target, &name, &bytes),
+            Some(_) => {} // a fuzzer learns nothing from megabytes
+            None => {
+                let config: Value = serde_json::from_slice(&bytes).expect("tokenizer_config.json");
+                let sources = config["chat_template"].as_str().map(str::to_owned);
+                if let Some(source) = sources.filter(|s| s.len() <= 64 << 10) {
+                    put("template", &name, source.as_bytes());
+                }
+            }
+        }
+    }
+}
+
 fn markdown(rows: &BTreeMap<String, Row>) -> String {
     let mut text = "# Hostile files\n\nWhat becomes of each row of the malformed inputs this project is tested with (`cargo test --test hostile table`, \
                     which\nwrites this file with `MINKE_RECORD=1`). The same happens through the package in Chromium (`tests/browser/hostile.test.mjs`), \
@@ -211,6 +243,7 @@ fn table() {
     open_with(&[]).expect("the good folder");
     open_gguf(memory("model.gguf", File::model().bytes()), None).expect("the good file");
     write_files(&rows);
+    write_corpus(&rows);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/hostile.md");
     let text = markdown(&rows);

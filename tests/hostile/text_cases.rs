@@ -165,6 +165,9 @@ fn pipelines() {
     let nested = json!({ "type": "Sequence", "processors": [template(json!({}))] });
     fails("T23 postproc_unknown_nested", FormatKind::BadTokenizer, with("/post_processor", nested));
     let outside = template(json!({ "<s>": { "id": "<s>", "ids": [99], "tokens": ["<s>"] } }));
+    let mut untyped = outside.clone();
+    untyped.as_object_mut().expect("an object").remove("type");
+    fails("postproc_id without a type", FormatKind::BadTokenizer, with("/post_processor", untyped));
     fails("T24 postproc_id", FormatKind::BadTokenizer, with("/post_processor", outside));
 }
 
@@ -330,6 +333,8 @@ fn templates_that_reach_out() {
     let message = template_fails("J23 raise_1mb", TemplateKind::Raised, "{{ raise_exception('é' * 500000) }}");
     assert!(message.len() <= 1024 && message.starts_with('é'), "{} bytes", message.len());
     template_fails("J24 syntax", invalid, "{% if %}");
+    template_fails("an unclosed literal", invalid, "{% set s = 'x");
+    template_fails("an unclosed literal of characters", invalid, "{% set s = \"é");
     template_fails("no clock", invalid, "{{ strftime_now('%Y') }}");
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{self, root};
-use crate::{build, setup};
+use crate::{build, fuzz, setup};
 
 /// What the checks said, counted.
 #[derive(Default)]
@@ -28,6 +28,7 @@ pub fn all() -> Result<()> {
     tally.step("clippy, host", || clippy(&["--workspace", "--all-targets"]));
     tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
     tally.native()?;
+    tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
     tally.node("facade")?;
     if built {
         for file in ["worker", "browser", "hostile", "firefox"] {
@@ -73,7 +74,10 @@ impl Tally {
     fn native(&mut self) -> Result<()> {
         let began = Instant::now();
         let log = root().join("target/native-tests.log");
-        let mut tests = run::command("cargo", &["test", "--workspace", "--no-fail-fast", "--", "--nocapture"]);
+        let mut tests = run::command(
+            "cargo",
+            &["test", "--workspace", "--exclude", "minke-fuzz", "--no-fail-fast", "--", "--nocapture"],
+        );
         vulkan(&mut tests)?;
         let ok = logged(tests, &log)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();

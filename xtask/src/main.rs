@@ -3,6 +3,7 @@
 mod assets;
 mod build;
 mod check;
+mod fuzz;
 mod notices;
 mod run;
 mod setup;
@@ -13,9 +14,13 @@ const HELP: &str = "cargo xtask build                 the npm package (pkg/dist)
 cargo xtask demo [--port N]       serve the chat page with the small demo model beside it
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
+cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
+    if let Some(status) = fuzz::wrapped() {
+        std::process::exit(status.ok().and_then(|status| status.code()).unwrap_or(1));
+    }
     if let Err(error) = command(&std::env::args().skip(1).collect::<Vec<_>>()) {
         eprintln!("xtask: {error:#}");
         std::process::exit(1);
@@ -28,6 +33,7 @@ fn command(args: &[String]) -> Result<()> {
         ["build"] => build::all().map(drop),
         ["demo", rest @ ..] => demo(rest),
         ["test"] => check::all(),
+        ["fuzz", rest @ ..] => fuzz(rest),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -35,6 +41,15 @@ fn command(args: &[String]) -> Result<()> {
         }
         _ => bail!("unknown command {:?}\n{HELP}", args.join(" ")),
     }
+}
+
+/// `[target …] [--seconds N]`
+fn fuzz(rest: &[&str]) -> Result<()> {
+    let (targets, seconds) = match rest {
+        [targets @ .., "--seconds", seconds] => (targets, seconds.parse()?),
+        targets => (targets, 600),
+    };
+    fuzz::run(if targets.is_empty() { &fuzz::TARGETS } else { targets }, seconds)
 }
 
 /// Serves the page, or with `--prompt` asks once in headless Chromium.
