@@ -186,21 +186,28 @@ fn log_probabilities_are_those_of_the_raw_logits() {
     }
 }
 
-/// Chi-square of draws against the reference's probabilities; tokens expected fewer than five times count as one.
-fn assert_distribution(logits: &[f32], o: SamplerOptions, known: &[History], n: usize) -> String {
-    let seen = adjusted(logits, &o, known);
+/// How probable each token is after everything, by the reference.
+fn probabilities(logits: &[f32], o: &SamplerOptions, known: &[History]) -> Vec<f64> {
+    let seen = adjusted(logits, o, known);
     let maximum = seen.iter().copied().fold(f32::MIN, f32::max);
     let masses = integer_masses(&seen, maximum, o.temperature);
-    let least = threshold(&seen, &masses, &o).max(maximum + o.min_p.ln() * o.temperature);
-    let p: Vec<f64> = seen.iter().zip(&masses).map(|(&v, &m)| if v >= least { f64::from(m) } else { 0.0 }).collect();
+    let least = threshold(&seen, &masses, o).max(maximum + o.min_p.ln() * o.temperature);
+    let kept = |(&v, &m): (&f32, &u32)| if v >= least { f64::from(m) } else { 0.0 };
+    let p: Vec<f64> = seen.iter().zip(&masses).map(kept).collect();
     let total: f64 = p.iter().sum();
+    p.into_iter().map(|p| p / total).collect()
+}
+
+/// Chi-square of draws against the reference's probabilities; tokens expected fewer than five times count as one.
+fn assert_distribution(logits: &[f32], o: SamplerOptions, known: &[History], n: usize) -> String {
+    let p = probabilities(logits, &o, known);
     let mut counts = vec![0.0; logits.len()];
     let batch = if o.adjust == 0 { RING as usize } else { 1 };
     draw(logits, o, known, n, batch, o.adjust != 0).iter().for_each(|d| counts[d.id as usize] += 1.0);
     let (mut chi, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
     for i in 0..logits.len() {
         assert!(p[i] > 0.0 || counts[i] == 0.0, "token {i} was drawn, which {o:?} leaves out");
-        let expected = p[i] / total * n as f64;
+        let expected = p[i] * n as f64;
         if expected >= 5.0 {
             chi += (counts[i] - expected).powi(2) / expected;
             cells += 1;
@@ -253,5 +260,45 @@ fn draws_follow_the_distribution_over_a_large_vocabulary() {
         let started = std::time::Instant::now();
         let line = assert_distribution(&logits, o, &history(&logits, bias), n);
         println!("{name}: {line} in {:.1?}", started.elapsed());
+    }
+}
+
+/// What is kept, and with what probability, is what transformers' processors keep (`tests/processors.py`).
+#[test]
+fn the_order_is_that_of_the_logits_processors() {
+    let cases: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/processors.json")).expect("the fixture is JSON");
+    for case in cases.as_array().expect("cases") {
+        let numbers = |v: &serde_json::Value| -> Vec<f64> {
+            v.as_array().expect("numbers").iter().map(|v| v.as_f64().expect("a number")).collect()
+        };
+        let logits: Vec<f32> = numbers(&case["logits"]).iter().map(|&v| v as f32).collect();
+        let of = |name: &str, default: f64| case["options"][name].as_f64().unwrap_or(default) as f32;
+        let repetition = of("repetitionPenalty", 1.0);
+        let base = SamplerOptions {
+            top_k: of("topK", 0.0) as u32,
+            ..options(of("temperature", 1.0), 0, of("topP", 1.0), of("minP", 0.0))
+        };
+        let o = penalised(base, repetition, of("presencePenalty", 0.0), of("frequencyPenalty", 0.0));
+        let mut history = vec![History::default(); logits.len()];
+        numbers(&case["prompt"]).iter().for_each(|&id| history[id as usize].times = History::IN_PROMPT);
+        numbers(&case["generated"]).iter().for_each(|&id| history[id as usize].times += 1);
+        for (id, bias) in case["options"]["logitBias"].as_object().into_iter().flatten() {
+            history[id.parse::<usize>().expect("an id")].bias = bias.as_f64().expect("a number") as f32;
+        }
+        let p = probabilities(&logits, &o, &history);
+        let want: Vec<Vec<f64>> = case["kept"].as_array().expect("tokens").iter().map(numbers).collect();
+        let got: Vec<usize> = (0..p.len()).filter(|&i| p[i] > 0.0).collect();
+        assert_eq!(got, want.iter().map(|w| w[0] as usize).collect::<Vec<_>>(), "{}", case["options"]);
+        for w in &want {
+            assert!(
+                (p[w[0] as usize] - w[1]).abs() < 2e-6,
+                "{}: token {} {} for {}",
+                case["options"],
+                w[0],
+                p[w[0] as usize],
+                w[1]
+            );
+        }
     }
 }
