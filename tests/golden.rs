@@ -55,11 +55,22 @@ fn greedy(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
     block_on(run).expect("a generation").ids
 }
 
-/// Runs one case in one mode and returns the largest difference of a logit.
-fn check(folder: &Path, golden: &Value, options: LoadOptions, tolerance: f64) -> Result<f64, Error> {
-    let name = folder.display();
+/// What a case is loaded from: the folder, or its GGUF.
+fn whole(folder: &Path) -> PathBuf {
     let model = folder.join("model.gguf");
-    let engine = load(if model.exists() { &model } else { folder }, options)?;
+    if model.exists() { model } else { folder.to_path_buf() }
+}
+
+/// The first part of a case's split GGUF, where it has one.
+fn split(folder: &Path) -> Option<PathBuf> {
+    let parts = std::fs::read_dir(folder.join("split")).ok()?;
+    parts.map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "gguf")).min()
+}
+
+/// Runs one case in one mode and returns the largest difference of a logit.
+fn check(folder: &Path, from: &Path, golden: &Value, options: LoadOptions, tolerance: f64) -> Result<f64, Error> {
+    let name = from.display();
+    let engine = load(from, options)?;
     let from = match golden["golden_from"].as_str() {
         Some(sibling) => folder.with_file_name(sibling),
         None => folder.to_path_buf(),
@@ -96,10 +107,15 @@ fn golden() {
         let golden: Value = serde_json::from_slice(&text).expect("JSON");
         let name = folder.strip_prefix(&root).unwrap_or(&folder).display().to_string();
         let f32_mode = LoadOptions { f32: true, ..LoadOptions::default() };
-        match check(&folder, &golden, f32_mode, 1e-3) {
+        match check(&folder, &whole(&folder), &golden, f32_mode, 1e-3) {
             Ok(worst) => {
                 let noise = golden["noise_medium"]["f16"]["max_abs"].as_f64().expect("the noise of f16");
-                let normal = check(&folder, &golden, LoadOptions::default(), 3.0 * noise).expect("it loads in f32");
+                let normal = check(&folder, &whole(&folder), &golden, LoadOptions::default(), 3.0 * noise);
+                let normal = normal.expect("it loads in f32");
+                if let Some(first) = split(&folder) {
+                    check(&folder, &first, &golden, f32_mode, 1e-3).unwrap_or_else(|e| panic!("{name}, split: {e}"));
+                    println!("{name}: the same from its parts");
+                }
                 println!("{name}: f32 mode {worst:.1e}, normal mode {normal:.1e} (f16 noise {noise:.1e})");
                 passed += 1;
             }
@@ -128,6 +144,6 @@ fn small_bindings_change_nothing() {
         let golden: Value = serde_json::from_slice(&text).expect("JSON");
         let device = DeviceOptions { max_binding: Some(48 << 10), ..DeviceOptions::default() };
         let options = LoadOptions { f32: true, device, ..LoadOptions::default() };
-        check(&folder, &golden, options, 1e-3).unwrap_or_else(|e| panic!("{case}: {e}"));
+        check(&folder, &whole(&folder), &golden, options, 1e-3).unwrap_or_else(|e| panic!("{case}: {e}"));
     }
 }

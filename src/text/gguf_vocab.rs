@@ -79,6 +79,8 @@ const DEEPSEEK: &[&str] = &[
 ];
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
 /// The patterns are facts of the published tokenizers: each is what the family's own `tokenizer.json` has.
 const RECIPES: &[Recipe] = &[
     Recipe { names: &["default", "gpt-2"], split: Split::Gpt2, nfc: false, ignore_merges: false, add_bos: false },
@@ -105,7 +107,14 @@ const RECIPES: &[Recipe] = &[
         ignore_merges: false,
         add_bos: true,
     },
-    Recipe { names: &["gpt-4o"], split: Split::Patterns(&[GPT4O]), nfc: false, ignore_merges: true, add_bos: false },
+    Recipe {
+        names: &["gpt-4o", "llama4"],
+        split: Split::Patterns(&[GPT4O]),
+        nfc: false,
+        ignore_merges: true,
+        add_bos: false,
+    },
+    Recipe { names: &["tekken"], split: Split::Patterns(&[TEKKEN]), nfc: false, ignore_merges: true, add_bos: true },
 ];
 
 impl Recipe {

@@ -110,6 +110,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
+    let rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
         architecture,
@@ -124,7 +125,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         vocab_size: required("vocab_size", MAX_VOCAB)?,
         max_position_embeddings,
         rms_norm_eps: fields.number("rms_norm_eps")?.ok_or_else(|| fields.missing("rms_norm_eps"))?,
-        rope: rope(fields, head_dim, max_position_embeddings)?,
+        rope,
         // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
         tie_word_embeddings: tied.unwrap_or_else(|| !has("lm_head.weight")),
         attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
@@ -176,7 +177,10 @@ fn sliding(fields: Fields<'_>, num_layers: usize) -> Result<(Option<usize>, Vec<
     Ok((Some(window), layers))
 }
 
-fn rope(fields: Fields<'_>, head_dim: usize, max_positions: usize) -> Result<RopeConfig> {
+/// Architectures of which transformers turns a part of a head; the others' code never looks at `partial_rotary_factor`.
+const PARTIAL: &[&str] = &["phi3"];
+
+fn rope(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: usize) -> Result<RopeConfig> {
     let section = |key: &str| match fields.get(key) {
         None => Ok(None),
         Some(Value::Object(object)) => Ok(Some(Fields { file: FILE, object })),
@@ -194,7 +198,7 @@ fn rope(fields: Fields<'_>, head_dim: usize, max_positions: usize) -> Result<Rop
         Some(inside) => Ok(Some(inside)),
         None => fields.number(key),
     };
-    let partial = number("partial_rotary_factor")?.unwrap_or(1.0);
+    let partial = number("partial_rotary_factor")?.filter(|_| PARTIAL.contains(&architecture)).unwrap_or(1.0);
     if !(partial > 0.0 && partial <= 1.0) {
         return Err(bad(format!("partial_rotary_factor is {partial}")));
     }
@@ -215,7 +219,8 @@ fn rope_scaling(scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling
     Ok(match kind {
         None if scaling.get("factor").is_none() => RopeScaling::None,
         None => return Err(bad("rope_scaling: rope_type is missing".into())),
-        Some("default") => RopeScaling::None,
+        // NTK scaling begins past max_position_embeddings, where no context here reaches.
+        Some("default" | "dynamic") => RopeScaling::None,
         Some("linear") => RopeScaling::Linear { factor: required("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: required("factor")?,
