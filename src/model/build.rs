@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::names::published;
+use super::names::Names;
 use super::{KvCache, ModelConfig};
 use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Part, Plan, QuantizeJob, Role, Vector};
 use crate::kernels::{
-    Attention, Control, Epilogue, KvFormat, MAX_VALUE_DIM, Matmul, Matvec, Norm, Quantize, RmsNorm, TOKEN_TILE,
+    Attention, Control, Epilogue, Gate, KvFormat, MAX_VALUE_DIM, Matmul, Matvec, Norm, Quantize, RmsNorm, TOKEN_TILE,
     rope_table,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
-use crate::weights::load::{BLOCK, Fuse, Quantizer, Task};
+use crate::weights::load::{BLOCK, Fuse, Piece, Quantizer, Slice, Task};
 use crate::weights::repack::{becomes, layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
@@ -106,12 +106,16 @@ pub struct Builder<'a> {
     /// The caches, one for each layer.
     pub kv: KvCache,
     pub(super) context_length: usize,
+    /// How gates and ups of MLPs are joined.
+    pub gate: Gate,
     rope_table: BufferId,
+    local_rope_table: BufferId,
     max_binding: u64,
     quantization: Quantization,
     /// Input and job of the quantising kernel, where it is needed.
     quantizing: Option<(BufferId, BufferId)>,
     checkpoint: &'a Checkpoint,
+    names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
     used: BTreeMap<String, u64>,
 }
@@ -126,13 +130,14 @@ impl<'a> Builder<'a> {
                 format!("head_dim is {}; the attention kernel takes even ones up to {MAX_VALUE_DIM}", config.head_dim),
             ));
         }
-        if config.hidden_act != "silu" {
-            return Err(Error::format(
-                FormatKind::UnsupportedFeature,
-                &checkpoint.id,
-                format!("hidden_act is {:?}; supported: silu", config.hidden_act),
-            ));
-        }
+        let gate = match config.hidden_act.as_str() {
+            "silu" => Gate::Silu,
+            "gelu_pytorch_tanh" => Gate::GeluTanh,
+            other => {
+                let message = format!("hidden_act is {other:?}; supported: silu, gelu_pytorch_tanh");
+                return Err(Error::format(FormatKind::UnsupportedFeature, &checkpoint.id, message));
+            }
+        };
         let context_length = context_length(&config, &options)?;
         let (hidden, inner, q) = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim);
         let qkv = q + 2 * config.num_kv_heads * config.head_dim;
@@ -160,7 +165,7 @@ impl<'a> Builder<'a> {
             config.num_kv_heads,
             config.head_dim,
         );
-        let (mut inv_freq, scale) = config.rope.inv_freq();
+        let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
         if let Some(factors) = &options.rope_factors {
             if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
                 return Err(Error::format(
@@ -171,9 +176,18 @@ impl<'a> Builder<'a> {
             }
             inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
         }
-        let table = rope_table(&inv_freq, scale, context_length);
-        let rope_table = buffers.add("rope table", (table.len() * 8) as u64, Role::Weights);
-        let constants = vec![(rope_table, bytemuck::cast_slice(&table).to_vec())];
+        let mut constants = Vec::new();
+        let mut table = |label: &str, inv_freq: &[f64], scale| {
+            let table = rope_table(inv_freq, scale, context_length);
+            let buffer = buffers.add(label, (table.len() * 8) as u64, Role::Weights);
+            constants.push((buffer, bytemuck::cast_slice(&table).to_vec()));
+            buffer
+        };
+        let rope_table = table("rope table", &inv_freq, scale);
+        let local_rope_table = config.local_rope.as_ref().map_or(rope_table, |rope| {
+            let (inv_freq, scale) = rope.inv_freq(context_length);
+            table("local rope table", &inv_freq, scale)
+        });
         Ok(Self {
             config,
             buffers,
@@ -183,11 +197,14 @@ impl<'a> Builder<'a> {
             scratch,
             kv,
             context_length,
+            gate,
             rope_table,
+            local_rope_table,
             max_binding: options.max_binding,
             quantization: options.quantization,
             quantizing: None,
             checkpoint,
+            names: Names::of(checkpoint.format, |name| checkpoint.tensors.contains_key(name)),
             bytes_by_layout: BTreeMap::new(),
             used: BTreeMap::new(),
         })
@@ -195,7 +212,16 @@ impl<'a> Builder<'a> {
 
     /// Whether the checkpoint has a tensor of this role.
     pub fn has(&self, role: &str) -> bool {
-        self.checkpoint.tensors.contains_key(&published(self.checkpoint.format, role))
+        self.checkpoint.tensors.contains_key(&self.names.published(role))
+    }
+
+    /// The rope table of a layer and how many values of a head it turns.
+    pub fn rope(&self, layer: usize) -> (BufferId, usize) {
+        match self.config.rope(layer) {
+            None => (self.rope_table, 0),
+            Some(rope) if std::ptr::eq(rope, &self.config.rope) => (self.rope_table, rope.rotary_dim),
+            Some(rope) => (self.local_rope_table, rope.rotary_dim),
+        }
     }
 
     /// Whether the config says which biases there are; GGUF metadata does not.
@@ -210,13 +236,13 @@ impl<'a> Builder<'a> {
 
     /// The error for a role that is not there.
     pub fn missing(&self, role: &str) -> Error {
-        let name = published(self.checkpoint.format, role);
+        let name = self.names.published(role);
         Error::format(FormatKind::MissingTensor, &self.checkpoint.id, format!("tensor {name:?} is missing"))
     }
 
     /// The tensor of a role, of exactly this shape.
     fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
-        let name = published(self.checkpoint.format, role);
+        let name = self.names.published(role);
         let entry = self.checkpoint.tensors.get(&name).ok_or_else(|| self.missing(role))?;
         if !entry.shape.iter().map(|&d| d as usize).eq(shape.iter().copied()) {
             return Err(Error::format(
@@ -244,13 +270,19 @@ impl<'a> Builder<'a> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
     }
 
-    /// Notes that a matrix is to be loaded from published tensors.
-    fn load(&mut self, matrix: &Matrix, sources: Vec<String>, fuse: Fuse) {
+    /// Notes what a matrix is to be loaded from.
+    fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
         let tensors = &self.checkpoint.tensors;
-        let smaller = |part: &Part| sources.iter().any(|name| becomes(tensors[name].dtype, part.layout));
-        let quantizer = |part: &Part| smaller(part).then(|| self.quantizer(matrix, part));
+        let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
+        let unquantised = sources.any(|source| unquantised(tensors[&source.tensor].dtype));
+        let quantizer = |part: &Part| (unquantised && part.layout.can_quantize()).then(|| self.quantizer(matrix, part));
         let quantizers = matrix.parts.iter().map(quantizer).collect();
-        self.tasks.push(Task::Matrix { matrix: matrix.clone(), sources, fuse, quantizers });
+        self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
+    }
+
+    /// All rows of a published tensor.
+    fn whole(&self, name: &str) -> Slice {
+        Slice { tensor: name.to_owned(), rows: 0..self.checkpoint.tensors[name].rows() }
     }
 
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
@@ -280,13 +312,26 @@ impl<'a> Builder<'a> {
             }
         }
         let matrix = self.declare(label, k, &stretches)?;
-        self.load(&matrix, sources, Fuse::Stack);
+        let sources = sources.iter().map(|name| self.whole(name)).collect();
+        self.load(&matrix, vec![Piece { first: 0, sources, fuse: Fuse::Stack }]);
         Ok(matrix)
     }
 
-    /// Gate and up, rows taking turns where both have one layout (`true`), else one below the other.
-    pub fn gate_up(&mut self, label: &str, roles: [&str; 2], rows: usize, k: usize) -> Result<(Matrix, bool)> {
-        let [(gate, gate_name), (up, up_name)] = [self.layout(roles[0], [rows, k])?, self.layout(roles[1], [rows, k])?];
+    /// Gate and up, rows taking turns where both have one layout (`true`), else one below the other. The two are published
+    /// apart, or as one with the gates above.
+    pub fn gate_up(&mut self, label: &str, layer: usize, rows: usize, k: usize) -> Result<(Matrix, bool)> {
+        let role = |role: &str| format!("{layer}.{role}");
+        if self.checkpoint.format == Format::Safetensors && self.has(&role("gate_up")) {
+            let (layout, tensor) = self.layout(&role("gate_up"), [2 * rows, k])?;
+            let matrix = self.declare(label, k, &[(2 * rows, layout)])?;
+            let half = |rows| Slice { tensor: tensor.clone(), rows };
+            let n = rows as u64;
+            let sources = vec![half(0..n), half(n..2 * n)];
+            self.load(&matrix, vec![Piece { first: 0, sources, fuse: Fuse::Interleave }]);
+            return Ok((matrix, true));
+        }
+        let (gate, gate_name) = self.layout(&role("gate"), [rows, k])?;
+        let (up, up_name) = self.layout(&role("up"), [rows, k])?;
         // Rows that are quantised here take no turns with rows that were published so.
         let published = |b: &Self, name: &str| !becomes(b.checkpoint.tensors[name].dtype, gate);
         let interleave = gate == up && published(self, &gate_name) == published(self, &up_name);
@@ -297,17 +342,24 @@ impl<'a> Builder<'a> {
             self.scratch.gate_up = Some(Activation::declare(&mut self.buffers, "gate up", chunk, 2 * rows));
         }
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
-        self.load(&matrix, vec![gate_name, up_name], fuse);
+        let sources = vec![self.whole(&gate_name), self.whole(&up_name)];
+        self.load(&matrix, vec![Piece { first: 0, sources, fuse }]);
         Ok((matrix, interleave))
     }
 
     /// Published vectors, one after the other.
     pub fn vector(&mut self, label: &str, roles: &[(String, usize)]) -> Result<Vector> {
-        self.vector_fused(label, roles, false)
+        self.vector_fused(label, roles, false, 0.0)
     }
 
-    /// Published vectors of one length, their values taking turns if `interleave`.
-    pub fn vector_fused(&mut self, label: &str, roles: &[(String, usize)], interleave: bool) -> Result<Vector> {
+    /// Published vectors of one length, their values taking turns if `interleave`, and `add` added to each.
+    pub fn vector_fused(
+        &mut self,
+        label: &str,
+        roles: &[(String, usize)],
+        interleave: bool,
+        add: f32,
+    ) -> Result<Vector> {
         let mut sources = Vec::new();
         for (role, len) in roles {
             let entry = self.entry(role, &[*len])?;
@@ -319,13 +371,19 @@ impl<'a> Builder<'a> {
         }
         let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
-        self.tasks.push(Task::Vector { vector, sources, fuse });
+        self.tasks.push(Task::Vector { vector, sources, fuse, add });
         Ok(vector)
+    }
+
+    /// The weight of an RMS norm. Gemma's Hugging Face files store its distance from 1.
+    pub fn gain(&mut self, label: &str, role: &str, len: usize) -> Result<Vector> {
+        let from_one = self.checkpoint.format == Format::Safetensors && self.config.architecture.starts_with("gemma");
+        self.vector_fused(label, &[(role.to_owned(), len)], false, if from_one { 1.0 } else { 0.0 })
     }
 
     /// An RMS norm over the hidden width.
     pub fn norm(&mut self, label: &str, role: &str) -> Result<RmsNorm> {
-        let gain = self.vector(label, &[(role.to_owned(), self.config.hidden_size)])?;
+        let gain = self.gain(label, role, self.config.hidden_size)?;
         Ok(RmsNorm { gain, eps: self.config.rms_norm_eps as f32 })
     }
 
@@ -392,21 +450,11 @@ pub struct Recorder<'a> {
     pub scratch: Scratch,
     /// Numbers of the KV cache.
     pub kv_format: KvFormat,
-    /// cos and sin by position.
-    pub rope_table: BufferId,
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(mode: Mode, plan: Plan, b: &'a Builder<'_>) -> Self {
-        Self {
-            config: &b.config,
-            mode,
-            plan,
-            control: b.control,
-            scratch: b.scratch,
-            kv_format: b.kv.format,
-            rope_table: b.rope_table,
-        }
+        Self { config: &b.config, mode, plan, control: b.control, scratch: b.scratch, kv_format: b.kv.format }
     }
 
     /// The rows of an activation that this plan's steps may touch.
@@ -415,6 +463,19 @@ impl<'a> Recorder<'a> {
             Mode::Decode => Activation { rows: 1, ..a },
             Mode::Prefill => a,
         }
+    }
+
+    /// `x += w · input`, or with a norm `x += norm(w · input)`: the end of a block.
+    pub fn join(&mut self, label: &str, w: &Matrix, input: Activation, bias: Option<Vector>, post: Option<RmsNorm>) {
+        let x = self.scratch.x;
+        let Some(norm) = post else {
+            let epilogue = Epilogue { bias, residual: true, ..Epilogue::default() };
+            return self.linear(label, w, None, input, x, epilogue);
+        };
+        let out = self.scratch.normed; // whose norm of the input has been read
+        self.linear(label, w, None, input, out, Epilogue { bias, ..Epilogue::default() });
+        let (out, x) = (self.rows(out), self.rows(x));
+        self.plan.push([Norm { x: out, y: x, norm, add: true }.step(&format!("{label}.norm"), &self.control)]);
     }
 
     /// `y = epilogue(w · norm(x))`

@@ -2,7 +2,7 @@
 //! attention with rotary positions and grouped heads, then SwiGLU. SmolLM2 and DeepSeek-R1-Distill-Llama are Llamas; Mistral
 //! (arXiv 2310.06825) is one whose config may name a sliding window.
 
-use super::blocks::{AttentionParts, Dense};
+use super::blocks::{AttentionParts, Dense, MlpParts};
 use super::{Builder, Layers};
 use crate::Result;
 
@@ -11,6 +11,6 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let (bias, mlp_bias) = (b.config.attention_bias, b.config.mlp_bias);
     // GGUF names no such fact: a bias is there or it is not.
     let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
-    let parts = AttentionParts { qkv_bias: bias, o_bias, qk_norm: false };
-    Ok(Box::new(Dense::new(b, parts, mlp_bias)?))
+    let parts = AttentionParts { qkv_bias: bias, o_bias, qk_norm: false, ..AttentionParts::default() };
+    Ok(Box::new(Dense::new(b, parts, MlpParts { bias: mlp_bias, ..MlpParts::default() })?))
 }

@@ -5,11 +5,14 @@
 mod blocks;
 mod build;
 pub mod config;
+mod gemma3;
 mod kv_cache;
 mod llama;
 mod names;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 
 pub use build::{Builder, Mode, ModelOptions, Quantization, Recorder, Scratch};
 pub use config::ModelConfig;
@@ -37,10 +40,13 @@ pub struct Architecture {
 
 /// Every architecture the engine knows.
 pub static ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "gemma3_text", build: gemma3::build },
     Architecture { name: "llama", build: llama::build },
     Architecture { name: "mistral", build: llama::build },
+    Architecture { name: "phi3", build: phi3::build },
     Architecture { name: "qwen2", build: qwen2::build },
     Architecture { name: "qwen3", build: qwen3::build },
+    Architecture { name: "smollm3", build: smollm3::build },
 ];
 
 /// Finds an architecture by name.
@@ -169,7 +175,7 @@ fn record(
     let sample_step = Sample.step("sample", &control);
 
     let mut decode = Plan::new("decode");
-    decode.push(Embed { w: embed, x: one_row, scale: 1.0 }.steps("embed", &control));
+    decode.push(Embed { w: embed, x: one_row, scale: b.config.embedding_scale as f32 }.steps("embed", &control));
     let mut recorder = Recorder::new(Mode::Decode, decode, b);
     layers.record(&mut recorder);
     let mut decode = recorder.plan;
@@ -177,7 +183,7 @@ fn record(
     decode.push([sample_step.clone()]);
 
     let mut prefill = Plan::new("prefill");
-    prefill.push(Embed { w: embed, x, scale: 1.0 }.steps("embed", &control));
+    prefill.push(Embed { w: embed, x, scale: b.config.embedding_scale as f32 }.steps("embed", &control));
     let mut recorder = Recorder::new(Mode::Prefill, prefill, b);
     layers.record(&mut recorder);
     let prefill = recorder.plan;

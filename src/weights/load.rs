@@ -24,17 +24,35 @@ pub enum Fuse {
     Interleave,
 }
 
+/// Rows of a published tensor, its leading dimensions taken as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// Published name.
+    pub tensor: String,
+    /// Which rows.
+    pub rows: Range<u64>,
+}
+
+/// Neighbouring rows of a matrix and what they are made of.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The first of them.
+    pub first: usize,
+    /// Rows of published tensors.
+    pub sources: Vec<Slice>,
+    /// How they are joined.
+    pub fuse: Fuse,
+}
+
 /// One matrix or vector of a model and the published tensors it is made of.
 #[derive(Debug, Clone)]
 pub enum Task {
-    /// A weight matrix.
+    /// A weight matrix. Rows that no piece fills stay zero.
     Matrix {
         /// Where it goes.
         matrix: Matrix,
-        /// Published names.
-        sources: Vec<String>,
-        /// How they are joined.
-        fuse: Fuse,
+        /// In the order of reading.
+        pieces: Vec<Piece>,
         /// For each part whose sources come unquantised and are not to stay so, what does it on the GPU.
         quantizers: Vec<Option<Quantizer>>,
     },
@@ -46,6 +64,8 @@ pub enum Task {
         sources: Vec<String>,
         /// How they are joined; for `Interleave` a value is a row.
         fuse: Fuse,
+        /// Added to every value: 1 where a norm's weight is published as its distance from 1.
+        add: f32,
     },
 }
 
@@ -60,17 +80,15 @@ pub struct Quantizer {
     pub job: BufferId,
 }
 
-impl Task {
-    fn sources(&self) -> &[String] {
-        match self {
-            Self::Matrix { sources, .. } | Self::Vector { sources, .. } => sources,
-        }
-    }
-}
-
 /// Bytes of the checkpoint that the tasks will read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
-    tasks.iter().flat_map(Task::sources).map(|name| checkpoint.tensors[name].bytes()).sum()
+    let of = |name: &String| &checkpoint.tensors[name];
+    let slice = |s: &Slice| of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start);
+    let task = |task: &Task| match task {
+        Task::Matrix { pieces, .. } => pieces.iter().flat_map(|p| &p.sources).map(slice).sum::<u64>(),
+        Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
+    };
+    tasks.iter().map(task).sum()
 }
 
 /// Fills the executor's buffers. `progress` hears the bytes read since the last call and the file they came from.
@@ -147,12 +165,14 @@ impl Loader<'_> {
     async fn run(&mut self, tasks: &[Task]) -> Result<()> {
         for task in tasks {
             match task {
-                Task::Vector { vector, sources, fuse } => self.vector(*vector, sources, *fuse).await?,
-                Task::Matrix { matrix, sources, fuse, quantizers } => {
+                Task::Vector { vector, sources, fuse, add } => self.vector(*vector, sources, *fuse, *add).await?,
+                Task::Matrix { matrix, pieces, quantizers } => {
                     self.quantizers = self.prepare(quantizers).await?;
-                    match fuse {
-                        Fuse::Stack => self.stacked(matrix, sources).await?,
-                        Fuse::Interleave => self.interleaved(matrix, sources).await?,
+                    for piece in pieces {
+                        match piece.fuse {
+                            Fuse::Stack => self.stacked(matrix, piece).await?,
+                            Fuse::Interleave => self.interleaved(matrix, piece).await?,
+                        }
                     }
                 }
             }
@@ -204,24 +224,25 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    async fn stacked(&mut self, matrix: &Matrix, sources: &[String]) -> Result<()> {
-        let mut first = 0;
-        for name in sources {
-            let entry = &self.checkpoint.tensors[name];
-            self.rows(matrix, entry, first).await?;
-            first += entry.rows() as usize;
+    async fn stacked(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
+        let mut first = piece.first;
+        for source in &piece.sources {
+            self.rows(matrix, source, first).await?;
+            first += (source.rows.end - source.rows.start) as usize;
         }
         Ok(())
     }
 
-    /// All rows of a tensor, to rows `first..` of the matrix.
-    async fn rows(&mut self, matrix: &Matrix, entry: &TensorEntry, first: usize) -> Result<()> {
-        let rows = entry.rows() as usize;
+    /// All rows of a slice, to rows `first..` of the matrix.
+    async fn rows(&mut self, matrix: &Matrix, source: &Slice, first: usize) -> Result<()> {
+        let entry = &self.checkpoint.tensors[&source.tensor];
+        let rows = (source.rows.end - source.rows.start) as usize;
         let step = block_rows(entry);
         for (index, part, stretch) in by_part(matrix, first..first + rows) {
             for start in stretch.clone().step_by(step) {
                 let block = start..stretch.end.min(start + step);
-                let bytes = self.read(entry, (block.start - first) as u64..(block.end - first) as u64).await?;
+                let at = |row: usize| source.rows.start + (row - first) as u64;
+                let bytes = self.read(entry, at(block.start)..at(block.end)).await?;
                 if self.quantizes(entry, part) {
                     let (rows, first_row) = (block.len() as u32, (block.start - part.rows.start) as u32);
                     let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step: 1 };
@@ -256,21 +277,27 @@ impl Loader<'_> {
         self.sent(bytes.len()).await
     }
 
-    /// Rows of several tensors in turn.
-    async fn interleaved(&mut self, matrix: &Matrix, sources: &[String]) -> Result<()> {
-        let entries: Vec<&TensorEntry> = sources.iter().map(|name| &self.checkpoint.tensors[name]).collect();
+    /// Rows of several slices in turn.
+    async fn interleaved(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
+        let entries: Vec<&TensorEntry> = piece.sources.iter().map(|s| &self.checkpoint.tensors[&s.tensor]).collect();
         let n = entries.len();
         let step = block_rows(entries[0]);
-        for (index, part) in matrix.parts.iter().enumerate() {
-            assert!(part.rows.start.is_multiple_of(n) && part.rows.end.is_multiple_of(n), "parts keep rows together");
-            let stretch = part.rows.start / n..part.rows.end / n;
+        let rows = (piece.sources[0].rows.end - piece.sources[0].rows.start) as usize * n;
+        for (index, part, stretch) in by_part(matrix, piece.first..piece.first + rows) {
+            let turn = |row: usize| {
+                assert!((row - piece.first).is_multiple_of(n), "parts keep rows together");
+                (row - piece.first) / n
+            };
+            let stretch = turn(stretch.start)..turn(stretch.end);
             for start in stretch.clone().step_by(step) {
                 let block = start..stretch.end.min(start + step);
+                let row = piece.first + block.start * n;
                 let mut sides = Vec::with_capacity(n);
-                for (side, entry) in entries.iter().enumerate() {
-                    let bytes = self.read(entry, block.start as u64..block.end as u64).await?;
+                for (side, (entry, source)) in entries.iter().zip(&piece.sources).enumerate() {
+                    let at = |turn: usize| source.rows.start + turn as u64;
+                    let bytes = self.read(entry, at(block.start)..at(block.end)).await?;
                     if self.quantizes(entry, part) {
-                        let first_row = (block.start * n + side - part.rows.start) as u32;
+                        let first_row = (row + side - part.rows.start) as u32;
                         let (rows, row_step) = (block.len() as u32, n as u32);
                         let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step };
                         self.quantize(index, &bytes, job).await?;
@@ -290,7 +317,7 @@ impl Loader<'_> {
                         joined.scales.extend_from_slice(&side.scales[row * scales..][..scales]);
                     }
                 }
-                self.write(matrix, part, block.start * n, &joined).await?;
+                self.write(matrix, part, row, &joined).await?;
             }
         }
         Ok(())
@@ -305,7 +332,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    async fn vector(&mut self, vector: Vector, sources: &[String], fuse: Fuse) -> Result<()> {
+    async fn vector(&mut self, vector: Vector, sources: &[String], fuse: Fuse, add: f32) -> Result<()> {
         let mut sides = Vec::with_capacity(sources.len());
         for name in sources {
             let entry = &self.checkpoint.tensors[name];
@@ -313,10 +340,11 @@ impl Loader<'_> {
             let values = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
             sides.push(values.expect("vectors are declared in formats that can be read"));
         }
-        let values: Vec<f32> = match fuse {
+        let mut values: Vec<f32> = match fuse {
             Fuse::Stack => sides.concat(),
             Fuse::Interleave => (0..sides[0].len()).flat_map(|i| sides.iter().map(move |s| s[i])).collect(),
         };
+        values.iter_mut().for_each(|v| *v += add);
         assert_eq!(values.len(), vector.len, "the sources were checked when the task was made");
         self.put(vector.buffer, 0, bytemuck::cast_slice(&values)).await
     }

@@ -1,8 +1,8 @@
 //! Multi-head attention with grouped heads and rotary positions, input norm and residual included.
 
 use crate::Result;
-use crate::gpu::{Matrix, Vector};
-use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend};
+use crate::gpu::{BufferId, Matrix, Vector};
+use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
 
 /// What an architecture's attention has besides its projections.
@@ -14,6 +14,8 @@ pub struct AttentionParts {
     pub o_bias: bool,
     /// An RMS norm of each query and key head.
     pub qk_norm: bool,
+    /// An RMS norm of the output, before it joins the residual stream.
+    pub post_norm: bool,
 }
 
 /// `x += W_o · attend(rope(W_qkv · norm(x)))`
@@ -25,8 +27,11 @@ pub struct Attention {
     o: Matrix,
     o_bias: Option<Vector>,
     qk_norm: Option<QkNorm>,
+    post_norm: Option<RmsNorm>,
     cache: LayerCache,
-    window: Option<usize>,
+    span: Span,
+    rope_table: BufferId,
+    rotary_dim: usize,
 }
 
 impl Attention {
@@ -37,7 +42,11 @@ impl Attention {
         let label = format!("l{i}.attn");
         let role = |r: &str| format!("{i}.{r}");
         let norm = b.norm(&format!("{label}.norm"), &role("attn_norm"))?;
-        let projections = [(role("q"), q), (role("k"), kv), (role("v"), kv)];
+        // Published as one, or as three.
+        let projections = match b.has(&role("qkv")) {
+            true => vec![(role("qkv"), q + 2 * kv)],
+            false => vec![(role("q"), q), (role("k"), kv), (role("v"), kv)],
+        };
         let qkv = b.stacked(&format!("{label}.qkv"), &projections, hidden)?;
         let qkv_bias = if parts.qkv_bias {
             let biases = [(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)];
@@ -49,13 +58,20 @@ impl Attention {
         let o_bias =
             if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
         let qk_norm = if parts.qk_norm {
-            let q = b.vector(&format!("{label}.q_norm"), &[(role("q_norm"), head_dim)])?;
-            let k = b.vector(&format!("{label}.k_norm"), &[(role("k_norm"), head_dim)])?;
+            let q = b.gain(&format!("{label}.q_norm"), &role("q_norm"), head_dim)?;
+            let k = b.gain(&format!("{label}.k_norm"), &role("k_norm"), head_dim)?;
             Some(QkNorm { q, k, eps: b.config.rms_norm_eps as f32 })
         } else {
             None
         };
-        Ok(Self { norm, qkv, qkv_bias, o, o_bias, qk_norm, cache: b.kv.layers[i], window: b.config.window(i), label })
+        let post_norm = match parts.post_norm {
+            true => Some(b.norm(&format!("{label}.post_norm"), &role("attn_post_norm"))?),
+            false => None,
+        };
+        let (rope_table, rotary_dim) = b.rope(i);
+        let span = b.config.window(i).map_or(Span::All, Span::Window);
+        let cache = b.kv.layers[i];
+        Ok(Self { norm, qkv, qkv_bias, o, o_bias, qk_norm, post_norm, cache, span, rope_table, rotary_dim, label })
     }
 
     /// Appends the steps.
@@ -74,14 +90,14 @@ impl Attention {
         let rope = RopeAppend {
             qkv: r.rows(qkv),
             q: r.rows(q),
-            table: r.rope_table,
+            table: self.rope_table,
             k_cache: self.cache.keys,
             v_cache: self.cache.values,
             format: r.kv_format,
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
             head_dim: config.head_dim,
-            rotary_dim: config.rope.rotary_dim,
+            rotary_dim: self.rotary_dim,
             interleaved: config.rope.interleaved,
             qk_norm: self.qk_norm,
             temperature: None,
@@ -98,15 +114,14 @@ impl Attention {
             key_dim: config.head_dim,
             value_dim: config.head_dim,
             value_row: config.head_dim,
-            span: self.window.map_or(kernels::Span::All, kernels::Span::Window),
-            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+            span: self.span,
+            scale: config.attention_scale.unwrap_or_else(|| 1.0 / (config.head_dim as f64).sqrt()) as f32,
             sinks: None,
         };
         match r.mode {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
             Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
         }
-        let epilogue = Epilogue { bias: self.o_bias, residual: true, ..Epilogue::default() };
-        r.linear(&label("o"), &self.o, None, out, x, epilogue);
+        r.join(&label("o"), &self.o, out, self.o_bias, self.post_norm);
     }
 }

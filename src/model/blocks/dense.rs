@@ -1,6 +1,6 @@
 //! The layers of a dense pre-norm decoder.
 
-use super::{Attention, AttentionParts, Mlp};
+use super::{Attention, AttentionParts, Mlp, MlpParts};
 use crate::Result;
 use crate::model::{Builder, Layers, Recorder};
 
@@ -9,8 +9,8 @@ pub struct Dense(Vec<(Attention, Mlp)>);
 
 impl Dense {
     /// Declares the weights of all layers.
-    pub fn new(b: &mut Builder<'_>, parts: AttentionParts, mlp_bias: bool) -> Result<Self> {
-        let layers = (0..b.config.num_layers).map(|i| Ok((Attention::new(b, i, parts)?, Mlp::new(b, i, mlp_bias)?)));
+    pub fn new(b: &mut Builder<'_>, attention: AttentionParts, mlp: MlpParts) -> Result<Self> {
+        let layers = (0..b.config.num_layers).map(|i| Ok((Attention::new(b, i, attention)?, Mlp::new(b, i, mlp)?)));
         Ok(Self(layers.collect::<Result<_>>()?))
     }
 }

@@ -7,4 +7,4 @@ mod mlp;
 
 pub(super) use attention::{Attention, AttentionParts};
 pub(super) use dense::Dense;
-pub(super) use mlp::Mlp;
+pub(super) use mlp::{Mlp, MlpParts};

@@ -70,6 +70,10 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         mlp_bias: has("blk.0.ffn_down.bias"),
         sliding_window: window,
         sliding_layers: vec![true; window.map_or(0, |_| num_layers)],
+        local_rope: None,
+        no_rope_layers: Vec::new(),
+        attention_scale: None,
+        embedding_scale: 1.0,
         hidden_act: "silu".into(), // nowhere stated; what the architectures with gated MLPs here use
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,

@@ -87,17 +87,26 @@ pub(super) fn architecture(config: &Value) -> Result<String> {
     if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
         return Ok(String::new()); // which no table of architectures has
     }
-    fields.string("model_type")?.map(Into::into).ok_or_else(|| fields.missing("model_type"))
+    // Of a multimodal model the text part is what runs here.
+    let inner = fields.get("text_config").and_then(|inner| inner.get("model_type")?.as_str());
+    let name = inner.map_or_else(|| fields.string("model_type"), |name| Ok(Some(name)))?;
+    name.map(Into::into).ok_or_else(|| fields.missing("model_type"))
 }
 
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
 pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
-    let fields = fields(config)?;
-    let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     let architecture = architecture(config)?;
+    let merged = text_config(fields(config)?, &architecture);
+    let fields = Fields { file: FILE, object: &merged };
+    let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     if let Some(quantization) = fields.get("quantization_config") {
         let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
         return Err(unsupported(format!("weights quantised by the method {method:?}")));
+    }
+    for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        if let Some(value) = fields.get(cap) {
+            return Err(unsupported(format!("{cap} is {value}")));
+        }
     }
     let hidden_size = required("hidden_size", MAX_HIDDEN)?;
     let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
@@ -111,6 +120,11 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
     let rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
+    let by_kind =
+        fields.get("rope_parameters").and_then(|kinds| kinds.get("sliding_attention")?.get("rope_theta")?.as_f64());
+    let local_theta = by_kind.map_or_else(|| fields.number("rope_local_base_freq"), |theta| Ok(Some(theta)))?;
+    let local_rope = local_theta.map(|theta| RopeConfig { theta, scaling: RopeScaling::None, ..rope.clone() });
+    let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
         architecture,
@@ -126,8 +140,12 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         max_position_embeddings,
         rms_norm_eps: fields.number("rms_norm_eps")?.ok_or_else(|| fields.missing("rms_norm_eps"))?,
         rope,
+        local_rope,
+        no_rope_layers: no_rope_layers(fields, num_layers)?,
+        attention_scale: fields.number("query_pre_attn_scalar")?.map(|scalar| 1.0 / scalar.sqrt()),
+        embedding_scale: if gemma { (hidden_size as f64).sqrt() } else { 1.0 },
         // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
-        tie_word_embeddings: tied.unwrap_or_else(|| !has("lm_head.weight")),
+        tie_word_embeddings: tied.unwrap_or_else(|| !HEADS.iter().any(|name| has(name))),
         attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
         mlp_bias: fields.bool("mlp_bias")?.unwrap_or(false),
         sliding_window,
@@ -142,6 +160,56 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         license: fields.string("license")?.map(Into::into),
     }
     .check(FILE, FormatKind::BadConfig)
+}
+
+/// Where checkpoints keep a head of its own.
+const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
+
+/// What configs of an architecture leave out: the defaults of its class in transformers, where published files rely on them.
+fn left_out(architecture: &str) -> Value {
+    match architecture {
+        "gemma3_text" => serde_json::json!({
+            "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+            "max_position_embeddings": 131_072, "rms_norm_eps": 1e-6, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
+            "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6,
+            "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": true,
+        }),
+        _ => Value::Null,
+    }
+}
+
+/// The facts of the text model: of a multimodal config its `text_config`, with what only the whole says, and with what is
+/// left out.
+fn text_config(fields: Fields<'_>, architecture: &str) -> Map<String, Value> {
+    let mut merged = left_out(architecture).as_object().cloned().unwrap_or_default();
+    let present = |object: &Map<String, Value>| object.clone().into_iter().filter(|(_, value)| !value.is_null());
+    let inner = fields.object.get("text_config").and_then(Value::as_object);
+    match inner {
+        None => merged.extend(fields.object.clone()),
+        Some(inner) => {
+            let outer = ["eos_token_id", "bos_token_id", "tie_word_embeddings", "quantization_config"];
+            merged.extend(present(fields.object).filter(|(key, _)| outer.contains(&key.as_str())));
+            merged.extend(present(inner));
+        }
+    }
+    merged
+}
+
+/// Layers without positions. In transformers' configs 1 means that a layer has them.
+fn no_rope_layers(fields: Fields<'_>, num_layers: usize) -> Result<Vec<bool>> {
+    match (fields.get("no_rope_layers"), fields.unsigned("no_rope_layer_interval")?) {
+        (Some(Value::Array(layers)), _) if layers.len() == num_layers => layers
+            .iter()
+            .map(|has_rope| match has_rope.as_u64() {
+                Some(0) => Ok(true),
+                Some(1) => Ok(false),
+                _ => Err(bad(format!("no_rope_layers has {has_rope}"))),
+            })
+            .collect(),
+        (Some(_), _) => Err(bad(format!("no_rope_layers is no list of {num_layers} layers"))),
+        (None, Some(interval)) if interval > 0 => Ok((1..=num_layers as u64).map(|n| n % interval == 0).collect()),
+        (None, _) => Ok(Vec::new()),
+    }
 }
 
 /// The window and the layers that use it. Where no layer list is given: `use_sliding_window` switches it, and is off by
@@ -173,7 +241,10 @@ fn sliding(fields: Fields<'_>, num_layers: usize) -> Result<(Option<usize>, Vec<
         };
     };
     let from_layer = from_layer.unwrap_or(0);
-    let layers = listed.unwrap_or_else(|| (0..num_layers).map(|layer| layer as u64 >= from_layer).collect());
+    // Every so many layers one sees everything.
+    let pattern = fields.unsigned("sliding_window_pattern")?.filter(|&n| n > 0).unwrap_or(u64::MAX);
+    let slides = |layer: usize| layer as u64 >= from_layer && !(layer as u64 + 1).is_multiple_of(pattern);
+    let layers = listed.unwrap_or_else(|| (0..num_layers).map(slides).collect());
     Ok((Some(window), layers))
 }
 
@@ -187,6 +258,10 @@ fn rope(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: 
         Some(_) => Err(fields.wrong(key, "an object")),
     };
     let scaling = match section("rope_parameters")? {
+        // By kind of layer: this is the rope of those that see everything.
+        Some(kinds) if kinds.get("full_attention").is_some_and(Value::is_object) => {
+            kinds.get("full_attention").and_then(Value::as_object).map(|object| Fields { file: FILE, object })
+        }
         Some(parameters) => Some(parameters),
         None => section("rope_scaling")?,
     };
@@ -206,11 +281,11 @@ fn rope(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: 
         theta: number("rope_theta")?.unwrap_or(10_000.0), // RoPE's own base: what configs older than the key mean
         rotary_dim: (head_dim as f64 * partial) as usize,
         interleaved: fields.bool("rope_interleave")?.unwrap_or(false),
-        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(it, max_positions))?,
+        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(fields, it, max_positions))?,
     })
 }
 
-fn rope_scaling(scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
+fn rope_scaling(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
     let kind = match scaling.string("rope_type")? {
         Some(kind) => Some(kind),
         None => scaling.string("type")?,
@@ -241,6 +316,31 @@ fn rope_scaling(scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling
                 mscale: scaling.number("mscale")?,
                 mscale_all_dim: scaling.number("mscale_all_dim")?,
                 truncate: scaling.bool("truncate")?.unwrap_or(true),
+            }
+        }
+        Some("longrope") => {
+            let factors = |key: &str| match scaling.get(key) {
+                Some(Value::Array(list)) => {
+                    let number = |v: &Value| v.as_f64().ok_or_else(|| bad(format!("rope_scaling: {key} has {v}")));
+                    list.iter().map(number).collect::<Result<Vec<f64>>>()
+                }
+                _ => Err(bad(format!("rope_scaling: {key} is no list"))),
+            };
+            let original = match fields.number("original_max_position_embeddings")? {
+                Some(beside) => Some(beside),
+                None => scaling.number("original_max_position_embeddings")?,
+            };
+            let original = original.unwrap_or(max_positions as f64);
+            let factor = match scaling.number("factor")? {
+                Some(factor) if fields.get("original_max_position_embeddings").is_none() => factor,
+                _ => max_positions as f64 / original,
+            };
+            let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
+            RopeScaling::Long {
+                short: factors("short_factor")?,
+                long: factors("long_factor")?,
+                original_max_position: original,
+                attention_factor: scaling.number("attention_factor")?.unwrap_or(derived),
             }
         }
         Some(other) => return Err(unsupported(format!("rope_scaling of type {other:?}"))),

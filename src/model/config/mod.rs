@@ -57,6 +57,14 @@ pub struct ModelConfig {
     pub sliding_window: Option<usize>,
     /// Whether each layer uses the window; empty where none does.
     pub sliding_layers: Vec<bool>,
+    /// The rope of layers with a window, where it is another.
+    pub local_rope: Option<RopeConfig>,
+    /// For each layer whether it knows no positions; empty where all do.
+    pub no_rope_layers: Vec<bool>,
+    /// Multiplies products of query and key; 1 / √head_dim where absent.
+    pub attention_scale: Option<f64>,
+    /// Multiplies embeddings.
+    pub embedding_scale: f64,
     /// The MLP's activation, such as "silu".
     pub hidden_act: String,
     /// Beginning-of-sequence id.
@@ -112,6 +120,14 @@ impl ModelConfig {
         self.sliding_window.filter(|_| self.sliding_layers.get(layer).copied().unwrap_or(false))
     }
 
+    /// The rope of a layer, if it has one.
+    pub fn rope(&self, layer: usize) -> Option<&RopeConfig> {
+        if self.no_rope_layers.get(layer).copied().unwrap_or(false) {
+            return None;
+        }
+        Some(self.local_rope.as_ref().filter(|_| self.window(layer).is_some()).unwrap_or(&self.rope))
+    }
+
     /// Checks what must hold between the facts.
     fn check(self, file: &str, bad_id: FormatKind) -> Result<Self> {
         let bad = |message: String| Err(Error::format(FormatKind::BadConfig, file, message));
@@ -129,6 +145,12 @@ impl ModelConfig {
             return bad(format!("rope turns {rotary} of {} dimensions of a head", self.head_dim));
         }
         self.rope.check(file)?;
+        self.local_rope.as_ref().map_or(Ok(()), |rope| rope.check(file))?;
+        let scales =
+            [("attention_scale", self.attention_scale.unwrap_or(1.0)), ("embedding_scale", self.embedding_scale)];
+        if let Some((name, scale)) = scales.into_iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0)) {
+            return bad(format!("{name} is {scale}"));
+        }
         let ids = self.bos_token_id.iter().map(|id| ("bos", id)).chain(self.eos_token_ids.iter().map(|id| ("eos", id)));
         for (name, &id) in ids {
             if id as usize >= self.vocab_size {

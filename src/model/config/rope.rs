@@ -43,6 +43,16 @@ pub enum RopeScaling {
         /// Whether the ramp's ends are rounded to whole dimensions.
         truncate: bool,
     },
+    /// LongRoPE (arXiv 2402.13753): each frequency divided by a factor of its own, one set for contexts within the original
+    /// length and one for longer ones. Which one is chosen at load from the context allocated, and stays: a cache holds keys
+    /// of one kind.
+    Long {
+        short: Vec<f64>,
+        long: Vec<f64>,
+        original_max_position: f64,
+        /// Scale of cos and sin.
+        attention_factor: f64,
+    },
     /// Each frequency divided by a value of the tensor `rope_freqs.weight` (GGUF); [`RopeConfig::inv_freq`] leaves that to the
     /// caller, who has the tensor.
     FreqFactors,
@@ -59,10 +69,24 @@ impl RopeConfig {
         if !(self.theta.is_finite() && self.theta > 1.0) {
             return bad("theta", self.theta);
         }
-        match self.scaling {
+        match &self.scaling {
+            RopeScaling::Long { short, long, original_max_position, attention_factor } => {
+                positive("original_max_position_embeddings", *original_max_position)?;
+                positive("attention_factor", *attention_factor)?;
+                if short.len() != self.rotary_dim / 2 || long.len() != short.len() {
+                    let message = format!(
+                        "rope: {} short and {} long factors for {} pairs",
+                        short.len(),
+                        long.len(),
+                        self.rotary_dim / 2
+                    );
+                    return Err(Error::format(FormatKind::BadConfig, file, message));
+                }
+                short.iter().chain(long).try_for_each(|&factor| positive("a factor", factor))
+            }
             RopeScaling::None | RopeScaling::FreqFactors => Ok(()),
-            RopeScaling::Linear { factor } => positive("factor", factor),
-            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } => {
+            &RopeScaling::Linear { factor } => positive("factor", factor),
+            &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } => {
                 positive("factor", factor)?;
                 positive("low_freq_factor", low_freq_factor)?;
                 positive("original_max_position_embeddings", original_max_position)?;
@@ -72,7 +96,7 @@ impl RopeConfig {
                     bad("high_freq_factor", high_freq_factor)
                 }
             }
-            RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_position, attention_factor, .. } => {
+            &RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_position, attention_factor, .. } => {
                 positive("factor", factor)?;
                 positive("beta_fast", beta_fast)?;
                 positive("beta_slow", beta_slow)?;
@@ -82,18 +106,24 @@ impl RopeConfig {
         }
     }
 
-    /// Radians per position of each pair (`rotary_dim / 2` of them), and the scale of cos and sin.
-    pub fn inv_freq(&self) -> (Vec<f64>, f64) {
+    /// Radians per position of each pair (`rotary_dim / 2` of them), and the scale of cos and sin, for a context of so many
+    /// tokens.
+    pub fn inv_freq(&self, context: usize) -> (Vec<f64>, f64) {
         let dim = self.rotary_dim as f64;
         let pairs = self.rotary_dim / 2;
         let mut inv_freq: Vec<f64> = (0..pairs).map(|i| self.theta.powf(-2.0 * i as f64 / dim)).collect();
-        match self.scaling {
+        match &self.scaling {
+            RopeScaling::Long { short, long, original_max_position, attention_factor } => {
+                let factors = if context as f64 > *original_max_position { long } else { short };
+                inv_freq.iter_mut().zip(factors).for_each(|(f, by)| *f /= by);
+                (inv_freq, *attention_factor)
+            }
             RopeScaling::None | RopeScaling::FreqFactors => (inv_freq, 1.0),
-            RopeScaling::Linear { factor } => {
+            &RopeScaling::Linear { factor } => {
                 inv_freq.iter_mut().for_each(|f| *f /= factor);
                 (inv_freq, 1.0)
             }
-            RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_max_position } => {
+            &RopeScaling::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_max_position } => {
                 for f in &mut inv_freq {
                     // Turns in the original context, against the two factors.
                     let turns = original_max_position * *f / (2.0 * PI);
@@ -106,7 +136,7 @@ impl RopeConfig {
                 }
                 (inv_freq, 1.0)
             }
-            RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_position, truncate, .. } => {
+            &RopeScaling::Yarn { factor, beta_fast, beta_slow, original_max_position, truncate, .. } => {
                 // The dimension that turns `rotations` times in the original context.
                 let dimension = |rotations: f64| {
                     dim * (original_max_position / (rotations * 2.0 * PI)).ln() / (2.0 * self.theta.ln())
@@ -160,16 +190,16 @@ mod tests {
     #[test]
     fn frequencies_are_those_of_the_reference() {
         let base = [1.0, 0.31622776, 0.1, 0.031622779, 0.0099999998, 0.0031622779, 0.001, 0.00031622779];
-        let (found, scale) = rope(RopeScaling::None).inv_freq();
+        let (found, scale) = rope(RopeScaling::None).inv_freq(1);
         close(&found, &base);
         assert_eq!(scale, 1.0);
-        close(&rope(RopeScaling::FreqFactors).inv_freq().0, &base);
+        close(&rope(RopeScaling::FreqFactors).inv_freq(1).0, &base);
         let quarter = base.map(|f| f / 4.0);
-        close(&rope(RopeScaling::Linear { factor: 4.0 }).inv_freq().0, &quarter);
+        close(&rope(RopeScaling::Linear { factor: 4.0 }).inv_freq(1).0, &quarter);
 
         let llama3 = |factor, high_freq_factor, original_max_position| {
             rope(RopeScaling::Llama3 { factor, low_freq_factor: 1.0, high_freq_factor, original_max_position })
-                .inv_freq()
+                .inv_freq(1)
                 .0
         };
         let expected =
@@ -194,7 +224,7 @@ mod tests {
                 mscale_all_dim,
                 truncate,
             })
-            .inv_freq()
+            .inv_freq(1)
         };
         let (found, scale) = yarn(128.0, None, None, true);
         let expected =

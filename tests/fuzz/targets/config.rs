@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         let Ok(config) = ModelConfig::from_facts(&ConfigFacts::Json(value), &|_| true) else { return };
         assert!(config.num_heads.is_multiple_of(config.num_kv_heads) && config.head_dim.is_multiple_of(2));
         assert!(config.rope.rotary_dim <= config.head_dim && config.rms_norm_eps > 0.0);
-        let (frequencies, scale) = config.rope.inv_freq();
+        let (frequencies, scale) = config.rope.inv_freq(4096);
         assert!(frequencies.len() == config.rope.rotary_dim / 2 && scale.is_finite());
         (0..config.num_layers).for_each(|layer| drop(config.window(layer)));
     });

@@ -1,0 +1,12 @@
+//! Phi-3 and Phi-4-mini (arXiv 2404.14219), as transformers' `modeling_phi3.py` computes them: a Llama whose projections
+//! are published as one matrix, with a sliding window and LongRoPE. Which set of rope factors holds is chosen at load, by
+//! the context allocated.
+
+use super::blocks::{AttentionParts, Dense, MlpParts};
+use super::{Builder, Layers};
+use crate::Result;
+
+/// Declares the weights.
+pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    Ok(Box::new(Dense::new(b, AttentionParts::default(), MlpParts::default())?))
+}
