@@ -53,14 +53,26 @@ impl Matrix {
         stretches: &[(usize, Layout)],
         max_binding: u64,
     ) -> Result<Self> {
+        Self::declare_in_units(buffers, label, k, stretches, PART_ROWS, max_binding)
+    }
+
+    /// The same with parts that begin at multiples of `unit` rows: those of an expert.
+    pub fn declare_in_units(
+        buffers: &mut Buffers,
+        label: impl Into<String>,
+        k: usize,
+        stretches: &[(usize, Layout)],
+        unit: usize,
+        max_binding: u64,
+    ) -> Result<Self> {
         let label = label.into();
         let mut parts: Vec<Part> = Vec::new();
         let mut row = 0;
         for &(count, layout) in stretches {
             let row_bytes = layout.code_row_bytes(k).max(layout.scale_row_bytes(k)) as u64;
-            let fit = (max_binding / row_bytes).min(MAX_PART_ROWS) as usize / PART_ROWS * PART_ROWS;
+            let fit = (max_binding / row_bytes).min(MAX_PART_ROWS) as usize / unit * unit;
             if fit == 0 {
-                let (what, needed) = (format!("{PART_ROWS} rows of {label}"), PART_ROWS as u64 * row_bytes);
+                let (what, needed) = (format!("{unit} rows of {label}"), unit as u64 * row_bytes);
                 return Err(Error::BufferLimit { what, needed, limit: max_binding });
             }
             let end = row + count;

@@ -6,12 +6,14 @@ mod activation;
 mod attention;
 mod embed;
 mod epilogue;
+mod experts;
 mod interpret;
 mod matmul;
 mod matvec;
 mod norm;
 mod quantize;
 mod rope_append;
+mod route;
 mod sample;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,12 +22,14 @@ pub use activation::Activate;
 pub use attention::{Attention, MAX_KEY_DIM, MAX_VALUE_DIM, SPLITS, Span};
 pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
+pub use experts::{Entries, ExpertDown, ExpertUp};
 pub use interpret::{CpuMemory, interpret};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
 pub use quantize::Quantize;
 pub use rope_append::{KvFormat, QkNorm, RopeAppend, Temperature, rope_table};
+pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, Route, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
@@ -46,16 +50,19 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 10] = [
+pub static KERNELS: [&Kernel; 13] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
     &embed::KERNEL,
+    &experts::DOWN,
+    &experts::UP,
     &matmul::KERNEL,
     &matvec::KERNEL,
     &norm::KERNEL,
     &quantize::KERNEL,
     &rope_append::KERNEL,
+    &route::KERNEL,
     &sample::KERNEL,
 ];
 

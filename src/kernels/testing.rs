@@ -125,6 +125,26 @@ impl Bench {
     pub(crate) fn matrix(&mut self, label: &str, rows: usize, k: usize, layout: Layout, max_binding: u64) -> Matrix {
         assert!(k.is_multiple_of(layout.row_multiple()), "rows of {k} weights in {layout:?}");
         let m = Matrix::declare(&mut self.buffers, label, k, &[(rows, layout)], max_binding.min(1 << 40)).unwrap();
+        self.fill(m, layout)
+    }
+
+    /// The same of experts, of which no part holds half a one.
+    pub(crate) fn experts(
+        &mut self,
+        label: &str,
+        experts: usize,
+        rows: usize,
+        k: usize,
+        layout: Layout,
+        max_binding: u64,
+    ) -> Matrix {
+        let (stretches, limit) = ([(experts * rows, layout)], max_binding.min(1 << 40));
+        let m = Matrix::declare_in_units(&mut self.buffers, label, k, &stretches, rows, limit).unwrap();
+        self.fill(m, layout)
+    }
+
+    fn fill(&mut self, m: Matrix, layout: Layout) -> Matrix {
+        let k = m.k;
         let gain = 1.0 / (k as f32).sqrt();
         for part in m.parts.clone() {
             let mut codes = Vec::new();
@@ -221,6 +241,15 @@ impl Bench {
             panic!("{what}: byte {i} is {}, expected {}", got[i], want[i]);
         }
         assert!(want.iter().any(|&v| v != 0), "{what}: the reference wrote nothing");
+    }
+
+    /// Asserts that every `stride`-th word of the buffer, from `first`, is the reference's.
+    pub(crate) fn check_words(&self, out: BufferId, stride: usize, first: usize, what: &str) {
+        let (got, want) = self.run(out);
+        let words = |bytes: &[u8]| -> Vec<u32> {
+            bytemuck::cast_slice(bytes).iter().skip(first).step_by(stride).copied().collect()
+        };
+        assert_eq!(words(&got), words(&want), "{what}");
     }
 
     /// The same for a buffer of f16.
