@@ -241,7 +241,7 @@ fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: 
     ModelInfo {
         architecture: config.architecture.clone(),
         parameters: model.parameters,
-        active_parameters: model.parameters,
+        active_parameters: model.active_parameters,
         quantization: model.quantization.clone(),
         context_length: model.context_length,
         vocab_size: config.vocab_size,

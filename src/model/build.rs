@@ -30,6 +30,8 @@ impl Quantization {
     fn layout(self, role: &str, published: Layout) -> Layout {
         match self {
             Self::None => published,
+            // A router decides; it is small.
+            _ if role.ends_with("router") => published,
             Self::Q4 if !matches!(role, "embed" | "head") => Layout::Q4,
             Self::Q8 | Self::Q4 => Layout::Q8,
         }
@@ -92,6 +94,23 @@ pub struct Scratch {
     pub gate_up: Option<Activation>,
     /// What decode's stretches of attention leave to their reduction.
     pub partials: BufferId,
+    /// Of mixtures of experts.
+    pub moe: Option<MoeScratch>,
+}
+
+/// Activations of a mixture of experts.
+#[derive(Debug, Clone, Copy)]
+pub struct MoeScratch {
+    /// The router's, `[chunk, experts]` or one more.
+    pub logits: Activation,
+    /// `[chunk, entries]` slots and weights.
+    pub routing: BufferId,
+    /// Where each expert lies, `[experts]`.
+    pub slots: BufferId,
+    /// `[chunk · top_k, inner]`
+    pub h: Activation,
+    /// `[chunk, shared inner]`, where every token goes to a part.
+    pub shared: Option<Activation>,
 }
 
 /// Collects a model's buffers and load tasks.
@@ -110,14 +129,16 @@ pub struct Builder<'a> {
     pub gate: Gate,
     rope_table: BufferId,
     local_rope_table: BufferId,
-    max_binding: u64,
+    pub(super) max_binding: u64,
     quantization: Quantization,
     /// Input and job of the quantising kernel, where it is needed.
     quantizing: Option<(BufferId, BufferId)>,
-    checkpoint: &'a Checkpoint,
+    pub(super) checkpoint: &'a Checkpoint,
     names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
     used: BTreeMap<String, u64>,
+    /// Weights of experts that a token does not go to.
+    pub(super) inactive: u64,
 }
 
 impl<'a> Builder<'a> {
@@ -156,6 +177,7 @@ impl<'a> Builder<'a> {
             inner: declare("inner", inner),
             gate_up: None,
             partials: Attention::declare_partials(&mut buffers, config.num_heads, config.head_dim),
+            moe: None,
         };
         let kv = KvCache::declare(
             &mut buffers,
@@ -207,12 +229,13 @@ impl<'a> Builder<'a> {
             names: Names::of(checkpoint.format, |name| checkpoint.tensors.contains_key(name)),
             bytes_by_layout: BTreeMap::new(),
             used: BTreeMap::new(),
+            inactive: 0,
         })
     }
 
     /// Whether the checkpoint has a tensor of this role.
     pub fn has(&self, role: &str) -> bool {
-        self.checkpoint.tensors.contains_key(&self.names.published(role))
+        self.names.candidates(role).iter().any(|name| self.checkpoint.tensors.contains_key(name))
     }
 
     /// The rope table of a layer and how many values of a head it turns.
@@ -236,14 +259,16 @@ impl<'a> Builder<'a> {
 
     /// The error for a role that is not there.
     pub fn missing(&self, role: &str) -> Error {
-        let name = self.names.published(role);
+        let name = &self.names.candidates(role)[0];
         Error::format(FormatKind::MissingTensor, &self.checkpoint.id, format!("tensor {name:?} is missing"))
     }
 
     /// The tensor of a role, of exactly this shape.
     fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
-        let name = self.names.published(role);
-        let entry = self.checkpoint.tensors.get(&name).ok_or_else(|| self.missing(role))?;
+        let names = self.names.candidates(role);
+        let known = names.iter().find_map(|name| self.checkpoint.tensors.get(name));
+        let entry = known.ok_or_else(|| self.missing(role))?;
+        let name = entry.name.clone();
         if !entry.shape.iter().map(|&d| d as usize).eq(shape.iter().copied()) {
             return Err(Error::format(
                 FormatKind::BadShape,
@@ -255,14 +280,16 @@ impl<'a> Builder<'a> {
         Ok(entry)
     }
 
-    fn layout(&mut self, role: &str, shape: [usize; 2]) -> Result<(Layout, String)> {
-        let entry = self.entry(role, &shape)?;
+    /// The layout that a published tensor gets, and its name. All but the last dimension are rows.
+    pub(super) fn layout(&mut self, role: &str, shape: &[usize]) -> Result<(Layout, String)> {
+        let entry = self.entry(role, shape)?;
+        let (rows, k) = (shape[..shape.len() - 1].iter().product::<usize>(), shape[shape.len() - 1]);
         let mut layout = layout_for(entry.dtype)
             .ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })?;
-        if unquantised(entry.dtype) && shape[1] as u64 * 4 <= BLOCK {
+        if unquantised(entry.dtype) && k as u64 * 4 <= BLOCK {
             layout = self.quantization.layout(role, layout);
         }
-        *self.bytes_by_layout.entry(layout).or_default() += shape[0] as u64 * layout.row_bytes(shape[1]) as u64;
+        *self.bytes_by_layout.entry(layout).or_default() += rows as u64 * layout.row_bytes(k) as u64;
         Ok((layout, entry.name.clone()))
     }
 
@@ -271,7 +298,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Notes what a matrix is to be loaded from.
-    fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
+    pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
         let tensors = &self.checkpoint.tensors;
         let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
         let unquantised = sources.any(|source| unquantised(tensors[&source.tensor].dtype));
@@ -281,7 +308,7 @@ impl<'a> Builder<'a> {
     }
 
     /// All rows of a published tensor.
-    fn whole(&self, name: &str) -> Slice {
+    pub(super) fn whole(&self, name: &str) -> Slice {
         Slice { tensor: name.to_owned(), rows: 0..self.checkpoint.tensors[name].rows() }
     }
 
@@ -304,7 +331,7 @@ impl<'a> Builder<'a> {
         let mut stretches: Vec<(usize, Layout)> = Vec::new();
         let mut sources = Vec::new();
         for (role, rows) in roles {
-            let (layout, name) = self.layout(role, [*rows, k])?;
+            let (layout, name) = self.layout(role, &[*rows, k])?;
             sources.push(name);
             match stretches.last_mut() {
                 Some((n, last)) if *last == layout => *n += rows,
@@ -322,7 +349,7 @@ impl<'a> Builder<'a> {
     pub fn gate_up(&mut self, label: &str, layer: usize, rows: usize, k: usize) -> Result<(Matrix, bool)> {
         let role = |role: &str| format!("{layer}.{role}");
         if self.checkpoint.format == Format::Safetensors && self.has(&role("gate_up")) {
-            let (layout, tensor) = self.layout(&role("gate_up"), [2 * rows, k])?;
+            let (layout, tensor) = self.layout(&role("gate_up"), &[2 * rows, k])?;
             let matrix = self.declare(label, k, &[(2 * rows, layout)])?;
             let half = |rows| Slice { tensor: tensor.clone(), rows };
             let n = rows as u64;
@@ -330,8 +357,8 @@ impl<'a> Builder<'a> {
             self.load(&matrix, vec![Piece { first: 0, sources, fuse: Fuse::Interleave }]);
             return Ok((matrix, true));
         }
-        let (gate, gate_name) = self.layout(&role("gate"), [rows, k])?;
-        let (up, up_name) = self.layout(&role("up"), [rows, k])?;
+        let (gate, gate_name) = self.layout(&role("gate"), &[rows, k])?;
+        let (up, up_name) = self.layout(&role("up"), &[rows, k])?;
         // Rows that are quantised here take no turns with rows that were published so.
         let published = |b: &Self, name: &str| !becomes(b.checkpoint.tensors[name].dtype, gate);
         let interleave = gate == up && published(self, &gate_name) == published(self, &up_name);
@@ -469,7 +496,8 @@ impl<'a> Recorder<'a> {
     pub fn join(&mut self, label: &str, w: &Matrix, input: Activation, bias: Option<Vector>, post: Option<RmsNorm>) {
         let x = self.scratch.x;
         let Some(norm) = post else {
-            let epilogue = Epilogue { bias, residual: true, ..Epilogue::default() };
+            let factor = self.config.residual_scale as f32;
+            let epilogue = Epilogue { bias, residual: true, factor, ..Epilogue::default() };
             return self.linear(label, w, None, input, x, epilogue);
         };
         let out = self.scratch.normed; // whose norm of the input has been read

@@ -1,13 +1,13 @@
 //! Gemma 3 (arXiv 2503.19786), as transformers' `modeling_gemma3.py` computes its text model: norms before and after each
 //! block, a norm of every query and key head, GeGLU, and windows with a rope of their own in most layers.
 
-use super::blocks::{AttentionParts, Dense, MlpParts};
+use super::blocks::{AttentionParts, Decoder, MlpParts, Normed};
 use super::{Builder, Layers};
 use crate::Result;
 
 /// Declares the weights.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
-    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: true, post_norm: true };
-    Ok(Box::new(Dense::new(b, parts, MlpParts { post_norm: true, ..MlpParts::default() })?))
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Heads, post_norm: true };
+    Ok(Box::new(Decoder::dense(b, parts, MlpParts { post_norm: true, ..MlpParts::default() })?))
 }

@@ -1,16 +1,19 @@
 //! Llama (arXiv 2302.13971, 2307.09288, 2407.21783), as transformers' `modeling_llama.py` computes it: pre-norm
 //! attention with rotary positions and grouped heads, then SwiGLU. SmolLM2 and DeepSeek-R1-Distill-Llama are Llamas; Mistral
-//! (arXiv 2310.06825) is one whose config may name a sliding window.
+//! (arXiv 2310.06825) is one whose config may name a sliding window, and Mixtral (arXiv 2401.04088) one with a mixture of
+//! experts whose weights sum to one.
 
-use super::blocks::{AttentionParts, Dense, MlpParts};
+use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts};
 use super::{Builder, Layers};
 use crate::Result;
+use crate::kernels::Scoring;
 
 /// Declares the weights. Biases are a fact of the config: `attention_bias` covers q, k, v and o, `mlp_bias` the rest.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let (bias, mlp_bias) = (b.config.attention_bias, b.config.mlp_bias);
     // GGUF names no such fact: a bias is there or it is not.
     let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
-    let parts = AttentionParts { qkv_bias: bias, o_bias, qk_norm: false, ..AttentionParts::default() };
-    Ok(Box::new(Dense::new(b, parts, MlpParts { bias: mlp_bias, ..MlpParts::default() })?))
+    let parts = AttentionParts { qkv_bias: bias, o_bias, ..AttentionParts::default() };
+    let moe = MoeParts { scoring: Scoring::Softmax, renormalize: true, shared_gate: false };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts { bias: mlp_bias, ..MlpParts::default() }, moe)?))
 }

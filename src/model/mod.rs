@@ -4,10 +4,12 @@
 
 mod blocks;
 mod build;
+mod build_experts;
 pub mod config;
 mod gemma3;
 mod kv_cache;
 mod llama;
+mod moe;
 mod names;
 mod phi3;
 mod qwen2;
@@ -41,11 +43,18 @@ pub struct Architecture {
 /// Every architecture the engine knows.
 pub static ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "gemma3_text", build: gemma3::build },
+    Architecture { name: "granitemoe", build: moe::granitemoe },
     Architecture { name: "llama", build: llama::build },
     Architecture { name: "mistral", build: llama::build },
+    Architecture { name: "mixtral", build: llama::build },
+    Architecture { name: "olmoe", build: moe::olmoe },
     Architecture { name: "phi3", build: phi3::build },
     Architecture { name: "qwen2", build: qwen2::build },
+    Architecture { name: "qwen2_moe", build: moe::qwen2_moe },
+    Architecture { name: "qwen2moe", build: moe::qwen2_moe },
     Architecture { name: "qwen3", build: qwen3::build },
+    Architecture { name: "qwen3_moe", build: moe::qwen3_moe },
+    Architecture { name: "qwen3moe", build: moe::qwen3_moe },
     Architecture { name: "smollm3", build: smollm3::build },
 ];
 
@@ -97,6 +106,8 @@ pub struct Model {
     pub all_logits: Activation,
     /// Weights, each counted once.
     pub parameters: u64,
+    /// Weights that take part in a token: without the experts it does not go to.
+    pub active_parameters: u64,
     /// The layouts of the matrices, by bytes held, such as `q4_min`.
     pub quantization: String,
 }
@@ -135,6 +146,7 @@ impl Model {
         let plans = record(&mut b, &embed, layers.as_ref(), norm, &head, all_logits);
         let quantization = b.quantization();
         let parameters = b.parameters();
+        let active_parameters = parameters - b.inactive;
         let Builder { buffers, tasks, constants, control, scratch, context_length, .. } = b;
         Ok(Self {
             config: config.clone(),
@@ -147,6 +159,7 @@ impl Model {
             chunk: scratch.x.rows,
             all_logits,
             parameters,
+            active_parameters,
             quantization,
         })
     }
@@ -170,7 +183,8 @@ fn record(
     let control = b.control;
     let x = b.scratch.x;
     let one_row = Activation { rows: 1, ..x };
-    let last_row = Matvec { w: head, x, y: control.logits, norm: Some(norm), epilogue: Epilogue::default() };
+    let epilogue = Epilogue { factor: (1.0 / b.config.logits_scale) as f32, ..Epilogue::default() };
+    let last_row = Matvec { w: head, x, y: control.logits, norm: Some(norm), epilogue };
     let head_steps: Vec<_> = last_row.steps("head", &control).collect();
     let sample_step = Sample.step("sample", &control);
 
@@ -192,7 +206,7 @@ fn record(
     let rows = all_logits.rows;
     let (x, normed) = (Activation { rows, ..x }, Activation { rows, ..b.scratch.normed });
     all_rows.push([crate::kernels::Norm { x, y: normed, norm, add: false }.step("norm", &control)]);
-    let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue: Epilogue::default() };
+    let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue };
     all_rows.push(every_row.steps("head", &control));
 
     let plan = |label: &str, steps| Plan { label: label.to_owned(), steps };

@@ -2,7 +2,8 @@
 
 use crate::weights::checkpoint::Format;
 
-/// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`.
+/// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`; `|` parts the names that families have
+/// for one thing, `*` is an expert's number.
 const LAYER: &[(&str, &str, &str)] = &[
     ("attn_norm", "input_layernorm.weight", "attn_norm.weight"),
     ("qkv", "self_attn.qkv_proj.weight", "attn_qkv.weight"),
@@ -27,6 +28,22 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("gate.bias", "mlp.gate_proj.bias", "ffn_gate.bias"),
     ("up.bias", "mlp.up_proj.bias", "ffn_up.bias"),
     ("down.bias", "mlp.down_proj.bias", "ffn_down.bias"),
+    (
+        "router",
+        "mlp.gate.weight|block_sparse_moe.gate.weight|block_sparse_moe.router.layer.weight",
+        "ffn_gate_inp.weight",
+    ),
+    ("expert.*.gate", "mlp.experts.*.gate_proj.weight|block_sparse_moe.experts.*.w1.weight", "ffn_gate.*.weight"),
+    ("expert.*.up", "mlp.experts.*.up_proj.weight|block_sparse_moe.experts.*.w3.weight", "ffn_up.*.weight"),
+    ("expert.*.down", "mlp.experts.*.down_proj.weight|block_sparse_moe.experts.*.w2.weight", "ffn_down.*.weight"),
+    ("experts.gate_up", "block_sparse_moe.input_linear.weight", "ffn_gate_up_exps.weight"),
+    ("experts.gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight"),
+    ("experts.up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight"),
+    ("experts.down", "block_sparse_moe.output_linear.weight", "ffn_down_exps.weight"),
+    ("shared.router", "mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight"),
+    ("shared.gate", "mlp.shared_expert.gate_proj.weight|mlp.shared_experts.gate_proj.weight", "ffn_gate_shexp.weight"),
+    ("shared.up", "mlp.shared_expert.up_proj.weight|mlp.shared_experts.up_proj.weight", "ffn_up_shexp.weight"),
+    ("shared.down", "mlp.shared_expert.down_proj.weight|mlp.shared_experts.down_proj.weight", "ffn_down_shexp.weight"),
 ];
 
 /// role, Hugging Face, GGUF, outside the layers.
@@ -54,8 +71,8 @@ impl Names {
         Self { format, place: *PLACES.iter().find(holds).unwrap_or(&PLACES[0]) }
     }
 
-    /// The name of a role: `embed`, or `3.q` for layer 3's queries.
-    pub(super) fn published(self, role: &str) -> String {
+    /// The names that a role may have, the likeliest first: `embed`, `3.q` for layer 3's queries, `3.expert.5.up`.
+    pub(super) fn candidates(self, role: &str) -> Vec<String> {
         let pick = |table: &[(&str, &'static str, &'static str)], role: &str| {
             let (_, hf, gguf) =
                 table.iter().find(|(r, ..)| *r == role).unwrap_or_else(|| panic!("no tensor has the role {role}"));
@@ -65,17 +82,23 @@ impl Names {
             }
         };
         let (place, head) = self.place;
-        match role.split_once('.') {
-            Some((layer, rest)) if layer.bytes().all(|b| b.is_ascii_digit()) => match self.format {
-                Format::Safetensors => format!("{place}layers.{layer}.{}", pick(LAYER, rest)),
-                Format::Gguf => format!("blk.{layer}.{}", pick(LAYER, rest)),
-            },
-            _ => match self.format {
-                Format::Safetensors if role == "head" => format!("{head}{}", pick(MODEL, role)),
-                Format::Safetensors => format!("{place}{}", pick(MODEL, role)),
-                Format::Gguf => pick(MODEL, role).to_owned(),
-            },
-        }
+        let numbered = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        let Some((layer, rest)) = role.split_once('.').filter(|(layer, _)| numbered(layer)) else {
+            let name = pick(MODEL, role);
+            return vec![match self.format {
+                Format::Safetensors if role == "head" => format!("{head}{name}"),
+                Format::Safetensors => format!("{place}{name}"),
+                Format::Gguf => name.to_owned(),
+            }];
+        };
+        let expert = rest.split('.').find(|word| numbered(word));
+        let rest = expert.map_or_else(|| rest.to_owned(), |number| rest.replace(&format!(".{number}."), ".*."));
+        let prefix = match self.format {
+            Format::Safetensors => format!("{place}layers.{layer}."),
+            Format::Gguf => format!("blk.{layer}."),
+        };
+        let named = |name: &str| format!("{prefix}{}", name.replace('*', expert.unwrap_or_default()));
+        pick(LAYER, &rest).split('|').map(named).collect()
     }
 }
 
@@ -86,13 +109,16 @@ mod tests {
     #[test]
     fn roles_become_published_names() {
         let alone = Names::of(Format::Safetensors, |name| name == "model.embed_tokens.weight");
-        assert_eq!(alone.published("3.q.bias"), "model.layers.3.self_attn.q_proj.bias");
-        assert_eq!(alone.published("head"), "lm_head.weight");
+        assert_eq!(alone.candidates("3.q.bias"), ["model.layers.3.self_attn.q_proj.bias"]);
+        assert_eq!(alone.candidates("head"), ["lm_head.weight"]);
+        let both =
+            ["model.layers.3.mlp.experts.17.up_proj.weight", "model.layers.3.block_sparse_moe.experts.17.w3.weight"];
+        assert_eq!(alone.candidates("3.expert.17.up"), both);
         let inside = Names::of(Format::Safetensors, |name| name == "language_model.model.embed_tokens.weight");
-        assert_eq!(inside.published("norm"), "language_model.model.norm.weight");
-        assert_eq!(inside.published("head"), "language_model.lm_head.weight");
+        assert_eq!(inside.candidates("norm"), ["language_model.model.norm.weight"]);
+        assert_eq!(inside.candidates("head"), ["language_model.lm_head.weight"]);
         let gguf = Names::of(Format::Gguf, |_| false);
-        assert_eq!(gguf.published("12.down"), "blk.12.ffn_down.weight");
-        assert_eq!(gguf.published("embed"), "token_embd.weight");
+        assert_eq!(gguf.candidates("12.down"), ["blk.12.ffn_down.weight"]);
+        assert_eq!(gguf.candidates("embed"), ["token_embd.weight"]);
     }
 }

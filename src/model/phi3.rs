@@ -2,11 +2,11 @@
 //! are published as one matrix, with a sliding window and LongRoPE. Which set of rope factors holds is chosen at load, by
 //! the context allocated.
 
-use super::blocks::{AttentionParts, Dense, MlpParts};
+use super::blocks::{AttentionParts, Decoder, MlpParts};
 use super::{Builder, Layers};
 use crate::Result;
 
 /// Declares the weights.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
-    Ok(Box::new(Dense::new(b, AttentionParts::default(), MlpParts::default())?))
+    Ok(Box::new(Decoder::dense(b, AttentionParts::default(), MlpParts::default())?))
 }

@@ -1,7 +1,7 @@
 //! SmolLM3, as transformers' `modeling_smollm3.py` computes it: a Llama of which some layers know no positions (NoPE,
 //! arXiv 2501.18795). Which ones is a fact of the config.
 
-use super::blocks::{AttentionParts, Dense, MlpParts};
+use super::blocks::{AttentionParts, Decoder, MlpParts};
 use super::{Builder, Layers};
 use crate::Result;
 
@@ -9,5 +9,5 @@ use crate::Result;
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
     let parts = AttentionParts { qkv_bias: bias, o_bias: bias, ..AttentionParts::default() };
-    Ok(Box::new(Dense::new(b, parts, MlpParts { bias: b.config.mlp_bias, ..MlpParts::default() })?))
+    Ok(Box::new(Decoder::dense(b, parts, MlpParts { bias: b.config.mlp_bias, ..MlpParts::default() })?))
 }

@@ -5,6 +5,18 @@ use crate::gpu::{BufferId, Matrix, Vector};
 use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
 
+/// What of queries and keys is normalised together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Normed {
+    /// They are not.
+    #[default]
+    No,
+    /// Each head for itself.
+    Heads,
+    /// All heads together.
+    Whole,
+}
+
 /// What an architecture's attention has besides its projections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AttentionParts {
@@ -12,8 +24,8 @@ pub struct AttentionParts {
     pub qkv_bias: bool,
     /// A bias on the output.
     pub o_bias: bool,
-    /// An RMS norm of each query and key head.
-    pub qk_norm: bool,
+    /// An RMS norm of queries and keys.
+    pub qk_norm: Normed,
     /// An RMS norm of the output, before it joins the residual stream.
     pub post_norm: bool,
 }
@@ -57,12 +69,18 @@ impl Attention {
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
         let o_bias =
             if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
-        let qk_norm = if parts.qk_norm {
-            let q = b.gain(&format!("{label}.q_norm"), &role("q_norm"), head_dim)?;
-            let k = b.gain(&format!("{label}.k_norm"), &role("k_norm"), head_dim)?;
-            Some(QkNorm { q, k, eps: b.config.rms_norm_eps as f32 })
-        } else {
-            None
+        let widths = match parts.qk_norm {
+            Normed::No => None,
+            Normed::Heads => Some([head_dim; 2]),
+            Normed::Whole => Some([q, kv]),
+        };
+        let qk_norm = match widths {
+            None => None,
+            Some([q, k]) => {
+                let q = b.gain(&format!("{label}.q_norm"), &role("q_norm"), q)?;
+                let k = b.gain(&format!("{label}.k_norm"), &role("k_norm"), k)?;
+                Some(QkNorm { q, k, eps: b.config.rms_norm_eps as f32 })
+            }
         };
         let post_norm = match parts.post_norm {
             true => Some(b.norm(&format!("{label}.post_norm"), &role("attn_post_norm"))?),

@@ -2,9 +2,11 @@
 //! steps.
 
 mod attention;
-mod dense;
+mod decoder;
 mod mlp;
+mod moe;
 
-pub(super) use attention::{Attention, AttentionParts};
-pub(super) use dense::Dense;
+pub(super) use attention::{Attention, AttentionParts, Normed};
+pub(super) use decoder::Decoder;
 pub(super) use mlp::{Mlp, MlpParts};
+pub(super) use moe::{Moe, MoeParts};

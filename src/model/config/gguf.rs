@@ -2,8 +2,8 @@
 
 use super::rope::{RopeConfig, RopeScaling};
 use super::{
-    MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, head_share, positions,
-    size,
+    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, MoeConfig,
+    head_share, positions, size,
 };
 use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
@@ -49,6 +49,20 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         None | Some(0) => None,
         Some(window) => Some(size(file, "attention.sliding_window", window, u64::MAX >> 32)?),
     };
+    let intermediate_size = required("feed_forward_length", MAX_INTERMEDIATE)?;
+    // 0 means that there are none.
+    let moe = match metadata.unsigned(&key("expert_count"))?.filter(|&n| n > 0) {
+        None => None,
+        Some(_) => Some(MoeConfig {
+            experts: required("expert_count", MAX_EXPERTS)?,
+            top_k: required("expert_used_count", MAX_EXPERTS)?,
+            inner: optional("expert_feed_forward_length", MAX_INTERMEDIATE)?.unwrap_or(intermediate_size),
+            norm_topk_prob: metadata.bool(&key("expert_weights_norm"))?,
+            factor: metadata.float(&key("expert_weights_scale"))?.unwrap_or(1.0),
+            shared_inner: optional("expert_shared_feed_forward_length", MAX_INTERMEDIATE)?,
+            layers: (0..num_layers).map(|layer| has(&format!("blk.{layer}.ffn_gate_inp.weight"))).collect(),
+        }),
+    };
     let eos = metadata.u32("tokenizer.ggml.eos_token_id")?;
     let eot = metadata.u32("tokenizer.ggml.eot_token_id")?;
     let mut eos_token_ids: Vec<u32> = eos.into_iter().chain(eot).collect();
@@ -56,7 +70,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
     ModelConfig {
         name: metadata.string("general.name")?.unwrap_or(file).into(),
         hidden_size,
-        intermediate_size: required("feed_forward_length", MAX_INTERMEDIATE)?,
+        intermediate_size,
         num_layers,
         num_heads,
         num_kv_heads: optional("attention.head_count_kv", MAX_HEADS)?.unwrap_or(num_heads),
@@ -72,8 +86,11 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         sliding_layers: vec![true; window.map_or(0, |_| num_layers)],
         local_rope: None,
         no_rope_layers: Vec::new(),
-        attention_scale: None,
-        embedding_scale: 1.0,
+        attention_scale: metadata.float(&key("attention.scale"))?,
+        embedding_scale: metadata.float(&key("embedding_scale"))?.unwrap_or(1.0),
+        residual_scale: metadata.float(&key("residual_scale"))?.unwrap_or(1.0),
+        logits_scale: metadata.float(&key("logit_scale"))?.unwrap_or(1.0),
+        moe,
         hidden_act: "silu".into(), // nowhere stated; what the architectures with gated MLPs here use
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,

@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::rope::{RopeConfig, RopeScaling};
 use super::{
-    MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, head_share, positions,
-    size,
+    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, MoeConfig,
+    head_share, positions, size,
 };
 use crate::{Error, FormatKind, Result};
 
@@ -103,7 +103,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
         return Err(unsupported(format!("weights quantised by the method {method:?}")));
     }
-    for cap in ["attn_logit_softcapping", "final_logit_softcapping"] {
+    for cap in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
         if let Some(value) = fields.get(cap) {
             return Err(unsupported(format!("{cap} is {value}")));
         }
@@ -142,8 +142,18 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         rope,
         local_rope,
         no_rope_layers: no_rope_layers(fields, num_layers)?,
-        attention_scale: fields.number("query_pre_attn_scalar")?.map(|scalar| 1.0 / scalar.sqrt()),
-        embedding_scale: if gemma { (hidden_size as f64).sqrt() } else { 1.0 },
+        attention_scale: match fields.number("query_pre_attn_scalar")? {
+            Some(scalar) => Some(1.0 / scalar.sqrt()),
+            None => fields.number("attention_multiplier")?,
+        },
+        embedding_scale: if gemma {
+            (hidden_size as f64).sqrt()
+        } else {
+            fields.number("embedding_multiplier")?.unwrap_or(1.0)
+        },
+        residual_scale: fields.number("residual_multiplier")?.unwrap_or(1.0),
+        logits_scale: fields.number("logits_scaling")?.unwrap_or(1.0),
+        moe: mixture(fields, num_layers)?,
         // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
         tie_word_embeddings: tied.unwrap_or_else(|| !HEADS.iter().any(|name| has(name))),
         attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
@@ -193,6 +203,46 @@ fn text_config(fields: Fields<'_>, architecture: &str) -> Map<String, Value> {
         }
     }
     merged
+}
+
+/// The mixture of experts, under the names that families have for its facts.
+fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
+    let first = |keys: &[&str], most: u64| {
+        let found = keys.iter().find(|key| fields.get(key).is_some());
+        found.map_or(Ok(None), |key| fields.size(key, most))
+    };
+    let Some(experts) = first(&["num_experts", "num_local_experts", "n_routed_experts"], MAX_EXPERTS)? else {
+        return Ok(None);
+    };
+    let own = fields.size("moe_intermediate_size", MAX_INTERMEDIATE)?;
+    let inner = match own {
+        Some(inner) => inner,
+        None => {
+            fields.size("intermediate_size", MAX_INTERMEDIATE)?.ok_or_else(|| fields.missing("intermediate_size"))?
+        }
+    };
+    let shared_inner = match fields.unsigned("n_shared_experts")?.filter(|&n| n > 0) {
+        Some(n) => Some(size(FILE, "n_shared_experts", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?),
+        None => fields.size("shared_expert_intermediate_size", MAX_INTERMEDIATE)?,
+    };
+    let dense = match fields.get("mlp_only_layers") {
+        None => Vec::new(),
+        Some(Value::Array(layers)) => layers.iter().filter_map(Value::as_u64).collect(),
+        Some(_) => return Err(fields.wrong("mlp_only_layers", "a list of layers")),
+    };
+    let step = fields.unsigned("decoder_sparse_step")?.unwrap_or(1).max(1);
+    let dense_before = fields.unsigned("first_k_dense_replace")?.unwrap_or(0);
+    let is_mixture = |layer: u64| layer >= dense_before && !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
+    Ok(Some(MoeConfig {
+        experts,
+        top_k: first(&["num_experts_per_tok", "experts_per_token"], MAX_EXPERTS)?
+            .ok_or_else(|| fields.missing("num_experts_per_tok"))?,
+        inner,
+        norm_topk_prob: fields.bool("norm_topk_prob")?,
+        factor: fields.number("routed_scaling_factor")?.unwrap_or(1.0),
+        shared_inner,
+        layers: (0..num_layers as u64).map(is_mixture).collect(),
+    }))
 }
 
 /// Layers without positions. In transformers' configs 1 means that a layer has them.

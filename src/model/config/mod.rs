@@ -19,6 +19,8 @@ const MAX_HEAD_DIM: u64 = 1 << 12;
 const MAX_HIDDEN: u64 = 1 << 20;
 const MAX_INTERMEDIATE: u64 = 1 << 22;
 const MAX_VOCAB: u64 = 1 << 22;
+/// What the routing kernel holds.
+const MAX_EXPERTS: u64 = crate::kernels::MAX_EXPERTS as u64;
 
 /// The facts of a decoder.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +67,12 @@ pub struct ModelConfig {
     pub attention_scale: Option<f64>,
     /// Multiplies embeddings.
     pub embedding_scale: f64,
+    /// Multiplies what a block adds to the residual stream.
+    pub residual_scale: f64,
+    /// Divides logits.
+    pub logits_scale: f64,
+    /// The mixture of experts, where the model is one.
+    pub moe: Option<MoeConfig>,
     /// The MLP's activation, such as "silu".
     pub hidden_act: String,
     /// Beginning-of-sequence id.
@@ -73,6 +81,25 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
     /// The licence, as far as the files name one.
     pub license: Option<String>,
+}
+
+/// A mixture of experts, as far as the files say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MoeConfig {
+    /// Experts of a layer.
+    pub experts: usize,
+    /// Experts of a token.
+    pub top_k: usize,
+    /// Width of an expert.
+    pub inner: usize,
+    /// Whether the weights of a token's experts are made to sum to one; the architecture's habit where absent.
+    pub norm_topk_prob: Option<bool>,
+    /// Multiplies those weights.
+    pub factor: f64,
+    /// Width of the part that every token goes to, where there is one.
+    pub shared_inner: Option<usize>,
+    /// Whether each layer is a mixture; the others have an MLP of `intermediate_size`.
+    pub layers: Vec<bool>,
 }
 
 /// The architecture's name, from the configuration alone; empty where config.json's list of architectures is.
@@ -146,10 +173,18 @@ impl ModelConfig {
         }
         self.rope.check(file)?;
         self.local_rope.as_ref().map_or(Ok(()), |rope| rope.check(file))?;
-        let scales =
-            [("attention_scale", self.attention_scale.unwrap_or(1.0)), ("embedding_scale", self.embedding_scale)];
+        let scales = [
+            ("attention_scale", self.attention_scale.unwrap_or(1.0)),
+            ("embedding_scale", self.embedding_scale),
+            ("residual_scale", self.residual_scale),
+            ("logits_scale", self.logits_scale),
+            ("expert weights scale", self.moe.as_ref().map_or(1.0, |moe| moe.factor)),
+        ];
         if let Some((name, scale)) = scales.into_iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0)) {
             return bad(format!("{name} is {scale}"));
+        }
+        if let Some(moe) = self.moe.as_ref().filter(|moe| moe.top_k > moe.experts) {
+            return bad(format!("{} of {} experts for each token", moe.top_k, moe.experts));
         }
         let ids = self.bos_token_id.iter().map(|id| ("bos", id)).chain(self.eos_token_ids.iter().map(|id| ("eos", id)));
         for (name, &id) in ids {

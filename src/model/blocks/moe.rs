@@ -1,0 +1,109 @@
+//! A mixture of experts in place of the MLP, input norm and residual included (arXiv 1701.06538, 2401.04088).
+
+use crate::Result;
+use crate::gpu::Matrix;
+use crate::kernels::{Entries, Epilogue, ExpertDown, ExpertUp, Gate, Norm, RmsNorm, Route, Scoring, Shared};
+use crate::model::build::MoeScratch;
+use crate::model::{Builder, Mode, Recorder};
+
+/// What an architecture's mixture does besides what its config says.
+#[derive(Debug, Clone, Copy)]
+pub struct MoeParts {
+    /// How the router's logits become scores.
+    pub scoring: Scoring,
+    /// Whether a token's weights are made to sum to one, where the files do not say.
+    pub renormalize: bool,
+    /// Whether the part that every token goes to has a gate of its own.
+    pub shared_gate: bool,
+}
+
+/// `x += Σ_e weight_e · W_down,e · (gate(W_gate,e · n) ⊙ (W_up,e · n))`, n = norm(x), over the experts that the router
+/// chooses, and the same of a part that every token goes to.
+pub struct Moe {
+    label: String,
+    norm: RmsNorm,
+    router: Matrix,
+    route: Route,
+    up: Matrix,
+    down: Matrix,
+    /// Of the part that every token goes to.
+    shared: Option<(Matrix, Matrix)>,
+    gate: Gate,
+    factor: f32,
+    scratch: MoeScratch,
+}
+
+impl Moe {
+    /// Declares layer `i`'s weights.
+    pub fn new(b: &mut Builder<'_>, i: usize, parts: MoeParts) -> Result<Self> {
+        let moe = b.config.moe.clone().expect("a mixture's layer has its facts");
+        let hidden = b.config.hidden_size;
+        let label = format!("l{i}.moe");
+        let role = |r: &str| format!("{i}.{r}");
+        let norm = b.norm(&format!("{label}.norm"), &role("mlp_norm"))?;
+        let shared_gate = parts.shared_gate && moe.shared_inner.is_some();
+        let mut rows = vec![(role("router"), moe.experts)];
+        rows.extend(shared_gate.then(|| (role("shared.router"), 1)));
+        let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
+        let up = b.experts_up(&format!("{label}.up"), i, &moe)?;
+        let down = b.experts_down(&format!("{label}.down"), i, &moe)?;
+        let shared = match moe.shared_inner {
+            None => None,
+            Some(inner) => {
+                let up = b.shared_up(&format!("{label}.shared.up"), i, inner)?;
+                Some((up, b.shared_down(&format!("{label}.shared.down"), i, inner)?))
+            }
+        };
+        let kind = match (shared.is_some(), shared_gate) {
+            (false, _) => Shared::None,
+            (true, false) => Shared::Always,
+            (true, true) => Shared::Gated,
+        };
+        let entries = moe.top_k + usize::from(shared.is_some());
+        let scratch = b.moe_scratch(&moe, router.rows, entries);
+        let route = Route {
+            logits: scratch.logits,
+            experts: moe.experts,
+            top_k: moe.top_k,
+            scoring: parts.scoring,
+            renormalize: moe.norm_topk_prob.unwrap_or(parts.renormalize),
+            factor: moe.factor as f32,
+            correction: None,
+            groups: None,
+            shared: kind,
+            slots: scratch.slots,
+            routing: scratch.routing,
+        };
+        let factor = b.config.residual_scale as f32;
+        Ok(Self { label, norm, router, route, up, down, shared, gate: b.gate, factor, scratch })
+    }
+
+    /// Appends the steps.
+    pub fn record(&self, r: &mut Recorder<'_>) {
+        let label = |s: &str| format!("{}.{s}", self.label);
+        let y = r.rows(r.scratch.x);
+        // In prefill the norm is a step of its own; many products read its result.
+        let (x, norm) = match r.mode {
+            Mode::Decode => (y, Some(self.norm)),
+            Mode::Prefill => {
+                let normed = r.rows(r.scratch.normed);
+                r.plan.push([Norm { x: y, y: normed, norm: self.norm, add: false }.step(&label("norm"), &r.control)]);
+                (normed, None)
+            }
+        };
+        r.linear(&label("router"), &self.router, norm, x, self.scratch.logits, Epilogue::default());
+        let route = Route { logits: r.rows(self.scratch.logits), ..self.route };
+        r.plan.push([route.step(&label("route"), &r.control)]);
+        let entries = |first, count| Entries { routing: self.scratch.routing, stride: route.entries(), first, count };
+        let routed = (&self.up, &self.down, self.scratch.h, entries(0, route.top_k), "");
+        let shared = self.shared.as_ref().map(|(up, down)| {
+            (up, down, self.scratch.shared.expect("declared with the first"), entries(route.top_k, 1), "shared.")
+        });
+        for (up, down, h, entries, name) in [Some(routed), shared].into_iter().flatten() {
+            let step = ExpertUp { w: up, x, h, norm, bias: None, gate: self.gate, input_weight: false, entries };
+            r.plan.push(step.steps(&label(&format!("{name}up")), &r.control));
+            let step = ExpertDown { w: down, h, y, bias: None, weighted: true, factor: self.factor, entries };
+            r.plan.push(step.steps(&label(&format!("{name}down")), &r.control));
+        }
+    }
+}

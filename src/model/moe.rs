@@ -1,0 +1,40 @@
+//! Mixtures of experts that are dense models otherwise, as transformers' `modeling_*.py` of the same names compute them:
+//! Qwen2-MoE and Qwen3-MoE (arXiv 2407.10671, 2505.09388), OLMoE (arXiv 2409.02060), Granite MoE.
+
+use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
+use super::{Builder, Layers};
+use crate::Result;
+use crate::kernels::Scoring;
+
+/// Experts chosen by the softmax of all; what the files do not say about their weights is `renormalize`.
+fn softmax(renormalize: bool) -> MoeParts {
+    MoeParts { scoring: Scoring::Softmax, renormalize, shared_gate: false }
+}
+
+/// Qwen2-MoE: a Qwen2 with a gated part that every token goes to.
+pub(super) fn qwen2_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    let parts = AttentionParts { qkv_bias: true, ..AttentionParts::default() };
+    let moe = MoeParts { shared_gate: true, ..softmax(false) };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
+}
+
+/// Qwen3-MoE: a Qwen3.
+pub(super) fn qwen3_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    let bias = b.config.attention_bias;
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Heads, ..AttentionParts::default() };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), softmax(true))?))
+}
+
+/// OLMoE: a Llama that normalises all query heads together, and all key heads.
+pub(super) fn olmoe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    let bias = b.config.attention_bias;
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Whole, ..AttentionParts::default() };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), softmax(false))?))
+}
+
+/// Granite MoE: a Llama with multipliers, its experts weighted by the softmax of the chosen ones.
+pub(super) fn granitemoe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    let bias = b.config.attention_bias;
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, ..AttentionParts::default() };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), softmax(true))?))
+}
