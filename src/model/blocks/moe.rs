@@ -99,9 +99,13 @@ impl Moe {
         let shared = self.shared.as_ref().map(|(up, down)| {
             (up, down, self.scratch.shared.expect("declared with the first"), entries(route.top_k, 1), "shared.")
         });
-        for (up, down, h, entries, name) in [Some(routed), shared].into_iter().flatten() {
+        let halves: Vec<_> = [Some(routed), shared].into_iter().flatten().collect();
+        // All of the first halves before any second: those change the residual stream that the first read.
+        for &(up, _, h, entries, name) in &halves {
             let step = ExpertUp { w: up, x, h, norm, bias: None, gate: self.gate, input_weight: false, entries };
             r.plan.push(step.steps(&label(&format!("{name}up")), &r.control));
+        }
+        for &(_, down, h, entries, name) in &halves {
             let step = ExpertDown { w: down, h, y, bias: None, weighted: true, factor: self.factor, entries };
             r.plan.push(step.steps(&label(&format!("{name}down")), &r.control));
         }
