@@ -2,11 +2,7 @@
 // and values to the KV cache. With QK_NORM queries and keys are RMS-normalised first: 1 each head for itself (Qwen 3,
 // arXiv 2505.09388), 2 all heads together (OLMoE, arXiv 2409.02060). One thread makes two neighbouring values; with
 // QK_NORM it sums the squares for itself, which all threads of a head read from one cache line after another.
-//
-// cos and sin come from two short tables joined by the angle sum, exact to f32 at any position:
-//   table[0..256]  position mod 256 (scaled by the attention factor of YaRN),  table[256..]  position / 256.
 override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
-override INTERLEAVED: bool = false;  // rotate (2i, 2i+1) as in the paper; otherwise (i, i + rotary/2)
 override QK_NORM: u32 = 0u;
 override TEMPERATURE: bool = false;  // queries grow with the logarithm of their position (Llama 4)
 
@@ -73,24 +69,10 @@ fn rotated(row: u32, head: u32, i: u32, position: u32) -> f32 {
         return v;
     }
     let pairs = params.rotary / 2u;
-    var pair: u32;
-    var partner: u32;
-    var sign: f32;
-    if (INTERLEAVED) {
-        pair = i / 2u;
-        partner = i ^ 1u;
-        sign = select(-1.0, 1.0, (i & 1u) == 1u);
-    } else {
-        let second = i >= pairs;
-        pair = select(i, i - pairs, second);
-        partner = select(i + pairs, i - pairs, second);
-        sign = select(-1.0, 1.0, second);
-    }
-    let a = table[(position % 256u) * pairs + pair];
-    let b = table[(256u + position / 256u) * pairs + pair];
-    let c = a.x * b.x - a.y * b.y;
-    let s = a.y * b.x + a.x * b.y;
-    return v * c + sign * x[base + partner] * gain(head, partner) * s;
+    let place = place_of(i, pairs);
+    let turn = rotation(position, place.pair, pairs);
+    let other = x[base + place.partner] * gain(head, place.partner);
+    return v * turn.x + select(-1.0, 1.0, place.second) * other * turn.y;
 }
 
 @compute @workgroup_size(64)

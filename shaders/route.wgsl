@@ -129,7 +129,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if (thread < params.groups && before >= params.kept) {
             let size = params.experts / params.groups;
             for (var i = thread * size; i < (thread + 1u) * size; i++) {
-                choice[i] = 0.0; // as the reference masks them
+                choice[i] = -3.1e38;
             }
         }
         workgroupBarrier();

@@ -8,6 +8,7 @@ mod embed;
 mod epilogue;
 mod experts;
 mod interpret;
+mod latent;
 mod matmul;
 mod matvec;
 mod norm;
@@ -24,6 +25,7 @@ pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
 pub use experts::{Entries, ExpertDown, ExpertUp};
 pub use interpret::{CpuMemory, interpret};
+pub use latent::{LatentAppend, LatentQuery, LatentShape, LatentValue};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
@@ -50,13 +52,16 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 13] = [
+pub static KERNELS: [&Kernel; 16] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
     &embed::KERNEL,
     &experts::DOWN,
     &experts::UP,
+    &latent::APPEND,
+    &latent::QUERY,
+    &latent::VALUE,
     &matmul::KERNEL,
     &matvec::KERNEL,
     &norm::KERNEL,

@@ -4,7 +4,7 @@
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
 use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
 
-static SHADERS: [Shader; 1] = [shader!("rope_append", "state")];
+static SHADERS: [Shader; 1] = [shader!("rope_append", "state", "rotate")];
 
 /// See `shaders/rope_append.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };

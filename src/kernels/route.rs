@@ -163,7 +163,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             let mut order: Vec<usize> = (0..groups).collect();
             order.sort_by(|&a, &b| of[b].total_cmp(&of[a]));
             for &group in &order[p.kept as usize..] {
-                choice[group * size..(group + 1) * size].fill(0.0);
+                choice[group * size..(group + 1) * size].fill(f64::NEG_INFINITY);
             }
         }
         let mut order: Vec<usize> = (0..experts).collect();
