@@ -96,6 +96,25 @@ pub struct Scratch {
     pub partials: BufferId,
     /// Of mixtures of experts.
     pub moe: Option<MoeScratch>,
+    /// Of latent attention.
+    pub mla: Option<MlaScratch>,
+}
+
+/// Activations of latent attention, `[chunk, …]` each.
+#[derive(Debug, Clone, Copy)]
+pub struct MlaScratch {
+    /// The queries' latent and what its norm makes of it, where they have one.
+    pub q_a: Option<[Activation; 2]>,
+    /// `heads · (nope + rope)`
+    pub q: Activation,
+    /// `rank + rope`
+    pub kv_a: Activation,
+    /// `heads · (rank + rope)`
+    pub query: Activation,
+    /// `heads · rank`
+    pub latent: Activation,
+    /// `heads · value_dim`
+    pub values: Activation,
 }
 
 /// Activations of a mixture of experts.
@@ -176,17 +195,16 @@ impl<'a> Builder<'a> {
             attention: declare("attention", q),
             inner: declare("inner", inner),
             gate_up: None,
-            partials: Attention::declare_partials(&mut buffers, config.num_heads, config.head_dim),
+            partials: Attention::declare_partials(
+                &mut buffers,
+                config.num_heads,
+                config.mla.map_or(config.head_dim, |mla| mla.kv_lora_rank),
+            ),
             moe: None,
+            mla: None,
         };
-        let kv = KvCache::declare(
-            &mut buffers,
-            config.num_layers,
-            context_length,
-            options.kv_format,
-            config.num_kv_heads,
-            config.head_dim,
-        );
+        let kv =
+            KvCache::declare(&mut buffers, config.num_layers, context_length, options.kv_format, config.kv_widths());
         let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
         if let Some(factors) = &options.rope_factors {
             if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
@@ -433,7 +451,7 @@ impl<'a> Builder<'a> {
 
 /// The context to allocate: what was asked for, or the largest that the model, a binding and the budget allow.
 fn context_length(config: &ModelConfig, options: &ModelOptions) -> Result<usize> {
-    let token = KvCache::token_bytes(options.kv_format, config.num_kv_heads, config.head_dim);
+    let [token, token_both] = KvCache::token_bytes(options.kv_format, config.kv_widths());
     let bindable = options.max_binding / token;
     let own = config.max_position_embeddings as u64;
     match options.context_length {
@@ -448,7 +466,7 @@ fn context_length(config: &ModelConfig, options: &ModelOptions) -> Result<usize>
         }),
         Some(n) => Ok(n),
         None => {
-            let affordable = options.kv_budget / (2 * token * config.num_layers as u64);
+            let affordable = options.kv_budget / (token_both * config.num_layers as u64);
             Ok(own.min(bindable).min(affordable).max(1) as usize)
         }
     }

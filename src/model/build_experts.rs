@@ -1,7 +1,7 @@
-//! How a mixture's matrices and scratch are declared.
+//! How the matrices and scratch of mixtures and of latent attention are declared.
 
-use super::build::{Builder, MoeScratch};
-use super::config::MoeConfig;
+use super::build::{Builder, MlaScratch, MoeScratch};
+use super::config::{MlaConfig, MoeConfig};
 use crate::gpu::{Activation, Layout, Matrix, Role};
 use crate::kernels::Route;
 use crate::weights::load::{Fuse, Piece, Slice};
@@ -94,6 +94,32 @@ impl Builder<'_> {
         let down = self.layout(&format!("{layer}.shared.down"), &[hidden, inner])?;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&down.1)], fuse: Fuse::Stack }];
         self.experts(label, 1, 0, [hidden, inner], &[down], pieces)
+    }
+
+    /// A published matrix `[units · rows, k]` whose parts hold whole units: the heads of latent attention.
+    pub(super) fn in_units(&mut self, label: &str, role: &str, [units, rows, k]: [usize; 3]) -> Result<Matrix> {
+        let published = self.layout(role, &[units * rows, k])?;
+        let pieces = vec![Piece { first: 0, sources: vec![self.whole(&published.1)], fuse: Fuse::Stack }];
+        self.experts(label, units, 0, [rows, k], &[published], pieces)
+    }
+
+    /// The scratch of latent attention, the same in all layers.
+    pub(super) fn mla_scratch(&mut self, mla: MlaConfig) -> MlaScratch {
+        if let Some(scratch) = self.scratch.mla {
+            return scratch;
+        }
+        let (chunk, heads, rotary) = (self.scratch.x.rows, self.config.num_heads, self.config.head_dim);
+        let mut declare = |label: &str, width| Activation::declare(&mut self.buffers, label, chunk, width);
+        let scratch = MlaScratch {
+            q_a: mla.q_lora_rank.map(|rank| [declare("q latent", rank), declare("q latent, normed", rank)]),
+            q: declare("latent q", heads * (mla.qk_nope_head_dim + rotary)),
+            kv_a: declare("kv latent", mla.kv_lora_rank + rotary),
+            query: declare("absorbed q", heads * (mla.kv_lora_rank + rotary)),
+            latent: declare("attended latents", heads * mla.kv_lora_rank),
+            values: declare("values", heads * mla.v_head_dim),
+        };
+        self.scratch.mla = Some(scratch);
+        scratch
     }
 
     /// A matrix of `[rows, k]` for each expert, of which `idle` are not used by a token.

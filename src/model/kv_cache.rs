@@ -1,4 +1,4 @@
-//! The KV cache: for each layer `[context, kv_heads, head_dim]` keys and as many values.
+//! The KV cache: for each layer `[context, kv_heads, head_dim]` keys and as many values, or one latent for both.
 
 use crate::gpu::{BufferId, Buffers, Role};
 use crate::kernels::KvFormat;
@@ -6,7 +6,7 @@ use crate::kernels::KvFormat;
 /// One layer's cache.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerCache {
-    /// Keys, rotated.
+    /// Keys, rotated; with latent attention, latents and the part of the key that turns.
     pub keys: BufferId,
     /// Values.
     pub values: BufferId,
@@ -22,25 +22,25 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Bytes of one token in one buffer of one layer.
-    pub fn token_bytes(format: KvFormat, kv_heads: usize, head_dim: usize) -> u64 {
-        (kv_heads * head_dim * format.bytes()) as u64
+    /// Bytes of one token in the larger buffer of a layer, and in both.
+    pub fn token_bytes(format: KvFormat, [keys, values]: [usize; 2]) -> [u64; 2] {
+        [keys.max(values), keys + values].map(|width| (width * format.bytes()) as u64)
     }
 
-    /// Declares caches for `context` tokens.
+    /// Declares caches for `context` tokens of so many key and value numbers; without values the keys are both.
     pub fn declare(
         buffers: &mut Buffers,
         layers: usize,
         context: usize,
         format: KvFormat,
-        kv_heads: usize,
-        head_dim: usize,
+        [keys, values]: [usize; 2],
     ) -> Self {
-        let bytes = context as u64 * Self::token_bytes(format, kv_heads, head_dim);
+        let mut add =
+            |name: String, width: usize| buffers.add(name, (context * width * format.bytes()) as u64, Role::Kv);
         let layers = (0..layers)
-            .map(|i| LayerCache {
-                keys: buffers.add(format!("l{i}.keys"), bytes, Role::Kv),
-                values: buffers.add(format!("l{i}.values"), bytes, Role::Kv),
+            .map(|i| {
+                let keys = add(format!("l{i}.keys"), keys);
+                LayerCache { keys, values: if values > 0 { add(format!("l{i}.values"), values) } else { keys } }
             })
             .collect();
         Self { layers, format }

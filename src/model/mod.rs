@@ -6,6 +6,7 @@ mod blocks;
 mod build;
 mod build_experts;
 pub mod config;
+mod deepseek;
 mod gemma3;
 mod kv_cache;
 mod llama;
@@ -42,6 +43,8 @@ pub struct Architecture {
 
 /// Every architecture the engine knows.
 pub static ARCHITECTURES: &[Architecture] = &[
+    Architecture { name: "deepseek_v2", build: deepseek::v2 },
+    Architecture { name: "deepseek_v3", build: deepseek::v3 },
     Architecture { name: "gemma3_text", build: gemma3::build },
     Architecture { name: "granitemoe", build: moe::granitemoe },
     Architecture { name: "llama", build: llama::build },

@@ -3,10 +3,12 @@
 
 mod attention;
 mod decoder;
+mod latent;
 mod mlp;
 mod moe;
 
 pub(super) use attention::{Attention, AttentionParts, Normed};
 pub(super) use decoder::Decoder;
+pub(super) use latent::LatentAttention;
 pub(super) use mlp::{Mlp, MlpParts};
 pub(super) use moe::{Moe, MoeParts};

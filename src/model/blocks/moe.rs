@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::Matrix;
-use crate::kernels::{Entries, Epilogue, ExpertDown, ExpertUp, Gate, Norm, RmsNorm, Route, Scoring, Shared};
+use crate::kernels::{Entries, Epilogue, ExpertDown, ExpertUp, Gate, Groups, Norm, RmsNorm, Route, Scoring, Shared};
 use crate::model::build::MoeScratch;
 use crate::model::{Builder, Mode, Recorder};
 
@@ -15,6 +15,8 @@ pub struct MoeParts {
     pub renormalize: bool,
     /// Whether the part that every token goes to has a gate of its own.
     pub shared_gate: bool,
+    /// Whether a correction is added to the scores where experts are chosen.
+    pub correction: bool,
 }
 
 /// `x += Σ_e weight_e · W_down,e · (gate(W_gate,e · n) ⊙ (W_up,e · n))`, n = norm(x), over the experts that the router
@@ -45,6 +47,10 @@ impl Moe {
         let mut rows = vec![(role("router"), moe.experts)];
         rows.extend(shared_gate.then(|| (role("shared.router"), 1)));
         let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
+        let correction = match parts.correction {
+            true => Some(b.vector(&format!("{label}.correction"), &[(role("router.correction"), moe.experts)])?),
+            false => None,
+        };
         let up = b.experts_up(&format!("{label}.up"), i, &moe)?;
         let down = b.experts_down(&format!("{label}.down"), i, &moe)?;
         let shared = match moe.shared_inner {
@@ -68,8 +74,8 @@ impl Moe {
             scoring: parts.scoring,
             renormalize: moe.norm_topk_prob.unwrap_or(parts.renormalize),
             factor: moe.factor as f32,
-            correction: None,
-            groups: None,
+            correction,
+            groups: moe.groups.map(|g| Groups { count: g.count, kept: g.kept, top_two: g.top_two }),
             shared: kind,
             slots: scratch.slots,
             routing: scratch.routing,

@@ -59,6 +59,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
             inner: optional("expert_feed_forward_length", MAX_INTERMEDIATE)?.unwrap_or(intermediate_size),
             norm_topk_prob: metadata.bool(&key("expert_weights_norm"))?,
             factor: metadata.float(&key("expert_weights_scale"))?.unwrap_or(1.0),
+            groups: None,
             shared_inner: optional("expert_shared_feed_forward_length", MAX_INTERMEDIATE)?,
             layers: (0..num_layers).map(|layer| has(&format!("blk.{layer}.ffn_gate_inp.weight"))).collect(),
         }),
@@ -91,6 +92,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         residual_scale: metadata.float(&key("residual_scale"))?.unwrap_or(1.0),
         logits_scale: metadata.float(&key("logit_scale"))?.unwrap_or(1.0),
         moe,
+        mla: None,
         hidden_act: "silu".into(), // nowhere stated; what the architectures with gated MLPs here use
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,

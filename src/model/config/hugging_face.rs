@@ -4,8 +4,8 @@ use serde_json::{Map, Value};
 
 use super::rope::{RopeConfig, RopeScaling};
 use super::{
-    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, MoeConfig,
-    head_share, positions, size,
+    ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
+    ModelConfig, MoeConfig, head_share, positions, size,
 };
 use crate::{Error, FormatKind, Result};
 
@@ -111,19 +111,31 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let hidden_size = required("hidden_size", MAX_HIDDEN)?;
     let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
     let num_heads = required("num_attention_heads", MAX_HEADS)?;
-    let head_dim = match fields.size("head_dim", MAX_HEAD_DIM)? {
+    let mla = latent(fields)?;
+    let head_dim = match fields.size(if mla.is_some() { "qk_rope_head_dim" } else { "head_dim" }, MAX_HEAD_DIM)? {
         Some(head_dim) => head_dim,
+        None if mla.is_some() => return Err(fields.missing("qk_rope_head_dim")),
         None => head_share(FILE, hidden_size, num_heads)?,
     };
     let context =
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
-    let rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
+    let mut rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
+    if mla.is_some() {
+        rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
+    }
     let by_kind =
         fields.get("rope_parameters").and_then(|kinds| kinds.get("sliding_attention")?.get("rope_theta")?.as_f64());
     let local_theta = by_kind.map_or_else(|| fields.number("rope_local_base_freq"), |theta| Ok(Some(theta)))?;
     let local_rope = local_theta.map(|theta| RopeConfig { theta, scaling: RopeScaling::None, ..rope.clone() });
+    let attention_scale = match fields.number("query_pre_attn_scalar")? {
+        Some(scalar) => Some(1.0 / scalar.sqrt()),
+        None => match mla {
+            Some(mla) => Some(latent_scale(mla.qk_nope_head_dim + head_dim, &rope.scaling)),
+            None => fields.number("attention_multiplier")?,
+        },
+    };
     let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
@@ -142,10 +154,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         rope,
         local_rope,
         no_rope_layers: no_rope_layers(fields, num_layers)?,
-        attention_scale: match fields.number("query_pre_attn_scalar")? {
-            Some(scalar) => Some(1.0 / scalar.sqrt()),
-            None => fields.number("attention_multiplier")?,
-        },
+        attention_scale,
         embedding_scale: if gemma {
             (hidden_size as f64).sqrt()
         } else {
@@ -154,6 +163,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         residual_scale: fields.number("residual_multiplier")?.unwrap_or(1.0),
         logits_scale: fields.number("logits_scaling")?.unwrap_or(1.0),
         moe: mixture(fields, num_layers)?,
+        mla,
         // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
         tie_word_embeddings: tied.unwrap_or_else(|| !HEADS.iter().any(|name| has(name))),
         attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
@@ -205,6 +215,29 @@ fn text_config(fields: Fields<'_>, architecture: &str) -> Map<String, Value> {
     merged
 }
 
+/// Latent attention.
+fn latent(fields: Fields<'_>) -> Result<Option<MlaConfig>> {
+    let Some(kv_lora_rank) = fields.size("kv_lora_rank", MAX_HIDDEN)? else { return Ok(None) };
+    let required = |key: &str| fields.size(key, MAX_HEAD_DIM)?.ok_or_else(|| fields.missing(key));
+    Ok(Some(MlaConfig {
+        q_lora_rank: fields.size("q_lora_rank", MAX_HIDDEN)?,
+        kv_lora_rank,
+        qk_nope_head_dim: required("qk_nope_head_dim")?,
+        v_head_dim: required("v_head_dim")?,
+    }))
+}
+
+/// The scale of products of query and key; YaRN's scale of the whole head is in it.
+fn latent_scale(head_dim: usize, scaling: &RopeScaling) -> f64 {
+    let mscale = match *scaling {
+        RopeScaling::Yarn { factor, mscale_all_dim: Some(all), .. } if all != 0.0 && factor > 1.0 => {
+            0.1 * all * factor.ln() + 1.0
+        }
+        _ => 1.0,
+    };
+    mscale * mscale / (head_dim as f64).sqrt()
+}
+
 /// The mixture of experts, under the names that families have for its facts.
 fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
     let first = |keys: &[&str], most: u64| {
@@ -232,6 +265,14 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
     };
     let step = fields.unsigned("decoder_sparse_step")?.unwrap_or(1).max(1);
     let dense_before = fields.unsigned("first_k_dense_replace")?.unwrap_or(0);
+    let groups = match (fields.string("topk_method")?, fields.unsigned("n_group")?, fields.unsigned("topk_group")?) {
+        (Some("greedy"), ..) | (_, None | Some(0 | 1), _) => None,
+        (method, Some(count), kept) => Some(ExpertGroups {
+            count: size(FILE, "n_group", count, crate::kernels::MAX_GROUPS as u64)?,
+            kept: size(FILE, "topk_group", kept.unwrap_or(count), count)?,
+            top_two: method != Some("group_limited_greedy"),
+        }),
+    };
     let is_mixture = |layer: u64| layer >= dense_before && !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
     Ok(Some(MoeConfig {
         experts,
@@ -240,6 +281,7 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
         inner,
         norm_topk_prob: fields.bool("norm_topk_prob")?,
         factor: fields.number("routed_scaling_factor")?.unwrap_or(1.0),
+        groups,
         shared_inner,
         layers: (0..num_layers as u64).map(is_mixture).collect(),
     }))

@@ -73,6 +73,8 @@ pub struct ModelConfig {
     pub logits_scale: f64,
     /// The mixture of experts, where the model is one.
     pub moe: Option<MoeConfig>,
+    /// Latent attention, where the model has it; `head_dim` is then the part of a head that turns.
+    pub mla: Option<MlaConfig>,
     /// The MLP's activation, such as "silu".
     pub hidden_act: String,
     /// Beginning-of-sequence id.
@@ -81,6 +83,30 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
     /// The licence, as far as the files name one.
     pub license: Option<String>,
+}
+
+/// Multi-head latent attention (arXiv 2405.04434).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MlaConfig {
+    /// Width of the queries' latent, where they have one.
+    pub q_lora_rank: Option<usize>,
+    /// Width of the latent that keys and values share.
+    pub kv_lora_rank: usize,
+    /// Values of a query head that know no position.
+    pub qk_nope_head_dim: usize,
+    /// Values of a head.
+    pub v_head_dim: usize,
+}
+
+/// Groups of experts, of which a token's come from a few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertGroups {
+    /// How many there are.
+    pub count: usize,
+    /// How many a token uses.
+    pub kept: usize,
+    /// A group's score is the sum of its best two; otherwise its best.
+    pub top_two: bool,
 }
 
 /// A mixture of experts, as far as the files say.
@@ -96,6 +122,8 @@ pub struct MoeConfig {
     pub norm_topk_prob: Option<bool>,
     /// Multiplies those weights.
     pub factor: f64,
+    /// Groups of experts.
+    pub groups: Option<ExpertGroups>,
     /// Width of the part that every token goes to, where there is one.
     pub shared_inner: Option<usize>,
     /// Whether each layer is a mixture; the others have an MLP of `intermediate_size`.
@@ -147,6 +175,14 @@ impl ModelConfig {
         self.sliding_window.filter(|_| self.sliding_layers.get(layer).copied().unwrap_or(false))
     }
 
+    /// Numbers of a token in a layer's cache: as keys, and as values beside them.
+    pub fn kv_widths(&self) -> [usize; 2] {
+        match self.mla {
+            Some(mla) => [mla.kv_lora_rank + self.head_dim, 0],
+            None => [self.num_kv_heads * self.head_dim; 2],
+        }
+    }
+
     /// The rope of a layer, if it has one.
     pub fn rope(&self, layer: usize) -> Option<&RopeConfig> {
         if self.no_rope_layers.get(layer).copied().unwrap_or(false) {
@@ -185,6 +221,17 @@ impl ModelConfig {
         }
         if let Some(moe) = self.moe.as_ref().filter(|moe| moe.top_k > moe.experts) {
             return bad(format!("{} of {} experts for each token", moe.top_k, moe.experts));
+        }
+        if let Some(groups) = self.moe.as_ref().and_then(|moe| moe.groups) {
+            let moe = self.moe.as_ref().expect("its groups were found");
+            let whole = groups.count >= 1 && moe.experts.is_multiple_of(groups.count) && groups.kept <= groups.count;
+            let size = moe.experts / groups.count.max(1);
+            if !whole || size < 2 && groups.top_two || groups.kept * size < moe.top_k {
+                return bad(format!(
+                    "{} of {} experts from {} of {} groups",
+                    moe.top_k, moe.experts, groups.kept, groups.count
+                ));
+            }
         }
         let ids = self.bos_token_id.iter().map(|id| ("bos", id)).chain(self.eos_token_ids.iter().map(|id| ("eos", id)));
         for (name, &id) in ids {

@@ -1,0 +1,58 @@
+//! DeepSeek-V2 (arXiv 2405.04434), V3 and R1 (arXiv 2412.19437, 2501.12948), as transformers' `modeling_deepseek_v2.py` and
+//! `modeling_deepseek_v3.py` compute them: latent attention, and a mixture of experts after the first dense layers. A layer
+//! of V3's multi-token prediction after the last is not looked at.
+
+use super::blocks::{LatentAttention, Mlp, MlpParts, Moe, MoeParts};
+use super::{Builder, Layers, Recorder};
+use crate::kernels::Scoring;
+use crate::{Error, FormatKind, Result};
+
+struct DeepSeek(Vec<(LatentAttention, FeedForward)>);
+
+enum FeedForward {
+    Dense(Mlp),
+    Mixture(Moe),
+}
+
+/// V2: experts by the softmax of all, if need be from a few groups.
+pub(super) fn v2(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    build(b, MoeParts { scoring: Scoring::Softmax, renormalize: false, shared_gate: false, correction: false })
+}
+
+/// V3: experts by sigmoids with a correction, from the groups whose best two score highest.
+pub(super) fn v3(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    build(b, MoeParts { scoring: Scoring::Sigmoid, renormalize: true, shared_gate: false, correction: true })
+}
+
+fn build(b: &mut Builder<'_>, moe: MoeParts) -> Result<Box<dyn Layers>> {
+    let file = b.checkpoint.config_file().to_owned();
+    if b.config.attention_bias {
+        return Err(Error::format(FormatKind::UnsupportedFeature, file, "latent attention with biases".to_owned()));
+    }
+    if b.config.mla.is_none() {
+        return Err(Error::format(FormatKind::BadConfig, file, "kv_lora_rank is missing".to_owned()));
+    }
+    let mixtures = b.config.moe.as_ref().map(|moe| moe.layers.clone()).unwrap_or_default();
+    let mut layers = Vec::new();
+    for i in 0..b.config.num_layers {
+        let attention = LatentAttention::new(b, i)?;
+        let feed_forward = match mixtures.get(i) {
+            Some(true) => FeedForward::Mixture(Moe::new(b, i, moe)?),
+            _ => FeedForward::Dense(Mlp::new(b, i, MlpParts::default())?),
+        };
+        layers.push((attention, feed_forward));
+    }
+    Ok(Box::new(DeepSeek(layers)))
+}
+
+impl Layers for DeepSeek {
+    fn record(&self, r: &mut Recorder<'_>) {
+        for (attention, feed_forward) in &self.0 {
+            attention.record(r); // x += attention(norm(x))
+            match feed_forward {
+                FeedForward::Dense(mlp) => mlp.record(r), // x += mlp(norm(x))
+                FeedForward::Mixture(moe) => moe.record(r),
+            }
+        }
+    }
+}
