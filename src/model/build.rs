@@ -10,8 +10,9 @@ use crate::kernels::{
     rope_table,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
-use crate::weights::load::{BLOCK, Fuse, Piece, Quantizer, Slice, Task};
-use crate::weights::repack::{becomes, layout_for, unquantised};
+use crate::weights::dtype::Dtype;
+use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task};
+use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
 /// What becomes of weights that are published as numbers. Those that come quantised keep their values.
@@ -282,7 +283,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The tensor of a role, of exactly this shape.
-    fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
+    pub(super) fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
         let names = self.names.candidates(role);
         let known = names.iter().find_map(|name| self.checkpoint.tensors.get(name));
         let entry = known.ok_or_else(|| self.missing(role))?;
@@ -302,13 +303,22 @@ impl<'a> Builder<'a> {
     pub(super) fn layout(&mut self, role: &str, shape: &[usize]) -> Result<(Layout, String)> {
         let entry = self.entry(role, shape)?;
         let (rows, k) = (shape[..shape.len() - 1].iter().product::<usize>(), shape[shape.len() - 1]);
-        let mut layout = layout_for(entry.dtype)
-            .ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })?;
-        if unquantised(entry.dtype) && k as u64 * 4 <= BLOCK {
+        let (dtype, name) = (self.made_of(entry)?, entry.name.clone());
+        let layout = self
+            .note(role, dtype, rows, k)
+            .map_err(|_| Error::Dtype { tensor: name.clone(), dtype: entry.dtype.name().to_owned() })?;
+        Ok((layout, name))
+    }
+
+    /// The layout of rows of a format, counted.
+    pub(super) fn note(&mut self, role: &str, dtype: Dtype, rows: usize, k: usize) -> Result<Layout> {
+        let mut layout = layout_for(dtype)
+            .ok_or_else(|| Error::Dtype { tensor: role.to_owned(), dtype: dtype.name().to_owned() })?;
+        if unquantised(dtype) && k as u64 * 4 <= BLOCK {
             layout = self.quantization.layout(role, layout);
         }
         *self.bytes_by_layout.entry(layout).or_default() += rows as u64 * layout.row_bytes(k) as u64;
-        Ok((layout, entry.name.clone()))
+        Ok(layout)
     }
 
     fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
@@ -317,17 +327,73 @@ impl<'a> Builder<'a> {
 
     /// Notes what a matrix is to be loaded from.
     pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
-        let tensors = &self.checkpoint.tensors;
         let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
-        let unquantised = sources.any(|source| unquantised(tensors[&source.tensor].dtype));
+        let unquantised = sources.any(|source| self.is_unquantised(&source.tensor));
         let quantizer = |part: &Part| (unquantised && part.layout.can_quantize()).then(|| self.quantizer(matrix, part));
         let quantizers = matrix.parts.iter().map(quantizer).collect();
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
     }
 
+    /// Whether a tensor's rows are numbers that may be quantised.
+    pub(super) fn is_unquantised(&self, name: &str) -> bool {
+        self.made_of(&self.checkpoint.tensors[name]).is_ok_and(unquantised)
+    }
+
     /// All rows of a published tensor.
     pub(super) fn whole(&self, name: &str) -> Slice {
-        Slice { tensor: name.to_owned(), rows: 0..self.checkpoint.tensors[name].rows() }
+        let entry = &self.checkpoint.tensors[name];
+        let rows =
+            if entry.dtype == Dtype::U8 { entry.rows() / entry.shape[entry.shape.len() - 2] } else { entry.rows() };
+        self.slice(name, 0..rows)
+    }
+
+    /// Some rows of one. Block-scaled ones are told by their names.
+    pub(super) fn slice(&self, name: &str, rows: std::ops::Range<u64>) -> Slice {
+        let form = match self.checkpoint.tensors[name].dtype {
+            Dtype::F8_E4M3 => Form::Fp8 { scales: format!("{name}_scale_inv") },
+            Dtype::U8 => Form::Mxfp4 { scales: name.replace("_blocks", "_scales") },
+            _ => Form::Rows,
+        };
+        Slice { tensor: name.to_owned(), rows, form }
+    }
+
+    /// The format of the rows that a tensor makes.
+    pub(super) fn made_of(&self, entry: &TensorEntry) -> Result<Dtype> {
+        let unknown = || Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() };
+        match entry.dtype {
+            Dtype::F8_E4M3 => {
+                let scales = self.checkpoint.tensors.get(&format!("{}_scale_inv", entry.name)).ok_or_else(unknown)?;
+                let blocks: Vec<u64> = entry.shape.iter().map(|d| d.div_ceil(FP8_BLOCK)).collect();
+                if scales.dtype != Dtype::F32 || scales.shape != blocks {
+                    let message = format!(
+                        "tensor {:?} is {} {:?}, expected F32 {blocks:?}",
+                        scales.name,
+                        scales.dtype.name(),
+                        scales.shape
+                    );
+                    return Err(Error::format(
+                        FormatKind::BadShape,
+                        self.checkpoint.shards[scales.shard].name(),
+                        message,
+                    ));
+                }
+                Ok(Dtype::F32)
+            }
+            Dtype::U8 if entry.name.ends_with("_blocks") => {
+                let name = entry.name.replace("_blocks", "_scales");
+                let scales = self.checkpoint.tensors.get(&name).ok_or_else(unknown)?;
+                if scales.dtype != Dtype::U8 || scales.shape != entry.shape[..entry.shape.len() - 1] {
+                    let message = format!("tensor {name:?} is {} {:?}", scales.dtype.name(), scales.shape);
+                    return Err(Error::format(
+                        FormatKind::BadShape,
+                        self.checkpoint.shards[scales.shard].name(),
+                        message,
+                    ));
+                }
+                Ok(Dtype::Mxfp4)
+            }
+            other => Ok(other),
+        }
     }
 
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
@@ -369,7 +435,7 @@ impl<'a> Builder<'a> {
         if self.checkpoint.format == Format::Safetensors && self.has(&role("gate_up")) {
             let (layout, tensor) = self.layout(&role("gate_up"), &[2 * rows, k])?;
             let matrix = self.declare(label, k, &[(2 * rows, layout)])?;
-            let half = |rows| Slice { tensor: tensor.clone(), rows };
+            let half = |rows| self.slice(&tensor, rows);
             let n = rows as u64;
             let sources = vec![half(0..n), half(n..2 * n)];
             self.load(&matrix, vec![Piece { first: 0, sources, fuse: Fuse::Interleave }]);
@@ -378,7 +444,7 @@ impl<'a> Builder<'a> {
         let (gate, gate_name) = self.layout(&role("gate"), &[rows, k])?;
         let (up, up_name) = self.layout(&role("up"), &[rows, k])?;
         // Rows that are quantised here take no turns with rows that were published so.
-        let published = |b: &Self, name: &str| !becomes(b.checkpoint.tensors[name].dtype, gate);
+        let published = |b: &Self, name: &str| !(gate.can_quantize() && b.is_unquantised(name));
         let interleave = gate == up && published(self, &gate_name) == published(self, &up_name);
         let stretches = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
         let matrix = self.declare(label, k, &stretches)?;
@@ -417,6 +483,24 @@ impl<'a> Builder<'a> {
         let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
         self.tasks.push(Task::Vector { vector, sources, fuse, add });
+        Ok(vector)
+    }
+
+    /// A vector of ones.
+    pub fn ones(&mut self, len: usize) -> Vector {
+        let vector = Vector::declare(&mut self.buffers, "ones", len);
+        self.constants.push((vector.buffer, bytemuck::cast_slice(&vec![1f32; len]).to_vec()));
+        vector
+    }
+
+    /// A published tensor of constants of any shape, as one vector.
+    pub fn flat(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Vector> {
+        let entry = self.entry(role, shape)?;
+        if !unquantised(entry.dtype) {
+            return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+        }
+        let vector = Vector::declare(&mut self.buffers, label, shape.iter().product());
+        self.tasks.push(Task::Vector { vector, sources: vec![entry.name.clone()], fuse: Fuse::Stack, add: 0.0 });
         Ok(vector)
     }
 

@@ -2,10 +2,10 @@
 
 use super::build::{Builder, MlaScratch, MoeScratch};
 use super::config::{MlaConfig, MoeConfig};
-use crate::gpu::{Activation, Layout, Matrix, Role};
+use crate::gpu::{Activation, GROUP, Layout, Matrix, Role};
 use crate::kernels::Route;
-use crate::weights::load::{Fuse, Piece, Slice};
-use crate::weights::repack::becomes;
+use crate::weights::load::{Form, Fuse, Piece, Slice};
+use crate::weights::repack::unquantised;
 use crate::{Error, FormatKind, Result};
 
 impl Builder<'_> {
@@ -31,34 +31,59 @@ impl Builder<'_> {
     }
 
     /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, taking turns within an expert. They are
-    /// published as one tensor, as two, or as two for each expert.
-    pub(super) fn experts_up(&mut self, label: &str, layer: usize, moe: &MoeConfig) -> Result<Matrix> {
+    /// published as one tensor, as two, or as two for each expert; `turning` says that they take turns in one that is
+    /// published transposed.
+    pub(super) fn experts_up(&mut self, label: &str, layer: usize, moe: &MoeConfig, turning: bool) -> Result<Matrix> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let role = |role: &str| format!("{layer}.{role}");
         let n = inner as u64;
-        let slice = |tensor: &str, first: u64| Slice { tensor: tensor.to_owned(), rows: first..first + n };
+        let slice = |b: &Self, tensor: &str, first: u64| b.slice(tensor, first..first + n);
         let (mut layouts, mut turns) = (Vec::new(), Vec::new());
-        if self.has(&role("experts.gate_up")) {
+        if let Some(columns) = self.columns(&role("experts.gate_up.columns"), [experts, hidden, 2 * inner])? {
+            // Gates before ups (Llama 4), or taking turns already (gpt-oss).
+            let (layout, name) = columns;
+            let column = |e: u64, rows| {
+                let form = Form::Columns { first: e * hidden as u64, k: hidden as u64 };
+                Slice { tensor: name.clone(), rows, form }
+            };
+            let of = |e| match turning {
+                true => vec![column(e, 0..2 * n)],
+                false => vec![column(e, 0..n), column(e, n..2 * n)],
+            };
+            turns.extend((0..experts as u64).map(of));
+            layouts.push((layout, name));
+        } else if self.has(&role("experts.gate_up.blocks")) {
+            let shape = [experts, 2 * inner, hidden / GROUP, GROUP / 2];
+            let (layout, name) = self.packed(&role("experts.gate_up.blocks"), &shape)?;
+            let whole = |e: u64| vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)];
+            turns.extend((0..experts as u64).map(whole));
+            layouts.push((layout, name));
+        } else if self.has(&role("experts.gate_up")) {
             let (layout, name) = self.layout(&role("experts.gate_up"), &[experts, 2 * inner, hidden])?;
             layouts.push((layout, name.clone()));
-            turns.extend((0..experts as u64).map(|e| vec![slice(&name, 2 * e * n), slice(&name, (2 * e + 1) * n)]));
+            turns.extend(
+                (0..experts as u64).map(|e| vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)]),
+            );
         } else if self.has(&role("experts.gate")) {
             let gate = self.layout(&role("experts.gate"), &[experts, inner, hidden])?;
             let up = self.layout(&role("experts.up"), &[experts, inner, hidden])?;
-            turns.extend((0..experts as u64).map(|e| vec![slice(&gate.1, e * n), slice(&up.1, e * n)]));
+            turns.extend((0..experts as u64).map(|e| vec![slice(self, &gate.1, e * n), slice(self, &up.1, e * n)]));
             layouts.extend([gate, up]);
         } else {
             for e in 0..experts {
                 let gate = self.layout(&role(&format!("expert.{e}.gate")), &[inner, hidden])?;
                 let up = self.layout(&role(&format!("expert.{e}.up")), &[inner, hidden])?;
-                turns.push(vec![slice(&gate.1, 0), slice(&up.1, 0)]);
+                turns.push(vec![slice(self, &gate.1, 0), slice(self, &up.1, 0)]);
                 layouts.extend([gate, up]);
             }
         }
         let pieces = turns
             .into_iter()
             .enumerate()
-            .map(|(e, sources)| Piece { first: e * 2 * inner, sources, fuse: Fuse::Interleave })
+            .map(|(e, sources)| {
+                let fuse = if sources.len() == 1 { Fuse::Stack } else { Fuse::Interleave };
+                Piece { first: e * 2 * inner, sources, fuse }
+            })
             .collect();
         self.experts(label, experts, experts - moe.top_k, [2 * inner, hidden], &layouts, pieces)
     }
@@ -67,7 +92,16 @@ impl Builder<'_> {
     pub(super) fn experts_down(&mut self, label: &str, layer: usize, moe: &MoeConfig) -> Result<Matrix> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let whole = format!("{layer}.experts.down");
-        let layouts = if self.has(&whole) {
+        if let Some(columns) = self.columns(&format!("{whole}.columns"), [experts, inner, hidden])? {
+            let form = |e: usize| Form::Columns { first: (e * inner) as u64, k: inner as u64 };
+            let column = |e| Slice { tensor: columns.1.clone(), rows: 0..hidden as u64, form: form(e) };
+            let pieces = vec![Piece { first: 0, sources: (0..experts).map(column).collect(), fuse: Fuse::Stack }];
+            return self.experts(label, experts, experts - moe.top_k, [hidden, inner], &[columns], pieces);
+        }
+        let blocks = format!("{whole}.blocks");
+        let layouts = if self.has(&blocks) {
+            vec![self.packed(&blocks, &[experts, hidden, inner / GROUP, GROUP / 2])?]
+        } else if self.has(&whole) {
             vec![self.layout(&whole, &[experts, hidden, inner])?]
         } else {
             let role = |e| format!("{layer}.expert.{e}.down");
@@ -76,6 +110,28 @@ impl Builder<'_> {
         let sources = layouts.iter().map(|(_, name)| self.whole(name)).collect();
         let pieces = vec![Piece { first: 0, sources, fuse: Fuse::Stack }];
         self.experts(label, experts, experts - moe.top_k, [hidden, inner], &layouts, pieces)
+    }
+
+    /// A tensor of experts that is published transposed, `[experts, k, rows]`, if it is there: its layout and name.
+    fn columns(&mut self, role: &str, shape: [usize; 3]) -> Result<Option<(Layout, String)>> {
+        if !self.has(role) {
+            return Ok(None);
+        }
+        let [experts, k, rows] = shape;
+        let entry = self.entry(role, &shape)?;
+        let (name, dtype) = (entry.name.clone(), entry.dtype);
+        if !unquantised(dtype) {
+            return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });
+        }
+        Ok(Some((self.note(role, dtype, experts * rows, k)?, name)))
+    }
+
+    /// A tensor of 4-bit floats, `[experts, rows, groups, bytes]`: its layout and name.
+    fn packed(&mut self, role: &str, shape: &[usize; 4]) -> Result<(Layout, String)> {
+        let entry = self.entry(role, shape)?;
+        let (name, dtype) = (entry.name.clone(), self.made_of(entry)?);
+        let [experts, rows, groups, _] = *shape;
+        Ok((self.note(role, dtype, experts * rows, groups * GROUP)?, name))
     }
 
     /// Gate and up of the part that every token goes to, `[2 inner, hidden]`, taking turns: one expert of its own.
@@ -133,7 +189,7 @@ impl Builder<'_> {
         pieces: Vec<Piece>,
     ) -> Result<Matrix> {
         let (layout, first) = &layouts[0];
-        let made = |name: &str| becomes(self.checkpoint.tensors[name].dtype, *layout);
+        let made = |name: &str| layout.can_quantize() && self.is_unquantised(name);
         let other = layouts.iter().find(|(other, name)| other != layout || made(name) != made(first));
         if let Some((_, name)) = other {
             let message = format!("tensors {first:?} and {name:?} of one mixture are quantised differently");

@@ -16,12 +16,12 @@ enum FeedForward {
 
 /// V2: experts by the softmax of all, if need be from a few groups.
 pub(super) fn v2(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
-    build(b, MoeParts { scoring: Scoring::Softmax, renormalize: false, shared_gate: false, correction: false })
+    build(b, MoeParts::new(Scoring::Softmax, false))
 }
 
 /// V3: experts by sigmoids with a correction, from the groups whose best two score highest.
 pub(super) fn v3(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
-    build(b, MoeParts { scoring: Scoring::Sigmoid, renormalize: true, shared_gate: false, correction: true })
+    build(b, MoeParts { correction: true, ..MoeParts::new(Scoring::Sigmoid, true) })
 }
 
 fn build(b: &mut Builder<'_>, moe: MoeParts) -> Result<Box<dyn Layers>> {

@@ -14,6 +14,6 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     // GGUF names no such fact: a bias is there or it is not.
     let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
     let parts = AttentionParts { qkv_bias: bias, o_bias, ..AttentionParts::default() };
-    let moe = MoeParts { scoring: Scoring::Softmax, renormalize: true, shared_gate: false, correction: false };
+    let moe = MoeParts::new(Scoring::Softmax, true);
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts { bias: mlp_bias, ..MlpParts::default() }, moe)?))
 }

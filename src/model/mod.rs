@@ -8,8 +8,10 @@ mod build_experts;
 pub mod config;
 mod deepseek;
 mod gemma3;
+mod gpt_oss;
 mod kv_cache;
 mod llama;
+mod llama4;
 mod moe;
 mod names;
 mod phi3;
@@ -46,8 +48,10 @@ pub static ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "deepseek_v2", build: deepseek::v2 },
     Architecture { name: "deepseek_v3", build: deepseek::v3 },
     Architecture { name: "gemma3_text", build: gemma3::build },
+    Architecture { name: "gpt_oss", build: gpt_oss::build },
     Architecture { name: "granitemoe", build: moe::granitemoe },
     Architecture { name: "llama", build: llama::build },
+    Architecture { name: "llama4_text", build: llama4::build },
     Architecture { name: "mistral", build: llama::build },
     Architecture { name: "mixtral", build: llama::build },
     Architecture { name: "olmoe", build: moe::olmoe },

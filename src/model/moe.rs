@@ -8,7 +8,7 @@ use crate::kernels::Scoring;
 
 /// Experts chosen by the softmax of all; what the files do not say about their weights is `renormalize`.
 fn softmax(renormalize: bool) -> MoeParts {
-    MoeParts { scoring: Scoring::Softmax, renormalize, shared_gate: false, correction: false }
+    MoeParts::new(Scoring::Softmax, renormalize)
 }
 
 /// Qwen2-MoE: a Qwen2 with a gated part that every token goes to.

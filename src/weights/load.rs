@@ -29,8 +29,34 @@ pub enum Fuse {
 pub struct Slice {
     /// Published name.
     pub tensor: String,
-    /// Which rows.
+    /// Which rows, of those that `form` makes.
     pub rows: Range<u64>,
+    /// How rows are made of what is stored.
+    pub form: Form,
+}
+
+/// How a tensor's rows are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    Rows,
+    /// As columns of the `k` stored rows from `first` on: experts that are published transposed. One expert is held at once.
+    Columns {
+        /// The first stored row.
+        first: u64,
+        /// Stored rows: the width of a row that is made.
+        k: u64,
+    },
+    /// As `F8_E4M3`, with a factor for each block of 128 by 128 (DeepSeek-V3).
+    Fp8 {
+        /// The tensor of the factors, `f32[⌈rows / 128⌉, ⌈k / 128⌉]`.
+        scales: String,
+    },
+    /// As pairs of 4-bit floats with an exponent for each 32 (gpt-oss).
+    Mxfp4 {
+        /// The tensor of the exponents.
+        scales: String,
+    },
 }
 
 /// Neighbouring rows of a matrix and what they are made of.
@@ -83,7 +109,13 @@ pub struct Quantizer {
 /// Bytes of the checkpoint that the tasks will read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     let of = |name: &String| &checkpoint.tensors[name];
-    let slice = |s: &Slice| of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start);
+    let slice = |s: &Slice| match s.form {
+        Form::Columns { k, .. } => {
+            k * (s.rows.end - s.rows.start) * of(&s.tensor).bytes() / of(&s.tensor).elements().max(1)
+        }
+        Form::Mxfp4 { .. } => of(&s.tensor).k() * of(&s.tensor).shape[2] * (s.rows.end - s.rows.start),
+        _ => of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start),
+    };
     let task = |task: &Task| match task {
         Task::Matrix { pieces, .. } => pieces.iter().flat_map(|p| &p.sources).map(slice).sum::<u64>(),
         Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
@@ -103,7 +135,7 @@ pub async fn load(
     progress: &mut dyn FnMut(u64, &str),
 ) -> Result<()> {
     let to = To::Gpu(executor);
-    let mut loader = Loader { checkpoint, to, cancel, progress, in_flight: 0, quantizers: Vec::new() };
+    let mut loader = Loader { checkpoint, to, cancel, progress, in_flight: 0, turned: None, quantizers: Vec::new() };
     loader.run(tasks).await?;
     executor.idle().await
 }
@@ -113,7 +145,9 @@ pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut
     let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
     let to = To::Memory(write);
     let progress = &mut quiet;
-    Loader { checkpoint, to, cancel: &cancel, progress, in_flight: 0, quantizers: Vec::new() }.run(tasks).await
+    Loader { checkpoint, to, cancel: &cancel, progress, in_flight: 0, turned: None, quantizers: Vec::new() }
+        .run(tasks)
+        .await
 }
 
 /// Where repacked bytes go.
@@ -128,6 +162,8 @@ struct Loader<'a> {
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64, &str),
     in_flight: u64,
+    /// The expert that was last turned around: its tensor, first stored row, and rows.
+    turned: Option<(String, u64, Vec<u8>)>,
     /// Of the matrix being loaded, by part.
     quantizers: Vec<Option<(Quantizer, Prepared)>>,
 }
@@ -224,6 +260,46 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
+    /// Rows `rows` that a slice makes, and their format. `k` is their width.
+    async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let entry = &self.checkpoint.tensors[&slice.tensor];
+        match &slice.form {
+            Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
+            Form::Columns { first, k } => {
+                let known = self.turned.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
+                if !known {
+                    let bytes = self.read(entry, *first..first + k).await?;
+                    let turned = transposed(&bytes, *k as usize, entry.k() as usize);
+                    self.turned = Some((slice.tensor.clone(), *first, turned));
+                }
+                let (.., turned) = self.turned.as_ref().expect("it was just made");
+                let row = turned.len() / entry.k() as usize;
+                Ok((entry.dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
+            }
+            Form::Fp8 { scales } => {
+                let codes = self.read(entry, rows.clone()).await?;
+                let scales = &self.checkpoint.tensors[scales];
+                let blocks = rows.start / FP8_BLOCK..rows.end.div_ceil(FP8_BLOCK);
+                let factors: Vec<f32> = bytemuck::pod_collect_to_vec(&self.read(scales, blocks.clone()).await?);
+                let across = scales.k() as usize;
+                let value = |(i, &code): (usize, &u8)| {
+                    let (row, column) = (rows.start as usize + i / k, i % k);
+                    let block = row / FP8_BLOCK as usize - blocks.start as usize;
+                    f8_e4m3(code) * factors[block * across + column / FP8_BLOCK as usize]
+                };
+                let values: Vec<f32> = codes.iter().enumerate().map(value).collect();
+                Ok((Dtype::F32, bytemuck::cast_slice(&values).to_vec()))
+            }
+            Form::Mxfp4 { scales } => {
+                // Stored as rows of groups; ours are whole rows.
+                let groups = entry.shape[entry.shape.len() - 2];
+                let codes = self.read(entry, rows.start * groups..rows.end * groups).await?;
+                let scales = self.read(&self.checkpoint.tensors[scales], rows).await?;
+                Ok((Dtype::Mxfp4, mxfp4_blocks(&codes, &scales)))
+            }
+        }
+    }
+
     async fn stacked(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
         let mut first = piece.first;
         for source in &piece.sources {
@@ -235,20 +311,19 @@ impl Loader<'_> {
 
     /// All rows of a slice, to rows `first..` of the matrix.
     async fn rows(&mut self, matrix: &Matrix, source: &Slice, first: usize) -> Result<()> {
-        let entry = &self.checkpoint.tensors[&source.tensor];
         let rows = (source.rows.end - source.rows.start) as usize;
-        let step = block_rows(entry);
+        let step = self.block_rows(source, matrix.k);
         for (index, part, stretch) in by_part(matrix, first..first + rows) {
             for start in stretch.clone().step_by(step) {
                 let block = start..stretch.end.min(start + step);
                 let at = |row: usize| source.rows.start + (row - first) as u64;
-                let bytes = self.read(entry, at(block.start)..at(block.end)).await?;
-                if self.quantizes(entry, part) {
+                let (dtype, bytes) = self.rows_of(source, matrix.k, at(block.start)..at(block.end)).await?;
+                if self.quantizes(dtype, part) {
                     let (rows, first_row) = (block.len() as u32, (block.start - part.rows.start) as u32);
-                    let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step: 1 };
+                    let job = QuantizeJob { numbers: numbers(dtype), rows, first_row, row_step: 1 };
                     self.quantize(index, &bytes, job).await?;
                 } else {
-                    let planes = planes_of(entry.dtype, part.layout, matrix.k, &bytes);
+                    let planes = planes_of(dtype, part.layout, matrix.k, &bytes);
                     self.write(matrix, part, block.start, &planes).await?;
                 }
             }
@@ -256,9 +331,19 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Whether rows of a tensor are quantised on the GPU on their way to a part.
-    fn quantizes(&self, entry: &TensorEntry, part: &Part) -> bool {
-        matches!(self.to, To::Gpu(_)) && becomes(entry.dtype, part.layout)
+    /// Whether rows in a format are quantised on the GPU on their way to a part.
+    fn quantizes(&self, dtype: Dtype, part: &Part) -> bool {
+        matches!(self.to, To::Gpu(_)) && becomes(dtype, part.layout)
+    }
+
+    /// Rows of a slice that make a block, as they are after reading.
+    fn block_rows(&self, source: &Slice, k: usize) -> usize {
+        let entry = &self.checkpoint.tensors[&source.tensor];
+        let row = match &source.form {
+            Form::Rows => entry.bytes() / entry.rows().max(1),
+            Form::Columns { .. } | Form::Fp8 { .. } | Form::Mxfp4 { .. } => k as u64 * 4,
+        };
+        (BLOCK / row.max(1)).max(1) as usize
     }
 
     /// Rows of a part, made on the GPU.
@@ -279,9 +364,8 @@ impl Loader<'_> {
 
     /// Rows of several slices in turn.
     async fn interleaved(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
-        let entries: Vec<&TensorEntry> = piece.sources.iter().map(|s| &self.checkpoint.tensors[&s.tensor]).collect();
-        let n = entries.len();
-        let step = block_rows(entries[0]);
+        let n = piece.sources.len();
+        let step = self.block_rows(&piece.sources[0], matrix.k);
         let rows = (piece.sources[0].rows.end - piece.sources[0].rows.start) as usize * n;
         for (index, part, stretch) in by_part(matrix, piece.first..piece.first + rows) {
             let turn = |row: usize| {
@@ -293,16 +377,16 @@ impl Loader<'_> {
                 let block = start..stretch.end.min(start + step);
                 let row = piece.first + block.start * n;
                 let mut sides = Vec::with_capacity(n);
-                for (side, (entry, source)) in entries.iter().zip(&piece.sources).enumerate() {
+                for (side, source) in piece.sources.iter().enumerate() {
                     let at = |turn: usize| source.rows.start + turn as u64;
-                    let bytes = self.read(entry, at(block.start)..at(block.end)).await?;
-                    if self.quantizes(entry, part) {
+                    let (dtype, bytes) = self.rows_of(source, matrix.k, at(block.start)..at(block.end)).await?;
+                    if self.quantizes(dtype, part) {
                         let first_row = (row + side - part.rows.start) as u32;
                         let (rows, row_step) = (block.len() as u32, n as u32);
-                        let job = QuantizeJob { numbers: numbers(entry.dtype), rows, first_row, row_step };
+                        let job = QuantizeJob { numbers: numbers(dtype), rows, first_row, row_step };
                         self.quantize(index, &bytes, job).await?;
                     } else {
-                        sides.push(planes_of(entry.dtype, part.layout, matrix.k, &bytes));
+                        sides.push(planes_of(dtype, part.layout, matrix.k, &bytes));
                     }
                 }
                 if sides.is_empty() {
@@ -350,8 +434,54 @@ impl Loader<'_> {
     }
 }
 
-/// Rows of a tensor that make a block.
-fn block_rows(entry: &TensorEntry) -> usize {
-    let row = (entry.bytes() / entry.rows().max(1)).max(1);
-    (BLOCK / row).max(1) as usize
+/// Rows and columns of a block of `F8_E4M3` that share a factor.
+pub const FP8_BLOCK: u64 = 128;
+
+/// The value of an E4M3 code: 4 bits of exponent, 3 of mantissa, no infinities (arXiv 2209.05433).
+fn f8_e4m3(code: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(code >> 3 & 15), f32::from(code & 7));
+    let magnitude = match (exponent, code & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
+    };
+    if code >> 7 == 1 { -magnitude } else { magnitude }
+}
+
+/// The columns of `[k, columns]` values as rows.
+fn transposed(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
+    let width = bytes.len() / (k * columns);
+    let mut out = vec![0; bytes.len()];
+    for (row, values) in bytes.chunks_exact(columns * width).enumerate() {
+        for (column, value) in values.chunks_exact(width).enumerate() {
+            out[(column * k + row) * width..][..width].copy_from_slice(value);
+        }
+    }
+    out
+}
+
+/// gpt-oss's blocks (neighbours share a byte) and exponents as GGUF's: the exponent, then bytes of values 16 apart.
+fn mxfp4_blocks(codes: &[u8], exponents: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(codes.len() + exponents.len());
+    for (block, &exponent) in codes.chunks_exact(16).zip(exponents) {
+        let value = |i: usize| block[i / 2] >> (4 * (i % 2)) & 15;
+        out.push(exponent);
+        out.extend((0..16).map(|i| value(i) | value(i + 16) << 4));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_forms_are_turned_into_rows() {
+        assert_eq!(transposed(&[1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0], 2, 3), [1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6, 0]);
+        assert_eq!([0x38, 0xb8, 0x01, 0x7e, 0x00].map(f8_e4m3), [1.0, -1.0, 1.0 / 512.0, 448.0, 0.0]);
+        assert!(f8_e4m3(0x7f).is_nan() && f8_e4m3(0xff).is_nan());
+        let codes: Vec<u8> = (0..16).map(|i| (2 * i) % 16 | ((2 * i + 1) % 16) << 4).collect(); // value i is i mod 16
+        let block = mxfp4_blocks(&codes, &[127]);
+        assert_eq!((block[0], block[1], block[16]), (127, 0, 0xff));
+    }
 }

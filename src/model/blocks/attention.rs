@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{BufferId, Matrix, Vector};
-use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span};
+use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span, Temperature};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
 
 /// What of queries and keys is normalised together.
@@ -15,6 +15,8 @@ pub enum Normed {
     Heads,
     /// All heads together.
     Whole,
+    /// Each head for itself, without weights, where the layer has positions (Llama 4).
+    Unit,
 }
 
 /// What an architecture's attention has besides its projections.
@@ -28,6 +30,8 @@ pub struct AttentionParts {
     pub qk_norm: Normed,
     /// An RMS norm of the output, before it joins the residual stream.
     pub post_norm: bool,
+    /// A score of each head without a value.
+    pub sinks: bool,
 }
 
 /// `x += W_o · attend(rope(W_qkv · norm(x)))`
@@ -40,6 +44,8 @@ pub struct Attention {
     o_bias: Option<Vector>,
     qk_norm: Option<QkNorm>,
     post_norm: Option<RmsNorm>,
+    sinks: Option<Vector>,
+    temperature: Option<Temperature>,
     cache: LayerCache,
     span: Span,
     rope_table: BufferId,
@@ -69,12 +75,17 @@ impl Attention {
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
         let o_bias =
             if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
+        let (rope_table, rotary_dim) = b.rope(i);
         let widths = match parts.qk_norm {
-            Normed::No => None,
+            Normed::No | Normed::Unit => None,
             Normed::Heads => Some([head_dim; 2]),
             Normed::Whole => Some([q, kv]),
         };
         let qk_norm = match widths {
+            None if parts.qk_norm == Normed::Unit && rotary_dim > 0 => {
+                let ones = b.ones(head_dim);
+                Some(QkNorm { q: ones, k: ones, eps: b.config.rms_norm_eps as f32 })
+            }
             None => None,
             Some([q, k]) => {
                 let q = b.gain(&format!("{label}.q_norm"), &role("q_norm"), q)?;
@@ -86,10 +97,30 @@ impl Attention {
             true => Some(b.norm(&format!("{label}.post_norm"), &role("attn_post_norm"))?),
             false => None,
         };
-        let (rope_table, rotary_dim) = b.rope(i);
-        let span = b.config.window(i).map_or(Span::All, Span::Window);
+        let sinks = match parts.sinks {
+            true => Some(b.vector(&format!("{label}.sinks"), &[(role("sinks"), b.config.num_heads)])?),
+            false => None,
+        };
+        let chunk = b.config.attention_chunk.filter(|_| rotary_dim > 0);
+        let span = chunk.map(Span::Chunk).or(b.config.window(i).map(Span::Window)).unwrap_or(Span::All);
+        let temperature = b.config.temperature.filter(|_| rotary_dim == 0);
         let cache = b.kv.layers[i];
-        Ok(Self { norm, qkv, qkv_bias, o, o_bias, qk_norm, post_norm, cache, span, rope_table, rotary_dim, label })
+        Ok(Self {
+            norm,
+            qkv,
+            qkv_bias,
+            o,
+            o_bias,
+            qk_norm,
+            post_norm,
+            sinks,
+            temperature,
+            cache,
+            span,
+            rope_table,
+            rotary_dim,
+            label,
+        })
     }
 
     /// Appends the steps.
@@ -118,7 +149,7 @@ impl Attention {
             rotary_dim: self.rotary_dim,
             interleaved: config.rope.interleaved,
             qk_norm: self.qk_norm,
-            temperature: None,
+            temperature: self.temperature,
         };
         r.plan.push([rope.step(&label("rope"), &r.control)]);
         let attention = kernels::Attention {
@@ -134,7 +165,7 @@ impl Attention {
             value_row: config.head_dim,
             span: self.span,
             scale: config.attention_scale.unwrap_or_else(|| 1.0 / (config.head_dim as f64).sqrt()) as f32,
-            sinks: None,
+            sinks: self.sinks,
         };
         match r.mode {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),

@@ -1,7 +1,7 @@
 //! A mixture of experts in place of the MLP, input norm and residual included (arXiv 1701.06538, 2401.04088).
 
 use crate::Result;
-use crate::gpu::Matrix;
+use crate::gpu::{Matrix, Vector};
 use crate::kernels::{Entries, Epilogue, ExpertDown, ExpertUp, Gate, Groups, Norm, RmsNorm, Route, Scoring, Shared};
 use crate::model::build::MoeScratch;
 use crate::model::{Builder, Mode, Recorder};
@@ -17,6 +17,30 @@ pub struct MoeParts {
     pub shared_gate: bool,
     /// Whether a correction is added to the scores where experts are chosen.
     pub correction: bool,
+    /// Biases on the router and on the experts.
+    pub bias: bool,
+    /// A token is scaled by its weight before its expert, and not after it (Llama 4).
+    pub input_weight: bool,
+    /// How gates and ups are joined, where that is not the config's `hidden_act`.
+    pub gate: Option<Gate>,
+    /// Gates and ups take turns where they are published as one, transposed.
+    pub turning: bool,
+}
+
+impl MoeParts {
+    /// Experts by these scores, and nothing more.
+    pub const fn new(scoring: Scoring, renormalize: bool) -> Self {
+        Self {
+            scoring,
+            renormalize,
+            shared_gate: false,
+            correction: false,
+            bias: false,
+            input_weight: false,
+            gate: None,
+            turning: false,
+        }
+    }
 }
 
 /// `x += Σ_e weight_e · W_down,e · (gate(W_gate,e · n) ⊙ (W_up,e · n))`, n = norm(x), over the experts that the router
@@ -30,7 +54,11 @@ pub struct Moe {
     down: Matrix,
     /// Of the part that every token goes to.
     shared: Option<(Matrix, Matrix)>,
+    router_bias: Option<Vector>,
+    up_bias: Option<Vector>,
+    down_bias: Option<Vector>,
     gate: Gate,
+    input_weight: bool,
     factor: f32,
     scratch: MoeScratch,
 }
@@ -51,7 +79,15 @@ impl Moe {
             true => Some(b.vector(&format!("{label}.correction"), &[(role("router.correction"), moe.experts)])?),
             false => None,
         };
-        let up = b.experts_up(&format!("{label}.up"), i, &moe)?;
+        let (mut router_bias, mut up_bias, mut down_bias) = (None, None, None);
+        if parts.bias {
+            let mut bias =
+                |s: &str, r: &str, shape: &[usize]| b.flat(&format!("{label}.{s}"), &role(r), shape).map(Some);
+            router_bias = bias("router.bias", "router.bias", &[moe.experts])?;
+            up_bias = bias("up.bias", "experts.gate_up.bias", &[moe.experts, 2 * moe.inner])?;
+            down_bias = bias("down.bias", "experts.down.bias", &[moe.experts, hidden])?;
+        }
+        let up = b.experts_up(&format!("{label}.up"), i, &moe, parts.turning)?;
         let down = b.experts_down(&format!("{label}.down"), i, &moe)?;
         let shared = match moe.shared_inner {
             None => None,
@@ -81,7 +117,24 @@ impl Moe {
             routing: scratch.routing,
         };
         let factor = b.config.residual_scale as f32;
-        Ok(Self { label, norm, router, route, up, down, shared, gate: b.gate, factor, scratch })
+        let gate = parts.gate.unwrap_or(b.gate);
+        let input_weight = parts.input_weight;
+        Ok(Self {
+            label,
+            norm,
+            router,
+            route,
+            up,
+            down,
+            shared,
+            router_bias,
+            up_bias,
+            down_bias,
+            gate,
+            input_weight,
+            factor,
+            scratch,
+        })
     }
 
     /// Appends the steps.
@@ -97,23 +150,29 @@ impl Moe {
                 (normed, None)
             }
         };
-        r.linear(&label("router"), &self.router, norm, x, self.scratch.logits, Epilogue::default());
+        let epilogue = Epilogue { bias: self.router_bias, ..Epilogue::default() };
+        r.linear(&label("router"), &self.router, norm, x, self.scratch.logits, epilogue);
         let route = Route { logits: r.rows(self.scratch.logits), ..self.route };
         r.plan.push([route.step(&label("route"), &r.control)]);
         let entries = |first, count| Entries { routing: self.scratch.routing, stride: route.entries(), first, count };
-        let routed = (&self.up, &self.down, self.scratch.h, entries(0, route.top_k), "");
+        let routed = (&self.up, &self.down, self.scratch.h, entries(0, route.top_k), true);
         let shared = self.shared.as_ref().map(|(up, down)| {
-            (up, down, self.scratch.shared.expect("declared with the first"), entries(route.top_k, 1), "shared.")
+            (up, down, self.scratch.shared.expect("declared with the first"), entries(route.top_k, 1), false)
         });
         let halves: Vec<_> = [Some(routed), shared].into_iter().flatten().collect();
         // All of the first halves before any second: those change the residual stream that the first read.
-        for &(up, _, h, entries, name) in &halves {
-            let step = ExpertUp { w: up, x, h, norm, bias: None, gate: self.gate, input_weight: false, entries };
-            r.plan.push(step.steps(&label(&format!("{name}up")), &r.control));
+        let name = |routed: bool, s: &str| label(&format!("{}{s}", if routed { "" } else { "shared." }));
+        for &(up, _, h, entries, routed) in &halves {
+            let bias = self.up_bias.filter(|_| routed);
+            let input_weight = self.input_weight && routed;
+            let step = ExpertUp { w: up, x, h, norm, bias, gate: self.gate, input_weight, entries };
+            r.plan.push(step.steps(&name(routed, "up"), &r.control));
         }
-        for &(_, down, h, entries, name) in &halves {
-            let step = ExpertDown { w: down, h, y, bias: None, weighted: true, factor: self.factor, entries };
-            r.plan.push(step.steps(&label(&format!("{name}down")), &r.control));
+        for &(_, down, h, entries, routed) in &halves {
+            let bias = self.down_bias.filter(|_| routed);
+            let weighted = !(self.input_weight && routed);
+            let step = ExpertDown { w: down, h, y, bias, weighted, factor: self.factor, entries };
+            r.plan.push(step.steps(&name(routed, "down"), &r.control));
         }
     }
 }

@@ -7,6 +7,8 @@ use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
     ModelConfig, MoeConfig, head_share, positions, size,
 };
+use crate::kernels::Temperature;
+use crate::weights::load::FP8_BLOCK;
 use crate::{Error, FormatKind, Result};
 
 const FILE: &str = "config.json";
@@ -101,7 +103,11 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     if let Some(quantization) = fields.get("quantization_config") {
         let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
-        return Err(unsupported(format!("weights quantised by the method {method:?}")));
+        let block = quantization.get("weight_block_size");
+        let known = method == "mxfp4" || method == "fp8" && block == Some(&serde_json::json!([FP8_BLOCK, FP8_BLOCK]));
+        if !known {
+            return Err(unsupported(format!("weights quantised by the method {method:?}")));
+        }
     }
     for cap in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
         if let Some(value) = fields.get(cap) {
@@ -122,6 +128,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
     let mut rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
+    rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
     }
@@ -142,7 +149,10 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         architecture,
         name: fields.string("_name_or_path")?.unwrap_or_default().rsplit('/').next().unwrap_or_default().into(),
         hidden_size,
-        intermediate_size: required("intermediate_size", MAX_INTERMEDIATE)?,
+        intermediate_size: match fields.size("intermediate_size_mlp", MAX_INTERMEDIATE)? {
+            Some(dense) => dense, // Llama 4: intermediate_size is an expert's
+            None => required("intermediate_size", MAX_INTERMEDIATE)?,
+        },
         num_layers,
         num_heads,
         // Multi-head attention is what configs without this key mean.
@@ -155,6 +165,20 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         local_rope,
         no_rope_layers: no_rope_layers(fields, num_layers)?,
         attention_scale,
+        attention_chunk: fields.size("attention_chunk_size", u64::MAX >> 32)?,
+        temperature: match (
+            fields.bool("attn_temperature_tuning")?,
+            fields.number("attn_scale")?,
+            fields.number("floor_scale")?,
+        ) {
+            (Some(true), Some(growth), Some(floor)) if floor > 0.0 => {
+                Some(Temperature { growth: growth as f32, floor: floor as f32 })
+            }
+            (Some(true), ..) => return Err(bad("attn_temperature_tuning without attn_scale and floor_scale".into())),
+            _ => None,
+        },
+        use_qk_norm: fields.bool("use_qk_norm")?.unwrap_or(false),
+        swiglu_limit: fields.number("swiglu_limit")?,
         embedding_scale: if gemma {
             (hidden_size as f64).sqrt()
         } else {
@@ -263,7 +287,15 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
         Some(Value::Array(layers)) => layers.iter().filter_map(Value::as_u64).collect(),
         Some(_) => return Err(fields.wrong("mlp_only_layers", "a list of layers")),
     };
-    let step = fields.unsigned("decoder_sparse_step")?.unwrap_or(1).max(1);
+    let shared_inner = match (shared_inner, fields.get("intermediate_size_mlp")) {
+        (None, Some(_)) => Some(inner), // Llama 4 has such a part in every mixture, as wide as an expert
+        (shared, _) => shared,
+    };
+    let step = match fields.unsigned("decoder_sparse_step")? {
+        Some(step) => step,
+        None => fields.unsigned("interleave_moe_layer_step")?.unwrap_or(1),
+    };
+    let step = step.max(1);
     let dense_before = fields.unsigned("first_k_dense_replace")?.unwrap_or(0);
     let groups = match (fields.string("topk_method")?, fields.unsigned("n_group")?, fields.unsigned("topk_group")?) {
         (Some("greedy"), ..) | (_, None | Some(0 | 1), _) => None,

@@ -8,6 +8,7 @@ mod rope;
 pub use generation::GenerationDefaults;
 pub use rope::{RopeConfig, RopeScaling};
 
+use crate::kernels::Temperature;
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
@@ -65,6 +66,14 @@ pub struct ModelConfig {
     pub no_rope_layers: Vec<bool>,
     /// Multiplies products of query and key; 1 / √head_dim where absent.
     pub attention_scale: Option<f64>,
+    /// Layers with positions see a stretch of the context of so many tokens only.
+    pub attention_chunk: Option<usize>,
+    /// Growth of queries with their position, in layers without positions.
+    pub temperature: Option<Temperature>,
+    /// Whether queries and keys are normalised, where that is a fact and not the architecture's habit.
+    pub use_qk_norm: bool,
+    /// Where gpt-oss cuts gates and ups.
+    pub swiglu_limit: Option<f64>,
     /// Multiplies embeddings.
     pub embedding_scale: f64,
     /// Multiplies what a block adds to the residual stream.

@@ -1,0 +1,17 @@
+//! Llama 4's text model, as transformers' `modeling_llama4.py` computes it: layers with positions see a chunk of the context,
+//! those without see all of it with queries that grow with their position; each token goes to one expert, scaled by its
+//! score before it, and to a part that all go to.
+
+use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
+use super::{Builder, Layers};
+use crate::Result;
+use crate::kernels::Scoring;
+
+/// Declares the weights.
+pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
+    let bias = b.config.attention_bias;
+    let qk_norm = if b.config.use_qk_norm { Normed::Unit } else { Normed::No };
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm, ..AttentionParts::default() };
+    let moe = MoeParts { input_weight: true, ..MoeParts::new(Scoring::Sigmoid, false) };
+    Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
+}
