@@ -52,7 +52,7 @@ fn bits_of(row: u32, i: u32) -> u32 {
     return select(bits, 0u, (bits & 0x7f800000u) == 0u);
 }
 
-// f16 bits of the number of these bits / divisor, rounded to nearest, ties to even.
+// f16 bits of the number of these bits / divisor, rounded to nearest, ties to even, or up to a subnormal.
 fn scale_bits(bits: u32, divisor: u32) -> u32 {
     let exponent = i32(bits >> 23u);
     if (exponent == 0) {
@@ -68,12 +68,13 @@ fn scale_bits(bits: u32, divisor: u32) -> u32 {
     }
     let shift = u32(top - 10 + max(1 - biased, 0));
     if (shift > 31u) {
-        return 0u;
+        return 1u;
     }
     let kept = quotient >> shift;
     let rest = quotient & ((1u << shift) - 1u);
     let half = 1u << (shift - 1u);
-    let up = rest > half || (rest == half && (inexact || (kept & 1u) == 1u));
+    let nearest = rest > half || (rest == half && (inexact || (kept & 1u) == 1u));
+    let up = select(nearest, rest > 0u || inexact, biased <= 0);
     let rounded = kept + u32(up) + select(0u, u32(max(biased - 1, 0)) << 10u, biased > 0);
     return select(rounded, NAN, rounded >= 0x7c00u);
 }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use common::block_on;
 use minke::Cancel;
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{BufferId, Device, DeviceOptions, Executor};
 use minke::kernels::{CpuMemory, KvFormat, State, interpret};
-use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
@@ -24,10 +24,10 @@ impl Random {
 }
 
 /// A safetensors file of f32 or bf16 tensors, random but for norms near one.
-fn safetensors(tensors: &[(String, Vec<usize>)], bf16: bool, random: &mut Random) -> Vec<u8> {
+fn safetensors(tensors: &[(String, Vec<usize>)], bf16: &dyn Fn(&str) -> bool, random: &mut Random) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, shape) in tensors {
-        let start = data.len();
+        let (start, bf16) = (data.len(), bf16(name));
         let fan_in = *shape.last().expect("a dimension") as f32;
         for _ in 0..shape.iter().product() {
             let value = match (shape.len(), name.contains("norm")) {
@@ -49,7 +49,8 @@ fn safetensors(tensors: &[(String, Vec<usize>)], bf16: bool, random: &mut Random
     [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
 }
 
-fn model(config: &Value, bf16: bool) -> MemoryFolder {
+/// `bf16` says of a tensor whether it is in bf16, else it is in f32.
+fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
     let of = |key: &str| config[key].as_u64().expect("a size") as usize;
     let (hidden, inner, vocabulary) = (of("hidden_size"), of("intermediate_size"), of("vocab_size"));
     let (q, kv) = (of("num_attention_heads") * of("head_dim"), of("num_key_value_heads") * of("head_dim"));
@@ -85,7 +86,7 @@ fn model(config: &Value, bf16: bool) -> MemoryFolder {
 
 /// Logits of the last prompt token and of three decoded tokens, on the GPU and through the references.
 fn compare(config: &Value, bf16: bool, kv_format: KvFormat, max_binding: u64, tolerance: f32) {
-    let folder = model(config, bf16);
+    let folder = model(config, &|_| bf16);
     let checkpoint =
         block_on(Checkpoint::open_folder(&folder, &|_| Ok(()))).unwrap_or_else(|e| panic!("{config}: {e}"));
     let facts = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
@@ -167,4 +168,29 @@ fn odd_widths_with_a_cache_of_f16() {
 fn odd_widths_in_parts() {
     compare(&config(json!({ "intermediate_size": 301, "mlp_bias": true })), true, KvFormat::F32, 48 << 10, 2e-4);
     compare(&config(json!({ "vocab_size": 2049 })), false, KvFormat::F32, 96 << 10, 2e-4);
+}
+
+/// Gate in bf16 and up in f32, of whose rows fewer fit in a block: quantised they take turns in one matrix.
+#[test]
+fn sides_of_different_widths_are_quantised_in_turn() {
+    let config = config(json!({
+        "hidden_size": 1000, "intermediate_size": 1100, "num_hidden_layers": 1, "vocab_size": 9,
+        "num_attention_heads": 1, "num_key_value_heads": 1,
+    }));
+    let folder = model(&config, &|name| !name.contains("up_proj"));
+    let checkpoint = block_on(Checkpoint::open_folder(&folder, &|_| Ok(()))).expect("it opens");
+    let facts = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
+    let options = ModelOptions { quantization: Quantization::Q8, ..ModelOptions::default() };
+    let m = Model::new(&checkpoint, &facts, options).expect("a model");
+    let mut memory = CpuMemory::new(&m.buffers);
+    block_on(fill(&checkpoint, &m.tasks, &mut |b, o, bytes: &[u8]| memory.write(b, o, bytes))).expect("weights");
+    block_on(async {
+        let device = Rc::new(Device::open(DeviceOptions::default()).await.expect("a GPU or lavapipe"));
+        let gpu = Executor::new(device, &m.buffers).await.expect("buffers");
+        load(&checkpoint, &m.tasks, &gpu, &Cancel::default(), &mut |_, _| {}).await.expect("weights");
+        for (spec, id) in m.buffers.iter().zip(0..).filter(|(spec, _)| spec.label.contains("gate_up")) {
+            let got = gpu.read(BufferId(id), 0..spec.bytes).await.expect("bytes");
+            assert!(got == memory.bytes(BufferId(id)), "{} differs", spec.label);
+        }
+    });
 }

@@ -4,17 +4,18 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use common::{all_logits, block_on, data, load};
-use minke::Cancel;
-use minke::engine::{LoadOptions, accept};
+use common::{HOST, all_logits, block_on, data, load};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::gpu::{Device, DeviceOptions, Executor};
 use minke::kernels::CpuMemory;
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::load::{fill, load as load_weights};
-use minke::weights::{Checkpoint, DiskFolder};
+use minke::weights::{Checkpoint, DiskFolder, MemoryFolder};
+use minke::{Cancel, Error, Result};
 
 fn golden(case: &str) -> Option<PathBuf> {
     data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join(case))
@@ -84,4 +85,83 @@ fn logits_stay_near_and_auto_takes_what_fits() {
     assert_eq!(with(None, Some(1)).0, "q4+q8", "the smallest there is");
     let f32_mode = LoadOptions { f32: true, weight_budget: Some(1), ..LoadOptions::default() };
     assert_eq!(load(&folder, f32_mode).expect("it loads").info().quantization, "bf16");
+}
+
+fn as_(quantization: Option<Quantization>) -> LoadOptions {
+    LoadOptions { quantization, ..LoadOptions::default() }
+}
+
+fn greedy(engine: &Engine) -> Result<Vec<u32>> {
+    let options =
+        GenerateOptions { temperature: Some(0.0), max_output_tokens: Some(8.0), ..GenerateOptions::default() };
+    let input = Input::Ids(vec![1, 20, 300, 45, 7, 99]);
+    block_on(engine.generate(input, &options, &Cancel::default(), &mut |_| {})).map(|r| r.ids)
+}
+
+#[test]
+fn refused_memory_steps_down_and_the_next_load_is_as_good_as_the_first() {
+    let Some(folder) = golden("models/llama") else { return };
+    let with = |quantization| load(&folder, as_(quantization)).expect("it loads");
+    let (exact, eight) = (with(Some(Quantization::None)).memory(), with(Some(Quantization::Q8)).memory());
+    let given = |quantization, bytes| {
+        let device = DeviceOptions { max_memory: Some(bytes), ..DeviceOptions::default() };
+        load(&folder, LoadOptions { device, ..as_(quantization) })
+    };
+    assert_eq!(given(None, exact.total()).expect("it loads").info().quantization, "bf16");
+    assert_eq!(exact.scratch, eight.scratch, "what only the load needed is given back");
+    // Too little for the weights as published, by more than what a load needs besides.
+    let room = exact.total() - (exact.weights - eight.weights) / 2;
+    let stepped = given(None, room).expect("it loads");
+    assert!(stepped.info().quantization.starts_with('q'), "{}", stepped.info().quantization);
+    assert_eq!(greedy(&stepped).expect("a generation").len(), 8);
+    for quantization in [None, Some(Quantization::None), Some(Quantization::Q4)] {
+        match given(quantization, 100_000) {
+            Err(Error::Memory { bytes, allocated: 0, .. }) => assert!(bytes > 100_000),
+            other => panic!("{quantization:?}: {other:?}"),
+        }
+    }
+    assert_eq!(greedy(&with(Some(Quantization::Q8))).expect("a good model loads next").len(), 8);
+}
+
+#[test]
+fn what_a_gguf_has_quantised_stays_as_it_is() {
+    for name in ["llama", "qwen2", "qwen2_tied"] {
+        let Some(file) = golden(&format!("gguf/{name}/model.gguf")) else { return };
+        let layouts = |quantization| {
+            let engine = load(&file, as_(Some(quantization))).expect("it loads");
+            assert_eq!(greedy(&engine).expect("a generation").len(), 8);
+            engine.info().quantization.split('+').map(str::to_owned).collect::<BTreeSet<String>>()
+        };
+        let (published, q8) = (layouts(Quantization::None), layouts(Quantization::Q8));
+        println!("{name}: {published:?} becomes {q8:?}");
+        let (float, mut want): (BTreeSet<String>, BTreeSet<String>) =
+            published.into_iter().partition(|layout| matches!(layout.as_str(), "f32" | "f16" | "bf16"));
+        want.extend((!float.is_empty()).then(|| "q8".to_owned()));
+        assert_eq!(q8, want, "{name}");
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_are_an_error_and_never_text() {
+    let Some(folder) = golden("models/llama") else { return };
+    let checkpoint = block_on(Checkpoint::open_folder(&DiskFolder::new(&folder), &accept)).expect("it opens");
+    let down = checkpoint.tensor("model.layers.1.mlp.down_proj.weight").expect("a matrix").clone();
+    let shard = checkpoint.shards[down.shard].name().to_owned();
+    // NaN, -Inf, and the largest bf16: finite, but beyond any f16 scale.
+    for (quantization, bad) in [(Quantization::Q8, 0x7fc0u16), (Quantization::Q4, 0xff80), (Quantization::Q4, 0x7f7f)] {
+        let mut copy = MemoryFolder::new("copy");
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let mut bytes = std::fs::read(&path).expect("a file");
+            if name == shard {
+                bytes[down.range.start as usize + 10..][..2].copy_from_slice(&bad.to_le_bytes());
+            }
+            copy = copy.with(&name, bytes);
+        }
+        let (options, cancel) = (as_(Some(quantization)), Cancel::default());
+        let engine = block_on(Engine::load_folder(&copy, None, options, HOST, &cancel, &mut |_| {})).expect("it loads");
+        let result = greedy(&engine);
+        assert!(matches!(result, Err(Error::NonFinite { .. })), "{quantization:?} {bad:04x}: {result:?}");
+    }
 }

@@ -13,7 +13,7 @@ use crate::model::config::{self, GenerationDefaults, ModelConfig};
 use crate::model::{Model, ModelOptions, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
-use crate::weights::load::{bytes_to_read, load};
+use crate::weights::load::{bytes_to_read, load, staging};
 use crate::weights::source::{ByteSource, Folder};
 use crate::weights::{GgufMetadata, dequantize_rows};
 use crate::{Cancel, Error, FormatKind, Result};
@@ -157,7 +157,7 @@ impl Engine {
             rope_factors: rope_factors(checkpoint).await?,
             ..ModelOptions::default()
         };
-        let (model, executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
+        let (model, mut executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
         let info = info(checkpoint, &config, &model, template.as_ref());
         cancel.check()?;
 
@@ -172,6 +172,7 @@ impl Engine {
             progress(Progress { stage: Stage::Download, loaded: loaded.get(), total, file, from_cache: false });
         };
         load(checkpoint, &model.tasks, &executor, cancel, &mut download).await?;
+        staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
         let mut compile = |done: usize, all: usize| {
             let (loaded, total) = (done as u64, all as u64);
             progress(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });

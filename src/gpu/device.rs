@@ -65,6 +65,8 @@ pub struct DeviceOptions {
     pub high_performance: Option<bool>,
     /// Largest storage binding to use, in bytes, below the adapter's own: tests split tensors with it.
     pub max_binding: Option<u64>,
+    /// Bytes that the device grants in all, where it would grant more: tests are refused memory with it.
+    pub max_memory: Option<u64>,
 }
 
 /// What the platform tells of the adapter, and the limits the engine plans with.
@@ -94,6 +96,7 @@ pub struct Device {
     pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     facts: DeviceFacts,
+    max_memory: u64,
     pub(super) max_workgroups: u32,
     pub(super) uniform_alignment: u32,
     ledger: Arc<Ledger>,
@@ -136,6 +139,7 @@ impl Device {
             raw,
             queue,
             facts,
+            max_memory: options.max_memory.unwrap_or(u64::MAX),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             ledger: Arc::default(),
@@ -199,6 +203,14 @@ impl Device {
             }
         }
         let held = self.memory().total();
+        let bytes = wanted.iter().map(|a| a.bytes).sum();
+        let refused = || {
+            let what = wanted.first().map_or("", |a| a.label).to_owned();
+            Error::Memory { what, bytes, allocated: held }
+        };
+        if bytes > self.max_memory.saturating_sub(held) {
+            return Err(refused());
+        }
         let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let invalid = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffers: Vec<Buffer> = wanted
@@ -218,9 +230,7 @@ impl Device {
             return Err(Error::Internal { message: format!("buffer creation: {e}") });
         }
         if memory.await.is_some() {
-            let bytes = wanted.iter().map(|a| a.bytes).sum();
-            let what = wanted.first().map_or("", |a| a.label).to_owned();
-            return Err(Error::Memory { what, bytes, allocated: held });
+            return Err(refused());
         }
         self.check()?;
         Ok(buffers)

@@ -57,7 +57,8 @@ type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
 /// Owns a model's buffers and runs its plans.
 pub struct Executor {
     device: std::rc::Rc<Device>,
-    buffers: Vec<Buffer>,
+    /// By id; `None` where it was given back.
+    buffers: Vec<Option<Buffer>>,
     pipelines: RefCell<Vec<wgpu::ComputePipeline>>,
     by_key: RefCell<HashMap<PipelineKey, usize>>,
     modules: RefCell<HashMap<&'static str, wgpu::ShaderModule>>,
@@ -80,7 +81,7 @@ impl Executor {
                 usage: U::STORAGE | U::COPY_DST | U::COPY_SRC,
             })
             .collect();
-        let buffers = device.allocate(&wanted).await?;
+        let buffers = device.allocate(&wanted).await?.into_iter().map(Some).collect();
         let made = Self {
             device,
             buffers,
@@ -125,7 +126,12 @@ impl Executor {
     }
 
     fn raw(&self, id: BufferId) -> &wgpu::Buffer {
-        &self.buffers[id.0 as usize].raw
+        &self.buffers[id.0 as usize].as_ref().expect("nothing uses a buffer that was given back").raw
+    }
+
+    /// Gives a buffer back that only the load needed. Nothing that uses it may be submitted any more.
+    pub fn release(&mut self, id: BufferId) {
+        self.buffers[id.0 as usize] = None;
     }
 
     /// Writes to a buffer before the next submit. `offset` and the length are multiples of 4, in bytes.

@@ -5,6 +5,8 @@
 //! - `Q8`: the scale is the group's largest magnitude / 127, rounded to f16; codes are the nearest multiples.
 //! - `Q4`: the scale is the value of largest magnitude / -8, rounded to f16, as in ggml's `Q4_0`.
 //!
+//! A subnormal scale has few bits and is rounded up instead: the group's largest value is not to be cut off, nor lost.
+//!
 //! A code is the nearest multiple of the *rounded* scale, the smaller one where two are as near. A group with a value
 //! that is not finite, or too large for an f16 scale, becomes NaN: it must not turn into numbers.
 
@@ -71,7 +73,8 @@ impl Layout {
     }
 }
 
-/// f16 bits of `magnitude / divisor`, rounded to nearest, ties to even; `magnitude` is finite and not negative.
+/// f16 bits of `magnitude / divisor`, rounded to nearest, ties to even, or up to a subnormal; `magnitude` is finite and not
+/// negative.
 fn scale_bits(magnitude: f32, divisor: u32) -> u16 {
     let bits = magnitude.to_bits();
     let exponent = (bits >> 23) as i32;
@@ -88,10 +91,10 @@ fn scale_bits(magnitude: f32, divisor: u32) -> u16 {
     }
     let shift = (top - 10 + (1 - biased).max(0)) as u32;
     if shift > 31 {
-        return 0;
+        return 1;
     }
     let (kept, rest, half) = (quotient >> shift, quotient & ((1 << shift) - 1), 1 << (shift - 1));
-    let up = rest > half || rest == half && (inexact || kept & 1 == 1);
+    let up = if biased <= 0 { rest > 0 || inexact } else { rest > half || rest == half && (inexact || kept & 1 == 1) };
     let rounded = kept + u32::from(up) + if biased > 0 { (biased as u32 - 1) << 10 } else { 0 };
     if rounded >= 0x7c00 { NAN } else { rounded as u16 }
 }
@@ -137,8 +140,13 @@ mod tests {
         while bits < 0x7f80_0000 {
             let v = f32::from_bits(bits);
             for divisor in [8, 127] {
-                let want = half::f16::from_f64(f64::from(v) / f64::from(divisor));
-                let want = if want.is_finite() { want.to_bits() } else { NAN };
+                let exact = f64::from(v) / f64::from(divisor);
+                let nearest = half::f16::from_f64(exact);
+                let want = match exact < 2f64.powi(-14) {
+                    true => (exact * 2f64.powi(24)).ceil() as u16,
+                    false if nearest.is_finite() => nearest.to_bits(),
+                    false => NAN,
+                };
                 assert_eq!(scale_bits(v, divisor), want, "{v:e} / {divisor}");
             }
             bits += 104_729;
@@ -159,6 +167,11 @@ mod tests {
                         assert!((a - b).abs() <= limit * 1.01, "{layout:?}: {b} for {a}, step {step}");
                     }
                 }
+            }
+            for tiny in [1e-6f32, 1e-5, 1.1e-5, 1e-4] {
+                let got = quantized(layout, &[-tiny, tiny / 2.0])[0];
+                let step = tiny / steps + 6e-8; // rounded up to a multiple of the least f16
+                assert!((got + tiny).abs() <= step / 2.0, "{layout:?}: {got} for {}", -tiny);
             }
             assert_eq!(quantized(layout, &[0.0; 40]), [0.0; 40]);
             assert_eq!(quantized(layout, &[1e-40; 3]), [0.0; 3]);

@@ -130,4 +130,25 @@ mod tests {
             }
         }
     }
+
+    /// Each in a group of its own: subnormals, infinities and NaNs among them.
+    #[test]
+    fn every_f16_and_bf16_is_read_as_what_it_is() {
+        const COUNT: usize = 1 << 16;
+        let every: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        for layout in [Layout::Q8, Layout::Q4] {
+            for numbers in [1, 2] {
+                let mut b = Bench::new(1, 8);
+                let m = Matrix::declare(&mut b.buffers, "w", 1, &[(COUNT, layout)], 1 << 30).unwrap();
+                let input = b.buffers.add("input", every.len() as u64, Role::Scratch);
+                let job = b.buffers.add("job", 16, Role::Scratch);
+                b.set(input, &every);
+                let what = QuantizeJob { numbers, rows: COUNT as u32, first_row: 0, row_step: 1 };
+                b.set(job, bytemuck::bytes_of(&what));
+                b.plan.push([Quantize { part: &m.parts[0], k: 1, input, job }.step("quantize")]);
+                b.check_exact(m.parts[0].codes, &format!("{layout:?} of numbers {numbers}"));
+                b.check_exact(m.parts[0].scales.unwrap(), &format!("{layout:?} of numbers {numbers}"));
+            }
+        }
+    }
 }

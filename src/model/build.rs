@@ -397,8 +397,10 @@ impl<'a> Builder<'a> {
     }
 
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
+        let tensors = &self.checkpoint.tensors;
         let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            let input = self.buffers.add("quantize.input", BLOCK, Role::Scratch);
+            let largest = tensors.values().filter(|t| unquantised(t.dtype)).map(TensorEntry::bytes).max();
+            let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
             (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
         });
         let step = Quantize { part, k: matrix.k, input, job }.step(&matrix.label);

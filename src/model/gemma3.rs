@@ -8,6 +8,12 @@ use crate::Result;
 /// Declares the weights.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
-    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Heads, post_norm: true, ..AttentionParts::default() };
+    let parts = AttentionParts {
+        qkv_bias: bias,
+        o_bias: bias,
+        qk_norm: Normed::Heads,
+        post_norm: true,
+        ..AttentionParts::default()
+    };
     Ok(Box::new(Decoder::dense(b, parts, MlpParts { post_norm: true, ..MlpParts::default() })?))
 }

@@ -127,17 +127,18 @@ impl ChatTemplate {
         // Templates that build their own list of messages look at all of them at every step.
         let messages = input.messages.len().min(MAX_SQUARED) as u64;
         let environment = environment(FUEL + bytes as u64 / 2 + messages * messages);
-        let mut output = Capped(Vec::new());
+        let mut output = Capped { bytes: Vec::new(), full: false };
         let template = environment.template_from_str(source).map_err(|e| template_error(&e))?;
         match template.render_captured_to(Jinja::from(Serde(&context)), &mut output) {
             Ok(_) => {}
-            Err(_) if output.0.len() > MAX_OUTPUT => {
+            Err(_) if output.full => {
                 let message = format!("the output is longer than {MAX_OUTPUT} bytes");
                 return Err(Error::Template { kind: TemplateKind::Limit, message });
             }
             Err(error) => return Err(template_error(&error)),
         }
-        String::from_utf8(output.0).map_err(|_| Error::Internal { message: "a template wrote half a character".into() })
+        String::from_utf8(output.bytes)
+            .map_err(|_| Error::Internal { message: "a template wrote half a character".into() })
     }
 
     /// Renders small conversations to learn what the template does with them.
@@ -267,12 +268,19 @@ fn template_error(error: &minijinja::Error) -> Error {
 }
 
 /// A writer that stops when the output grows too long.
-struct Capped(Vec<u8>);
+struct Capped {
+    bytes: Vec<u8>,
+    full: bool,
+}
 
 impl io::Write for &mut Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        if self.0.len() > MAX_OUTPUT { Err(io::Error::other("too long")) } else { Ok(bytes.len()) }
+        if self.bytes.len() + bytes.len() > MAX_OUTPUT {
+            self.full = true;
+            return Err(io::Error::other("too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

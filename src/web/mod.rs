@@ -94,7 +94,8 @@ impl EngineOptions {
             Some(n) if n.fract() == 0.0 && (1.0..=4_294_967_295.0).contains(&n) => Some(n as usize),
             Some(n) => return Err(Error::invalid("contextLength", format!("{n} is not a positive whole number"))),
         };
-        let device = DeviceOptions { high_performance, max_binding: self.internal.max_binding.map(|n| n as u64) };
+        let max_binding = self.internal.max_binding.map(|n| n as u64);
+        let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
         Ok(LoadOptions { quantization, weight_budget, context_length, f32: self.internal.f32, device })
     }

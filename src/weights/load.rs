@@ -1,6 +1,7 @@
 //! Checkpoint to GPU, a block of rows at a time: read → repack → write, or read → write → quantise there. The host holds
 //! one block, whatever a tensor's size, and the queue at most [`IN_FLIGHT`] bytes.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::checkpoint::{Checkpoint, TensorEntry};
@@ -121,6 +122,15 @@ pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
         Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
     };
     tasks.iter().map(task).sum()
+}
+
+/// Buffers that only the load itself needs.
+pub fn staging(tasks: &[Task]) -> BTreeSet<BufferId> {
+    let quantizers = tasks.iter().flat_map(|task| match task {
+        Task::Matrix { quantizers, .. } => quantizers.as_slice(),
+        Task::Vector { .. } => &[],
+    });
+    quantizers.flatten().flat_map(|q| [q.input, q.job]).collect()
 }
 
 /// Fills the executor's buffers. `progress` hears the bytes read since the last call and the file they came from.
@@ -365,7 +375,9 @@ impl Loader<'_> {
     /// Rows of several slices in turn.
     async fn interleaved(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
         let n = piece.sources.len();
-        let step = self.block_rows(&piece.sources[0], matrix.k);
+        // A block of each: their numbers may be of different widths.
+        let step =
+            piece.sources.iter().map(|source| self.block_rows(source, matrix.k)).min().expect("there are sources");
         let rows = (piece.sources[0].rows.end - piece.sources[0].rows.start) as usize * n;
         for (index, part, stretch) in by_part(matrix, piece.first..piece.first + rows) {
             let turn = |row: usize| {

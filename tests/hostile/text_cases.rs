@@ -263,6 +263,7 @@ fn templates_that_ask_for_too_much() {
     template_fails("J12 compare_5000", limit, "{{ 1".to_owned() + &" < 1".repeat(5000) + " }}");
     let doubling = "{% set n = namespace(s='xxxxxxxx') %}{% for i in range(30) %}{% set n.s = n.s + n.s %}{% endfor %}";
     template_fails("J13 doubling", limit, doubling.to_owned() + "{{ n.s }}");
+    template_fails("a repeated string longer than any output", limit, "{{ 'x' * 35395274 }}");
     template_fails("J13 repeat", limit, "{{ 'x' * 1000000000 }}");
     template_fails("J14 range_huge", limit, "{{ range(10000000)|length }}");
     template_fails("J16 source_2mb", limit, "x".repeat(2 << 20));
