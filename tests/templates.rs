@@ -7,14 +7,9 @@ use serde_json::{Value, json};
 /// What transformers renders is rendered, what it refuses is refused; differences are listed together.
 #[test]
 fn templates_render_as_transformers_renders_them() {
-    let file = std::env::var("MINKE_TEMPLATES").map(|p| std::fs::read_to_string(p).expect("a readable file"));
-    let text = file.as_deref().unwrap_or(include_str!("templates.json"));
-    let golden: Value = serde_json::from_str(text).expect("JSON");
-    let config = TokenizerConfig {
-        bos_token: Some("<s>".into()),
-        eos_token: Some("</s>".into()),
-        ..TokenizerConfig::default()
-    };
+    let golden: Value = serde_json::from_str(include_str!("templates.json")).expect("JSON");
+    let config =
+        TokenizerConfig { bos_token: Some("<s>".into()), eos_token: Some("</s>".into()), ..TokenizerConfig::default() };
     let list = |key: &str| golden[key].as_array().expect("a list").clone();
     let mut differences = Vec::new();
     for case in list("cases") {
@@ -28,7 +23,9 @@ fn templates_render_as_transformers_renders_them() {
         };
         let got = ChatTemplate::new(source, &config).and_then(|template| template.render(&input));
         match (case["rendered"].as_str(), got) {
-            (Some(want), Ok(got)) if got != want => differences.push(format!("{source}\n  want {want:?}\n  got  {got:?}")),
+            (Some(want), Ok(got)) if got != want => {
+                differences.push(format!("{source}\n  want {want:?}\n  got  {got:?}"))
+            }
             (Some(want), Err(error)) => differences.push(format!("{source}\n  want {want:?}\n  got  {error}")),
             (None, Ok(got)) => differences.push(format!("{source}\n  want {}\n  got  {got:?}", case["error"])),
             _ => {}

@@ -39,8 +39,10 @@ fn default(value: &Value, other: Option<Value>, boolean: Option<bool>, named: Kw
 pub(super) fn string_method(state: &State, text: &str, method: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     let result = match method {
         "rsplit" => rsplit(text, args),
-        "partition" => cut(args, |by| text.split_once(by), |rest| [rest, "", ""], text),
-        "rpartition" => cut(args, |by| text.rsplit_once(by), |rest| ["", "", rest], text),
+        "partition" => partition(text, args, false),
+        "rpartition" => partition(text, args, true),
+        "removeprefix" => affix(args).map(|it| Value::from(text.strip_prefix(it).unwrap_or(text))),
+        "removesuffix" => affix(args).map(|it| Value::from(text.strip_suffix(it).unwrap_or(text))),
         _ => return None,
     };
     Some(state.consume_fuel(text.len() as u64 / 64).and(result))
@@ -52,6 +54,10 @@ fn text_argument(args: &[Value], i: usize) -> Result<Option<&str>, Error> {
         Some(value) if value.is_none() => Ok(None),
         Some(value) => value.as_str().map(Some).ok_or_else(|| wrong("a string is expected")),
     }
+}
+
+fn affix(args: &[Value]) -> Result<&str, Error> {
+    text_argument(args, 0)?.ok_or_else(|| wrong("a string is expected"))
 }
 
 fn wrong(message: &'static str) -> Error {
@@ -80,17 +86,17 @@ fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
         }
     };
     parts.reverse();
-    Ok(Value::from(parts))
+    Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// The text before a separator, the separator, and the text after; `absent` orders what there is without one.
-fn cut<'a>(
-    args: &'a [Value],
-    split: impl FnOnce(&str) -> Option<(&'a str, &'a str)>,
-    absent: impl FnOnce(&'a str) -> [&'a str; 3],
-    text: &'a str,
-) -> Result<Value, Error> {
+/// The text before the first (or last) separator, the separator, and the text after; all on one side where there is none.
+fn partition(text: &str, args: &[Value], last: bool) -> Result<Value, Error> {
     let separator = text_argument(args, 0)?.filter(|by| !by.is_empty()).ok_or_else(|| wrong("an empty separator"))?;
-    let parts = split(separator).map_or_else(|| absent(text), |(before, after)| [before, separator, after]);
-    Ok(Value::from(parts.to_vec()))
+    let found = if last { text.rsplit_once(separator) } else { text.split_once(separator) };
+    let parts = match found {
+        Some((before, after)) => [before, separator, after],
+        None if last => ["", "", text],
+        None => [text, "", ""],
+    };
+    Ok(parts.into_iter().map(Value::from).collect())
 }
