@@ -9,7 +9,7 @@ use minijinja::{Environment, ErrorKind, State, Value as Jinja};
 use serde_json::{Map, Value, json};
 
 use super::message::ToolCallStyle;
-use super::{Message, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, python};
+use super::{Message, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, jinja, python};
 use crate::{Error, Result, TemplateKind};
 
 /// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made.
@@ -218,6 +218,7 @@ fn environment(fuel: u64) -> Environment<'static> {
     environment.set_unknown_method_callback(python::method);
     environment.remove_global("debug");
     environment.add_filter("tojson", python::tojson);
+    jinja::add(&mut environment);
     environment.add_function(bounded::VARIABLE, bounded::variable);
     environment.add_function(bounded::ATTRIBUTE, bounded::attribute);
     environment.add_function("raise_exception", |message: String| -> Result<Jinja, minijinja::Error> {

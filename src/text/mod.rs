@@ -12,6 +12,7 @@ mod chat_template;
 mod detokenize;
 mod encode_messages;
 mod gguf_vocab;
+mod jinja;
 mod message;
 mod python;
 mod reasoning;

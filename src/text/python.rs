@@ -13,6 +13,9 @@ pub(crate) fn method(state: &mut State, value: &Value, method: &str, args: &[Val
     if let (Some(text), "format") = (value.as_str(), method) {
         check_format(text)?;
     }
+    if let Some(result) = value.as_str().and_then(|text| super::jinja::string_method(state, text, method, args)) {
+        return result;
+    }
     minijinja_contrib::pycompat::unknown_method_callback(state, value, method, args)
 }
 

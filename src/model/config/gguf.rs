@@ -24,6 +24,7 @@ pub(super) fn architecture(metadata: &GgufMetadata) -> Result<String> {
 pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
     let file = metadata.file.as_str();
     let architecture = architecture(metadata)?;
+    super::gguf_unread::refuse(metadata, &architecture)?;
     let key = |name: &str| format!("{architecture}.{name}");
     let optional = |name: &str, most: u64| {
         let key = key(name);

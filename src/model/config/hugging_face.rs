@@ -218,6 +218,10 @@ fn left_out(architecture: &str) -> Value {
             "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6,
             "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": true,
         }),
+        "mistral" => serde_json::json!({ "sliding_window": 4096 }),
+        "qwen2" | "qwen3" | "qwen2_moe" | "qwen3_moe" => {
+            serde_json::json!({ "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28 })
+        }
         _ => Value::Null,
     }
 }
@@ -233,6 +237,9 @@ fn text_config(fields: Fields<'_>, architecture: &str) -> Map<String, Value> {
         Some(inner) => {
             let outer = ["eos_token_id", "bos_token_id", "tie_word_embeddings", "quantization_config"];
             merged.extend(present(fields.object).filter(|(key, _)| outer.contains(&key.as_str())));
+            if inner.get("sliding_window").is_some_and(Value::is_null) {
+                merged.remove("sliding_window"); // which says that there is none
+            }
             merged.extend(present(inner));
         }
     }

@@ -2,6 +2,7 @@
 
 mod generation;
 mod gguf;
+mod gguf_unread;
 mod hugging_face;
 mod rope;
 

@@ -1,0 +1,35 @@
+//! Small chat templates against Jinja as transformers sets it up (`templates.json`, which `templates.py` makes).
+#![allow(missing_docs)]
+
+use minke::text::{ChatInput, ChatTemplate, TokenizerConfig};
+use serde_json::{Value, json};
+
+/// What transformers renders is rendered, what it refuses is refused; differences are listed together.
+#[test]
+fn templates_render_as_transformers_renders_them() {
+    let golden: Value = serde_json::from_str(include_str!("templates.json")).expect("JSON");
+    let config =
+        TokenizerConfig { bos_token: Some("<s>".into()), eos_token: Some("</s>".into()), ..TokenizerConfig::default() };
+    let list = |key: &str| golden[key].as_array().expect("a list").clone();
+    let mut differences = Vec::new();
+    for case in list("cases") {
+        let source = case["template"].as_str().expect("a template");
+        let input = ChatInput {
+            messages: list("messages"),
+            tools: list("tools"),
+            add_generation_prompt: true,
+            args: [("only".to_owned(), json!(true))].into_iter().collect(),
+            now: None,
+        };
+        let got = ChatTemplate::new(source, &config).and_then(|template| template.render(&input));
+        match (case["rendered"].as_str(), got) {
+            (Some(want), Ok(got)) if got != want => {
+                differences.push(format!("{source}\n  want {want:?}\n  got  {got:?}"))
+            }
+            (Some(want), Err(error)) => differences.push(format!("{source}\n  want {want:?}\n  got  {error}")),
+            (None, Ok(got)) => differences.push(format!("{source}\n  want {}\n  got  {got:?}", case["error"])),
+            _ => {}
+        }
+    }
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
+}
