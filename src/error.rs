@@ -170,9 +170,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Shorthand for [`Error::Format`].
+    /// Shorthand for [`Error::Format`]. What a hostile file makes long in name or message is cut.
     pub fn format(kind: FormatKind, file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Format { kind, file: file.into(), message: message.into() }
+        Self::Format { kind, file: cut(file.into()), message: cut(message.into()) }
     }
 
     /// Shorthand for [`Error::InvalidArgument`].
@@ -226,4 +226,15 @@ impl Error {
             Self::Template { kind, .. } => json!({ "kind": format!("{kind:?}") }),
         }
     }
+}
+
+/// At most a kilobyte of a text, and a mark where more was.
+fn cut(mut text: String) -> String {
+    const MOST: usize = 1024;
+    if text.len() > MOST {
+        let end = (0..=MOST).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }

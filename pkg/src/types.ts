@@ -210,6 +210,8 @@ export interface ModelInfo {
   vocabSize: number;
   format: "safetensors" | "gguf";
   license?: string;
+  /** SHA-256 of the chat template, in hexadecimal: an application that has looked at one (`tokenizer.applyChatTemplate`) can pin it. */
+  chatTemplateHash?: string;
   capabilities: { chat: boolean; tools: boolean; reasoning: boolean };
 }
 

@@ -75,6 +75,8 @@ pub struct ModelInfo {
     pub format: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat_template_hash: Option<String>,
     pub capabilities: Capabilities,
 }
 
@@ -251,6 +253,7 @@ fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: 
             Format::Gguf => "gguf",
         },
         license: config.license.clone(),
+        chat_template_hash: template.map(ChatTemplate::hash),
         capabilities: Capabilities {
             chat: template.is_some(),
             tools: capabilities.tools,

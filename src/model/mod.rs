@@ -71,7 +71,7 @@ pub static ARCHITECTURES: &[Architecture] = &[
 /// [`Error::Architecture`] with the names there are.
 pub fn architecture(name: &str) -> Result<&'static Architecture> {
     ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::Architecture {
-        name: name.to_owned(),
+        name: name.chars().take(64).collect(), // a file may name anything
         supported: ARCHITECTURES.iter().map(|a| a.name.to_owned()).collect(),
     })
 }

@@ -165,7 +165,7 @@ pub(crate) fn with_checked_sets(source: &str, variable: &str, attribute: &str) -
         let start = tag.tokens[sign].range.end;
         edits.push((start..start, format!(" {function}(")));
         let last = &tag.tokens[words.len() - 1];
-        // Past the closing quote, if there is one.
+        // A string that never closes has no quote behind it; the engine refuses it.
         let end = (last.range.end + usize::from(last.kind == TokenKind::Text)).min(source.len());
         edits.push((end..end, ")".to_owned()));
     }
@@ -357,6 +357,7 @@ mod tests {
         assert_eq!(checked("{%- set x = 'y' -%}"), "{%- set x = v( 'y') -%}");
         assert_eq!(checked("{% set ns.x = [1, '='] %}"), "{% set ns.x = a( [1, '=']) %}");
         assert_eq!(checked("{% set a, b = c == d, 2 %}"), "{% set a, b = v( c == d, 2) %}");
+        assert_eq!(checked("{% set x = 'never closed"), "{% set x = v( 'never closed)");
         for block in
             ["{% set x %}y{% endset %}", "{% set x | replace(a=1) %}y{% endset %}", "{% if x == 1 %}{% endif %}"]
         {

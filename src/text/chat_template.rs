@@ -7,13 +7,15 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, State, Value as Jinja};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::message::ToolCallStyle;
 use super::{Message, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, jinja, python};
 use crate::{Error, Result, TemplateKind};
 
-/// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made.
-const FUEL: u64 = 700_000;
+/// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made, which the engine holds
+/// twice for a moment: 58 MB.
+const FUEL: u64 = 450_000;
 /// Messages of which the square is added to the work.
 const MAX_SQUARED: usize = 2000;
 /// Bytes a rendering may write.
@@ -90,6 +92,11 @@ impl ChatTemplate {
     /// The source as published, for anyone who wants to see what it adds to messages.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The source's SHA-256 in hexadecimal: an application that has looked at a template can tell when it is another.
+    pub fn hash(&self) -> String {
+        Sha256::digest(&self.source).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The source that is rendered.
@@ -268,7 +275,7 @@ fn template_error(error: &minijinja::Error) -> Error {
     Error::Template { kind, message }
 }
 
-/// A writer that stops when the output grows too long.
+/// A writer that stops before the output grows too long.
 struct Capped {
     bytes: Vec<u8>,
     full: bool,
@@ -276,7 +283,7 @@ struct Capped {
 
 impl io::Write for &mut Capped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > MAX_OUTPUT {
+        if bytes.len() > MAX_OUTPUT - self.bytes.len() {
             self.full = true;
             return Err(io::Error::other("too long"));
         }

@@ -18,6 +18,8 @@ const MAX_REGEX: usize = 8192;
 const MAX_REGEX_DEPTH: usize = 32;
 /// Product of all counted repetitions of a regular expression; published ones have `{1,3}`.
 const MAX_REGEX_REPEATS: u64 = 100_000;
+/// The same where it looks behind, which may be done anew at every character.
+const MAX_LOOK_BEHIND_REPEATS: u64 = 256;
 
 #[derive(Deserialize)]
 struct Raw {
@@ -232,6 +234,7 @@ fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], value: V
     if value.is_null() {
         return Ok(None);
     }
+    check_typed(file, name, &value)?;
     check_stage(file, name, allowed, &value, 0)?;
     let error = match serde_json::from_value(value) {
         Ok(stage) => return Ok(Some(stage)),
@@ -246,6 +249,16 @@ fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], value: V
         FormatKind::BadTokenizer
     };
     Err(Error::format(kind, file, format!("{name}: {error}")))
+}
+
+/// Every stage must say its type: of one that does not, the crate guesses it by its fields.
+fn check_typed(file: &str, name: &str, value: &Value) -> Result<()> {
+    if !value["type"].is_string() {
+        return Err(Error::format(FormatKind::BadTokenizer, file, format!("{name}: a stage without a type")));
+    }
+    let stages = ["normalizers", "pretokenizers", "processors", "decoders"].iter().filter_map(|key| value.get(*key));
+    // Each level is checked by `check_stage`, which bounds the depth, too; JSON itself ends at 128.
+    stages.filter_map(Value::as_array).flatten().try_for_each(|stage| check_typed(file, name, stage))
 }
 
 /// Bounds a stage before the crate builds it: known types, shallow, small regular expressions, small counts.
@@ -267,6 +280,10 @@ fn check_stage(file: &str, name: &str, allowed: &[&str], value: &Value, depth: u
             if ["start", "stop"].iter().any(|k| map.get(*k).and_then(Value::as_u64).is_some_and(|n| n > 64)) {
                 return fail(FormatKind::LimitExceeded, "strips more than 64 characters".into());
             }
+            // The crate subtracts past the beginning of a token that is shorter.
+            if map.get("stop").and_then(Value::as_u64).is_some_and(|n| n > 0) {
+                return fail(FormatKind::UnsupportedFeature, "strips the ends of tokens".into());
+            }
             map.values().try_for_each(|v| check_stage(file, name, allowed, v, depth + 1))
         }
         _ => Ok(()),
@@ -277,6 +294,8 @@ fn check_regex(pattern: &str) -> Result<(), String> {
     if pattern.len() > MAX_REGEX {
         return Err(format!("a regular expression of {} bytes; at most {MAX_REGEX}", pattern.len()));
     }
+    let looks_behind = pattern.contains("(?<=") || pattern.contains("(?<!");
+    let limit = if looks_behind { MAX_LOOK_BEHIND_REPEATS } else { MAX_REGEX_REPEATS };
     let mut depth = 0usize;
     let mut repeats = 1u64;
     let mut rest = pattern.chars();
@@ -295,8 +314,8 @@ fn check_regex(pattern: &str) -> Result<(), String> {
         if depth > MAX_REGEX_DEPTH {
             return Err(format!("a regular expression nested more than {MAX_REGEX_DEPTH} deep"));
         }
-        if repeats > MAX_REGEX_REPEATS {
-            return Err(format!("a regular expression repeating more than {MAX_REGEX_REPEATS} times"));
+        if repeats > limit {
+            return Err(format!("a regular expression repeating more than {limit} times"));
         }
     }
     Ok(())
@@ -315,17 +334,27 @@ pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Re
         |message: String| Err(Error::format(FormatKind::BadTokenizer, file, format!("post_processor: {message}")));
     match value {
         Value::Array(items) => items.iter().try_for_each(|v| check_post_processor(file, v, size)),
-        // Files older than the "type" are told apart by what they have.
-        Value::Object(map) if map.contains_key("special_tokens") || map.contains_key("single") => {
-            let known = map.get("special_tokens").and_then(Value::as_object);
-            for piece in ["single", "pair"].iter().filter_map(|k| map.get(*k)?.as_array()).flatten() {
-                let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };
-                if known.is_none_or(|k| !k.contains_key(name)) {
-                    return bad(format!("the template names {name:?}, which is not among its special tokens"));
+        Value::Object(map) if map.get("type").is_some_and(|t| t == "TemplateProcessing") => {
+            let Some(known) = map.get("special_tokens").and_then(Value::as_object) else {
+                return bad("a template without an object of special tokens".into());
+            };
+            for (template, sequences) in [("single", &["A"][..]), ("pair", &["A", "B"])] {
+                for piece in map.get(template).and_then(Value::as_array).into_iter().flatten() {
+                    match (piece["SpecialToken"]["id"].as_str(), piece["Sequence"]["id"].as_str()) {
+                        (Some(name), None) if known.contains_key(name) => {}
+                        (Some(name), None) => {
+                            return bad(format!("the template names {name:?}, which is not among its special tokens"));
+                        }
+                        (None, Some(sequence)) if sequences.contains(&sequence) => {}
+                        _ => return bad(format!("{template}: {piece} is no special token and no sequence")),
+                    }
                 }
             }
-            for id in known.into_iter().flat_map(|k| k.values()).filter_map(|t| t["ids"].as_array()).flatten() {
-                if id.as_u64().is_none_or(|id| id >= size as u64) {
+            for (name, token) in known {
+                let Some(ids) = token["ids"].as_array() else {
+                    return bad(format!("special token {name:?} has no ids"));
+                };
+                if let Some(id) = ids.iter().find(|id| id.as_u64().is_none_or(|id| id >= size as u64)) {
                     return bad(format!("special token id {id} is outside the vocabulary of {size}"));
                 }
             }
