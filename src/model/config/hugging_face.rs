@@ -365,8 +365,8 @@ fn sliding(fields: Fields<'_>, num_layers: usize) -> Result<(Option<usize>, Vec<
     };
     let Some(window) = window.filter(|_| used) else {
         return match listed {
-            Some(layers) if layers.contains(&true) && used => {
-                Err(bad("layer_types has windows, sliding_window is missing".into()))
+            Some(layers) if layers.contains(&true) => {
+                Err(bad("layer_types has windows, sliding_window is missing or switched off".into()))
             }
             _ => Ok((None, Vec::new())),
         };
