@@ -10,7 +10,7 @@ use minke::weights::json;
 mod bounds;
 
 fuzz_target!(|data: &[u8]| {
-    bounds::bounded(0, || {
+    bounds::bounded(|| {
         let _ = GenerationDefaults::parse(data, 1000);
         let Ok(value) = json::parse("config.json", data) else { return };
         let Ok(config) = ModelConfig::from_facts(&ConfigFacts::Json(value), &|_| true) else { return };

@@ -14,7 +14,7 @@ use pollster::block_on;
 mod bounds;
 
 fuzz_target!(|data: &[u8]| {
-    bounds::bounded(0, || {
+    bounds::bounded(|| {
         let file = Rc::new(MemoryFile::new("model.gguf", data.to_vec()));
         let Ok(checkpoint) = block_on(Checkpoint::open_gguf(file, None, &accept)) else { return };
         for entry in checkpoint.tensors.values() {

@@ -8,7 +8,7 @@ use minke::weights::index::ShardIndex;
 mod bounds;
 
 fuzz_target!(|data: &[u8]| {
-    bounds::bounded(0, || {
+    bounds::bounded(|| {
         let Ok(index) = ShardIndex::parse("model.safetensors.index.json", data) else { return };
         assert!(index.shards.len() <= 1024);
         for shard in &index.shards {

@@ -9,7 +9,7 @@ use pollster::block_on;
 mod bounds;
 
 fuzz_target!(|data: &[u8]| {
-    bounds::bounded(0, || {
+    bounds::bounded(|| {
         let file = MemoryFile::new("model.safetensors", data.to_vec());
         let Ok(tensors) = block_on(safetensors::read_header(&file, 0)) else { return };
         let mut bytes = 0;

@@ -8,7 +8,7 @@ use minke::text::{Detokenizer, Tokenizer};
 mod bounds;
 
 fuzz_target!(|data: &[u8]| {
-    bounds::bounded(0, || {
+    bounds::bounded(|| {
         let Ok(tokenizer) = Tokenizer::from_json(data, "tokenizer.json") else { return };
         for text in [
             "",
