@@ -2,17 +2,12 @@
 //! `modeling_deepseek_v3.py` compute them: latent attention, and a mixture of experts after the first dense layers. A layer
 //! of V3's multi-token prediction after the last is not looked at.
 
-use super::blocks::{LatentAttention, Mlp, MlpParts, Moe, MoeParts};
+use super::blocks::{FeedForward, LatentAttention, MlpParts, MoeParts};
 use super::{Builder, Layers, Recorder};
 use crate::kernels::Scoring;
 use crate::{Error, FormatKind, Result};
 
 struct DeepSeek(Vec<(LatentAttention, FeedForward)>);
-
-enum FeedForward {
-    Dense(Mlp),
-    Mixture(Moe),
-}
 
 /// V2: experts by the softmax of all, if need be from a few groups.
 pub(super) fn v2(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
@@ -32,27 +27,16 @@ fn build(b: &mut Builder<'_>, moe: MoeParts) -> Result<Box<dyn Layers>> {
     if b.config.mla.is_none() {
         return Err(Error::format(FormatKind::BadConfig, file, "kv_lora_rank is missing".to_owned()));
     }
-    let mixtures = b.config.moe.as_ref().map(|moe| moe.layers.clone()).unwrap_or_default();
-    let mut layers = Vec::new();
-    for i in 0..b.config.num_layers {
-        let attention = LatentAttention::new(b, i)?;
-        let feed_forward = match mixtures.get(i) {
-            Some(true) => FeedForward::Mixture(Moe::new(b, i, moe)?),
-            _ => FeedForward::Dense(Mlp::new(b, i, MlpParts::default())?),
-        };
-        layers.push((attention, feed_forward));
-    }
-    Ok(Box::new(DeepSeek(layers)))
+    let layers = 0..b.config.num_layers;
+    let layer = |i| Ok((LatentAttention::new(b, i)?, FeedForward::new(b, i, MlpParts::default(), Some(moe))?));
+    Ok(Box::new(DeepSeek(layers.map(layer).collect::<Result<_>>()?)))
 }
 
 impl Layers for DeepSeek {
     fn record(&self, r: &mut Recorder<'_>) {
         for (attention, feed_forward) in &self.0 {
-            attention.record(r); // x += attention(norm(x))
-            match feed_forward {
-                FeedForward::Dense(mlp) => mlp.record(r), // x += mlp(norm(x))
-                FeedForward::Mixture(moe) => moe.record(r),
-            }
+            attention.record(r); //    x += attention(norm(x))
+            feed_forward.record(r); // x += mlp(norm(x))
         }
     }
 }

@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(transposed(&[1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0], 2, 3), [1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6, 0]);
         assert_eq!([0x38, 0xb8, 0x01, 0x7e, 0x00].map(f8_e4m3), [1.0, -1.0, 1.0 / 512.0, 448.0, 0.0]);
         assert!(f8_e4m3(0x7f).is_nan() && f8_e4m3(0xff).is_nan());
-        let codes: Vec<u8> = (0..16).map(|i| (2 * i) % 16 | ((2 * i + 1) % 16) << 4).collect(); // value i is i mod 16
+        let codes: Vec<u8> = (0..16).map(|i| ((2 * i) % 16) | (((2 * i + 1) % 16) << 4)).collect(); // value i is i mod 16
         let block = mxfp4_blocks(&codes, &[127]);
         assert_eq!((block[0], block[1], block[16]), (127, 0, 0xff));
     }

@@ -112,7 +112,8 @@ describe("without WebGPU", { skip: noBrowser }, () => {
 });
 
 describe("golden models", { skip: noGolden }, () => {
-  for (const name of ["models/llama", "models/llama_v5cfg", "models/qwen2", "models/qwen3", "models/mistral", "gguf/qwen2", "gguf/qwen2_tied"]) {
+  // One of each kind: dense, window, mixture, latent attention, 4-bit floats, FP8.
+  for (const name of ["models/llama", "models/llama_v5cfg", "models/gemma3_text", "models/qwen2_moe", "models/deepseek_v3_fp8", "models/gpt_oss_mxfp4", "models/llama4_text", "models/qwen2", "gguf/qwen2", "gguf/qwen2_tied"]) {
     const folder = join(golden, name);
     const url = `/golden/${name}/${name.startsWith("gguf/") ? "model.gguf" : ""}`;
     test(name, { skip: absent(folder), timeout: 300_000 }, async () => {

@@ -3,12 +3,14 @@
 
 mod attention;
 mod decoder;
+mod feed_forward;
 mod latent;
 mod mlp;
 mod moe;
 
 pub(super) use attention::{Attention, AttentionParts, Normed};
 pub(super) use decoder::Decoder;
+pub(super) use feed_forward::FeedForward;
 pub(super) use latent::LatentAttention;
 pub(super) use mlp::{Mlp, MlpParts};
 pub(super) use moe::{Moe, MoeParts};
