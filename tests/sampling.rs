@@ -63,12 +63,12 @@ fn greedy_tokens_under_penalties_are_those_of_the_definition() {
         for (i, &id) in got.iter().enumerate() {
             let ids = [&PROMPT, &got[..i]].concat();
             let mut row = logits(&engine, &ids);
-            for token in 0..row.len() {
+            for (token, v) in row.iter_mut().enumerate() {
                 if ids.contains(&(token as u32)) {
-                    row[token] = if row[token] < 0.0 { row[token] * repetition } else { row[token] / repetition };
+                    *v = if *v < 0.0 { *v * repetition } else { *v / repetition };
                 }
                 let times = got[..i].iter().filter(|&&g| g as usize == token).count();
-                row[token] -= frequency * times as f32 + if times > 0 { presence } else { 0.0 };
+                *v -= frequency * times as f32 + if times > 0 { presence } else { 0.0 };
             }
             assert_eq!(id as usize, argmax(&row), "token {i} with {options:?}");
         }
