@@ -17,11 +17,13 @@ mod names;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod record;
 mod smollm3;
 
-pub use build::{Builder, Mode, ModelOptions, Quantization, Recorder, Scratch};
+pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
 pub use kv_cache::{KvCache, LayerCache};
+pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, Matrix, Plan};
 use crate::kernels::{Control, Embed, Epilogue, Matmul, Matvec, RmsNorm, Sample};
