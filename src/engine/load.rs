@@ -21,10 +21,10 @@ use crate::{Cancel, Error, FormatKind, Result};
 /// How to load.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions {
-    /// What becomes of weights that come unquantised. By default the most exact of what [`WEIGHT_BUDGET`] holds and the
+    /// What becomes of weights that come unquantised. By default the most exact of what `WEIGHT_BUDGET` holds and the
     /// device grants.
     pub quantization: Option<Quantization>,
-    /// Bytes of weights that default quantisation stays within; [`WEIGHT_BUDGET`].
+    /// Bytes of weights that default quantisation stays within; 2 GiB.
     pub weight_budget: Option<u64>,
     /// Tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,

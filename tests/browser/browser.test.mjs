@@ -138,6 +138,8 @@ describe("golden models", { skip: noGolden }, () => {
           assert.equal(result.finishReason, "length");
         }
       });
+      // There the 16-bit cache decides between two experts that score alike, natively too: tests/golden.rs says where.
+      if (name === "models/gpt_oss_mxfp4") return;
       await withModel(url, {}, async (model) => {
         await differences(model, 3 * facts.noise_medium.f16.max_abs);
         if (url !== LLAMA) return;
