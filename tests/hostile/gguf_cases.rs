@@ -350,6 +350,11 @@ fn facts() {
         let file = memory("model.gguf", with("general.architecture", text("zzz")));
         open_gguf(file, None).map(drop)
     });
+    refused(
+        "an architecture whose GGUF is not read",
+        UnsupportedFeature,
+        with("general.architecture", text("smollm3")),
+    );
     let no_block = File::model().only(&[tensor("token_embd.weight", &[16, 4], F32, 0)], 256).bytes();
     refused("more tokens than the vocabulary", BadTokenizer, with("llama.vocab_size", u32v(3)));
     refused("an empty architecture", BadConfig, with("general.architecture", text("")));
