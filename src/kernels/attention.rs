@@ -119,7 +119,12 @@ impl Attention {
         self.step(label, control, 1, self.out.buffer)
     }
 
-    /// Decode: one token, in [`SPLITS`] stretches and their reduction.
+    /// Decode: one token, in [`SPLITS`] stretches that are left in `partials`.
+    pub fn stretches(&self, label: &str, control: &Control, partials: BufferId) -> Step {
+        self.step(label, control, SPLITS, partials)
+    }
+
+    /// Decode: one token, in stretches and their reduction.
     pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> [Step; 2] {
         let [window, chunk] = self.span.params();
         let params = ReduceParams { value_dim: self.value_dim as u32, window, chunk };
@@ -138,7 +143,7 @@ impl Attention {
             grid: [self.heads as u32, 1, 1],
             detail: format!("[{},{SPLITS},{}] → [1,{}]", self.heads, self.value_dim, self.out.width),
         };
-        [self.step(label, control, SPLITS, partials), reduce]
+        [self.stretches(label, control, partials), reduce]
     }
 
     fn sinks_constant(&self) -> (&'static str, f64) {
@@ -196,6 +201,11 @@ impl Attention {
             ),
         }
     }
+}
+
+/// How many of `splits` stretches `keys` make, each of whole tiles.
+pub(super) fn stretches(keys: usize, splits: usize) -> usize {
+    keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE))
 }
 
 /// The score without a value of a head.
@@ -257,7 +267,7 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
     let dim = p.value_dim as usize;
     let end = state.position as usize + 1;
     let keys = end - Span::of([p.window, p.chunk]).first(end);
-    let used = keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE));
+    let used = stretches(keys, splits);
     for head in 0..step.grid[0] as usize {
         let parts: Vec<Vec<f64>> = (0..used)
             .map(|s| {

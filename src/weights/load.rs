@@ -110,15 +110,17 @@ pub struct Quantizer {
 /// Bytes of the checkpoint that the tasks will read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     let of = |name: &String| &checkpoint.tensors[name];
-    let slice = |s: &Slice| match s.form {
-        Form::Columns { k, .. } => {
-            k * (s.rows.end - s.rows.start) * of(&s.tensor).bytes() / of(&s.tensor).elements().max(1)
+    let slice = |s: &Slice, k: usize| {
+        let (tensor, rows) = (of(&s.tensor), s.rows.end - s.rows.start);
+        match s.form {
+            Form::Mxfp4 { .. } => tensor.k() * tensor.shape[2] * rows,
+            _ => (rows as u128 * k as u128 * tensor.bytes() as u128 / tensor.elements().max(1) as u128) as u64,
         }
-        Form::Mxfp4 { .. } => of(&s.tensor).k() * of(&s.tensor).shape[2] * (s.rows.end - s.rows.start),
-        _ => of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start),
     };
     let task = |task: &Task| match task {
-        Task::Matrix { pieces, .. } => pieces.iter().flat_map(|p| &p.sources).map(slice).sum::<u64>(),
+        Task::Matrix { matrix, pieces, .. } => {
+            pieces.iter().flat_map(|p| &p.sources).map(|s| slice(s, matrix.k)).sum::<u64>()
+        }
         Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
     };
     tasks.iter().map(task).sum()
@@ -270,8 +272,29 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    /// Rows `rows` that a slice makes, and their format. `k` is their width.
+    /// Rows `rows` that a slice makes, and their format. `k` is their width: what is stored may be rows of several.
     async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let cuts = self.cuts(slice, k);
+        if cuts == 1 {
+            return self.stored_rows(slice, k, rows).await;
+        }
+        let stored = rows.start / cuts..rows.end.div_ceil(cuts);
+        let (dtype, bytes) = self.stored_rows(slice, k * cuts as usize, stored.clone()).await?;
+        let row = bytes.len() / ((stored.end - stored.start) * cuts) as usize;
+        let first = (rows.start - stored.start * cuts) as usize * row;
+        Ok((dtype, bytes[first..first + (rows.end - rows.start) as usize * row].to_vec()))
+    }
+
+    /// Rows of width `k` that a stored row is cut into.
+    fn cuts(&self, slice: &Slice, k: usize) -> u64 {
+        match slice.form {
+            Form::Rows | Form::Fp8 { .. } => self.checkpoint.tensors[&slice.tensor].k() / k as u64,
+            Form::Columns { .. } | Form::Mxfp4 { .. } => 1,
+        }
+    }
+
+    /// The same of rows as wide as stored.
+    async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let entry = &self.checkpoint.tensors[&slice.tensor];
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
@@ -351,9 +374,12 @@ impl Loader<'_> {
         let entry = &self.checkpoint.tensors[&source.tensor];
         let row = match &source.form {
             Form::Rows => entry.bytes() / entry.rows().max(1),
-            Form::Columns { .. } | Form::Fp8 { .. } | Form::Mxfp4 { .. } => k as u64 * 4,
+            Form::Columns { .. } | Form::Mxfp4 { .. } => k as u64 * 4,
+            Form::Fp8 { .. } => entry.k() * 4,
         };
-        (BLOCK / row.max(1)).max(1) as usize
+        let cuts = self.cuts(source, k);
+        // Whole stored rows, so that none is read twice.
+        ((BLOCK / row.max(1)).max(1) * cuts) as usize
     }
 
     /// Rows of a part, made on the GPU.
