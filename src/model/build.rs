@@ -297,7 +297,8 @@ impl<'a> Builder<'a> {
                 format!("tensor {name:?} has shape {:?}, expected {shape:?}", entry.shape),
             ));
         }
-        self.used.insert(name, entry.shape.iter().product());
+        let packed = if entry.dtype == Dtype::U8 { 2 } else { 1 }; // 4-bit floats
+        self.used.insert(name, packed * entry.elements());
         Ok(entry)
     }
 
