@@ -52,7 +52,7 @@ const LOAD: Record<string, Check> = {
   contextLength: count(1),
   quantization: oneOf("auto", "none", "q8", "q4"),
   kvCache: built("auto", "f16"),
-  cache: built("none"),
+  cache: oneOf("opfs", "none"),
   integrity: unbuilt,
   powerPreference: oneOf("low-power", "high-performance"),
   fetch: ofType("function"),

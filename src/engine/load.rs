@@ -94,6 +94,35 @@ pub fn accept(facts: &ConfigFacts) -> Result<()> {
     architecture(&config::architecture(facts)?).map(drop)
 }
 
+/// Where a checkpoint comes from.
+#[derive(Clone)]
+pub enum Source<'a> {
+    /// A Hugging Face folder, or a GGUF file of it.
+    Folder(&'a dyn Folder, Option<&'a str>),
+    /// A GGUF file, with its siblings in a folder if it is split.
+    Gguf(Rc<dyn ByteSource>, Option<&'a dyn Folder>),
+}
+
+impl Source<'_> {
+    /// Reads the headers. An architecture that is not built is refused before any of the weights.
+    ///
+    /// # Errors
+    /// Faults of the files, [`Error::Architecture`].
+    pub async fn open(self) -> Result<Checkpoint> {
+        match self {
+            Self::Folder(folder, file) => {
+                let mut checkpoint = match file {
+                    Some(name) => Checkpoint::open_gguf_in(folder, name, &accept).await?,
+                    None => Checkpoint::open_folder(folder, &accept).await?,
+                };
+                checkpoint.id = folder.id().to_owned();
+                Ok(checkpoint)
+            }
+            Self::Gguf(file, folder) => Checkpoint::open_gguf(file, folder, &accept).await,
+        }
+    }
+}
+
 impl Engine {
     /// Loads a Hugging Face folder, or `file` of it where that names a GGUF.
     pub async fn load_folder(
@@ -104,12 +133,7 @@ impl Engine {
         cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let mut checkpoint = match file {
-            Some(name) => Checkpoint::open_gguf_in(folder, name, &accept).await?,
-            None => Checkpoint::open_folder(folder, &accept).await?,
-        };
-        checkpoint.id = folder.id().to_owned();
-        Self::load(&checkpoint, options, host, cancel, progress).await
+        Self::load(&Source::Folder(folder, file).open().await?, options, host, cancel, progress).await
     }
 
     /// Loads a GGUF file, with its siblings in `folder` if it is split.
@@ -121,8 +145,7 @@ impl Engine {
         cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let checkpoint = Checkpoint::open_gguf(file, folder, &accept).await?;
-        Self::load(&checkpoint, options, host, cancel, progress).await
+        Self::load(&Source::Gguf(file, folder).open().await?, options, host, cancel, progress).await
     }
 
     /// Loads an opened checkpoint.
@@ -198,6 +221,37 @@ impl Engine {
     }
 }
 
+/// What may become of weights that come unquantised, the most exact first.
+pub(super) fn choices(options: &LoadOptions) -> &'static [Quantization] {
+    match options.quantization {
+        Some(Quantization::None) => &[Quantization::None],
+        Some(Quantization::Q8) => &[Quantization::Q8],
+        Some(Quantization::Q4) => &[Quantization::Q4],
+        None if options.f32 => &[Quantization::None],
+        None => &[Quantization::None, Quantization::Q8, Quantization::Q4],
+    }
+}
+
+/// The model by the first of `choices` that stays within the budget and the bindings, or by the last; and which that is.
+pub(super) fn choose(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    options: &LoadOptions,
+    wanted: &ModelOptions,
+    choices: &[Quantization],
+) -> Result<(usize, Model)> {
+    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
+    let last = choices.len() - 1;
+    for (i, &quantization) in choices.iter().enumerate() {
+        match Model::new(checkpoint, config, ModelOptions { quantization, ..wanted.clone() }) {
+            Err(Error::BufferLimit { .. }) if i < last => {}
+            Ok(model) if i < last && model.weight_bytes() > budget => {}
+            model => return Ok((i, model?)),
+        }
+    }
+    unreachable!("the last is returned whatever it is")
+}
+
 /// The most exact model that is wanted, within the budget and granted by the device. A platform does not say how much
 /// memory there is: weights nobody asked to keep become smaller, then a context nobody asked for shorter, until it fits.
 async fn fit(
@@ -208,29 +262,14 @@ async fn fit(
     device: Rc<Device>,
     cancel: &Cancel,
 ) -> Result<(Model, Executor)> {
-    let mut choices = match options.quantization {
-        Some(asked) => vec![asked],
-        None if options.f32 => vec![Quantization::None],
-        None => vec![Quantization::None, Quantization::Q8, Quantization::Q4],
-    };
-    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
+    let mut choices = choices(options);
     loop {
         cancel.check()?;
-        wanted.quantization = choices[0];
-        let model = match Model::new(checkpoint, config, wanted.clone()) {
-            Err(Error::BufferLimit { .. }) if choices.len() > 1 => {
-                choices.remove(0);
-                continue;
-            }
-            model => model?,
-        };
-        if choices.len() > 1 && model.weight_bytes() > budget {
-            choices.remove(0);
-            continue;
-        }
+        let (chosen, model) = choose(checkpoint, config, options, &wanted, choices)?;
+        choices = &choices[chosen..];
         match Executor::new(device.clone(), &model.buffers).await {
             Ok(executor) => return Ok((model, executor)),
-            Err(Error::Memory { .. }) if choices.len() > 1 => drop(choices.remove(0)),
+            Err(Error::Memory { .. }) if choices.len() > 1 => choices = &choices[1..],
             Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
                 wanted.kv_budget /= 4;
             }
@@ -341,7 +380,7 @@ fn stop_ids(
 }
 
 /// GGUF's divisors of the rope frequencies (Llama 3's scaling, as llama.cpp writes it).
-async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
+pub(super) async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
     let Some(entry) = checkpoint.tensors.get("rope_freqs.weight") else { return Ok(None) };
     if entry.elements() > 4096 {
         let message = format!("rope_freqs.weight has {} values", entry.elements());

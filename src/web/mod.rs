@@ -12,12 +12,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, GenerateOptions, Host, LoadOptions, LogitRows, Progress, StreamPart};
+use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
 use crate::gpu::DeviceOptions;
 use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
-use source::{JsFolder, JsReader};
+use source::JsSource;
 use value::{failure, from_js, input, messages, object, result, to_js};
 
 /// Runs when the module is instantiated: a panic traps the instance, and says why on the console first.
@@ -135,22 +135,24 @@ async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: 
     let mut progress = |p: Progress| {
         let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // what a listener throws is its own affair
     };
-    let id = value::string(&source, "id")?;
-    let folder = JsFolder::of(&source, &id)?;
-    let engine = match value::string(&source, "kind")?.as_str() {
-        "folder" => {
-            let folder = folder.ok_or_else(|| Error::invalid("source", "a folder has no open()"))?;
-            let file = value::string(&source, "file").ok();
-            Engine::load_folder(&folder, file.as_deref(), options, HOST, &cancel, &mut progress).await?
-        }
-        "gguf" => {
-            let reader = Rc::new(JsReader::new(value::get(&source, "reader")?)?);
-            let folder = folder.as_ref().map(|f| f as &dyn crate::weights::source::Folder);
-            Engine::load_gguf(reader, folder, options, HOST, &cancel, &mut progress).await?
-        }
-        other => return Err(Error::invalid("source", format!("{other:?} is no kind of source"))),
-    };
+    let source = JsSource::of(&source)?;
+    let checkpoint = source.source().open().await?;
+    let engine = Engine::load(&checkpoint, options, HOST, &cancel, &mut progress).await?;
+    let id = source.id;
     Ok(WasmModel { id, engine: RefCell::new(Some(Rc::new(engine))) })
+}
+
+/// What a model would cost: an `Estimate` without what is stored. `max_binding` is the adapter's, 0 where there is none.
+#[wasm_bindgen(js_name = estimateModel)]
+pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64) -> Result<JsValue, JsValue> {
+    let run = async {
+        let options: EngineOptions = from_js("options", options)?;
+        let options = options.load_options()?;
+        let limits = (max_binding > 0.0)
+            .then(|| Limits { max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64) });
+        estimate(JsSource::of(&source)?.source(), options, limits).await
+    };
+    run.await.map(|estimate| to_js(&estimate)).map_err(|e| failure(&e))
 }
 
 /// A loaded model.

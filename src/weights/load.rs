@@ -14,7 +14,7 @@ use crate::{Cancel, Result};
 /// Bytes of a checkpoint read at once.
 pub const BLOCK: u64 = 4 << 20;
 /// Bytes written to the queue before waiting for it.
-const IN_FLIGHT: u64 = 64 << 20;
+pub const IN_FLIGHT: u64 = 64 << 20;
 
 /// How the rows of several published tensors make one matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 // Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
 
-/** Bytes of one cell. */
-const CELL = 1 << 20;
+import { BLOCK } from "../storage/journal.js";
+
+/** Bytes of one cell: a block of the store. */
+const CELL = BLOCK;
 /** Cells of one request at most. */
 const RUN = 8;
 /** Cells kept; the memory one open file may hold, besides the reads under way. */
