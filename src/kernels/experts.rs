@@ -5,8 +5,8 @@ use super::matvec::{lanes, layout_of};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
 
-static UP_SHADERS: [Shader; 10] = layout_shaders!("expert_up", "gate", "share");
-static DOWN_SHADERS: [Shader; 10] = layout_shaders!("expert_down", "share");
+static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share");
+static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share");
 
 /// See `shaders/expert_up.wgsl`.
 pub static UP: Kernel =

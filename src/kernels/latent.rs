@@ -6,8 +6,8 @@ use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
 static APPEND_SHADERS: [Shader; 1] = [shader!("latent_append", "state", "rotate")];
-static QUERY_SHADERS: [Shader; 10] = layout_shaders!("latent_query", "rotate");
-static VALUE_SHADERS: [Shader; 10] = layout_shaders!("latent_value", "share");
+static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate");
+static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
 
 /// See `shaders/latent_append.wgsl`.
 pub static APPEND: Kernel = Kernel {
