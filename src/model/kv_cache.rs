@@ -54,27 +54,32 @@ impl KvSizes {
     }
 
     /// Bytes of so many numbers for each of so many tokens.
-    fn of(&self, tokens: usize, width: usize) -> u64 {
-        tokens as u64 * (width * self.format.bytes()) as u64
+    fn bytes(&self, tokens: u64, width: usize) -> u64 {
+        tokens * (width * self.format.bytes()) as u64
+    }
+
+    /// The tokens that each layer keeps.
+    fn all_tokens(&self, context: usize) -> impl Iterator<Item = u64> + '_ {
+        self.spans.iter().map(move |&span| self.tokens(span, context) as u64)
     }
 
     /// Bytes of the largest buffer.
     pub fn largest(&self, context: usize) -> u64 {
-        let tokens = self.spans.iter().map(|&span| self.tokens(span, context)).max().unwrap_or(0);
-        self.of(tokens, self.widths[0].max(self.widths[1]))
+        let [keys, values] = self.widths;
+        self.all_tokens(context).max().map_or(0, |tokens| self.bytes(tokens, keys.max(values)))
     }
 
     /// Bytes of all buffers.
     pub fn total(&self, context: usize) -> u64 {
-        let tokens = self.spans.iter().map(|&span| self.tokens(span, context)).sum();
-        self.of(tokens, self.widths[0] + self.widths[1])
+        self.bytes(self.all_tokens(context).sum(), self.widths.iter().sum())
     }
 
     /// Declares the caches.
     pub fn declare(&self, buffers: &mut Buffers, context: usize) -> KvCache {
         let layer = |(i, &span): (usize, &Span)| {
             let tokens = self.tokens(span, context);
-            let mut add = |name: &str, width| buffers.add(format!("l{i}.{name}"), self.of(tokens, width), Role::Kv);
+            let mut add =
+                |name: &str, width| buffers.add(format!("l{i}.{name}"), self.bytes(tokens as u64, width), Role::Kv);
             let keys = add("keys", self.widths[0]);
             let values = if self.widths[1] > 0 { add("values", self.widths[1]) } else { keys };
             LayerCache { keys, values, tokens }
