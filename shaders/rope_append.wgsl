@@ -1,7 +1,8 @@
 // Rotates queries and keys by their position (RoFormer, arXiv 2104.09864), writes the queries to `q` and appends keys
-// and values to the KV cache, where a position lies at its remainder by the cache's capacity. With QK_NORM queries and keys are RMS-normalised first: 1 each head for itself (Qwen 3,
-// arXiv 2505.09388), 2 all heads together (OLMoE, arXiv 2409.02060). One thread makes two neighbouring values; with
-// QK_NORM it sums the squares for itself, which all threads of a head read from one cache line after another.
+// and values to the KV cache, where a position lies at its remainder by the cache's capacity. With QK_NORM queries and
+// keys are RMS-normalised first: 1 each head for itself (Qwen 3, arXiv 2505.09388), 2 all heads together (OLMoE, arXiv
+// 2409.02060). One thread makes two neighbouring values; with QK_NORM it sums the squares for itself, which all threads of
+// a head read from one cache line after another.
 override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
 override QK_NORM: u32 = 0u;
 override TEMPERATURE: bool = false;  // queries grow with the logarithm of their position (Llama 4)

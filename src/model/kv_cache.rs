@@ -101,3 +101,24 @@ pub fn largest_context(most: usize, fits: impl Fn(usize) -> bool) -> usize {
     }
     low
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// gpt-oss-20b: 24 layers of 8 heads of 64, every other one with a window of 128.
+    #[test]
+    fn a_model_of_which_half_the_layers_have_a_window() {
+        let spans = (0..24).map(|i| if i % 2 == 0 { Span::Window(128) } else { Span::All }).collect();
+        let sizes = KvSizes { spans, widths: [512; 2], format: KvFormat::F16, written: 64 };
+        let token = 2 * 512 * 2;
+        assert_eq!(sizes.total(100), 24 * 100 * token, "all of a short context");
+        assert_eq!(sizes.total(131_072), 12 * (131_072 + 127 + 64) * token);
+        assert_eq!(sizes.largest(131_072), 131_072 * token / 2);
+        let context = largest_context(131_072, |n| sizes.total(n) <= 1 << 30);
+        assert_eq!(context as u64, (1 << 30) / (12 * token) - 191, "twice what whole caches would leave");
+        assert!(sizes.total(context) <= 1 << 30 && sizes.total(context + 1) > 1 << 30);
+        assert_eq!(largest_context(9, |_| false), 1);
+        assert_eq!(largest_context(9, |_| true), 9);
+    }
+}
