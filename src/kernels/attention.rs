@@ -130,6 +130,11 @@ impl Attention {
         self.step(label, control, 1, self.out.buffer)
     }
 
+    /// Decode: one token, in [`SPLITS`] stretches that are left in `partials`.
+    pub fn stretches(&self, label: &str, control: &Control, partials: BufferId) -> Step {
+        self.step(label, control, SPLITS, partials)
+    }
+
     /// Decode: one token, in at most [`SPLITS`] stretches of what it can see and their reduction; in one where that is little.
     pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> Vec<Step> {
         let splits = self.span.most().map_or(SPLITS, |keys| SPLITS.min(keys.div_ceil(TILE)));
@@ -214,6 +219,11 @@ impl Attention {
     }
 }
 
+/// How many of `splits` stretches `keys` make, each of whole tiles.
+pub(super) fn stretches(keys: usize, splits: usize) -> usize {
+    keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE))
+}
+
 /// The score without a value of a head.
 fn sink(step: &Step, memory: &CpuMemory, head: usize) -> Option<f64> {
     (step.constant("SINKS") == 1.0).then(|| memory.floats(step.buffer(6))[head].into())
@@ -274,7 +284,7 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
     let dim = p.value_dim as usize;
     let end = state.position as usize + 1;
     let keys = end - Span::of([p.window, p.chunk]).first(end);
-    let used = keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE));
+    let used = stretches(keys, splits);
     for head in 0..step.grid[0] as usize {
         let parts: Vec<Vec<f64>> = (0..used)
             .map(|s| {

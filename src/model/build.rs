@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::build_experts::most_entries;
 use super::kv_cache::{KvSizes, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
-use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Part, QuantizeJob, Role, Vector};
-use crate::kernels::{Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, TOKEN_TILE, rope_table};
+use crate::gpu::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
+use crate::kernels::{
+    Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, Router, Sorted, TOKEN_TILE, rope_table,
+};
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task};
@@ -102,13 +105,11 @@ pub struct Scratch {
 /// Activations of latent attention, `[chunk, …]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct MlaScratch {
-    /// The queries' latent and what its norm makes of it, where they have one.
-    pub q_a: Option<[Activation; 2]>,
-    /// `heads · (nope + rope)`
-    pub q: Activation,
-    /// `rank + rope`
-    pub kv_a: Activation,
-    /// `heads · (rank + rope)`
+    /// The latent and the key's turning part, then queries or their latent.
+    pub down: Activation,
+    /// The queries' latent after its norm, where they have one.
+    pub q_a: Option<Activation>,
+    /// `heads · (rank + rope)` to compare with the cache, then queries where they are not in `down`.
     pub query: Activation,
     /// `heads · rank`
     pub latent: Activation,
@@ -119,15 +120,15 @@ pub struct MlaScratch {
 /// Activations of a mixture of experts.
 #[derive(Debug, Clone, Copy)]
 pub struct MoeScratch {
-    /// The router's, `[chunk, experts]` or one more.
-    pub logits: Activation,
-    /// `[chunk, entries]` slots and weights.
-    pub routing: BufferId,
-    /// Where each expert lies, `[experts]`.
-    pub slots: BufferId,
-    /// `[chunk · top_k, inner]`
+    /// Logits, then each token's entries.
+    pub router: Router,
+    /// The entries by expert.
+    pub sorted: Sorted,
+    /// `[chunk · entries, inner]`
     pub h: Activation,
-    /// `[chunk, shared inner]`, where every token goes to a part.
+    /// `[chunk · entries, hidden]`
+    pub z: Activation,
+    /// `[chunk, shared inner]`, where what every token goes to has matrices of its own.
     pub shared: Option<Activation>,
 }
 
@@ -179,7 +180,11 @@ impl<'a> Builder<'a> {
         };
         let (hidden, inner, q) = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim);
         let qkv = q + 2 * config.num_kv_heads * config.head_dim;
-        let widest = hidden.max(inner).max(qkv).next_multiple_of(crate::gpu::GROUP);
+        let of_experts = config.moe.as_ref().map_or(0, |moe| most_entries(moe) * hidden.max(moe.inner));
+        let of_latents = config.mla.map_or(0, |mla| {
+            config.num_heads * (mla.kv_lora_rank + mla.qk_nope_head_dim + 2 * config.head_dim + GROUP)
+        });
+        let widest = hidden.max(inner).max(qkv).max(of_experts).max(of_latents).next_multiple_of(GROUP);
         let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1);
         let sizes = KvSizes::new(&config, options.kv_format, chunk);
         let context_length = context_length(&config, &options, &sizes)?;
@@ -294,7 +299,8 @@ impl<'a> Builder<'a> {
                 format!("tensor {name:?} has shape {:?}, expected {shape:?}", entry.shape),
             ));
         }
-        self.used.insert(name, entry.shape.iter().product());
+        let packed = if entry.dtype == Dtype::U8 { 2 } else { 1 }; // 4-bit floats
+        self.used.insert(name, packed * entry.elements());
         Ok(entry)
     }
 
@@ -320,7 +326,7 @@ impl<'a> Builder<'a> {
         Ok(layout)
     }
 
-    fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
+    pub(super) fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
     }
 
@@ -474,17 +480,21 @@ impl<'a> Builder<'a> {
     ) -> Result<Vector> {
         let mut sources = Vec::new();
         for (role, len) in roles {
-            let entry = self.entry(role, &[*len])?;
-            if layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
-                let (tensor, dtype) = (entry.name.clone(), entry.dtype.name().to_owned());
-                return Err(Error::Dtype { tensor, dtype });
-            }
-            sources.push(entry.name.clone());
+            sources.push(self.published_vector(role, *len)?);
         }
         let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
         self.tasks.push(Task::Vector { vector, sources, fuse, add });
         Ok(vector)
+    }
+
+    /// The name of a published vector.
+    pub(super) fn published_vector(&mut self, role: &str, len: usize) -> Result<String> {
+        let entry = self.entry(role, &[len])?;
+        match layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
+            true => Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() }),
+            false => Ok(entry.name.clone()),
+        }
     }
 
     /// A vector of ones.

@@ -193,7 +193,7 @@ fn record(
     let x = b.scratch.x;
     let one_row = Activation { rows: 1, ..x };
     let epilogue = Epilogue { factor: (1.0 / b.config.logits_scale) as f32, ..Epilogue::default() };
-    let last_row = Matvec { w: head, x, y: control.logits, norm: Some(norm), epilogue };
+    let last_row = Matvec { w: head, x, from: 0, y: control.logits, norm: Some(norm), epilogue };
     let head_steps: Vec<_> = last_row.steps("head", &control).collect();
     let sample_step = Sample.step("sample", &control);
 
@@ -214,7 +214,7 @@ fn record(
     let mut all_rows = Plan::new("all rows");
     let rows = all_logits.rows;
     let (x, normed) = (Activation { rows, ..x }, Activation { rows, ..b.scratch.normed });
-    all_rows.push([crate::kernels::Norm { x, y: normed, norm, add: false }.step("norm", &control)]);
+    all_rows.push([crate::kernels::Norm { x, from: 0, y: normed, norm, add: false }.step("norm", &control)]);
     let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue };
     all_rows.push(every_row.steps("head", &control));
 

@@ -110,15 +110,17 @@ pub struct Quantizer {
 /// Bytes of the checkpoint that the tasks will read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     let of = |name: &String| &checkpoint.tensors[name];
-    let slice = |s: &Slice| match s.form {
-        Form::Columns { k, .. } => {
-            k * (s.rows.end - s.rows.start) * of(&s.tensor).bytes() / of(&s.tensor).elements().max(1)
+    let slice = |s: &Slice, k: usize| {
+        let (tensor, rows) = (of(&s.tensor), s.rows.end - s.rows.start);
+        match s.form {
+            Form::Mxfp4 { .. } => tensor.k() * tensor.shape[2] * rows,
+            _ => (rows as u128 * k as u128 * tensor.bytes() as u128 / tensor.elements().max(1) as u128) as u64,
         }
-        Form::Mxfp4 { .. } => of(&s.tensor).k() * of(&s.tensor).shape[2] * (s.rows.end - s.rows.start),
-        _ => of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start),
     };
     let task = |task: &Task| match task {
-        Task::Matrix { pieces, .. } => pieces.iter().flat_map(|p| &p.sources).map(slice).sum::<u64>(),
+        Task::Matrix { matrix, pieces, .. } => {
+            pieces.iter().flat_map(|p| &p.sources).map(|s| slice(s, matrix.k)).sum::<u64>()
+        }
         Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
     };
     tasks.iter().map(task).sum()
@@ -270,12 +272,33 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    /// Rows `rows` that a slice makes, and their format. `k` is their width.
+    /// Rows `rows` that a slice makes, and their format. `k` is their width: what is stored may be rows of several.
+    async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let cuts = self.cuts(slice, k);
+        if cuts == 1 {
+            return self.stored_rows(slice, k, rows).await;
+        }
+        let stored = rows.start / cuts..rows.end.div_ceil(cuts);
+        let (dtype, bytes) = self.stored_rows(slice, k * cuts as usize, stored.clone()).await?;
+        let row = bytes.len() / ((stored.end - stored.start) * cuts) as usize;
+        let first = (rows.start - stored.start * cuts) as usize * row;
+        Ok((dtype, bytes[first..first + (rows.end - rows.start) as usize * row].to_vec()))
+    }
+
+    /// Rows of width `k` that a stored row is cut into.
+    fn cuts(&self, slice: &Slice, k: usize) -> u64 {
+        match slice.form {
+            Form::Rows | Form::Fp8 { .. } => self.checkpoint.tensors[&slice.tensor].k() / k as u64,
+            Form::Columns { .. } | Form::Mxfp4 { .. } => 1,
+        }
+    }
+
+    /// The same of rows as wide as stored.
     ///
     /// A block of 4-bit floats whose exponent is 255 is NaN (OCP Microscaling Formats); what is made of it otherwise differs
     /// from reader to reader.
-    async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
-        let (dtype, bytes) = self.stored_rows(slice, k, rows).await?;
+    async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let (dtype, bytes) = self.formed_rows(slice, k, rows).await?;
         if dtype == Dtype::Mxfp4 && bytes.chunks_exact(MXFP4_BLOCK).any(|block| block[0] == 255) {
             let file = self.checkpoint.shards[self.checkpoint.tensors[&slice.tensor].shard].name();
             let message = format!("tensor {:?} has an exponent of 255, which is no number", slice.tensor);
@@ -284,7 +307,7 @@ impl Loader<'_> {
         Ok((dtype, bytes))
     }
 
-    async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+    async fn formed_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let entry = &self.checkpoint.tensors[&slice.tensor];
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
@@ -364,10 +387,13 @@ impl Loader<'_> {
         let entry = &self.checkpoint.tensors[&source.tensor];
         let row = match &source.form {
             Form::Rows => entry.bytes() / entry.rows().max(1),
-            Form::Columns { .. } | Form::Fp8 { .. } => k as u64 * 4,
+            Form::Columns { .. } => k as u64 * 4,
+            Form::Fp8 { .. } => entry.k() * 4,
             Form::Mxfp4 { .. } => (k / GROUP) as u64 * MXFP4_BLOCK as u64,
         };
-        (BLOCK / row.max(1)).max(1) as usize
+        let cuts = self.cuts(source, k);
+        // Whole stored rows, so that none is read twice.
+        ((BLOCK / row.max(1)).max(1) * cuts) as usize
     }
 
     /// Rows of a part, made on the GPU.

@@ -1,10 +1,10 @@
 //! Multi-head latent attention (arXiv 2405.04434), input norm and residual included. The cache holds a latent and the part of
 //! the key that turns; W_uk is absorbed into the queries and W_uv applied after, in prefill as in decode.
 
-use crate::gpu::{BufferId, Matrix};
+use crate::gpu::{BufferId, GROUP, Matrix};
 use crate::kernels::{
-    self, Epilogue, LatentAppend, LatentQuery, LatentShape, LatentValue, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec,
-    Norm, RmsNorm, Span,
+    self, Epilogue, LatentQuery, LatentShape, LatentValue, Latents, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec, Norm,
+    RmsNorm, Span,
 };
 use crate::model::build::MlaScratch;
 use crate::model::{Builder, LayerCache, Mode, Recorder};
@@ -14,8 +14,12 @@ use crate::{Error, FormatKind, Result};
 pub struct LatentAttention {
     label: String,
     norm: RmsNorm,
-    queries: Queries,
-    kv_a: Matrix,
+    /// W_dkv, then W_q or W_dq.
+    down: Matrix,
+    /// The queries' norm and W_uq, where they have a latent too.
+    q_up: Option<(RmsNorm, Matrix)>,
+    /// Values of a row of `down`'s product before the queries or their latent.
+    q_from: usize,
     kv_a_norm: RmsNorm,
     kv_b: Matrix,
     o: Matrix,
@@ -24,13 +28,6 @@ pub struct LatentAttention {
     table: BufferId,
     scale: f32,
     scratch: MlaScratch,
-}
-
-enum Queries {
-    /// `W_q · n`
-    Plain(Matrix),
-    /// `W_qb · norm(W_qa · n)`
-    Latent { a: Matrix, norm: RmsNorm, b: Matrix },
 }
 
 impl LatentAttention {
@@ -59,59 +56,63 @@ impl LatentAttention {
         let norm = b.norm(&name("norm"), &role("attn_norm"))?;
         let q_width = heads * (shape.nope + rotary);
         let queries = match mla.q_lora_rank {
-            None => Queries::Plain(b.stacked(&name("q"), &[(role("q"), q_width)], hidden)?),
-            Some(rank) => Queries::Latent {
-                a: b.stacked(&name("q_a"), &[(role("q_a"), rank)], hidden)?,
-                norm: RmsNorm { gain: b.gain(&name("q_a_norm"), &role("q_a_norm"), rank)?, eps },
-                b: b.stacked(&name("q_b"), &[(role("q_b"), q_width)], rank)?,
-            },
+            None => (role("q"), q_width),
+            Some(rank) => (role("q_a"), rank),
         };
-        let kv_a = b.stacked(&name("kv_a"), &[(role("kv_a"), shape.width())], hidden)?;
+        let q_from = shape.width().next_multiple_of(GROUP);
+        let down = b.stacked_apart(&name("down"), [(role("kv_a"), shape.width()), queries], q_from, hidden)?;
+        let q_up = match mla.q_lora_rank {
+            None => None,
+            Some(rank) => {
+                let gain = b.gain(&name("q_a_norm"), &role("q_a_norm"), rank)?;
+                let up = b.matrix(&name("q_b"), &[&role("q_b")], q_width, rank)?;
+                Some((RmsNorm { gain, eps }, up.shifted((heads * shape.width()).next_multiple_of(GROUP))))
+            }
+        };
         let kv_a_norm = RmsNorm { gain: b.gain(&name("kv_a_norm"), &role("kv_a_norm"), shape.rank)?, eps };
         let kv_b = b.in_units(&name("kv_b"), &role("kv_b"), [heads, shape.head_rows(), shape.rank])?;
         let o = b.stacked(&name("o"), &[(role("o"), hidden)], heads * shape.value_dim)?;
         let (table, _) = b.rope(i);
         let (cache, scratch) = (b.kv.layers[i], b.mla_scratch(mla));
-        Ok(Self { norm, queries, kv_a, kv_a_norm, kv_b, o, shape, cache, table, scale, scratch, label })
+        Ok(Self { norm, down, q_up, q_from, kv_a_norm, kv_b, o, shape, cache, table, scale, scratch, label })
     }
 
     /// Appends the steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (shape, s) = (self.shape, self.scratch);
-        let x = r.scratch.x;
-        match &self.queries {
-            Queries::Plain(w) => r.linear(&label("q"), w, Some(self.norm), x, s.q, Epilogue::default()),
-            Queries::Latent { a, norm, b } => {
-                let [q_a, normed] = s.q_a.expect("declared with the weights");
-                r.linear(&label("q_a"), a, Some(self.norm), x, q_a, Epilogue::default());
-                let (x, y, normed) = (r.rows(q_a), r.rows(s.q), r.rows(normed));
-                let epilogue = Epilogue::default();
+        r.linear(&label("down"), &self.down, Some(self.norm), r.scratch.x, s.down, Epilogue::default());
+        let (x, out) = (r.rows(s.down), r.rows(s.query));
+        let queries = match &self.q_up {
+            None => kernels::Queries::InX(self.q_from),
+            Some((norm, up)) => {
+                let (epilogue, from) = (Epilogue::default(), self.q_from);
                 match r.mode {
                     Mode::Decode => {
-                        let product = Matvec { w: b, x, y, norm: Some(*norm), epilogue };
+                        let product = Matvec { w: up, x, from, y: out, norm: Some(*norm), epilogue };
                         r.plan.push(product.steps(&label("q_b"), &r.control));
                     }
                     Mode::Prefill => {
-                        let norm = Norm { x, y: normed, norm: *norm, add: false };
+                        let normed = r.rows(s.q_a.expect("declared with the weights"));
+                        let norm = Norm { x, from, y: normed, norm: *norm, add: false };
                         r.plan.push([norm.step(&label("q_b.norm"), &r.control)]);
-                        r.plan.push(Matmul { w: b, x: normed, y, epilogue }.steps(&label("q_b"), &r.control));
+                        r.plan.push(Matmul { w: up, x: normed, y: out, epilogue }.steps(&label("q_b"), &r.control));
                     }
                 }
+                kernels::Queries::InOut((shape.heads * shape.width()).next_multiple_of(GROUP))
             }
-        }
-        r.linear(&label("kv_a"), &self.kv_a, Some(self.norm), x, s.kv_a, Epilogue::default());
-        let append = LatentAppend {
+        };
+        let query = LatentQuery {
             shape,
-            x: r.rows(s.kv_a),
+            w: &self.kv_b,
+            x,
+            queries,
+            out,
             norm: self.kv_a_norm,
             table: self.table,
             cache: self.cache.keys,
             format: r.kv_format,
         };
-        r.plan.push([append.step(&label("append"), &r.control)]);
-        let (q, out) = (r.rows(s.q), r.rows(s.query));
-        let query = LatentQuery { shape, w: &self.kv_b, q, out, table: self.table };
         r.plan.push(query.steps(&label("query"), &r.control));
         let attention = kernels::Attention {
             q: out,
@@ -129,11 +130,17 @@ impl LatentAttention {
             scale: self.scale,
             sinks: None,
         };
-        match r.mode {
-            Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
-            Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
-        }
-        let (x, y) = (r.rows(s.latent), r.rows(s.values));
+        let x = match r.mode {
+            Mode::Decode => {
+                r.plan.push([attention.stretches(&label("attend"), &r.control, r.scratch.partials)]);
+                Latents::Stretches(r.scratch.partials)
+            }
+            Mode::Prefill => {
+                r.plan.push([attention.prefill(&label("attend"), &r.control)]);
+                Latents::Rows(r.rows(s.latent))
+            }
+        };
+        let y = r.rows(s.values);
         r.plan.push(LatentValue { shape, w: &self.kv_b, x, y }.steps(&label("value"), &r.control));
         r.join(&label("o"), &self.o, s.values, None, None);
     }

@@ -9,7 +9,7 @@ mod rope;
 pub use generation::GenerationDefaults;
 pub use rope::{RopeConfig, RopeScaling};
 
-use crate::kernels::{Span, Temperature};
+use crate::kernels::{MAX_TOP_K, Span, Temperature};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
@@ -236,7 +236,7 @@ impl ModelConfig {
         if let Some((name, scale)) = scales.into_iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0)) {
             return bad(format!("{name} is {scale}"));
         }
-        if let Some(moe) = self.moe.as_ref().filter(|moe| moe.top_k > moe.experts) {
+        if let Some(moe) = self.moe.as_ref().filter(|moe| moe.top_k > moe.experts.min(MAX_TOP_K)) {
             return bad(format!("{} of {} experts for each token", moe.top_k, moe.experts));
         }
         if let Some(groups) = self.moe.as_ref().and_then(|moe| moe.groups) {
