@@ -156,6 +156,23 @@ fn golden() {
     assert!(passed > 0, "no case of {} has an architecture that is built", root.display());
 }
 
+/// Caches of what a layer can still see, in chunks so small that prompts go around them several times.
+#[test]
+fn windows_and_chunks_go_around_their_caches() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in ["gemma3_text", "gpt_oss", "llama4_text", "mistral", "phi3"] {
+        let folder = root.join("models").join(case);
+        let text = std::fs::read(folder.join("golden.json")).expect("golden.json");
+        let golden: Value = serde_json::from_slice(&text).expect("JSON");
+        let noise = golden["noise_medium"]["f16"]["max_abs"].as_f64().expect("the noise of f16");
+        for (f32, chunk, tolerance) in [(true, 5, 1e-3), (true, 1, 1e-3), (false, 16, 3.0 * noise)] {
+            let options = LoadOptions { f32, chunk: Some(chunk), queued_steps: Some(3), ..LoadOptions::default() };
+            let worst = check(&folder, &folder, &golden, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
+            println!("{case} in chunks of {chunk}: {worst:.1e}");
+        }
+    }
+}
+
 /// Tensors in many parts give the same logits.
 #[test]
 fn small_bindings_change_nothing() {

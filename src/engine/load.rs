@@ -10,7 +10,7 @@ use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
 use crate::model::config::{self, GenerationDefaults, ModelConfig};
-use crate::model::{Model, ModelOptions, Quantization, architecture};
+use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -30,6 +30,10 @@ pub struct LoadOptions {
     pub context_length: Option<usize>,
     /// The KV cache in f32, to compare with f32 references.
     pub f32: bool,
+    /// Tokens of a prefill chunk, at most; what suits a GPU by default.
+    pub chunk: Option<usize>,
+    /// Steps of decode under way at once, at most [`QUEUED_STEPS`]; what suits the adapter by default.
+    pub queued_steps: Option<usize>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -180,6 +184,7 @@ impl Engine {
             context_length: options.context_length,
             kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
             rope_factors: rope_factors(checkpoint).await?,
+            chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
         let (model, mut executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
@@ -203,7 +208,8 @@ impl Engine {
             progress(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
         };
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
-        let queued_steps = if software { 1 } else { 3 };
+        let suited = if software { 1 } else { QUEUED_STEPS };
+        let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
         let session = Session::new(model, executor, queued_steps, &mut compile).await?;
         cancel.check()?;
         Ok(Self {

@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
+static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };

@@ -173,6 +173,7 @@ macro_rules! layout_shaders {
             layout_shaders!(@one $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
             layout_shaders!(@one $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
             layout_shaders!(@one $file, "q6_k", "nibbles" $(, $more)*),
+            layout_shaders!(@one $file, "mxfp4" $(, $more)*),
         ]
     };
     (@one $file:literal, $layout:literal $(, $lib:literal)*) => {

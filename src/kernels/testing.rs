@@ -216,6 +216,11 @@ impl Bench {
             Layout::Q4 => scales.extend((0..groups).flat_map(|_| half(four))),
             Layout::Q8Min => scales.extend((0..groups).flat_map(|_| [half(eight), half(-128.0 * eight)].concat())),
             Layout::Q4Min => scales.extend((0..groups).flat_map(|_| [half(four), half(-8.0 * four)].concat())),
+            Layout::Mxfp4 => {
+                let exponent = (gain / 2.9).log2().round() as i32 + 127; // 2.9: of uniform codes
+                let near = |_| (exponent + (random.borrow_mut().next() % 3) as i32 - 1) as u8;
+                scales.extend((0..groups).map(near));
+            }
             Layout::Q4K | Layout::Q5K | Layout::Q6K => {
                 for _ in 0..groups / 8 {
                     let unit = if layout == Layout::Q6K { gain / (18.0 * 74.0) } else { four / 32.0 };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::build_experts::most_entries;
+use super::kv_cache::{KvSizes, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
 use crate::gpu::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
@@ -177,7 +178,6 @@ impl<'a> Builder<'a> {
                 return Err(Error::format(FormatKind::UnsupportedFeature, &checkpoint.id, message));
             }
         };
-        let context_length = context_length(&config, &options)?;
         let (hidden, inner, q) = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim);
         let qkv = q + 2 * config.num_kv_heads * config.head_dim;
         let of_experts = config.moe.as_ref().map_or(0, |moe| most_entries(moe) * hidden.max(moe.inner));
@@ -185,7 +185,10 @@ impl<'a> Builder<'a> {
             config.num_heads * (mla.kv_lora_rank + mla.qk_nope_head_dim + 2 * config.head_dim + GROUP)
         });
         let widest = hidden.max(inner).max(qkv).max(of_experts).max(of_latents).next_multiple_of(GROUP);
-        let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1).min(context_length);
+        let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1);
+        let sizes = KvSizes::new(&config, options.kv_format, chunk);
+        let context_length = context_length(&config, &options, &sizes)?;
+        let chunk = chunk.min(context_length);
 
         let mut buffers = Buffers::default();
         let control = Control::declare(&mut buffers, chunk, config.vocab_size);
@@ -206,8 +209,7 @@ impl<'a> Builder<'a> {
             moe: None,
             mla: None,
         };
-        let kv =
-            KvCache::declare(&mut buffers, config.num_layers, context_length, options.kv_format, config.kv_widths());
+        let kv = sizes.declare(&mut buffers, context_length);
         let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
         if let Some(factors) = &options.rope_factors {
             if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
@@ -543,24 +545,22 @@ impl<'a> Builder<'a> {
 }
 
 /// The context to allocate: what was asked for, or the largest that the model, a binding and the budget allow.
-fn context_length(config: &ModelConfig, options: &ModelOptions) -> Result<usize> {
-    let [token, token_both] = KvCache::token_bytes(options.kv_format, config.kv_widths());
-    let bindable = options.max_binding / token;
-    let own = config.max_position_embeddings as u64;
+fn context_length(config: &ModelConfig, options: &ModelOptions, sizes: &KvSizes) -> Result<usize> {
+    let own = config.max_position_embeddings;
     match options.context_length {
         Some(0) => Err(Error::invalid("contextLength", "must be at least 1")),
-        Some(n) if n as u64 > own => {
+        Some(n) if n > own => {
             Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
         }
-        Some(n) if n as u64 > bindable => Err(Error::BufferLimit {
+        Some(n) if sizes.largest(n) > options.max_binding => Err(Error::BufferLimit {
             what: format!("a KV cache of {n} tokens"),
-            needed: n as u64 * token,
+            needed: sizes.largest(n),
             limit: options.max_binding,
         }),
         Some(n) => Ok(n),
         None => {
-            let affordable = options.kv_budget / (token_both * config.num_layers as u64);
-            Ok(own.min(bindable).min(affordable).max(1) as usize)
+            let fits = |n| sizes.largest(n) <= options.max_binding && sizes.total(n) <= options.kv_budget;
+            Ok(largest_context(own, fits))
         }
     }
 }

@@ -22,7 +22,7 @@ mod smollm3;
 
 pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
-pub use kv_cache::{KvCache, LayerCache};
+pub use kv_cache::{KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, Matrix, Plan};

@@ -97,7 +97,8 @@ impl EngineOptions {
         let max_binding = self.internal.max_binding.map(|n| n as u64);
         let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
-        Ok(LoadOptions { quantization, weight_budget, context_length, f32: self.internal.f32, device })
+        let f32 = self.internal.f32;
+        Ok(LoadOptions { quantization, weight_budget, context_length, f32, device, ..LoadOptions::default() })
     }
 }
 

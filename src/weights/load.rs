@@ -8,8 +8,8 @@ use super::checkpoint::{Checkpoint, TensorEntry};
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
 use super::repack::{Planes, becomes, quantize_rows, repack_rows};
-use crate::gpu::{BufferId, Executor, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
-use crate::{Cancel, Result};
+use crate::gpu::{BufferId, Executor, GROUP, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
+use crate::{Cancel, Error, FormatKind, Result};
 
 /// Bytes of a checkpoint read at once.
 pub const BLOCK: u64 = 4 << 20;
@@ -294,7 +294,20 @@ impl Loader<'_> {
     }
 
     /// The same of rows as wide as stored.
+    ///
+    /// A block of 4-bit floats whose exponent is 255 is NaN (OCP Microscaling Formats); what is made of it otherwise differs
+    /// from reader to reader.
     async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let (dtype, bytes) = self.formed_rows(slice, k, rows).await?;
+        if dtype == Dtype::Mxfp4 && bytes.chunks_exact(MXFP4_BLOCK).any(|block| block[0] == 255) {
+            let file = self.checkpoint.shards[self.checkpoint.tensors[&slice.tensor].shard].name();
+            let message = format!("tensor {:?} has an exponent of 255, which is no number", slice.tensor);
+            return Err(Error::format(FormatKind::BadValue, file, message));
+        }
+        Ok((dtype, bytes))
+    }
+
+    async fn formed_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let entry = &self.checkpoint.tensors[&slice.tensor];
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
@@ -374,8 +387,9 @@ impl Loader<'_> {
         let entry = &self.checkpoint.tensors[&source.tensor];
         let row = match &source.form {
             Form::Rows => entry.bytes() / entry.rows().max(1),
-            Form::Columns { .. } | Form::Mxfp4 { .. } => k as u64 * 4,
+            Form::Columns { .. } => k as u64 * 4,
             Form::Fp8 { .. } => entry.k() * 4,
+            Form::Mxfp4 { .. } => (k / GROUP) as u64 * MXFP4_BLOCK as u64,
         };
         let cuts = self.cuts(source, k);
         // Whole stored rows, so that none is read twice.
@@ -497,6 +511,9 @@ fn transposed(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     }
     out
 }
+
+/// Bytes of a block of 4-bit floats, as GGUF has them: the exponent and 32 codes.
+const MXFP4_BLOCK: usize = 1 + GROUP / 2;
 
 /// gpt-oss's blocks (neighbours share a byte) and exponents as GGUF's: the exponent, then bytes of values 16 apart.
 fn mxfp4_blocks(codes: &[u8], exponents: &[u8]) -> Vec<u8> {

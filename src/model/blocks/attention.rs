@@ -101,8 +101,7 @@ impl Attention {
             true => Some(b.vector(&format!("{label}.sinks"), &[(role("sinks"), b.config.num_heads)])?),
             false => None,
         };
-        let chunk = b.config.attention_chunk.filter(|_| rotary_dim > 0);
-        let span = chunk.map(Span::Chunk).or(b.config.window(i).map(Span::Window)).unwrap_or(Span::All);
+        let span = b.config.span(i);
         let temperature = b.config.temperature.filter(|_| rotary_dim == 0);
         let cache = b.kv.layers[i];
         Ok(Self {
@@ -142,6 +141,7 @@ impl Attention {
             table: self.rope_table,
             k_cache: self.cache.keys,
             v_cache: self.cache.values,
+            capacity: self.cache.tokens,
             format: r.kv_format,
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
@@ -156,6 +156,7 @@ impl Attention {
             q: r.rows(q),
             k_cache: self.cache.keys,
             v_cache: self.cache.values,
+            capacity: self.cache.tokens,
             out: r.rows(out),
             format: r.kv_format,
             heads: config.num_heads,

@@ -118,6 +118,7 @@ impl LatentAttention {
             q: out,
             k_cache: self.cache.keys,
             v_cache: self.cache.keys,
+            capacity: self.cache.tokens,
             out: r.rows(s.latent),
             format: r.kv_format,
             heads: shape.heads,

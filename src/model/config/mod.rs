@@ -9,7 +9,7 @@ mod rope;
 pub use generation::GenerationDefaults;
 pub use rope::{RopeConfig, RopeScaling};
 
-use crate::kernels::{MAX_TOP_K, Temperature};
+use crate::kernels::{MAX_TOP_K, Span, Temperature};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
@@ -183,6 +183,13 @@ impl ModelConfig {
     /// The sliding window of a layer, if it has one: the tokens a query sees, its own included.
     pub fn window(&self, layer: usize) -> Option<usize> {
         self.sliding_window.filter(|_| self.sliding_layers.get(layer).copied().unwrap_or(false))
+    }
+
+    /// The keys that a query sees in a layer.
+    pub fn span(&self, layer: usize) -> Span {
+        let chunk = self.attention_chunk.filter(|_| self.rope(layer).is_some()).map(Span::Chunk);
+        let window = self.window(layer).map(Span::Window);
+        chunk.or(window).filter(|_| self.mla.is_none()).unwrap_or(Span::All)
     }
 
     /// Numbers of a token in a layer's cache: as keys, and as values beside them.
