@@ -73,6 +73,11 @@ impl LatentShape {
         self.nope + self.value_dim
     }
 
+    /// Rows that a matrix has for each head.
+    fn rows_of(&self, w: &Matrix) -> usize {
+        w.rows / self.heads
+    }
+
     fn rope_constant(&self) -> (&'static str, f64) {
         ("INTERLEAVED", f64::from(u8::from(self.interleaved)))
     }
@@ -100,7 +105,7 @@ pub struct LatentAppend {
 pub struct LatentQuery<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// `[heads · (nope + value_dim), rank]`; parts hold whole heads.
+    /// `[heads · (nope + value_dim), rank]`, or W_uk alone; parts hold whole heads.
     pub w: &'a Matrix,
     /// `[T, heads · (nope + rotary)]`
     pub q: Activation,
@@ -115,7 +120,7 @@ pub struct LatentQuery<'a> {
 pub struct LatentValue<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// As in [`LatentQuery`].
+    /// As in [`LatentQuery`], or W_uv alone.
     pub w: &'a Matrix,
     /// `[T, heads · rank]`
     pub x: Activation,
@@ -175,6 +180,7 @@ impl LatentQuery<'_> {
         assert_eq!(self.w.k, shape.rank, "{label}: rank");
         assert_eq!(self.q.width, shape.heads * (shape.nope + shape.rotary), "{label}: width of q");
         assert_eq!(self.out.width, shape.heads * shape.width(), "{label}: width of the output");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let mut bindings = weights(control, part);
             bindings.extend([read(4, self.q.buffer), write(5, self.out.buffer), read(6, self.table)]);
@@ -183,12 +189,12 @@ impl LatentQuery<'_> {
                 rank: shape.rank as u32,
                 nope: shape.nope as u32,
                 rotary: shape.rotary as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
                 q_stride: self.q.stride() as u32,
                 out_stride: self.out.stride() as u32,
             };
-            let heads = part.rows.len() / shape.head_rows();
+            let heads = part.rows.len() / head_rows;
             Step {
                 label: label.to_owned(),
                 kernel: QUERY.name,
@@ -216,6 +222,7 @@ impl LatentValue<'_> {
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let shape = self.shape;
         assert_eq!((self.w.k, self.x.width), (shape.rank, shape.heads * shape.rank), "{label}: widths");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let lanes = lanes(Layout::groups(shape.rank));
             let mut bindings = weights(control, part);
@@ -224,13 +231,13 @@ impl LatentValue<'_> {
                 groups: Layout::groups(shape.rank) as u32,
                 rank: shape.rank as u32,
                 value_dim: shape.value_dim as u32,
-                nope: shape.nope as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
+                nope: (head_rows - shape.value_dim) as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
                 x_stride: self.x.stride() as u32,
                 y_stride: self.y.stride() as u32,
             };
-            let heads = part.rows.len() / shape.head_rows();
+            let heads = part.rows.len() / head_rows;
             Step {
                 label: label.to_owned(),
                 kernel: VALUE.name,

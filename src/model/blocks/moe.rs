@@ -75,17 +75,24 @@ impl Moe {
         let mut rows = vec![(role("router"), moe.experts)];
         rows.extend(shared_gate.then(|| (role("shared.router"), 1)));
         let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
-        let correction = match parts.correction {
+        // GGUF names no such fact: a correction is there or it is not.
+        let corrected = if b.names_biases() { parts.correction } else { b.has(&role("router.correction")) };
+        let correction = match corrected {
             true => Some(b.vector(&format!("{label}.correction"), &[(role("router.correction"), moe.experts)])?),
             false => None,
         };
         let (mut router_bias, mut up_bias, mut down_bias) = (None, None, None);
         if parts.bias {
+            // Gates and ups take turns, published together or apart.
+            let (up, width) = match b.has(&role("experts.gate_up.bias")) || !b.has(&role("experts.gate.bias")) {
+                true => (vec![role("experts.gate_up.bias")], 2 * moe.inner),
+                false => (vec![role("experts.gate.bias"), role("experts.up.bias")], moe.inner),
+            };
             let mut bias =
-                |s: &str, r: &str, shape: &[usize]| b.flat(&format!("{label}.{s}"), &role(r), shape).map(Some);
-            router_bias = bias("router.bias", "router.bias", &[moe.experts])?;
-            up_bias = bias("up.bias", "experts.gate_up.bias", &[moe.experts, 2 * moe.inner])?;
-            down_bias = bias("down.bias", "experts.down.bias", &[moe.experts, hidden])?;
+                |s: &str, roles: &[String], shape: &[usize]| b.flat(&format!("{label}.{s}"), roles, shape).map(Some);
+            router_bias = bias("router.bias", &[role("router.bias")], &[moe.experts])?;
+            up_bias = bias("up.bias", &up, &[moe.experts, width])?;
+            down_bias = bias("down.bias", &[role("experts.down.bias")], &[moe.experts, hidden])?;
         }
         let up = b.experts_up(&format!("{label}.up"), i, &moe, parts.turning)?;
         let down = b.experts_down(&format!("{label}.down"), i, &moe)?;
@@ -107,7 +114,7 @@ impl Moe {
             logits: scratch.logits,
             experts: moe.experts,
             top_k: moe.top_k,
-            scoring: parts.scoring,
+            scoring: moe.scoring.unwrap_or(parts.scoring),
             renormalize: moe.norm_topk_prob.unwrap_or(parts.renormalize),
             factor: moe.factor as f32,
             correction,
