@@ -5,8 +5,9 @@
 writes OUT/<case>.{f32,mix,plain}.gguf, and says the SHA-256 of each; tests/gguf_twins.json holds those, and tests/gguf_twins.rs
 makes the same bytes. Names come from the package's own tables. Keys and tensors are sorted. The mix is Q8_0 where rows are whole
 blocks and F16 elsewhere; norms, biases and routers stay F32. What llama.cpp takes for granted and a golden model has otherwise is
-written under the keys nearest to it (`extra`). The plain file is the f32 one without those keys and without what llama.cpp
-computes otherwise (`otherwise`): both engines must compute the same of it, though it is no longer the golden model.
+written under the keys nearest to it (`extra`). The plain file is the f32 one without those keys, without what llama.cpp computes
+otherwise (`otherwise`) and with the values of 4-bit floats: both engines must compute the same of it, though it is no longer
+the golden model.
 """
 
 import hashlib
@@ -225,12 +226,12 @@ def llama3(s, theta, dim):
     return np.array(out, dtype=np.float32)
 
 
-def stored(name, w, mix):
+def stored(name, w, form):
     """The type of a tensor and its bytes."""
-    if w.dtype == np.uint8:
-        return T.MXFP4, w
+    if w.dtype == np.uint8:  # of which llama.cpp's products take their other factor in 8 bits
+        return (T.F32, quants.dequantize(w, T.MXFP4)) if form == "plain" else (T.MXFP4, w)
     small = w.ndim < 2 or name.endswith(".bias") or "ffn_gate_inp" in name
-    kind = T.F32 if small or not mix else T.Q8_0 if w.shape[-1] % 32 == 0 else T.F16
+    kind = T.F32 if small or form != "mix" else T.Q8_0 if w.shape[-1] % 32 == 0 else T.F16
     return kind, quants.quantize(np.ascontiguousarray(w, dtype=np.float32), kind)
 
 
@@ -242,7 +243,7 @@ def write(path, c, arch, values, form):
             continue
         {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string, list: writer.add_array}[type(v)](k, v)
     for name, w in sorted(values.items()):
-        kind, bytes_ = stored(name, w, form == "mix")
+        kind, bytes_ = stored(name, w, form)
         writer.add_tensor(name, bytes_, raw_dtype=kind)
     writer.write_header_to_file(), writer.write_kv_data_to_file(), writer.write_tensors_to_file(), writer.close()
 

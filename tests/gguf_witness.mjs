@@ -1,5 +1,5 @@
-// What llama.cpp makes of the plain twins (tests/gguf_twins.py): 24 greedy tokens for each prompt of a golden case, or why it does
-// not load the file. In a folder of its own, `npm install node-llama-cpp@3.22.1`, then there
+// What llama.cpp makes of the plain twins (tests/gguf_twins.py), its KV cache in f32: 24 greedy tokens for each prompt of a golden
+// case, or why it does not load the file. In a folder of its own, `npm install node-llama-cpp@3.22.1`, then there
 //     node .../tests/gguf_witness.mjs TWINS .../shared/data/golden/models > .../tests/gguf_witness.json
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -19,7 +19,7 @@ for (const file of readdirSync(twins).filter((name) => name.endsWith(".plain.ggu
     const model = await llama.loadModel({ modelPath: `${twins}/${file}`, gpuLayers: 0, useMmap: false });
     out[name] = {};
     for (const [prompt, { ids }] of Object.entries(golden.prompts)) {
-      const context = await model.createContext({ contextSize: 512, flashAttention: false, threads: 1 });
+      const context = await model.createContext({ contextSize: 512, flashAttention: false, threads: 1, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" });
       const tokens = [];
       for await (const token of context.getSequence().evaluate(ids, { temperature: 0 })) {
         if (tokens.push(token) === 24) break;
