@@ -1,4 +1,5 @@
 //! The pieces of GGUF files, and a writer of whole ones.
+#![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,8 @@
 mod generation;
 mod gguf;
 mod gguf_rope;
+#[cfg(test)]
+mod gguf_tests;
 mod gguf_unread;
 mod hugging_face;
 mod rope;
