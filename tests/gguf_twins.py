@@ -6,8 +6,8 @@ writes OUT/<case>.{f32,mix,plain}.gguf, and says the SHA-256 of each; tests/gguf
 makes the same bytes. Names come from the package's own tables. Keys and tensors are sorted. The mix is Q8_0 where rows are whole
 blocks and F16 elsewhere; norms, biases and routers stay F32. What llama.cpp takes for granted and a golden model has otherwise is
 written under the keys nearest to it (`extra`). The plain file is the f32 one without those keys, without what llama.cpp computes
-otherwise (`otherwise`) and with the values of 4-bit floats: both engines must compute the same of it, though it is no longer
-the golden model.
+otherwise (`otherwise`), with the values of 4-bit floats and with what it refuses in another form (`loadable`): both engines must
+compute the same of it, though it is no longer the golden model.
 """
 
 import hashlib
@@ -114,6 +114,21 @@ def otherwise(c, arch):
     if c["model_type"] == "deepseek_v2":
         return [L.EXPERT_GROUP_COUNT, L.EXPERT_GROUP_USED_COUNT]
     return []
+
+
+def loadable(c, values):
+    """What llama.cpp refuses, in a form that it takes: OLMoE's shared key heads, each repeated (their norm stays the same), and of
+    Qwen2-MoE the layers before its first dense one. The config, changed alike, and the tensors."""
+    kv, heads = c["num_key_value_heads"], c["num_attention_heads"]
+    if c["model_type"] == "olmoe":
+        repeated = lambda w: np.repeat(w.reshape(kv, -1, *w.shape[1:]), heads // kv, axis=0).reshape(-1, *w.shape[1:])
+        shared = ("attn_k.weight", "attn_v.weight", "attn_k_norm.weight")
+        return c | {"num_key_value_heads": heads}, {n: repeated(w) if n.endswith(shared) else w for n, w in values.items()}
+    if c["model_type"] == "qwen2_moe":
+        layers = min(c["mlp_only_layers"])
+        kept = lambda n: not n.startswith("blk.") or int(n.split(".")[1]) < layers
+        return c | {"num_hidden_layers": layers}, {n: w for n, w in values.items() if kept(n)}
+    return c, values
 
 
 def vocabulary(c):
@@ -236,6 +251,8 @@ def stored(name, w, form):
 
 
 def write(path, c, arch, values, form):
+    if form == "plain":
+        c, values = loadable(c, values)
     writer = gguf.GGUFWriter(path, arch)
     left_out = {key(k, arch) for k in [*extra(c, arch), *otherwise(c, arch)]} if form == "plain" else ()
     for k, v in sorted((metadata(c, arch) | vocabulary(c)).items()):

@@ -79,26 +79,56 @@ impl Twin {
         Self { folder, name: name.into(), architecture: facts::architecture(&config), config, keys, tensors }
     }
 
-    /// Without those, without what llama.cpp computes otherwise, and with the values of 4-bit floats: of those its products
-    /// take their other factor in 8 bits.
+    /// Without those, without what llama.cpp computes otherwise, with what it refuses in another form, and with the values of
+    /// 4-bit floats: of those its products take their other factor in 8 bits.
     fn plain(&self) -> Self {
         let mut twin = self.clone();
+        twin.make_loadable();
         let left_out = facts::extra(&self.config).into_keys().chain(facts::otherwise(&self.config));
         left_out.for_each(|key| drop(twin.keys.remove(&key)));
         twin.values_of(F32, &[MXFP4]);
         twin
     }
 
+    /// OLMoE's shared key heads, each repeated (their norm stays the same), and of Qwen2-MoE the layers before its first dense
+    /// one.
+    fn make_loadable(&mut self) {
+        let mut put =
+            |key: &str, n: usize| self.keys.insert(format!("{}.{key}", self.architecture), gguf::u32v(n as u32));
+        match self.architecture {
+            "olmoe" => {
+                let at = |key: &str| facts::int(&self.config, key);
+                let (kv, heads) = (at("num_key_value_heads"), at("num_attention_heads"));
+                put("attention.head_count_kv", heads);
+                let shared = ["attn_k.weight", "attn_v.weight", "attn_k_norm.weight"];
+                let all = self.tensors.iter_mut();
+                for (_, w) in all.filter(|(name, _)| shared.iter().any(|end| name.ends_with(end))) {
+                    let head = w.values.len() / kv;
+                    w.values = w.values.chunks(head).flat_map(|head| head.repeat(heads / kv)).collect();
+                    w.shape[0] *= heads / kv;
+                }
+            }
+            "qwen2moe" => {
+                let dense = self.config["mlp_only_layers"].as_array().expect("a list").iter().filter_map(Value::as_u64);
+                let layers = dense.min().expect("a dense layer") as usize;
+                put("block_count", layers);
+                let block = |name: &str| name.strip_prefix("blk.")?.split('.').next()?.parse::<usize>().ok();
+                self.tensors.retain(|name, _| block(name).is_none_or(|block| block < layers));
+            }
+            _ => {}
+        }
+    }
+
     /// The type of a tensor, if large ones are of type `large` where their rows allow it.
     fn dtype(&self, name: &str, large: u32) -> u32 {
         let w = &self.tensors[name];
         let k = *w.shape.last().expect("a shape");
-        if k % 17 == 0 && self.name.ends_with("mxfp4") && name.contains("_exps.weight") {
+        if k.is_multiple_of(17) && self.name.ends_with("mxfp4") && name.contains("_exps.weight") {
             return MXFP4;
         }
         match large {
             _ if tensors::small(name, w) => F32,
-            Q8_0 if k % 32 != 0 => F16,
+            Q8_0 if !k.is_multiple_of(32) => F16,
             large => large,
         }
     }
@@ -227,12 +257,7 @@ fn a_quantised_twin_computes_what_its_values_do() {
 fn llama_cpp_draws_the_same_tokens() {
     let Some(root) = models() else { return };
     let witness = json("gguf_witness.json");
-    let mut agreed = 0;
     for name in CASES {
-        if let Some(why) = witness[name]["refused"].as_str() {
-            println!("{name}: llama.cpp refuses it: {why}");
-            continue;
-        }
         let twin = Twin::of(&root, name).plain();
         let engine = open(&twin.bytes(F32), f32_mode()).unwrap_or_else(|e| panic!("{name}: {e}"));
         for (prompt, facts) in golden(&twin.folder)["prompts"].as_object().expect("prompts") {
@@ -240,7 +265,5 @@ fn llama_cpp_draws_the_same_tokens() {
             assert_eq!(want.len(), 24, "{name} {prompt}");
             assert_eq!(greedy(&engine, &ids(&facts["ids"]), want.len()), want, "{name} {prompt}");
         }
-        agreed += 1;
     }
-    assert!(agreed >= 17, "{agreed} models");
 }

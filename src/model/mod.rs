@@ -20,7 +20,7 @@ mod qwen3;
 mod record;
 mod smollm3;
 
-pub use build::{Builder, ModelOptions, Quantization, RopeFactors, Scratch};
+pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
 pub use kv_cache::{KvCache, LayerCache};
 pub use record::{Mode, Recorder};

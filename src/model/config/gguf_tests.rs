@@ -1,5 +1,7 @@
 //! What GGUF metadata says and what it leaves to be known; whole models are in `tests/gguf_twins.rs`.
 
+use std::slice::from_ref;
+
 use super::*;
 use crate::FormatKind;
 use crate::weights::GgufMetadata;
@@ -43,7 +45,7 @@ use GgufValue::{F32, U32};
 #[test]
 fn windows_are_by_period_or_listed() {
     let window = ("attention.sliding_window", U32(8));
-    let gemma = config("gemma3", &[window.clone()], &[]).unwrap();
+    let gemma = config("gemma3", from_ref(&window), &[]).unwrap();
     assert_eq!(windows(&gemma), [true, true, true, true, true, false]);
     assert_eq!((gemma.architecture.as_str(), gemma.hidden_act.as_str()), ("gemma3_text", "gelu_pytorch_tanh"));
     assert_eq!((gemma.embedding_scale, gemma.attention_scale, gemma.tie_word_embeddings), (8.0, None, true));
@@ -51,7 +53,7 @@ fn windows_are_by_period_or_listed() {
     let of_three = config("gemma3", &[window.clone(), ("attention.sliding_window_pattern", U32(3))], &[]).unwrap();
     assert_eq!(windows(&of_three), [true, true, false, true, true, false]);
 
-    let oss = config("gpt-oss", &[window.clone()], &[]).unwrap();
+    let oss = config("gpt-oss", from_ref(&window), &[]).unwrap();
     assert_eq!(windows(&oss), [true, false, true, false, true, false]);
     let list = |flags: &[bool]| GgufValue::Array(GgufArray::Bool(flags.to_vec()));
     let listed = [true, true, false, false, false, true];
@@ -134,7 +136,7 @@ fn widths_of_experts_where_files_do_not_say() {
 fn rope_factors_are_named_by_their_tensors() {
     let long = ["rope_factors_long.weight", "rope_factors_short.weight"];
     let original = ("rope.scaling.original_context_length", U32(64));
-    let phi = config("phi3", &[original.clone()], &long).unwrap();
+    let phi = config("phi3", from_ref(&original), &long).unwrap();
     let derived = (1.0 + 16f64.ln() / 64f64.ln()).sqrt();
     assert_eq!(phi.rope.scaling, RopeScaling::LongFactors { original_max_position: 64.0, attention_factor: derived });
     assert_eq!(config("phi3", &[original], &[]).unwrap().rope.scaling, RopeScaling::None);

@@ -10,7 +10,7 @@ mod hugging_face;
 mod rope;
 
 pub use generation::GenerationDefaults;
-pub use rope::{RopeConfig, RopeScaling};
+pub use rope::{RopeConfig, RopeFactors, RopeScaling};
 
 use crate::kernels::{Scoring, Temperature};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};

@@ -60,6 +60,35 @@ pub enum RopeScaling {
     LongFactors { original_max_position: f64, attention_factor: f64 },
 }
 
+/// Divisors of the rope frequencies that GGUF files have as tensors.
+#[derive(Debug, Clone, Default)]
+pub struct RopeFactors {
+    /// `rope_freqs.weight`, for any context.
+    pub any: Option<Vec<f32>>,
+    /// `rope_factors_short.weight`, for contexts within the original length.
+    pub short: Option<Vec<f32>>,
+    /// `rope_factors_long.weight`, for longer ones.
+    pub long: Option<Vec<f32>>,
+}
+
+impl RopeFactors {
+    /// The divisors that a scaling asks for, and the tensor's name.
+    pub(in crate::model) fn of(
+        &self,
+        scaling: &RopeScaling,
+        context: usize,
+    ) -> Option<(&'static str, Option<&Vec<f32>>)> {
+        match *scaling {
+            RopeScaling::FreqFactors => Some(("rope_freqs.weight", self.any.as_ref())),
+            RopeScaling::LongFactors { original_max_position, .. } if context as f64 > original_max_position => {
+                Some(("rope_factors_long.weight", self.long.as_ref()))
+            }
+            RopeScaling::LongFactors { .. } => Some(("rope_factors_short.weight", self.short.as_ref())),
+            _ => None,
+        }
+    }
+}
+
 impl RopeConfig {
     pub(super) fn check(&self, file: &str) -> Result<()> {
         let bad = |name: &str, value: f64| {
