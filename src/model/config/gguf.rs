@@ -250,7 +250,12 @@ fn mixture(
             (_, n) => Some(size(keys.file(), "expert_shared_count", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?),
         },
     };
-    let scoring = keys.scoring()?;
+    // Where the file does not say: a correction is V3's way, whose scores are sigmoids.
+    let corrected = || (0..num_layers).any(|layer| has(&format!("blk.{layer}.exp_probs_b.bias")));
+    let scoring = match keys.scoring()? {
+        None if keys.prefix == "deepseek2" && corrected() => Some(Scoring::Sigmoid),
+        stated => stated,
+    };
     let groups = match keys.unsigned("expert_group_count")? {
         None | Some(0 | 1) => None,
         Some(count) => Some(ExpertGroups {

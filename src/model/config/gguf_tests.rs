@@ -117,6 +117,8 @@ fn latent_attention_and_its_experts() {
     assert_eq!(v3.architecture, "deepseek_v3");
     assert!(v3.moe.unwrap().groups.unwrap().top_two);
     assert_eq!(kind(config("deepseek2", &more(4), &[])), FormatKind::UnsupportedFeature);
+    let scoring = |tensors: &[&str]| config("deepseek2", &more(0), tensors).unwrap().moe.unwrap().scoring;
+    assert_eq!((scoring(&[]), scoring(&["blk.5.exp_probs_b.bias"])), (None, Some(Scoring::Sigmoid)));
     let mut own = more(1);
     own.extend([("attention.key_length_mla", U32(48)), ("attention.value_length_mla", U32(24))]);
     let own = config("deepseek2", &own, &[]).unwrap().mla.unwrap();
