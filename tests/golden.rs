@@ -70,7 +70,8 @@ fn split(folder: &Path) -> Option<PathBuf> {
 /// The original context of a model with LongRoPE.
 fn long_rope(folder: &Path) -> Option<usize> {
     let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
-    let long = config["rope_scaling"]["type"] == "longrope";
+    let scaling = ["rope_parameters", "rope_scaling"].map(|key| &config[key]).into_iter().find(|it| it.is_object())?;
+    let long = ["rope_type", "type"].iter().any(|key| scaling[key] == "longrope" || scaling[key] == "su");
     long.then(|| config["original_max_position_embeddings"].as_u64().expect("a length") as usize)
 }
 

@@ -361,9 +361,9 @@ impl<'a> Builder<'a> {
             Dtype::F8_E4M3 => {
                 let scales = self.checkpoint.tensors.get(&format!("{}_scale_inv", entry.name)).ok_or_else(unknown)?;
                 let blocks: Vec<u64> = entry.shape.iter().map(|d| d.div_ceil(FP8_BLOCK)).collect();
-                if scales.dtype != Dtype::F32 || scales.shape != blocks {
+                if !unquantised(scales.dtype) || scales.shape != blocks {
                     let message = format!(
-                        "tensor {:?} is {} {:?}, expected F32 {blocks:?}",
+                        "tensor {:?} is {} {:?}, expected numbers {blocks:?}",
                         scales.name,
                         scales.dtype.name(),
                         scales.shape

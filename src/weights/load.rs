@@ -50,7 +50,7 @@ pub enum Form {
     },
     /// As `F8_E4M3`, with a factor for each block of 128 by 128 (DeepSeek-V3).
     Fp8 {
-        /// The tensor of the factors, `f32[⌈rows / 128⌉, ⌈k / 128⌉]`.
+        /// The tensor of the factors, numbers `[⌈rows / 128⌉, ⌈k / 128⌉]`.
         scales: String,
     },
     /// As pairs of 4-bit floats with an exponent for each 32 (gpt-oss).
@@ -290,8 +290,9 @@ impl Loader<'_> {
                 let codes = self.read(entry, rows.clone()).await?;
                 let scales = &self.checkpoint.tensors[scales];
                 let blocks = rows.start / FP8_BLOCK..rows.end.div_ceil(FP8_BLOCK);
-                let factors: Vec<f32> = bytemuck::pod_collect_to_vec(&self.read(scales, blocks.clone()).await?);
                 let across = scales.k() as usize;
+                let factors = dequantize_rows(scales.dtype, across, &self.read(scales, blocks.clone()).await?);
+                let factors = factors.expect("they are numbers");
                 let value = |(i, &code): (usize, &u8)| {
                     let (row, column) = (rows.start as usize + i / k, i % k);
                     let block = row / FP8_BLOCK as usize - blocks.start as usize;

@@ -101,8 +101,8 @@ impl Attention {
             true => Some(b.vector(&format!("{label}.sinks"), &[(role("sinks"), b.config.num_heads)])?),
             false => None,
         };
-        let chunk = b.config.attention_chunk.filter(|_| rotary_dim > 0);
-        let span = chunk.map(Span::Chunk).or(b.config.window(i).map(Span::Window)).unwrap_or(Span::All);
+        let chunk = b.config.chunk(i).map(Span::Chunk);
+        let span = chunk.or(b.config.window(i).map(Span::Window)).unwrap_or(Span::All);
         let temperature = b.config.temperature.filter(|_| rotary_dim == 0);
         let cache = b.kv.layers[i];
         Ok(Self {

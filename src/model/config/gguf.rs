@@ -98,6 +98,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         no_rope_layers: Vec::new(),
         attention_scale: metadata.float(&key("attention.scale"))?,
         attention_chunk: None,
+        chunked_layers: Vec::new(),
         temperature: None,
         use_qk_norm: false,
         swiglu_limit: None,
