@@ -153,7 +153,7 @@ pub struct Builder<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
-    used: BTreeMap<String, u64>,
+    pub(super) used: BTreeMap<String, u64>,
     /// Weights of experts that a token does not go to.
     pub(super) inactive: u64,
 }
@@ -396,7 +396,12 @@ impl<'a> Builder<'a> {
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
         let tensors = &self.checkpoint.tensors;
         let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            let largest = tensors.values().filter(|t| unquantised(t.dtype)).map(TensorEntry::bytes).max();
+            // Rows of FP8 come as f32.
+            let bytes = |t: &TensorEntry| match t.dtype {
+                Dtype::F8_E4M3 => Some(t.elements().saturating_mul(4)),
+                dtype => unquantised(dtype).then(|| t.bytes()),
+            };
+            let largest = tensors.values().filter_map(bytes).max();
             let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
             (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
         });

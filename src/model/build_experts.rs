@@ -131,6 +131,7 @@ impl Builder<'_> {
         let entry = self.entry(role, shape)?;
         let (name, dtype) = (entry.name.clone(), self.made_of(entry)?);
         let [experts, rows, groups, _] = *shape;
+        self.used.insert(name.clone(), (experts * rows * groups * GROUP) as u64); // two weights a byte
         Ok((self.note(role, dtype, experts * rows, groups * GROUP)?, name))
     }
 
