@@ -10,6 +10,8 @@ use minke::model::{ModelOptions, Quantization};
 use serde_json::{Value, json};
 
 type Tensors = Vec<(String, Vec<usize>)>;
+/// Takes the name and shape of a tensor.
+type Add<'a> = &'a mut dyn FnMut(&str, &[usize]);
 
 /// A config of sizes that are no multiples of anything.
 fn config(changes: Value) -> Value {
@@ -39,7 +41,7 @@ fn of(config: &Value, key: &str) -> usize {
 }
 
 /// The tensors around `layer`s.
-fn tensors(config: &Value, layer: &dyn Fn(&Sizes, &mut dyn FnMut(&str, &[usize]))) -> Tensors {
+fn tensors(config: &Value, layer: &dyn Fn(&Sizes, Add<'_>)) -> Tensors {
     let sizes = Sizes {
         hidden: of(config, "hidden_size"),
         inner: of(config, "moe_intermediate_size"),
@@ -61,7 +63,7 @@ fn tensors(config: &Value, layer: &dyn Fn(&Sizes, &mut dyn FnMut(&str, &[usize])
 }
 
 /// Grouped attention.
-fn attention(config: &Value, s: &Sizes, bias: &[&str], add: &mut dyn FnMut(&str, &[usize])) {
+fn attention(config: &Value, s: &Sizes, bias: &[&str], add: Add<'_>) {
     let dim = of(config, "head_dim");
     let (q, kv) = (s.heads * dim, of(config, "num_key_value_heads") * dim);
     for (name, rows, k) in [("q", q, s.hidden), ("k", kv, s.hidden), ("v", kv, s.hidden), ("o", s.hidden, q)] {
@@ -73,7 +75,7 @@ fn attention(config: &Value, s: &Sizes, bias: &[&str], add: &mut dyn FnMut(&str,
 }
 
 /// Gate, up and down under a prefix, by names for the three.
-fn three(prefix: &str, names: [&str; 3], hidden: usize, inner: usize, add: &mut dyn FnMut(&str, &[usize])) {
+fn three(prefix: &str, names: [&str; 3], hidden: usize, inner: usize, add: Add<'_>) {
     for (name, rows, k) in [(names[0], inner, hidden), (names[1], inner, hidden), (names[2], hidden, inner)] {
         add(&format!("{prefix}.{name}.weight"), &[rows, k]);
     }
