@@ -17,12 +17,13 @@ struct Params {
     q_stride: u32,   // f32 elements from one row of q to the next
     out_stride: u32, // the same of out
     scale: f32,      // usually 1 / sqrt(key_dim)
+    capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [context, kv_heads, key_dim]
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [context, kv_heads, value_row]
+@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads, key_dim]
+@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads, value_row]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
 @group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
@@ -30,6 +31,12 @@ var<workgroup> query: array<vec2<f32>, 288>;
 var<workgroup> partial: array<f32, 512>;      // [64 keys, 8 lanes]
 var<workgroup> score: array<f32, 64>;
 var<workgroup> weight: array<f32, 64>;
+
+// Where the cache has the token `offset` past the one at `origin`; no token sees more than `capacity`.
+fn place(origin: u32, offset: u32) -> u32 {
+    let i = origin + offset;
+    return select(i, i - params.capacity, i >= params.capacity);
+}
 
 fn put(base: u32, pair: u32, pairs: u32, v: vec2<f32>) {
     if (pair < pairs) {
@@ -53,7 +60,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (first >= end) {
         return;
     }
-    let stop = min(first + stretch, end);
+    let keys = min(stretch, end - first); // of this stretch
+    let origin = first % params.capacity;
     let pairs = params.key_dim / 2u;
     let value_pairs = params.value_dim / 2u;
     let kv_head = head / (params.heads / params.kv_heads);
@@ -69,11 +77,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sum3 = vec2<f32>();
     var maximum = -3.0e38;
     var denominator = 0.0;
-    for (var tile = first; tile < stop; tile += 64u) {
+    for (var tile = 0u; tile < keys; tile += 64u) {
         let lane = thread % 8u;
         for (var round = 0u; round < 8u; round++) {
             let slot = round * 8u + thread / 8u;
-            let key = min(tile + slot, stop - 1u);
+            let key = place(origin, min(tile + slot, keys - 1u));
             let base = (key * params.kv_heads + kv_head) * pairs;
             var s = 0.0;
             for (var i = lane; i < pairs; i += 8u) {
@@ -85,13 +93,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let p = thread * 8u;
         let s = partial[p] + partial[p + 1u] + partial[p + 2u] + partial[p + 3u]
               + partial[p + 4u] + partial[p + 5u] + partial[p + 6u] + partial[p + 7u];
-        score[thread] = select(-3.0e38, s, tile + thread < stop);
+        score[thread] = select(-3.0e38, s, tile + thread < keys);
         workgroupBarrier();
         var tile_maximum = maximum;
         for (var j = 0u; j < 64u; j++) {
             tile_maximum = max(tile_maximum, score[j]);
         }
-        weight[thread] = select(0.0, exp(score[thread] - tile_maximum), tile + thread < stop);
+        weight[thread] = select(0.0, exp(score[thread] - tile_maximum), tile + thread < keys);
         workgroupBarrier();
         let rescale = exp(maximum - tile_maximum);
         sum0 *= rescale;
@@ -100,10 +108,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         sum3 *= rescale;
         denominator *= rescale;
         maximum = tile_maximum;
-        for (var j = 0u; j < min(64u, stop - tile); j++) {
+        for (var j = 0u; j < min(64u, keys - tile); j++) {
             let w = weight[j];
             denominator += w;
-            let base = ((tile + j) * params.kv_heads + kv_head) * (params.value_row / 2u);
+            let base = (place(origin, tile + j) * params.kv_heads + kv_head) * (params.value_row / 2u);
             if (thread < value_pairs) {
                 sum0 += w * value_pair(base + thread);
             }

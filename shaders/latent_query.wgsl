@@ -1,23 +1,87 @@
-// The query of a head as latent attention compares it with the cache (arXiv 2405.04434, "absorbed"): W_ukᵀ · q_nope, then
-// q_rope turned to its position. A workgroup per head and token; four threads share a group of 32 outputs.
+// What latent attention makes of a token before it attends (arXiv 2405.04434): for each head the query that is compared with
+// the cache ("absorbed"), W_ukᵀ · q_nope and q_rope turned to its position; and what the cache keeps of the token, the
+// latent, RMS-normalised, and the turning part of the key, which all heads share. A workgroup per head and token, and one
+// for the cache.
+override KV_F16: bool = true;   // the cache holds pairs of f16 in a word; otherwise f32
+override Q_IN_OUT: bool = false; // the queries lie in rows of `out`, otherwise of x
+
 struct Params {
     groups: u32,      // groups of 32 in a row of W: of the latent
-    rank: u32,        // values of the latent
+    rank: u32,        // values of the latent, even
     nope: u32,        // values of a head that know no position
-    rotary: u32,      // values that turn
+    rotary: u32,      // values that turn, even
     head_rows: u32,   // rows of W for each head, of which the first `nope` are W_uk
     first_head: u32,  // heads before this part of W
-    q_stride: u32,    // f32 elements from one row of q to the next
+    heads: u32,       // in this part; the workgroup after them is the cache's
+    q_from: u32,      // f32 elements of a row before the queries
+    x_stride: u32,    // f32 elements from one row of x to the next
     out_stride: u32,  // the same of out
+    eps: f32,         // of the norm
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 // 2, 3: W, in the layout's file
-@group(0) @binding(4) var<storage, read> q: array<f32>;              // [T, q_stride]: heads of nope + rotary values
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [T, out_stride]: heads of rank + rotary values
+@group(0) @binding(4) var<storage, read> x: array<f32>;              // [T, x_stride]: latent, turning part of the key, …
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [T, out_stride]: heads of rank + rotary values, …
 @group(0) @binding(6) var<storage, read> table: array<vec2<f32>>;    // [256 + context / 256, rotary / 2] cos, sin
+@group(0) @binding(7) var<storage, read> gain: array<f32>;           // [rank]
+@group(0) @binding(8) var<storage, read_write> cache: array<u32>;    // [context, rank + rotary]
 
 var<workgroup> sums: array<vec4<f32>, 512>; // [64 threads, 8]
+
+// Value i of the queries of token t: heads of nope + rotary values.
+fn query(t: u32, i: u32) -> f32 {
+    if (Q_IN_OUT) {
+        return out[t * params.out_stride + params.q_from + i];
+    }
+    return x[t * params.x_stride + params.q_from + i];
+}
+
+// Two neighbouring values of the key's turning part, turned.
+fn turned_key(t: u32, i: u32) -> vec2<f32> {
+    let base = t * params.x_stride + params.rank;
+    let pairs = params.rotary / 2u;
+    var v = array<f32, 2>();
+    for (var n = 0u; n < 2u; n++) {
+        let place = place_of(i + n, pairs);
+        let turn = rotation(state.position + t, place.pair, pairs);
+        v[n] = x[base + i + n] * turn.x + select(-1.0, 1.0, place.second) * x[base + place.partner] * turn.y;
+    }
+    return vec2<f32>(v[0], v[1]);
+}
+
+fn append(t: u32, thread: u32) {
+    let base = t * params.x_stride;
+    var square = 0.0;
+    for (var i = thread; i < params.rank; i += 64u) {
+        square += x[base + i] * x[base + i];
+    }
+    sums[thread].x = square;
+    for (var reach = 32u; reach > 0u; reach /= 2u) {
+        workgroupBarrier();
+        if (thread < reach) {
+            sums[thread].x += sums[thread + reach].x;
+        }
+    }
+    workgroupBarrier();
+    let scale = inverseSqrt(sums[0].x / f32(params.rank) + params.eps);
+    let width = params.rank + params.rotary;
+    for (var i = 2u * thread; i < width; i += 128u) {
+        var v: vec2<f32>;
+        if (i < params.rank) {
+            v = vec2<f32>(x[base + i] * gain[i], x[base + i + 1u] * gain[i + 1u]) * scale;
+        } else {
+            v = turned_key(t, i - params.rank);
+        }
+        let at = (state.position + t) * width + i;
+        if (KV_F16) {
+            cache[at / 2u] = pack2x16float(v);
+        } else {
+            cache[at] = bitcast<u32>(v.x);
+            cache[at + 1u] = bitcast<u32>(v.y);
+        }
+    }
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -25,9 +89,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (t >= state.count) {
         return;
     }
+    if (workgroup.x == params.heads) {
+        append(t, thread);
+        return;
+    }
     let head = params.first_head + workgroup.x;
-    let q_base = t * params.q_stride + head * (params.nope + params.rotary);
+    let q = head * (params.nope + params.rotary);
     let out_base = t * params.out_stride + head * (params.rank + params.rotary);
+    // Four threads share a group of 32 outputs.
     let lane = thread % 4u;
     for (var first = 0u; first < params.groups; first += 16u) {
         let g = first + thread / 4u;
@@ -42,7 +111,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if (g < params.groups) {
             for (var i = lane; i < params.nope; i += 4u) {
                 let b = weight_block(workgroup.x * params.head_rows + i, g);
-                let v = q[q_base + i];
+                let v = query(t, q + i);
                 let s = v * b.scale;
                 let m = vec4<f32>(v * b.minimum);
                 a0 += s * b.q0 + m;
@@ -80,12 +149,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
     }
     let pairs = params.rotary / 2u;
-    let position = state.position + t;
     for (var i = thread; i < params.rotary; i += 64u) {
         let place = place_of(i, pairs);
-        let turn = rotation(position, place.pair, pairs);
-        let base = q_base + params.nope;
-        out[out_base + params.rank + i] =
-            q[base + i] * turn.x + select(-1.0, 1.0, place.second) * q[base + place.partner] * turn.y;
+        let turn = rotation(state.position + t, place.pair, pairs);
+        let own = query(t, q + params.nope + i);
+        let partner = query(t, q + params.nope + place.partner);
+        out[out_base + params.rank + i] = own * turn.x + select(-1.0, 1.0, place.second) * partner * turn.y;
     }
 }

@@ -6,7 +6,8 @@ struct Params {
     rows: u32,       // rows of W in this part
     row_offset: u32, // this part's first row in the whole matrix
     x_stride: u32,   // vec4 elements from one row of x to the next
-    width: u32,      // values in a row of x
+    x_from: u32,     // vec4 elements of a row of x before those used
+    width: u32,      // values used
     eps: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
     let tile = (workgroup.x + workgroup.y * grid.x) * (64u / LANES) + thread / LANES;
     let row = tile * 4u;
     let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.rows - 1u));
-    let share = share_of(rows, (state.count - 1u) * params.x_stride, lane);
+    let share = share_of(rows, (state.count - 1u) * params.x_stride + params.x_from, lane);
     sums[thread] = share.sums;
     squares[thread] = share.square;
     for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {

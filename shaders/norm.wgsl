@@ -3,14 +3,16 @@
 override ADD: bool = false;
 
 struct Params {
-    stride: u32, // f32 elements from one row to the next, in x and y
-    width: u32,  // values in a row
+    x_stride: u32, // f32 elements from one row of x to the next
+    x_from: u32,   // of a row before those used
+    y_stride: u32, // f32 elements from one row of y to the next
+    width: u32,    // values used
     eps: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(4) var<storage, read> x: array<f32>;        // [T, stride]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;  // [T, stride]
+@group(0) @binding(4) var<storage, read> x: array<f32>;        // [T, x_stride]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;  // [T, y_stride]
 @group(0) @binding(6) var<storage, read> gain: array<f32>;     // [width]
 
 var<workgroup> squares: array<f32, 64>;
@@ -21,7 +23,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (t >= state.count) {
         return;
     }
-    let base = t * params.stride;
+    let base = t * params.x_stride + params.x_from;
+    let out = t * params.y_stride;
     var sum = 0.0;
     for (var i = thread; i < params.width; i += 64u) {
         let v = x[base + i];
@@ -37,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     workgroupBarrier();
     let scale = inverseSqrt(squares[0] / f32(params.width) + params.eps);
     for (var i = thread; i < params.width; i += 64u) {
-        let held = select(0.0, y[base + i], ADD);
-        y[base + i] = held + x[base + i] * scale * gain[i];
+        let held = select(0.0, y[out + i], ADD);
+        y[out + i] = held + x[base + i] * scale * gain[i];
     }
 }

@@ -1,7 +1,8 @@
 // Rotates queries and keys by their position (RoFormer, arXiv 2104.09864), writes the queries to `q` and appends keys
-// and values to the KV cache. With QK_NORM queries and keys are RMS-normalised first: 1 each head for itself (Qwen 3,
-// arXiv 2505.09388), 2 all heads together (OLMoE, arXiv 2409.02060). One thread makes two neighbouring values; with
-// QK_NORM it sums the squares for itself, which all threads of a head read from one cache line after another.
+// and values to the KV cache, where a position lies at its remainder by the cache's capacity. With QK_NORM queries and
+// keys are RMS-normalised first: 1 each head for itself (Qwen 3, arXiv 2505.09388), 2 all heads together (OLMoE, arXiv
+// 2409.02060). One thread makes two neighbouring values; with QK_NORM it sums the squares for itself, which all threads of
+// a head read from one cache line after another.
 override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
 override QK_NORM: u32 = 0u;
 override TEMPERATURE: bool = false;  // queries grow with the logarithm of their position (Llama 4)
@@ -16,14 +17,15 @@ struct Params {
     eps: f32,        // of the norm
     growth: f32,     // of TEMPERATURE, for each e-fold of
     floor: f32,      // stretches of so many positions
+    capacity: u32,   // tokens that the caches hold
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> x: array<f32>;                // [T, x_stride]: q heads, k heads, v heads
 @group(0) @binding(3) var<storage, read> table: array<vec2<f32>>;      // [256 + context / 256, rotary / 2] cos, sin
 @group(0) @binding(4) var<storage, read_write> q: array<f32>;          // [T, q_stride]
-@group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [context, kv_heads, head_dim]
-@group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [context, kv_heads, head_dim]
+@group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [capacity, kv_heads, head_dim]
+@group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [capacity, kv_heads, head_dim]
 @group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], or [heads, head_dim]; read with QK_NORM only
 @group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], or [kv_heads, head_dim]; the same
 
@@ -102,7 +104,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let is_key = head < params.heads + params.kv_heads;
     let kv_head = select(head - params.heads - params.kv_heads, head - params.heads, is_key);
-    let out = (position * params.kv_heads + kv_head) * params.head_dim + i;
+    let out = (position % params.capacity * params.kv_heads + kv_head) * params.head_dim + i;
     if (KV_F16) {
         let word = pack2x16float(v);
         if (is_key) { k_cache[out / 2u] = word; } else { v_cache[out / 2u] = word; }

@@ -1,12 +1,16 @@
 // The engine's side of the protocol: runs the calls of each model in turn on its own wasm instance.
 
-import { failure, invalid, type Failure } from "./errors.js";
+import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
-import { open } from "./sources/open.js";
-import type { Canceller, Glue, WasmModel } from "./wasm.js";
+import { fetchAll, open } from "./sources/open.js";
+import { hubDigests, verified } from "./sources/verify.js";
+import { StoredModel } from "./storage/model.js";
+import type { Progress } from "./types.js";
+import type { Canceller, Glue, Source, WasmModel } from "./wasm.js";
 import { instantiate } from "../wasm/minke.js";
 
 type Load = Extract<Request, { kind: "load" }>;
+type Look = Extract<Request, { kind: "estimate" }>;
 type Call = Extract<Request, { kind: "call" }>;
 type Post = (reply: Reply, transfer?: Transferable[]) => void;
 
@@ -49,6 +53,8 @@ export class Host {
     switch (request.kind) {
       case "load":
         return void this.#load(request);
+      case "estimate":
+        return void this.#estimate(request);
       case "call":
         return this.#call(request);
       case "abort":
@@ -60,21 +66,26 @@ export class Host {
   }
 
   async #load(request: Load): Promise<void> {
-    const { id, location, options } = request;
+    const { id, options } = request;
     this.#loading.add(id);
     let running: Running | undefined;
+    let store: StoredModel | null = null;
     try {
       const instance = await this.#instance(request.model, request.wasm);
       running = { model: instance, canceller: new instance.glue.Canceller(), requests: new AbortController(), aborted: false };
       this.#running.set(id, running);
       if (this.#early.has(id)) throw ABORTED;
-      const source = await open(location, this.fetcher, running.requests!.signal);
-      const progress = (progress: Reply & { kind: "progress" }) => this.post(progress);
-      const model = await instance.glue.loadModel(source, options, (p) => progress({ minke: 1, kind: "progress", id, progress: p }), running.canceller);
+      store = await stored(request, running.requests!.signal);
+      const source = await this.#open(request, instance.glue, running.requests!.signal, store);
+      const model = await instance.glue.loadModel(source, options, (p) => {
+        const fromCache = p.file !== undefined && (store?.whole.has(p.file) ?? false);
+        this.post({ minke: 1, kind: "progress", id, progress: { ...p, fromCache } });
+      }, running.canceller);
       if (running.aborted) {
         model.unload();
         throw ABORTED;
       }
+      await store?.loaded(); // before the page hears of it: a worker may end with its answer
       instance.model = model;
       this.#models.set(instance.id, instance);
       model.lost().then(
@@ -87,10 +98,55 @@ export class Host {
       this.post({ minke: 1, kind: "failed", id, failure: running?.model.dead ?? withAddress(failure(error)) });
     } finally {
       running?.requests?.abort(); // read-ahead that nobody needs any more
+      await store?.close();
       this.#loading.delete(id);
       this.#early.delete(id);
       if (running !== undefined) this.#finished(id, running);
     }
+  }
+
+  async #estimate(request: Look): Promise<void> {
+    const { id, location, options, maxBinding } = request;
+    this.#loading.add(id);
+    let running: Running | undefined;
+    let store: StoredModel | null = null;
+    try {
+      const instance = await this.#instance(request.model, request.wasm);
+      running = { model: instance, canceller: new instance.glue.Canceller(), requests: new AbortController(), aborted: false };
+      this.#running.set(id, running);
+      if (this.#early.has(id)) throw ABORTED;
+      const { signal } = running.requests!;
+      // To look leaves nothing behind.
+      store = request.download ? await stored(request, signal) : null;
+      const source = request.download
+        ? await this.#open(request, instance.glue, signal, store)
+        : await open(location, this.fetcher, signal, store);
+      const value = await instance.glue.estimateModel(source, options, maxBinding);
+      if (request.download) {
+        if (store === null) throw failure(new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker"));
+        await fetchAll(source, value.files, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
+        await store.loaded();
+      }
+      this.post({ minke: 1, kind: "done", id, value });
+    } catch (error) {
+      this.post({ minke: 1, kind: "failed", id, failure: running?.aborted ? ABORTED : running?.model.dead ?? withAddress(failure(error)) });
+    } finally {
+      running?.requests?.abort();
+      await store?.close();
+      this.#loading.delete(id);
+      this.#early.delete(id);
+      if (running !== undefined) this.#finished(id, running);
+    }
+  }
+
+  /** The files of a request, checked where there is something to check them against. */
+  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<Source> {
+    const { id, location } = request;
+    const digests = await hubDigests(location, this.fetcher, signal);
+    for (const [name, digest] of Object.entries(request.integrity)) digests.set(name, digest);
+    const source = await open(location, this.fetcher, signal, store);
+    const progress = (progress: Progress) => this.post({ minke: 1, kind: "progress", id, progress });
+    return digests.size === 0 ? source : verified(source, digests, glue.Hasher, progress, store);
   }
 
   async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {
@@ -210,6 +266,12 @@ export class Host {
   #fail(id: number, failure: Failure): void {
     this.post({ minke: 1, kind: "failed", id, failure });
   }
+}
+
+/** The store of what a request opens; null where nothing is kept. */
+async function stored({ cache, location }: Load | Look, signal: AbortSignal): Promise<StoredModel | null> {
+  const kept = cache === "opfs" && location.kind !== "files" && /^https?:/.test(location.url);
+  return kept ? StoredModel.open(location.url, location.id, signal) : null;
 }
 
 /** Wraps an instance's exports, so that a trap is noticed wherever wasm was entered from: a promise's callback, say. */

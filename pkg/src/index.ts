@@ -2,8 +2,9 @@
 
 export { deviceInfo } from "./device.js";
 export { EngineError, type ErrorCode } from "./errors.js";
-export { load } from "./load.js";
+export { availability, estimate, load } from "./load.js";
+export { store } from "./store.js";
 export type {
-  DeviceInfo, FinishReason, GenerateOptions, GenerateResult, Generation, Input, LoadOptions, Message, Model, ModelInfo,
-  ModelSource, Progress, Role, StreamPart, TemplateOptions, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
+  Availability, DeviceInfo, Estimate, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, LoadOptions, Message, Model, ModelInfo,
+  ModelSource, Progress, Role, StreamPart, TemplateOptions, StoredModelInfo, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
 } from "./types.js";

@@ -1,36 +1,119 @@
-// Loading: from a source and options to a model.
+// Loading, and looking before it: from a source and options to a model, to what it would cost, to its files on this device.
 
 import { Connection, nextId } from "./connection.js";
-import { invalid } from "./errors.js";
+import { EngineError, invalid } from "./errors.js";
 import { RemoteModel } from "./model.js";
 import { loadOptions } from "./options.js";
-import type { LoadValue, Memory } from "./protocol.js";
-import { locate } from "./sources/locate.js";
-import type { LoadOptions, Model, ModelSource } from "./types.js";
+import type { LoadValue, Memory, Opening } from "./protocol.js";
+import { locate, type Location } from "./sources/locate.js";
+import { entries, folderName, readManifest, root } from "./storage/folder.js";
+import type { Availability, Estimate, FitReason, LoadOptions, Model, ModelSource } from "./types.js";
+import type { EngineEstimate } from "./wasm.js";
 
 /**
- * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` where the signal aborted.
+ * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` where the signal aborted: what arrived
+ * until then stays on this device, and the next load goes on from it.
  */
 export async function load(source: ModelSource, given?: LoadOptions): Promise<Model> {
-  const { options, engine } = loadOptions(given);
-  const { signal } = options;
-  signal?.throwIfAborted();
-  const location = await locate(source);
-  const wasm = wasmOption(options.wasm);
+  const { options, opening, location } = await prepare(source, given);
   const connection = await Connection.open(options);
-  const model = nextId();
   let memory: Memory = { weights: 0, kv: 0, scratch: 0 };
   try {
     const value = await connection.request(
-      { kind: "load", model, location, options: engine, wasm },
-      { signal, progress: options.onProgress, memory: (m) => (memory = m) },
+      { kind: "load", ...opening, location },
+      { signal: options.signal, progress: options.onProgress, memory: (m) => (memory = m) },
     );
-    return new RemoteModel(connection, model, value as LoadValue, memory);
+    return new RemoteModel(connection, opening.model, value as LoadValue, memory);
   } catch (error) {
     // A worker of our own ends with everything in it, an aborted load's allocations too.
     connection.close();
     throw error;
   }
+}
+
+/**
+ * What a model would cost and whether it will run here, from headers only: nothing large is fetched and nothing is kept.
+ * Rejects where the files are not there or not whole; a model that cannot run here is an estimate that says so.
+ */
+export async function estimate(source: ModelSource, given?: LoadOptions): Promise<Estimate> {
+  const { options, opening, location } = await prepare(source, given);
+  const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: options.powerPreference }).catch(() => null);
+  const maxBinding = adapter == null ? 0 : Math.min(adapter.limits.maxStorageBufferBindingSize, adapter.limits.maxBufferSize);
+  const { files: _, ...known } = (await look(options, { ...opening, location, maxBinding, download: false })) as EngineEstimate;
+  const cachedBytes = opening.cache === "none" ? 0 : await cached(location);
+  const reasons: FitReason[] = [...known.reasons];
+  const { quota, usage = 0 } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
+  let { fit } = known;
+  const missing = known.downloadBytes - cachedBytes;
+  if (opening.cache === "opfs" && location.kind !== "files" && quota !== undefined && missing > quota - usage) {
+    reasons.push({ code: "storage", message: `${missing} bytes are to be kept; this origin may keep ${Math.max(0, quota - usage)} more` });
+    if (fit === "yes") fit = "tight"; // a load goes on without keeping it
+  }
+  return { ...known, cachedBytes: Math.min(cachedBytes, known.downloadBytes), fit, reasons };
+}
+
+/** Whether a model can run here, and how much of it is on this device. */
+export async function availability(source: ModelSource, given?: LoadOptions): Promise<Availability> {
+  const { opening, location } = await prepare(source, given);
+  if (opening.cache === "opfs" && location.kind !== "files") {
+    const name = await folderName(location.url).catch(() => undefined);
+    const locks = await globalThis.navigator?.locks?.query().catch(() => undefined);
+    if (locks?.held?.some((lock) => lock.name === `minke:${name}`)) return "downloading";
+    if (name !== undefined && (await manifestOf(name))?.complete) {
+      return (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)) == null ? "unavailable" : "available";
+    }
+  }
+  const { fit } = await estimate(source, given);
+  return fit === "no" ? "unavailable" : location.kind === "files" ? "available" : "downloadable";
+}
+
+/** Fetches a model's files onto this device, for `store.download`. */
+export async function download(source: ModelSource, given?: LoadOptions): Promise<void> {
+  const { options, opening, location } = await prepare(source, given);
+  if (location.kind === "files") return;
+  if (opening.cache === "none") throw invalid("cache", 'a download is kept: "none" says that nothing is');
+  if (options.worker === false) throw new EngineError("storage", "only workers can keep files; pass no `worker: false`");
+  await look(options, { ...opening, location, maxBinding: 0, download: true });
+}
+
+async function prepare(source: ModelSource, given?: LoadOptions) {
+  const { options, engine } = loadOptions(given);
+  options.signal?.throwIfAborted();
+  const location = await locate(source);
+  const opening: Omit<Opening, "location"> = {
+    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity), wasm: wasmOption(options.wasm),
+  };
+  return { options, opening, location };
+}
+
+/** Digests in hexadecimal. */
+function digests(given: LoadOptions["integrity"]): Record<string, string> {
+  const hex = (text: string) => [...atob(text)].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return Object.fromEntries(Object.entries(given ?? {}).map(([name, digest]) => [name, hex(digest.slice("sha256-".length))]));
+}
+
+/** Asks an engine that ends with its answer. */
+async function look(options: LoadOptions, body: Opening & { maxBinding: number; download: boolean }): Promise<unknown> {
+  const connection = await Connection.open(options);
+  try {
+    return await connection.request({ kind: "estimate", ...body }, { signal: options.signal, progress: options.onProgress });
+  } finally {
+    connection.close();
+  }
+}
+
+async function manifestOf(name: string) {
+  const folder = await (await root(false))?.getDirectoryHandle(name).catch(() => null);
+  return folder == null ? null : readManifest(folder);
+}
+
+/** Bytes of a model's files on this device. */
+async function cached(location: Location): Promise<number> {
+  if (location.kind === "files") return 0;
+  const name = await folderName(location.url).catch(() => undefined);
+  const folder = name === undefined ? null : await (await root(false))?.getDirectoryHandle(name).catch(() => null);
+  if (folder == null) return 0;
+  return (await entries(folder)).reduce((sum, entry) => sum + entry.bytes, 0);
 }
 
 function wasmOption(wasm: LoadOptions["wasm"]): string | BufferSource | WebAssembly.Module {

@@ -29,9 +29,23 @@ export interface LoadValue {
   info: ModelInfo;
 }
 
+/** What it takes to open a model's files. */
+export interface Opening {
+  model: number;
+  location: Location;
+  options: EngineOptions;
+  /** Whether what arrives is kept on this device. */
+  cache: "opfs" | "none";
+  /** SHA-256 in hexadecimal by file name. */
+  integrity: Record<string, string>;
+  wasm: string | BufferSource | WebAssembly.Module;
+}
+
 /** Ids are unique per page, so that several models can share one worker. */
 export type Request = { minke: 1; id: number } & (
-  | { kind: "load"; model: number; location: Location; options: EngineOptions; wasm: string | BufferSource | WebAssembly.Module }
+  | ({ kind: "load" } & Opening)
+  /** Headers only; or, with `download`, every file of weights into the store. */
+  | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0] } }[Method]
   | { kind: "unload"; model: number }
   | { kind: "abort" }

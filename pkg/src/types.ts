@@ -33,8 +33,16 @@ export interface LoadOptions {
    *  "auto": the most exact of none, q8 and q4 whose weights are within 2 GiB and granted by the device. */
   quantization?: "auto" | "none" | "q8" | "q4";
   kvCache?: "auto" | "f16";
-  /** Nothing is stored on the device yet. */
-  cache?: "none";
+  /**
+   * Where what arrives is kept: in this origin's own file system (default), so that the next load starts from it and an
+   * interrupted one goes on; or nowhere. Only workers can keep anything: with `worker: false` nothing is.
+   */
+  cache?: "opfs" | "none";
+  /**
+   * Digests of files by name: each is read whole and checked before any of it is used. Of repositories on a hub the digests
+   * of large files are asked for, and need not be given.
+   */
+  integrity?: Record<string, `sha256-${string}`>;
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;
@@ -227,4 +235,40 @@ export interface Tokenizer {
   /** What generate() feeds the model: like encode(applyChatTemplate(…)), but special tokens written inside a
    *  message's content are plain text. Equal ids for every conversation that contains none. */
   encodeMessages(messages: readonly Message[], options?: TemplateOptions): Promise<Uint32Array>;
+}
+
+/** What a model would cost, from headers alone. */
+export interface Estimate {
+  /** Bytes of weights that a load reads, of which `cachedBytes` are on this device. */
+  downloadBytes: number;
+  cachedBytes: number;
+  /** Bytes of buffers on the GPU, at `maxContextLength` tokens. */
+  gpuBytes: number;
+  kvBytesPerToken: number;
+  /** Bytes outside the GPU at most, while loading. */
+  peakHostBytes: number;
+  /** Tokens of context that a load takes. */
+  maxContextLength: number;
+  /** Whether it will run; "tight": only where there is more memory than is usual. */
+  fit: "yes" | "tight" | "no";
+  reasons: readonly FitReason[];
+}
+
+export interface FitReason {
+  code: "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype";
+  message: string;
+}
+
+/** "downloading": another load of this origin is at it. */
+export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
+
+/** A model on this device. */
+export interface StoredModelInfo {
+  id: string;
+  /** Of what is here. */
+  bytes: number;
+  /** Whether a load had all it needed. */
+  complete: boolean;
+  lastUsed: Date;
+  files: string[];
 }

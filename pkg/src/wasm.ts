@@ -1,7 +1,7 @@
 // What the wasm module offers: the only place where its untyped glue gets types.
 
 import type { Failure } from "./errors.js";
-import type { GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { Estimate, GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
 
 /** One published file; `read` gives exactly the bytes asked for or throws a `Failure`. */
 export interface Reader {
@@ -9,12 +9,21 @@ export interface Reader {
   /** Bytes. */
   readonly size: number;
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Fetches the file again, and replaces the blocks that are not the same: their numbers. */
+  recheck?(): Promise<number[]>;
+}
+
+/** SHA-256 of what it is given. */
+export interface Hasher {
+  update(bytes: Uint8Array): void;
+  /** In hexadecimal; the hasher is gone then. */
+  finish(): string;
 }
 
 /** A model's files. `open` gives null where there is no such file. */
 export type Source =
   | { kind: "folder"; id: string; file?: string; open(name: string): Promise<Reader | null> }
-  | { kind: "gguf"; id: string; reader: Reader; open?(name: string): Promise<Reader | null> };
+  | { kind: "gguf"; id: string; reader: Reader; open(name: string): Promise<Reader | null> };
 
 /** Load options that reach the engine. */
 export interface EngineOptions {
@@ -29,6 +38,9 @@ export interface TemplateArguments {
   addGenerationPrompt?: boolean;
   args?: Record<string, unknown>;
 }
+
+/** What the engine knows of an estimate: the rest is the browser's to say. */
+export type EngineEstimate = Omit<Estimate, "cachedBytes"> & { files: { name: string; size: number }[] };
 
 /** Ends one call: `abort` discards, `stop` keeps what was generated. */
 export interface Canceller {
@@ -59,5 +71,7 @@ export interface WasmModel {
 export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Canceller: new () => Canceller;
+  Hasher: new () => Hasher;
+  estimateModel(source: Source, options: EngineOptions, maxBinding: number): Promise<EngineEstimate>;
   loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, canceller: Canceller): Promise<WasmModel>;
 }

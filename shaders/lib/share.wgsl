@@ -1,10 +1,10 @@
 // A thread's share of the products of four rows of the weights with a row of x, an RMS norm of x folded in if NORM:
 // Σx² is summed in the same loop and scales the output afterwards (Zhang & Sennrich 2019, arXiv 1910.07467).
-// LANES neighbouring threads share the rows; each takes every LANES-th group of 32 weights.
+// LANES neighbouring threads share the rows; each takes every LANES-th group of 32 weights. The kernel's file says where
+// x lies: `input(i)` is its vec4 i.
 override LANES: u32 = 16u;
 override NORM: bool = false;
 
-@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read> gain: array<vec4<f32>>;    // norm weight, as long as a row of x; read with NORM only
 
 struct Share {
@@ -12,7 +12,7 @@ struct Share {
     square: f32,
 }
 
-// `rows` of this part; the row of x begins at element `base`.
+// `rows` of this part; the row of x begins at vec4 `base`.
 fn share_of(rows: vec4<u32>, base: u32, lane: u32) -> Share {
     var s0 = 0.0;
     var s1 = 0.0;
@@ -21,14 +21,14 @@ fn share_of(rows: vec4<u32>, base: u32, lane: u32) -> Share {
     var square = 0.0;
     for (var g = lane; g < params.groups; g += LANES) {
         let i = base + g * 8u;
-        var x0 = x[i];
-        var x1 = x[i + 1u];
-        var x2 = x[i + 2u];
-        var x3 = x[i + 3u];
-        var x4 = x[i + 4u];
-        var x5 = x[i + 5u];
-        var x6 = x[i + 6u];
-        var x7 = x[i + 7u];
+        var x0 = input(i);
+        var x1 = input(i + 1u);
+        var x2 = input(i + 2u);
+        var x3 = input(i + 3u);
+        var x4 = input(i + 4u);
+        var x5 = input(i + 5u);
+        var x6 = input(i + 6u);
+        var x7 = input(i + 7u);
         if (NORM) {
             square += dot(x0, x0) + dot(x1, x1) + dot(x2, x2) + dot(x3, x3)
                     + dot(x4, x4) + dot(x5, x5) + dot(x6, x6) + dot(x7, x7);

@@ -9,8 +9,8 @@ use super::session::Session;
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
-use crate::model::config::{self, GenerationDefaults, ModelConfig};
-use crate::model::{Model, ModelOptions, Quantization, architecture};
+use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
+use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -30,6 +30,10 @@ pub struct LoadOptions {
     pub context_length: Option<usize>,
     /// The KV cache in f32, to compare with f32 references.
     pub f32: bool,
+    /// Tokens of a prefill chunk, at most; what suits a GPU by default.
+    pub chunk: Option<usize>,
+    /// Steps of decode under way at once, at most [`QUEUED_STEPS`]; what suits the adapter by default.
+    pub queued_steps: Option<usize>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -94,6 +98,35 @@ pub fn accept(facts: &ConfigFacts) -> Result<()> {
     architecture(&config::architecture(facts)?).map(drop)
 }
 
+/// Where a checkpoint comes from.
+#[derive(Clone)]
+pub enum Source<'a> {
+    /// A Hugging Face folder, or a GGUF file of it.
+    Folder(&'a dyn Folder, Option<&'a str>),
+    /// A GGUF file, with its siblings in a folder if it is split.
+    Gguf(Rc<dyn ByteSource>, Option<&'a dyn Folder>),
+}
+
+impl Source<'_> {
+    /// Reads the headers. An architecture that is not built is refused before any of the weights.
+    ///
+    /// # Errors
+    /// Faults of the files, [`Error::Architecture`].
+    pub async fn open(self) -> Result<Checkpoint> {
+        match self {
+            Self::Folder(folder, file) => {
+                let mut checkpoint = match file {
+                    Some(name) => Checkpoint::open_gguf_in(folder, name, &accept).await?,
+                    None => Checkpoint::open_folder(folder, &accept).await?,
+                };
+                checkpoint.id = folder.id().to_owned();
+                Ok(checkpoint)
+            }
+            Self::Gguf(file, folder) => Checkpoint::open_gguf(file, folder, &accept).await,
+        }
+    }
+}
+
 impl Engine {
     /// Loads a Hugging Face folder, or `file` of it where that names a GGUF.
     pub async fn load_folder(
@@ -104,12 +137,7 @@ impl Engine {
         cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let mut checkpoint = match file {
-            Some(name) => Checkpoint::open_gguf_in(folder, name, &accept).await?,
-            None => Checkpoint::open_folder(folder, &accept).await?,
-        };
-        checkpoint.id = folder.id().to_owned();
-        Self::load(&checkpoint, options, host, cancel, progress).await
+        Self::load(&Source::Folder(folder, file).open().await?, options, host, cancel, progress).await
     }
 
     /// Loads a GGUF file, with its siblings in `folder` if it is split.
@@ -121,8 +149,7 @@ impl Engine {
         cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
-        let checkpoint = Checkpoint::open_gguf(file, folder, &accept).await?;
-        Self::load(&checkpoint, options, host, cancel, progress).await
+        Self::load(&Source::Gguf(file, folder).open().await?, options, host, cancel, progress).await
     }
 
     /// Loads an opened checkpoint.
@@ -157,6 +184,7 @@ impl Engine {
             context_length: options.context_length,
             kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
             rope_factors: rope_factors(checkpoint).await?,
+            chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
         let (model, mut executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
@@ -180,7 +208,8 @@ impl Engine {
             progress(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
         };
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
-        let queued_steps = if software { 1 } else { 3 };
+        let suited = if software { 1 } else { QUEUED_STEPS };
+        let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
         let session = Session::new(model, executor, queued_steps, &mut compile).await?;
         cancel.check()?;
         Ok(Self {
@@ -198,6 +227,37 @@ impl Engine {
     }
 }
 
+/// What may become of weights that come unquantised, the most exact first.
+pub(super) fn choices(options: &LoadOptions) -> &'static [Quantization] {
+    match options.quantization {
+        Some(Quantization::None) => &[Quantization::None],
+        Some(Quantization::Q8) => &[Quantization::Q8],
+        Some(Quantization::Q4) => &[Quantization::Q4],
+        None if options.f32 => &[Quantization::None],
+        None => &[Quantization::None, Quantization::Q8, Quantization::Q4],
+    }
+}
+
+/// The model by the first of `choices` that stays within the budget and the bindings, or by the last; and which that is.
+pub(super) fn choose(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    options: &LoadOptions,
+    wanted: &ModelOptions,
+    choices: &[Quantization],
+) -> Result<(usize, Model)> {
+    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
+    let last = choices.len() - 1;
+    for (i, &quantization) in choices.iter().enumerate() {
+        match Model::new(checkpoint, config, ModelOptions { quantization, ..wanted.clone() }) {
+            Err(Error::BufferLimit { .. }) if i < last => {}
+            Ok(model) if i < last && model.weight_bytes() > budget => {}
+            model => return Ok((i, model?)),
+        }
+    }
+    unreachable!("the last is returned whatever it is")
+}
+
 /// The most exact model that is wanted, within the budget and granted by the device. A platform does not say how much
 /// memory there is: weights nobody asked to keep become smaller, then a context nobody asked for shorter, until it fits.
 async fn fit(
@@ -208,29 +268,14 @@ async fn fit(
     device: Rc<Device>,
     cancel: &Cancel,
 ) -> Result<(Model, Executor)> {
-    let mut choices = match options.quantization {
-        Some(asked) => vec![asked],
-        None if options.f32 => vec![Quantization::None],
-        None => vec![Quantization::None, Quantization::Q8, Quantization::Q4],
-    };
-    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
+    let mut choices = choices(options);
     loop {
         cancel.check()?;
-        wanted.quantization = choices[0];
-        let model = match Model::new(checkpoint, config, wanted.clone()) {
-            Err(Error::BufferLimit { .. }) if choices.len() > 1 => {
-                choices.remove(0);
-                continue;
-            }
-            model => model?,
-        };
-        if choices.len() > 1 && model.weight_bytes() > budget {
-            choices.remove(0);
-            continue;
-        }
+        let (chosen, model) = choose(checkpoint, config, options, &wanted, choices)?;
+        choices = &choices[chosen..];
         match Executor::new(device.clone(), &model.buffers).await {
             Ok(executor) => return Ok((model, executor)),
-            Err(Error::Memory { .. }) if choices.len() > 1 => drop(choices.remove(0)),
+            Err(Error::Memory { .. }) if choices.len() > 1 => choices = &choices[1..],
             Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
                 wanted.kv_budget /= 4;
             }
@@ -340,11 +385,20 @@ fn stop_ids(
     ids
 }
 
-/// GGUF's divisors of the rope frequencies (Llama 3's scaling, as llama.cpp writes it).
-async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
-    let Some(entry) = checkpoint.tensors.get("rope_freqs.weight") else { return Ok(None) };
+/// GGUF's divisors of the rope frequencies: Llama 3's scaling and LongRoPE, as llama.cpp writes them.
+pub(super) async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
+    Ok(RopeFactors {
+        any: numbers(checkpoint, "rope_freqs.weight").await?,
+        short: numbers(checkpoint, "rope_factors_short.weight").await?,
+        long: numbers(checkpoint, "rope_factors_long.weight").await?,
+    })
+}
+
+/// The values of a small tensor, if it is there.
+async fn numbers(checkpoint: &Checkpoint, name: &str) -> Result<Option<Vec<f32>>> {
+    let Some(entry) = checkpoint.tensors.get(name) else { return Ok(None) };
     if entry.elements() > 4096 {
-        let message = format!("rope_freqs.weight has {} values", entry.elements());
+        let message = format!("{name} has {} values", entry.elements());
         return Err(Error::format(FormatKind::BadShape, &checkpoint.id, message));
     }
     let bytes = checkpoint.read_rows(entry, 0..entry.rows()).await?;

@@ -1,5 +1,6 @@
 //! The engine: loads a model and generates with it. The only place that sees everything.
 
+mod estimate;
 mod generate;
 mod load;
 mod options;
@@ -7,8 +8,9 @@ mod output;
 mod score;
 mod session;
 
+pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
-pub use load::{LoadOptions, ModelInfo, Progress, Stage, accept, gguf_vocab, tokenizer};
+pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, tokenizer};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
 pub use score::{LogitRows, TokenLogprob};
 

@@ -3,7 +3,7 @@
 use super::options::Bias;
 use crate::gpu::{Executor, Prepared, Readback, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
-use crate::model::{Model, Plans};
+use crate::model::{Model, Plans, QUEUED_STEPS};
 use crate::{Cancel, Error, Result};
 use std::collections::VecDeque;
 
@@ -95,7 +95,8 @@ impl Session {
         built();
         let all_rows = executor.prepare(&plans.all_rows).await?;
         built();
-        assert!(queued_steps >= 1 && queued_steps < RING as usize, "the ring holds what is under way");
+        const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
+        assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
         let mut landings = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
             landings.push(executor.staging(u64::from(SLOT) * 4).await?);

@@ -15,6 +15,7 @@
 //! | `Q4K`  | 16: as `Q4` | per 8 groups 16 (see [`Layout::scale_row_bytes`]) | `d · s[g] · q[i] - m · t[g]` |
 //! | `Q5K`  | 16: low nibbles, as `Q4` | per 8 groups 48 | `d · s[g] · q[i] - m · t[g]` |
 //! | `Q6K`  | 16: low nibbles, as `Q4` | per 8 groups 84 | `d · s[g, i / 16] · (q[i] - 32)` |
+//! | `Mxfp4`| 16: e2m1 floats, as `Q4` | 1: exponent `e`, at most 254 | `2^(e - 127) · q[i]` |
 //!
 //! The k-quants of ggml have super-blocks of 8 groups, in the words of the scales plane:
 //!
@@ -47,11 +48,15 @@ pub enum Layout {
     Q4K,
     Q5K,
     Q6K,
+    Mxfp4,
 }
+
+/// The values of e2m1 floats (OCP Microscaling Formats, arXiv 2310.10537).
+const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 impl Layout {
     /// Every layout.
-    pub const ALL: [Layout; 10] = [
+    pub const ALL: [Layout; 11] = [
         Self::F32,
         Self::F16,
         Self::Bf16,
@@ -62,6 +67,7 @@ impl Layout {
         Self::Q4K,
         Self::Q5K,
         Self::Q6K,
+        Self::Mxfp4,
     ];
 
     /// The name used in plans, shader files and `ModelInfo.quantization`.
@@ -77,6 +83,7 @@ impl Layout {
             Self::Q4K => "q4_k",
             Self::Q5K => "q5_k",
             Self::Q6K => "q6_k",
+            Self::Mxfp4 => "mxfp4",
         }
     }
 
@@ -91,7 +98,7 @@ impl Layout {
             Self::F32 => 128,
             Self::F16 | Self::Bf16 => 64,
             Self::Q8 | Self::Q8Min => 32,
-            Self::Q4 | Self::Q4Min | Self::Q4K | Self::Q5K | Self::Q6K => 16,
+            Self::Q4 | Self::Q4Min | Self::Q4K | Self::Q5K | Self::Q6K | Self::Mxfp4 => 16,
         }
     }
 
@@ -99,7 +106,7 @@ impl Layout {
     pub const fn row_multiple(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q8 | Self::Q8Min | Self::Q4 | Self::Q4Min => GROUP,
+            Self::Q8 | Self::Q8Min | Self::Q4 | Self::Q4Min | Self::Mxfp4 => GROUP,
             Self::Q4K | Self::Q5K | Self::Q6K => SUPER_BLOCK,
         }
     }
@@ -124,6 +131,7 @@ impl Layout {
             Self::Q4K => groups / 8 * 16,
             Self::Q5K => groups / 8 * 48,
             Self::Q6K => groups / 8 * 84,
+            Self::Mxfp4 => groups.next_multiple_of(4),
         }
     }
 
@@ -141,10 +149,11 @@ impl Layout {
     /// If a plane is shorter than the row.
     pub fn dequantize_row(self, k: usize, codes: &[u8], scales: &[u8]) -> Vec<f32> {
         let f16_at = |bytes: &[u8], at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32();
-        let nibble = |i: usize| {
+        let code = |i: usize| {
             let byte = codes[i / GROUP * 16 + i % 16];
-            f32::from(if i % GROUP < 16 { byte & 15 } else { byte >> 4 })
+            if i % GROUP < 16 { byte & 15 } else { byte >> 4 }
         };
+        let nibble = |i: usize| f32::from(code(i));
         let word = |at: usize| u32::from_le_bytes([scales[at], scales[at + 1], scales[at + 2], scales[at + 3]]);
         // Scale and minimum of weight i in Q4K and Q5K, whose super-blocks have `bytes` bytes of scales.
         let k_scale = |i: usize, bytes: usize| {
@@ -176,6 +185,14 @@ impl Layout {
                 let high = word(at + 20 + i % SUPER_BLOCK / 16 * 4) >> (2 * (i % 16)) & 3;
                 f16_at(scales, at) * scale * (nibble(i) + 16.0 * high as f32 - 32.0)
             }
+            // 2^-127 is a subnormal.
+            Self::Mxfp4 => {
+                let scale = f32::from_bits(match scales[i / GROUP] {
+                    0 => 1 << 22,
+                    e => u32::from(e) << 23,
+                });
+                scale * E2M1[usize::from(code(i))]
+            }
         };
         (0..k).map(weight).collect()
     }
@@ -196,6 +213,7 @@ mod tests {
         }
         assert_eq!(Layout::Q4.row_bytes(96), 3 * 16 + 8); // three f16 scales in two words
         assert_eq!(Layout::Q4Min.row_bytes(576), 18 * 16 + 18 * 4);
+        assert_eq!(Layout::Mxfp4.row_bytes(2880), 90 * 16 + 92); // 4.25 bits a weight, and two bytes
     }
 
     #[test]
@@ -211,6 +229,11 @@ mod tests {
         assert_eq!((q4_min[0], q4_min[1], q4_min[17], q4_min[32]), (-3.0, -2.0, 4.5, 0.5));
         let q8 = Layout::Q8.dequantize_row(3, &[1, 0xff, 0x80], &half);
         assert_eq!(q8, [0.5, -0.5, -64.0]);
+        codes[17] = 0x9e; // weight 33 is -4, weight 49 is -0.5
+        let mxfp4 = Layout::Mxfp4.dequantize_row(64, &codes, &[126, 130]);
+        assert_eq!((mxfp4[1], mxfp4[17], mxfp4[32], mxfp4[33], mxfp4[49]), (0.5, -3.0, 48.0, -32.0, -4.0));
+        let ends = Layout::Mxfp4.dequantize_row(64, &codes, &[0, 254]);
+        assert_eq!((ends[1], ends[49]), (2f32.powi(-127), -(2f32.powi(126))));
         assert_eq!(Layout::F16.dequantize_row(2, &[half, minimum].concat(), &[]), [0.5, -3.0]);
         assert_eq!(Layout::Bf16.dequantize_row(1, &[0x80, 0x3f], &[]), [1.0]);
         assert_eq!(Layout::F32.dequantize_row(1, &(-7.25f32).to_le_bytes(), &[]), [-7.25]);

@@ -90,6 +90,15 @@ impl Matrix {
         }
         Ok(Self { label, rows: row, k, parts })
     }
+
+    /// The same matrix for products whose first `rows` values are not its own: the parts, but not what is loaded into
+    /// them, know their rows by larger numbers.
+    #[must_use]
+    pub fn shifted(mut self, rows: usize) -> Self {
+        self.rows += rows;
+        self.parts.iter_mut().for_each(|part| part.rows = part.rows.start + rows..part.rows.end + rows);
+        self
+    }
 }
 
 /// f32 values `[rows, width]`, row-major. Rows are padded with zeros to whole groups of 32, so that kernels read them

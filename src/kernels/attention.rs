@@ -28,10 +28,11 @@ params!(AttentionParams {
     q_stride: u32,
     out_stride: u32,
     scale: f32,
+    capacity: u32,
 });
 params!(ReduceParams { value_dim: u32, window: u32, chunk: u32 });
 
-/// Stretches of the context that decode works on at once.
+/// Stretches of the context that decode works on at once, at most.
 pub const SPLITS: usize = 16;
 /// The widest query and key head the kernel holds.
 pub const MAX_KEY_DIM: usize = 576;
@@ -59,6 +60,14 @@ impl Span {
         }
     }
 
+    /// The most keys that a token sees, itself included, where that is no matter of the context.
+    pub fn most(self) -> Option<usize> {
+        match self {
+            Self::All => None,
+            Self::Window(n) | Self::Chunk(n) => Some(n),
+        }
+    }
+
     /// The first key that the last of `end` tokens sees.
     pub fn first(self, end: usize) -> usize {
         match self {
@@ -82,10 +91,12 @@ impl Span {
 pub struct Attention {
     /// `[T, heads · key_dim]`
     pub q: Activation,
-    /// `[context, kv_heads, key_dim]`
+    /// `[capacity, kv_heads, key_dim]`
     pub k_cache: BufferId,
-    /// `[context, kv_heads, value_row]`; may be `k_cache`.
+    /// `[capacity, kv_heads, value_row]`; may be `k_cache`.
     pub v_cache: BufferId,
+    /// Tokens that the caches hold, no fewer than a token sees: a position lies at its remainder.
+    pub capacity: usize,
     /// `[T, heads · value_dim]`
     pub out: Activation,
     /// Numbers of the caches.
@@ -119,15 +130,24 @@ impl Attention {
         self.step(label, control, 1, self.out.buffer)
     }
 
-    /// Decode: one token, in [`SPLITS`] stretches and their reduction.
-    pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> [Step; 2] {
+    /// Decode: one token, in [`SPLITS`] stretches that are left in `partials`.
+    pub fn stretches(&self, label: &str, control: &Control, partials: BufferId) -> Step {
+        self.step(label, control, SPLITS, partials)
+    }
+
+    /// Decode: one token, in at most [`SPLITS`] stretches of what it can see and their reduction; in one where that is little.
+    pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> Vec<Step> {
+        let splits = self.span.most().map_or(SPLITS, |keys| SPLITS.min(keys.div_ceil(TILE)));
+        if splits == 1 {
+            return vec![self.step(label, control, 1, self.out.buffer)];
+        }
         let [window, chunk] = self.span.params();
         let params = ReduceParams { value_dim: self.value_dim as u32, window, chunk };
         let reduce = Step {
             label: format!("{label}.reduce"),
             kernel: REDUCE.name,
             shader: &REDUCE_SHADERS[0],
-            constants: vec![("SPLITS", SPLITS as f64), self.sinks_constant()],
+            constants: vec![("SPLITS", splits as f64), self.sinks_constant()],
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
                 Binding { slot: 2, buffer: partials, access: Access::Read },
@@ -136,9 +156,9 @@ impl Attention {
             ],
             params: params.words(),
             grid: [self.heads as u32, 1, 1],
-            detail: format!("[{},{SPLITS},{}] → [1,{}]", self.heads, self.value_dim, self.out.width),
+            detail: format!("[{},{splits},{}] → [1,{}]", self.heads, self.value_dim, self.out.width),
         };
-        [self.step(label, control, SPLITS, partials), reduce]
+        vec![self.step(label, control, splits, partials), reduce]
     }
 
     fn sinks_constant(&self) -> (&'static str, f64) {
@@ -162,6 +182,7 @@ impl Attention {
             q_stride: self.q.stride() as u32,
             out_stride: self.out.stride() as u32,
             scale: self.scale,
+            capacity: self.capacity as u32,
         };
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         Step {
@@ -189,13 +210,18 @@ impl Attention {
                 self.format,
                 match self.span {
                     Span::All => String::new(),
-                    Span::Window(n) => format!(" window {n}"),
-                    Span::Chunk(n) => format!(" chunk {n}"),
+                    Span::Window(n) => format!(" window {n} of {}", self.capacity),
+                    Span::Chunk(n) => format!(" chunk {n} of {}", self.capacity),
                 },
                 if self.sinks.is_some() { " sinks" } else { "" },
             ),
         }
     }
+}
+
+/// How many of `splits` stretches `keys` make, each of whole tiles.
+pub(super) fn stretches(keys: usize, splits: usize) -> usize {
+    keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE))
 }
 
 /// The score without a value of a head.
@@ -219,7 +245,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
                 .iter()
                 .map(|&v| f64::from(v) * f64::from(p.scale))
                 .collect();
-            let at = |key: usize, width: usize| (key * kv_heads + head / (heads / kv_heads)) * width;
+            let at =
+                |key: usize, width: usize| (key % p.capacity as usize * kv_heads + head / (heads / kv_heads)) * width;
             for split in 0..splits {
                 let keys = start + split * stretch..end.min(start + (split + 1) * stretch);
                 if keys.is_empty() {
@@ -257,7 +284,7 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
     let dim = p.value_dim as usize;
     let end = state.position as usize + 1;
     let keys = end - Span::of([p.window, p.chunk]).first(end);
-    let used = keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE));
+    let used = stretches(keys, splits);
     for head in 0..step.grid[0] as usize {
         let parts: Vec<Vec<f64>> = (0..used)
             .map(|s| {
@@ -285,24 +312,23 @@ mod tests {
     const TOL: f64 = 2e-5;
 
     fn check(shape: [usize; 3], position: usize, count: usize, span: Span, format: KvFormat) {
-        check_values(shape, None, [position, count], span, format, false);
+        check_values(shape, None, [position, count, position + count], span, format, false);
     }
 
     /// With `latent`, values are that many leading numbers of each key.
     fn check_values(
         [heads, kv_heads, key_dim]: [usize; 3],
         latent: Option<usize>,
-        [position, count]: [usize; 2],
+        [position, count, capacity]: [usize; 3],
         span: Span,
         format: KvFormat,
         sinks: bool,
     ) {
-        let context = position + count;
         let value_dim = latent.unwrap_or(key_dim);
         let mut b = Bench::new(count, 8).at(position);
         let q = b.activation("q", count, heads * key_dim);
         let out = b.scratch("out", count, heads * value_dim);
-        let mut cache = |label: &str| b.cache(label, context * kv_heads * key_dim, format);
+        let mut cache = |label: &str| b.cache(label, capacity * kv_heads * key_dim, format);
         let k_cache = cache("k");
         let v_cache = if latent.is_some() { k_cache } else { cache("v") };
         let sinks = sinks.then(|| b.vector("sinks", heads));
@@ -312,6 +338,7 @@ mod tests {
             q,
             k_cache,
             v_cache,
+            capacity,
             out,
             format,
             heads,
@@ -324,7 +351,8 @@ mod tests {
             sinks,
         };
         b.plan.push([attention.prefill("prefill", &b.control)]);
-        let what = format!("{heads}/{kv_heads}×{key_dim}/{value_dim} at {position}+{count} {span:?} {format:?}");
+        let what =
+            format!("{heads}/{kv_heads}×{key_dim}/{value_dim} at {position}+{count} of {capacity} {span:?} {format:?}");
         b.check(out.buffer, TOL, &what);
         if count == 1 {
             b.plan.steps.clear();
@@ -346,7 +374,7 @@ mod tests {
         }
         check([2, 1, 64], 1500, 1, Span::Window(1025), KvFormat::F16);
         for span in [Span::All, Span::Window(70)] {
-            check_values([4, 2, 24], None, [200, 1], span, KvFormat::F16, true);
+            check_values([4, 2, 24], None, [200, 1, 201], span, KvFormat::F16, true);
         }
     }
 
@@ -356,17 +384,35 @@ mod tests {
             check([4, 2, 24], position, count, Span::All, KvFormat::F32);
             check([4, 2, 24], position, count, Span::Window(3), KvFormat::F16);
             check([4, 2, 24], position, count, Span::Chunk(7), KvFormat::F16);
-            check_values([4, 2, 24], None, [position, count], Span::All, KvFormat::F32, true);
+            check_values([4, 2, 24], None, [position, count, position + count], Span::All, KvFormat::F32, true);
         }
         check([6, 2, 256], 10, 3, Span::All, KvFormat::F16);
+    }
+
+    /// Caches that hold what the step's tokens see and no more, at positions that have been around several times.
+    #[test]
+    fn caches_are_rings() {
+        for (span, reach) in
+            [(Span::Window(1), 1), (Span::Window(33), 33), (Span::Window(200), 200), (Span::Chunk(70), 70)]
+        {
+            for (count, spare) in [(1, 0), (1, 5), (7, 0), (65, 2)] {
+                let capacity = reach - 1 + count + spare;
+                for position in [0, capacity - 1, 3 * capacity - 2, 997] {
+                    let format = if spare == 0 { KvFormat::F16 } else { KvFormat::F32 };
+                    check_values([4, 2, 24], None, [position, count, capacity], span, format, count == 7);
+                }
+            }
+        }
+        check_values([4, 2, 24], None, [1000, 1, 131], Span::Window(129), KvFormat::F16, true);
+        check_values([4, 2, 24], None, [1000, 1, 700], Span::Chunk(700), KvFormat::F16, true);
     }
 
     /// Of DeepSeek-V2's shape, and of smaller ones.
     #[test]
     fn one_cache_holds_keys_and_values() {
         for (heads, key_dim, value_dim) in [(4, 48, 32), (3, 56, 40), (2, 576, 512)] {
-            check_values([heads, 1, key_dim], Some(value_dim), [130, 1], Span::All, KvFormat::F16, false);
-            check_values([heads, 1, key_dim], Some(value_dim), [3, 5], Span::All, KvFormat::F32, false);
+            check_values([heads, 1, key_dim], Some(value_dim), [130, 1, 131], Span::All, KvFormat::F16, false);
+            check_values([heads, 1, key_dim], Some(value_dim), [3, 5, 8], Span::All, KvFormat::F32, false);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::matvec::layout_of;
 use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
 
-static SHADERS: [Shader; 10] = layout_shaders!("embed");
+static SHADERS: [Shader; 11] = layout_shaders!("embed");
 
 /// See `shaders/embed.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "embed", shaders: &SHADERS, params: EmbedParams::FIELDS, reference };
@@ -83,6 +83,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::GROUP;
     use crate::kernels::testing::Bench;
 
     #[test]
@@ -102,5 +103,26 @@ mod tests {
         let x = b.activation("x", 9, 41);
         b.plan.push(Embed { w: &w, x, scale: 1.0 }.steps("embed", &b.control));
         b.check(x.buffer, 1e-6, "k=41");
+    }
+
+    /// All exponents whose values are f32: bit for bit, and 0 for the two whose scales may be subnormal.
+    #[test]
+    fn exponents_of_four_bit_floats() {
+        for exponents in [2..=252u8, 0..=1] {
+            let n = exponents.len();
+            let mut b = Bench::new(n, n);
+            let w = b.matrix("w", n, GROUP, Layout::Mxfp4, u64::MAX);
+            let codes = (0..16 * n).map(|i| [0x10, 0x32, 0x54, 0x76, 0x99, 0xba, 0xdc, 0xfe][i % 8]);
+            b.set(w.parts[0].codes, &codes.collect::<Vec<u8>>());
+            let scales: Vec<u8> = exponents.clone().flat_map(|e| [e, 0, 0, 0]).collect();
+            b.set(w.parts[0].scales.expect("it has scales"), &scales);
+            b.set(b.control.tokens, bytemuck::cast_slice(&(0..n as u32).collect::<Vec<_>>()));
+            let x = b.activation("x", n, GROUP);
+            b.plan.push(Embed { w: &w, x, scale: 1.0 }.steps("embed", &b.control));
+            match exponents.start() {
+                0 => b.check(x.buffer, 1e-37, "subnormals"),
+                _ => b.check_exact(x.buffer, "normal scales"),
+            }
+        }
     }
 }

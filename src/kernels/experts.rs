@@ -1,12 +1,13 @@
-//! A mixture's MLP for the experts that each token was given: only those are read.
+//! A mixture's MLP for the experts that one token was given: decode. Only those are read.
 
 use super::epilogue::Gate;
-use super::matvec::{lanes, layout_of};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, State, layout_shaders, params};
+use super::matvec::{lanes, layout_of, products};
+use super::route::{Route, choose};
+use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
 
-static UP_SHADERS: [Shader; 10] = layout_shaders!("expert_up", "gate", "share");
-static DOWN_SHADERS: [Shader; 10] = layout_shaders!("expert_down", "share");
+static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share", "x", "route");
+static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share", "x", "expert_rows");
 
 /// See `shaders/expert_up.wgsl`.
 pub static UP: Kernel =
@@ -20,12 +21,17 @@ params!(UpParams {
     rows: u32,
     first_slot: u32,
     slots: u32,
-    x_stride: u32,
-    h_stride: u32,
-    entries: u32,
-    first_entry: u32,
-    route_stride: u32,
     width: u32,
+    h_stride: u32,
+    first_entry: u32,
+    experts: u32,
+    top_k: u32,
+    expert_groups: u32,
+    kept_groups: u32,
+    shared_slot: u32,
+    routing_at: u32,
+    entries: u32,
+    factor: f32,
     eps: f32,
 });
 params!(DownParams {
@@ -33,34 +39,54 @@ params!(DownParams {
     rows: u32,
     first_slot: u32,
     slots: u32,
+    spread: u32,
     x_stride: u32,
-    y_stride: u32,
-    entries: u32,
     first_entry: u32,
-    route_stride: u32,
+    count: u32,
+    routing_at: u32,
 });
 
-/// The entries of a token's routing that lie in one pair of matrices.
+/// Experts of a mixture in one matrix, and the entries of a token's routing that lie there.
 #[derive(Debug, Clone, Copy)]
-pub struct Entries {
-    /// `[T, stride]` pairs of slot and weight.
-    pub routing: BufferId,
-    /// Entries of a token.
-    pub stride: usize,
-    /// The first of ours.
-    pub first: usize,
-    /// How many are ours.
+pub struct Experts<'a> {
+    /// `[experts · rows, K]`; parts hold whole experts.
+    pub w: &'a Matrix,
+    /// Slot of the first expert.
+    pub first_slot: usize,
+    /// The first entry that lies here.
+    pub first_entry: usize,
+    /// How many do.
     pub count: usize,
 }
 
-/// `h[t, j] = gate(W_e · n(x[t]) + bias)`
+/// The experts of one part.
+pub(super) struct Slots {
+    pub(super) first: u32,
+    pub(super) count: u32,
+    /// As `spread` of `lib/expert_rows.wgsl`.
+    pub(super) spread: u32,
+}
+
+impl Experts<'_> {
+    /// The slots of a part; the first `spread` slots of all have rows that take turns.
+    pub(super) fn slots(&self, part: &Part, rows: usize, spread: usize) -> Slots {
+        let (first, count) = (part.rows.start / rows, part.rows.len() / rows);
+        let spread = if first == 0 { spread } else { 0 };
+        assert!(count >= spread, "{}: what every token goes to lies in one part", self.w.label);
+        Slots { first: (self.first_slot + first) as u32, count: count as u32, spread: spread as u32 }
+    }
+}
+
+/// `h[j] = gate(W_e · n(x) + bias)`, with the routing worked out and written down on the way.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertUp<'a> {
-    /// `[experts · 2I, K]`, gate and up rows of an expert taking turns; parts hold whole experts.
-    pub w: &'a Matrix,
-    /// `[T, K]`
+    /// Of `2I` rows each, gates and ups taking turns.
+    pub experts: Experts<'a>,
+    /// Which are chosen.
+    pub route: &'a Route,
+    /// `[1, K]`
     pub x: Activation,
-    /// `[T · entries, I]`
+    /// `[count, I]`
     pub h: Activation,
     /// Norm of the input.
     pub norm: Option<RmsNorm>,
@@ -70,18 +96,20 @@ pub struct ExpertUp<'a> {
     pub gate: Gate,
     /// The token is scaled by its weight here, before the gate, and not at the end.
     pub input_weight: bool,
-    /// Which experts.
-    pub entries: Entries,
 }
 
-/// `y[t] += factor · Σ_j weight_j · (W_e · h[t, j] + bias)`
+/// `y += factor · Σ_j weight_j · (W_e · h[j] + bias)`
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertDown<'a> {
-    /// `[experts · N, I]`; parts hold whole experts.
-    pub w: &'a Matrix,
-    /// `[T · entries, I]`
+    /// Of `N` rows each.
+    pub experts: Experts<'a>,
+    /// Slots whose rows take turns.
+    pub spread: usize,
+    /// Which were chosen.
+    pub route: &'a Route,
+    /// `[count, I]`
     pub h: Activation,
-    /// `[T, N]`
+    /// `[1, N]`
     pub y: Activation,
     /// `[experts, N]`
     pub bias: Option<Vector>,
@@ -89,45 +117,39 @@ pub struct ExpertDown<'a> {
     pub weighted: bool,
     /// Multiplies the sum.
     pub factor: f32,
-    /// Which experts.
-    pub entries: Entries,
 }
 
-/// Binds what both kernels bind alike.
-fn bindings(
-    control: &Control,
-    part: &Part,
-    x: BufferId,
-    y: BufferId,
-    bias: Option<Vector>,
-    routing: BufferId,
-) -> Vec<Binding> {
+/// Binds what the experts' kernels bind alike.
+pub(super) fn bindings(part: &Part, x: BufferId, y: BufferId, bias: Option<Vector>) -> Vec<Binding> {
     let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
-    let mut bindings = vec![read(1, control.state), read(2, part.codes)];
+    let mut bindings = vec![read(2, part.codes)];
     bindings.extend(part.scales.map(|s| read(3, s)));
-    bindings.extend([
-        read(4, x),
-        Binding { slot: 5, buffer: y, access: Access::ReadWrite },
-        read(7, bias.map_or(x, |b| b.buffer)),
-        read(8, routing),
-    ]);
+    let y = Binding { slot: 5, buffer: y, access: Access::ReadWrite };
+    bindings.extend([read(4, x), y, read(7, bias.map_or(x, |b| b.buffer))]);
     bindings
 }
 
-fn on(b: bool) -> f64 {
+pub(super) fn on(b: bool) -> f64 {
     f64::from(u8::from(b))
 }
 
+fn grid(label: &str, rows: usize, lanes: u32, z: usize) -> [u32; 3] {
+    let tiles = (rows as u32).div_ceil(4 * 64 / lanes);
+    assert!(tiles <= MAX_WORKGROUPS, "{label}: grid");
+    [tiles, 1, z as u32]
+}
+
 impl ExpertUp<'_> {
-    /// One step for each part of the matrix; decode and prefill alike, by the rows of `x`.
-    pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
-        assert_eq!(self.x.width, self.w.k, "{label}: width of x");
-        assert!(self.h.rows >= self.x.rows * self.entries.count, "{label}: rows of h");
-        self.w.parts.iter().map(move |part| self.step(label, control, part))
+    /// One step for each part of the matrix.
+    pub fn steps<'a>(&'a self, label: &'a str) -> impl Iterator<Item = Step> + 'a {
+        assert_eq!(self.x.width, self.experts.w.k, "{label}: width of x");
+        assert!(self.h.rows >= self.experts.count, "{label}: rows of h");
+        self.experts.w.parts.iter().map(move |part| self.step(label, part))
     }
 
-    fn step(&self, label: &str, control: &Control, part: &Part) -> Step {
-        let (rows, groups) = (2 * self.h.width, Layout::groups(self.w.k));
+    fn step(&self, label: &str, part: &Part) -> Step {
+        let (rows, k) = (2 * self.h.width, self.experts.w.k);
+        let (groups, slots) = (Layout::groups(k), self.experts.slots(part, rows, 0));
         let lanes = lanes(groups);
         let mut constants = vec![
             ("LANES", f64::from(lanes)),
@@ -136,20 +158,28 @@ impl ExpertUp<'_> {
             ("INPUT_WEIGHT", on(self.input_weight)),
         ];
         constants.extend(self.gate.constants());
-        let mut bindings = bindings(control, part, self.x.buffer, self.h.buffer, self.bias, self.entries.routing);
+        constants.extend(self.route.constants());
+        let mut bindings = bindings(part, self.x.buffer, self.h.buffer, self.bias);
         let gain = self.norm.map_or(self.x.buffer, |n| n.gain.buffer);
         bindings.push(Binding { slot: 6, buffer: gain, access: Access::Read });
+        bindings.extend(self.route.bindings());
+        let route = self.route.params(label);
         let params = UpParams {
             groups: groups as u32,
             rows: rows as u32,
-            first_slot: (part.rows.start / rows) as u32,
-            slots: (part.rows.len() / rows) as u32,
-            x_stride: self.x.stride() as u32 / 4,
-            h_stride: self.h.stride() as u32,
-            entries: self.entries.count as u32,
-            first_entry: self.entries.first as u32,
-            route_stride: self.entries.stride as u32,
+            first_slot: slots.first,
+            slots: slots.count,
             width: self.x.width as u32,
+            h_stride: self.h.stride() as u32,
+            first_entry: self.experts.first_entry as u32,
+            experts: route.experts,
+            top_k: route.top_k,
+            expert_groups: route.expert_groups,
+            kept_groups: route.kept_groups,
+            shared_slot: route.shared_slot,
+            routing_at: route.routing_at,
+            entries: route.entries,
+            factor: route.factor,
             eps: self.norm.map_or(0.0, |n| n.eps),
         };
         Step {
@@ -159,56 +189,55 @@ impl ExpertUp<'_> {
             constants,
             bindings,
             params: params.words(),
-            grid: grid(label, rows, lanes, self.x.rows * self.entries.count),
+            grid: grid(label, rows, lanes, self.experts.count),
             detail: format!(
-                "w[{}×{rows},{}]:{} {}x[{},{}] {} → {}×[{}]",
-                part.rows.len() / rows,
-                self.w.k,
+                "w[{}×{rows},{k}]:{} {} {}x[1,{}] {} → {}×[{}]",
+                slots.count,
                 part.layout.name(),
+                self.route.words(),
                 if self.norm.is_some() { "rms " } else { "" },
-                self.x.rows,
                 self.x.width,
                 self.gate.word(),
-                self.entries.count,
+                self.experts.count,
                 self.h.width
             ),
         }
     }
 }
 
-fn grid(label: &str, rows: usize, lanes: u32, z: usize) -> [u32; 3] {
-    let tiles = (rows as u32).div_ceil(4 * 64 / lanes);
-    assert!(tiles <= MAX_WORKGROUPS && z <= MAX_WORKGROUPS as usize, "{label}: grid");
-    [tiles, 1, z as u32]
-}
-
 impl ExpertDown<'_> {
     /// One step for each part of the matrix.
-    pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
-        assert_eq!(self.h.width, self.w.k, "{label}: width of h");
-        self.w.parts.iter().map(move |part| self.step(label, control, part))
+    pub fn steps<'a>(&'a self, label: &'a str) -> impl Iterator<Item = Step> + 'a {
+        assert_eq!(self.h.width, self.experts.w.k, "{label}: width of h");
+        self.experts.w.parts.iter().map(move |part| self.step(label, part))
     }
 
-    fn step(&self, label: &str, control: &Control, part: &Part) -> Step {
-        let (rows, groups) = (self.y.width, Layout::groups(self.w.k));
+    fn step(&self, label: &str, part: &Part) -> Step {
+        let (rows, k) = (self.y.width, self.experts.w.k);
+        let (groups, slots) = (Layout::groups(k), self.experts.slots(part, rows, self.spread));
         let lanes = lanes(groups);
-        let mut constants =
-            vec![("LANES", f64::from(lanes)), ("BIAS", on(self.bias.is_some())), ("WEIGHTED", on(self.weighted))];
+        let mut constants = vec![
+            ("LANES", f64::from(lanes)),
+            ("NORM", 0.0),
+            ("BIAS", on(self.bias.is_some())),
+            ("WEIGHTED", on(self.weighted)),
+        ];
         if self.factor != 1.0 {
             constants.push(("FACTOR", f64::from(self.factor)));
         }
-        let mut bindings = bindings(control, part, self.h.buffer, self.y.buffer, self.bias, self.entries.routing);
-        bindings.push(Binding { slot: 6, buffer: self.h.buffer, access: Access::Read });
+        let mut bindings = bindings(part, self.h.buffer, self.y.buffer, self.bias);
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        bindings.extend([read(6, self.h.buffer), read(8, self.route.router.logits.buffer)]);
         let params = DownParams {
             groups: groups as u32,
             rows: rows as u32,
-            first_slot: (part.rows.start / rows) as u32,
-            slots: (part.rows.len() / rows) as u32,
+            first_slot: slots.first,
+            slots: slots.count,
+            spread: slots.spread,
             x_stride: self.h.stride() as u32 / 4,
-            y_stride: self.y.stride() as u32,
-            entries: self.entries.count as u32,
-            first_entry: self.entries.first as u32,
-            route_stride: self.entries.stride as u32,
+            first_entry: self.experts.first_entry as u32,
+            count: self.experts.count as u32,
+            routing_at: self.route.router.routing_at as u32,
         };
         Step {
             label: label.to_owned(),
@@ -217,191 +246,212 @@ impl ExpertDown<'_> {
             constants,
             bindings,
             params: params.words(),
-            grid: grid(label, rows, lanes, self.y.rows),
+            grid: grid(label, rows, lanes, 1),
             detail: format!(
-                "w[{}×{rows},{}]:{} {}×[{}] → [{},{rows}] +=",
-                part.rows.len() / rows,
-                self.w.k,
+                "w[{}×{rows},{k}]:{} {}×[{}] → [1,{rows}] +=",
+                slots.count,
                 part.layout.name(),
-                self.entries.count,
+                self.experts.count,
                 self.h.width,
-                self.y.rows
             ),
         }
     }
 }
 
-/// The products of an expert's rows, by its number in the part, with `x`, in f64.
-fn expert_products(step: &Step, memory: &CpuMemory, layout: Layout, rows: usize, slot: usize, x: &[f64]) -> Vec<f64> {
-    let codes = memory.bytes(step.buffer(2));
-    let scales = if layout.has_scales() { memory.bytes(step.buffer(3)) } else { &[] };
-    let (cb, sb) = (layout.code_row_bytes(x.len()), layout.scale_row_bytes(x.len()));
-    (slot * rows..(slot + 1) * rows)
-        .map(|r| {
-            let w = layout.dequantize_row(x.len(), &codes[r * cb..][..cb], &scales[r * sb..][..sb]);
-            w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum()
-        })
-        .collect()
+/// As in `lib/expert_rows.wgsl`.
+pub(super) fn expert_row(slot: usize, row: usize, rows: usize, spread: u32) -> usize {
+    let spread = spread as usize;
+    if slot < spread { row * spread + slot } else { slot * rows + row }
 }
 
-/// A token's entries: number, slot in the part (if it is there), slot, weight.
-fn entries_of(
-    step: &Step,
-    memory: &CpuMemory,
-    at: usize,
-    count: usize,
-    [first, slots]: [u32; 2],
-) -> Vec<(usize, usize, usize, f64)> {
+/// Slot and weight at a word of the router's buffer.
+pub(super) fn entry_at(step: &Step, memory: &CpuMemory, at: usize) -> (u32, f64) {
     let words = memory.words(step.buffer(8));
-    (0..count)
-        .filter_map(|j| {
-            let slot = words[2 * (at + j)];
-            let weight = f64::from(f32::from_bits(words[2 * (at + j) + 1]));
-            (slot >= first && slot - first < slots).then(|| (j, (slot - first) as usize, slot as usize, weight))
-        })
-        .collect()
+    (words[at], f32::from_bits(words[at + 1]).into())
 }
 
 fn up_reference(step: &Step, memory: &mut CpuMemory) {
     let p = UpParams::of(step);
-    let state: State = memory.read(step.buffer(1));
+    let route = super::route::RouteParams {
+        experts: p.experts,
+        top_k: p.top_k,
+        expert_groups: p.expert_groups,
+        kept_groups: p.kept_groups,
+        shared_slot: p.shared_slot,
+        routing_at: p.routing_at,
+        entries: p.entries,
+        factor: p.factor,
+        stride: 0,
+    };
+    choose(step, memory, &route, 0);
     let layout = layout_of(step, &UP_SHADERS);
-    let (width, rows, entries) = (p.width as usize, p.rows as usize, p.entries as usize);
-    for t in 0..state.count as usize {
-        let start = t * p.x_stride as usize * 4;
-        let mut x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
-        if step.constant("NORM") == 1.0 {
-            let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
-            let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
-            let gain = memory.floats(step.buffer(6));
-            x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+    let (width, rows) = (p.width as usize, p.rows as usize);
+    let mut x: Vec<f64> = memory.floats(step.buffer(4))[..width].iter().map(|&v| v.into()).collect();
+    if step.constant("NORM") == 1.0 {
+        let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
+        let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
+        let gain = memory.floats(step.buffer(6));
+        x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
+    }
+    for j in 0..step.grid[2] as usize {
+        let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);
+        let (slot, weight) = entry_at(step, memory, at);
+        if slot < p.first_slot || slot - p.first_slot >= p.slots {
+            continue;
         }
-        let at = t * p.route_stride as usize + p.first_entry as usize;
-        for (j, local, slot, weight) in entries_of(step, memory, at, entries, [p.first_slot, p.slots]) {
-            let mut v = expert_products(step, memory, layout, rows, local, &x);
-            if step.constant("INPUT_WEIGHT") == 1.0 {
-                v.iter_mut().for_each(|v| *v *= weight);
-            }
-            if step.constant("BIAS") == 1.0 {
-                let bias = &memory.floats(step.buffer(7))[slot * rows..];
-                v.iter_mut().zip(bias).for_each(|(v, &b)| *v += f64::from(b));
-            }
-            let h = &mut memory.floats_mut(step.buffer(5))[(t * entries + j) * p.h_stride as usize..];
-            for (h, pair) in h.iter_mut().zip(v.chunks(2)) {
-                *h = Gate::of(step).join(pair[0], pair[1]) as f32;
-            }
+        let first = (slot - p.first_slot) as usize * rows;
+        let mut v = products(step, memory, layout, first..first + rows, &x);
+        if step.constant("INPUT_WEIGHT") == 1.0 {
+            v.iter_mut().for_each(|v| *v *= weight);
+        }
+        if step.constant("BIAS") == 1.0 {
+            let bias = &memory.floats(step.buffer(7))[slot as usize * rows..];
+            v.iter_mut().zip(bias).for_each(|(v, &b)| *v += f64::from(b));
+        }
+        let h = &mut memory.floats_mut(step.buffer(5))[j * p.h_stride as usize..];
+        for (h, pair) in h.iter_mut().zip(v.chunks(2)) {
+            *h = Gate::of(step).join(pair[0], pair[1]) as f32;
         }
     }
 }
 
 fn down_reference(step: &Step, memory: &mut CpuMemory) {
     let p = DownParams::of(step);
-    let state: State = memory.read(step.buffer(1));
     let layout = layout_of(step, &DOWN_SHADERS);
     let factor = match step.constant("FACTOR") {
         0.0 => 1.0, // the shader's default
         factor => factor,
     };
-    let (rows, entries) = (p.rows as usize, p.entries as usize);
-    let width = p.groups as usize * crate::gpu::GROUP;
-    for t in 0..state.count as usize {
-        let at = t * p.route_stride as usize + p.first_entry as usize;
-        let mut sum = vec![0.0; rows];
-        for (j, local, slot, weight) in entries_of(step, memory, at, entries, [p.first_slot, p.slots]) {
-            let start = (t * entries + j) * p.x_stride as usize * 4;
-            let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
-            let v = expert_products(step, memory, layout, rows, local, &h);
-            for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
-                let bias =
-                    if step.constant("BIAS") == 1.0 { memory.floats(step.buffer(7))[slot * rows + i] } else { 0.0 };
-                let weight = if step.constant("WEIGHTED") == 1.0 { weight } else { 1.0 };
-                *sum += weight * (v + f64::from(bias));
-            }
+    let (rows, width) = (p.rows as usize, p.groups as usize * crate::gpu::GROUP);
+    let mut sum = vec![0.0; rows];
+    for j in 0..p.count as usize {
+        let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);
+        let (slot, weight) = entry_at(step, memory, at);
+        if slot < p.first_slot || slot - p.first_slot >= p.slots {
+            continue;
         }
-        let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
-        y.iter_mut().zip(sum).for_each(|(y, v)| *y = (f64::from(*y) + factor * v) as f32);
+        let start = j * p.x_stride as usize * 4;
+        let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
+        let local = (slot - p.first_slot) as usize;
+        let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.spread));
+        let v = products(step, memory, layout, of_expert, &h);
+        for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
+            let bias = match step.constant("BIAS") == 1.0 {
+                true => memory.floats(step.buffer(7))[slot as usize * rows + i],
+                false => 0.0,
+            };
+            let weight = if step.constant("WEIGHTED") == 1.0 { weight } else { 1.0 };
+            *sum += weight * (v + f64::from(bias));
+        }
     }
+    let y = memory.floats_mut(step.buffer(5));
+    y.iter_mut().zip(sum).for_each(|(y, v)| *y = (f64::from(*y) + factor * v) as f32);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::grouped::{ExpertSum, GroupedMatmul, Half, Sorted};
+    use super::super::route::{Scoring, Shared};
     use super::*;
-    use crate::gpu::Role;
     use crate::kernels::testing::Bench;
 
-    /// Routing of `tokens` to `count` of `experts`, after `first` entries of others.
-    fn entries(b: &mut Bench, tokens: usize, experts: usize, first: usize, count: usize) -> Entries {
-        let stride = first + count;
-        let routing = b.buffers.add("routing", (tokens * stride * 8) as u64, Role::Scratch);
-        let entry = |i: usize| [((i * 5 + i / stride) % experts) as u32, (0.3 + 0.1 * (i % 7) as f32).to_bits()];
-        let words: Vec<u32> = (0..tokens * stride).flat_map(entry).collect();
-        b.set(routing, bytemuck::cast_slice(&words));
-        Entries { routing, stride, first, count }
+    /// A mixture of so many experts, of which `top_k` are chosen and `shared` taken by all.
+    struct Mixture {
+        experts: usize,
+        top_k: usize,
+        shared: usize,
+        hidden: usize,
+        inner: usize,
     }
 
-    fn check(
-        layout: Layout,
-        [experts, count, hidden, inner]: [usize; 4],
-        tokens: usize,
-        variant: usize,
-        max_binding: u64,
-    ) {
+    /// One token through decode's kernels, then `tokens` through prefill's.
+    fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_binding: u64) {
         let k = |k: usize| k.next_multiple_of(layout.row_multiple());
-        let (hidden, inner) = (k(hidden), k(inner));
-        let what = format!("{layout:?} {count} of {experts}×[{inner},{hidden}], {tokens} tokens, variant {variant}");
-        let mut b = Bench::new(tokens, 8);
-        let up = b.experts("up", experts, 2 * inner, hidden, layout, max_binding);
-        let down = b.experts("down", experts, hidden, inner, layout, max_binding);
-        let x = b.activation("x", tokens + 1, hidden);
-        let gain = b.vector("gain", hidden);
-        let entries = entries(&mut b, tokens + 1, experts, variant % 2, count);
-        let h = b.scratch("h", (tokens + 1) * count, inner);
-        let y = b.activation("y", tokens + 1, hidden);
-        let (up_bias, down_bias) = (b.vector("up bias", experts * 2 * inner), b.vector("down bias", experts * hidden));
+        let &Mixture { experts, top_k, shared, .. } = mixture;
+        let (hidden, inner, all) = (k(mixture.hidden), k(mixture.inner), shared + experts);
+        let what = format!("{layout:?} {top_k} of {experts}+{shared}×[{inner},{hidden}], variant {variant}");
         let bias = variant == 2;
         let gate = if bias { Gate::Clamped { limit: 1.5 } } else { Gate::Silu };
-        let step = ExpertUp {
-            w: &up,
-            x,
-            h,
-            norm: (variant != 1).then_some(RmsNorm { gain, eps: 1e-5 }),
-            bias: bias.then_some(up_bias),
-            gate,
-            input_weight: variant == 1,
-            entries,
+        let factor = if bias { 0.6 } else { 1.0 };
+        let mut b = Bench::new(tokens, 8);
+        let up = b.experts("up", all, 2 * inner, hidden, layout, max_binding);
+        let down = b.experts("down", all, hidden, inner, layout, max_binding);
+        let x = b.activation("x", tokens + 1, hidden);
+        let gain = b.vector("gain", hidden);
+        let route = Route {
+            router: b.router(tokens + 1, experts, top_k + shared),
+            experts,
+            top_k,
+            scoring: Scoring::Softmax,
+            renormalize: true,
+            factor: 1.2,
+            corrected: false,
+            groups: None,
+            shared: Shared { entries: shared, first_slot: 0, gated: variant == 1 },
+            table: b.route_table(experts, |e| shared + (e + 2) % experts),
         };
-        b.plan.push(step.steps("up", &b.control));
+        let count = route.entries();
+        let h = b.scratch("h", (tokens + 1) * count, inner);
+        let y = b.activation("y", tokens + 1, hidden);
+        let (up_bias, down_bias) = (b.vector("up bias", all * 2 * inner), b.vector("down bias", all * hidden));
+        let (up_bias, down_bias) = (bias.then_some(up_bias), bias.then_some(down_bias));
+        let (one, spread) = (|a| Activation { rows: 1, ..a }, if shared > 1 { shared } else { 0 });
+        let of = |w| Experts { w, first_slot: 0, first_entry: 0, count };
+        let norm = (variant != 1).then_some(RmsNorm { gain, eps: 1e-5 });
+        let (route, input_weight) = (&route, variant == 1);
+        let first = ExpertUp { experts: of(&up), route, x: one(x), h, norm, bias: up_bias, gate, input_weight };
+        b.plan.push(first.steps("up"));
         b.check(h.buffer, 3e-4, &what);
-        let step = ExpertDown {
-            w: &down,
-            h,
-            y,
-            bias: bias.then_some(down_bias),
-            weighted: variant != 1,
-            factor: if bias { 0.6 } else { 1.0 },
-            entries,
-        };
-        b.plan.push(step.steps("down", &b.control));
+        let weighted = !input_weight;
+        let second = ExpertDown { experts: of(&down), spread, route, h, y: one(y), bias: down_bias, weighted, factor };
+        b.plan.push(second.steps("down"));
         b.check(y.buffer, 5e-4, &what);
+
+        b.plan.steps.clear();
+        let sorted = Sorted::declare(&mut b.buffers, tokens + 1, count, all);
+        let z = b.scratch("z", (tokens + 1) * count, hidden);
+        b.plan.push([route.step("route", &b.control), sorted.step("sort", route, all, &b.control)]);
+        b.check_exact(sorted.buffer, &what);
+        let grouped = |half, w, rows, x, y, bias, weighted| GroupedMatmul {
+            half,
+            experts: of(w),
+            rows,
+            route,
+            sorted,
+            x,
+            y,
+            bias,
+            weighted,
+        };
+        b.plan.push(grouped(Half::Up(gate), &up, 2 * inner, x, h, up_bias, input_weight).steps("up"));
+        b.check(h.buffer, 3e-4, &what);
+        b.plan.push(grouped(Half::Down { spread }, &down, hidden, h, z, down_bias, weighted).steps("down"));
+        b.check(z.buffer, 5e-4, &what);
+        b.plan.push([ExpertSum { z, entries: count, y, factor }.step("sum", &b.control)]);
+        b.check(y.buffer, 5e-4, &what);
+    }
+
+    fn mixture([experts, top_k, shared]: [usize; 3], [hidden, inner]: [usize; 2]) -> Mixture {
+        Mixture { experts, top_k, shared, hidden, inner }
     }
 
     #[test]
     fn every_layout_over_odd_shapes() {
         for layout in Layout::ALL {
-            for (i, shape) in [[5, 3, 64, 32], [8, 2, 96, 64], [3, 1, 288, 160]].into_iter().enumerate() {
-                check(layout, shape, 1 + 2 * i, i, u64::MAX);
-            }
+            check(layout, &mixture([5, 3, 0], [64, 32]), 1, 0, u64::MAX);
+            check(layout, &mixture([8, 2, 1], [96, 64]), 3, 1, u64::MAX);
+            check(layout, &mixture([3, 1, 2], [288, 160]), 19, 0, u64::MAX);
         }
         for layout in [Layout::F32, Layout::Bf16] {
-            for shape in [[6, 2, 40, 33], [4, 4, 33, 1], [1, 1, 7, 31]] {
-                check(layout, shape, 4, 0, u64::MAX);
-            }
+            check(layout, &mixture([6, 2, 3], [40, 33]), 4, 0, u64::MAX);
+            check(layout, &mixture([4, 4, 0], [33, 1]), 37, 2, u64::MAX);
+            check(layout, &mixture([1, 1, 0], [7, 31]), 4, 2, u64::MAX);
         }
     }
 
     #[test]
     fn parts_hold_whole_experts() {
-        check(Layout::Q4, [16, 4, 96, 64], 3, 2, 16 << 10);
-        check(Layout::Bf16, [7, 3, 40, 24], 2, 0, 8 << 10);
+        check(Layout::Q4, &mixture([16, 4, 0], [96, 64]), 5, 2, 16 << 10);
+        check(Layout::Bf16, &mixture([7, 3, 2], [40, 24]), 2, 0, 8 << 10);
     }
 }

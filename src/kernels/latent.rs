@@ -1,21 +1,14 @@
 //! The parts of DeepSeek's latent attention that other attention has not: what is kept of a token, a query that can be
 //! compared with it, and values made of it.
 
+use super::attention::stretches;
 use super::matvec::{lanes, layout_of};
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout_shaders, params, shader};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, SPLITS, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
-static APPEND_SHADERS: [Shader; 1] = [shader!("latent_append", "state", "rotate")];
-static QUERY_SHADERS: [Shader; 10] = layout_shaders!("latent_query", "rotate");
-static VALUE_SHADERS: [Shader; 10] = layout_shaders!("latent_value", "share");
+static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate");
+static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
 
-/// See `shaders/latent_append.wgsl`.
-pub static APPEND: Kernel = Kernel {
-    name: "latent_append",
-    shaders: &APPEND_SHADERS,
-    params: AppendParams::FIELDS,
-    reference: append_reference,
-};
 /// See `shaders/latent_query.wgsl`.
 pub static QUERY: Kernel =
     Kernel { name: "latent_query", shaders: &QUERY_SHADERS, params: QueryParams::FIELDS, reference: query_reference };
@@ -23,7 +16,6 @@ pub static QUERY: Kernel =
 pub static VALUE: Kernel =
     Kernel { name: "latent_value", shaders: &VALUE_SHADERS, params: ValueParams::FIELDS, reference: value_reference };
 
-params!(AppendParams { rank: u32, rotary: u32, stride: u32, eps: f32 });
 params!(QueryParams {
     groups: u32,
     rank: u32,
@@ -31,8 +23,11 @@ params!(QueryParams {
     rotary: u32,
     head_rows: u32,
     first_head: u32,
-    q_stride: u32,
+    heads: u32,
+    q_from: u32,
+    x_stride: u32,
     out_stride: u32,
+    eps: f32,
 });
 params!(ValueParams {
     groups: u32,
@@ -73,18 +68,38 @@ impl LatentShape {
         self.nope + self.value_dim
     }
 
+    /// Rows that a matrix has for each head.
+    fn rows_of(&self, w: &Matrix) -> usize {
+        w.rows / self.heads
+    }
+
     fn rope_constant(&self) -> (&'static str, f64) {
         ("INTERLEAVED", f64::from(u8::from(self.interleaved)))
     }
 }
 
-/// Appends the step's latents to the cache.
+/// Where the queries lie, heads of nope + rotary values: in rows of one of two activations, after so many values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queries {
+    /// Beside the latent.
+    InX(usize),
+    /// Beside what is made of them.
+    InOut(usize),
+}
+
+/// Queries to compare with the cache, and the step's latents in the cache.
 #[derive(Debug, Clone, Copy)]
-pub struct LatentAppend {
+pub struct LatentQuery<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// `[T, rank + rotary]`
+    /// `[heads · (nope + value_dim), rank]`, or W_uk alone; parts hold whole heads.
+    pub w: &'a Matrix,
+    /// Rows begin with rank + rotary values: the latent and the key's turning part.
     pub x: Activation,
+    /// Where the queries are.
+    pub queries: Queries,
+    /// Rows begin with heads · (rank + rotary) values, which are made.
+    pub out: Activation,
     /// Norm of the latent.
     pub norm: RmsNorm,
     /// cos and sin, as [`rope_table`](super::rope_table) makes them.
@@ -95,19 +110,13 @@ pub struct LatentAppend {
     pub format: KvFormat,
 }
 
-/// Queries to compare with the cache.
+/// The latents that heads attended to.
 #[derive(Debug, Clone, Copy)]
-pub struct LatentQuery<'a> {
-    /// Sizes.
-    pub shape: LatentShape,
-    /// `[heads · (nope + value_dim), rank]`; parts hold whole heads.
-    pub w: &'a Matrix,
-    /// `[T, heads · (nope + rotary)]`
-    pub q: Activation,
-    /// `[T, heads · (rank + rotary)]`
-    pub out: Activation,
-    /// cos and sin.
-    pub table: BufferId,
+pub enum Latents {
+    /// `[T, heads · rank]`
+    Rows(Activation),
+    /// What decode's stretches of attention left.
+    Stretches(BufferId),
 }
 
 /// Values of the heads from latents.
@@ -115,10 +124,10 @@ pub struct LatentQuery<'a> {
 pub struct LatentValue<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// As in [`LatentQuery`].
+    /// As in [`LatentQuery`], or W_uv alone.
     pub w: &'a Matrix,
-    /// `[T, heads · rank]`
-    pub x: Activation,
+    /// What the heads attended to.
+    pub x: Latents,
     /// `[T, heads · value_dim]`
     pub y: Activation,
 }
@@ -137,74 +146,61 @@ fn weights(control: &Control, part: &Part) -> Vec<Binding> {
     bindings
 }
 
-impl LatentAppend {
-    /// The step.
-    pub fn step(&self, label: &str, control: &Control) -> Step {
-        let shape = self.shape;
-        assert_eq!(self.x.width, shape.width(), "{label}: width of x");
-        assert!(shape.rank.is_multiple_of(4) && shape.rotary.is_multiple_of(2), "{label}: {shape:?}");
-        let params = AppendParams {
-            rank: shape.rank as u32,
-            rotary: shape.rotary as u32,
-            stride: self.x.stride() as u32,
-            eps: self.norm.eps,
-        };
-        Step {
-            label: label.to_owned(),
-            kernel: APPEND.name,
-            shader: &APPEND_SHADERS[0],
-            constants: vec![self.format.constant(), shape.rope_constant()],
-            bindings: vec![
-                read(1, control.state),
-                read(2, self.x.buffer),
-                read(3, self.table),
-                read(4, self.norm.gain.buffer),
-                write(5, self.cache),
-            ],
-            params: params.words(),
-            grid: [self.x.rows as u32, 1, 1],
-            detail: format!("[{},{}+{}] → cache:{:?}", self.x.rows, shape.rank, shape.rotary, self.format),
-        }
-    }
-}
-
 impl LatentQuery<'_> {
-    /// One step for each part of the matrix.
+    /// One step for each part of the matrix; the first also appends to the cache.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let shape = self.shape;
         assert_eq!(self.w.k, shape.rank, "{label}: rank");
-        assert_eq!(self.q.width, shape.heads * (shape.nope + shape.rotary), "{label}: width of q");
-        assert_eq!(self.out.width, shape.heads * shape.width(), "{label}: width of the output");
+        assert!(shape.rank.is_multiple_of(4) && shape.rotary.is_multiple_of(2), "{label}: {shape:?}");
+        let q_width = shape.heads * (shape.nope + shape.rotary);
+        let (q_from, q_in, taken) = match self.queries {
+            Queries::InX(from) => (from, self.x, shape.width()),
+            Queries::InOut(from) => (from, self.out, shape.heads * shape.width()),
+        };
+        assert!(taken <= q_from && q_from + q_width <= q_in.width, "{label}: queries at {q_from}");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let mut bindings = weights(control, part);
-            bindings.extend([read(4, self.q.buffer), write(5, self.out.buffer), read(6, self.table)]);
+            bindings.extend([
+                read(4, self.x.buffer),
+                write(5, self.out.buffer),
+                read(6, self.table),
+                read(7, self.norm.gain.buffer),
+                write(8, self.cache),
+            ]);
+            let heads = part.rows.len() / head_rows;
             let params = QueryParams {
                 groups: Layout::groups(shape.rank) as u32,
                 rank: shape.rank as u32,
                 nope: shape.nope as u32,
                 rotary: shape.rotary as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
-                q_stride: self.q.stride() as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
+                heads: heads as u32,
+                q_from: q_from as u32,
+                x_stride: self.x.stride() as u32,
                 out_stride: self.out.stride() as u32,
+                eps: self.norm.eps,
             };
-            let heads = part.rows.len() / shape.head_rows();
+            let appends = part.rows.start == 0;
+            let in_out = ("Q_IN_OUT", f64::from(u8::from(matches!(self.queries, Queries::InOut(_)))));
             Step {
                 label: label.to_owned(),
                 kernel: QUERY.name,
                 shader: &QUERY_SHADERS[part.layout as usize],
-                constants: vec![shape.rope_constant()],
+                constants: vec![shape.rope_constant(), self.format.constant(), in_out],
                 bindings,
                 params: params.words(),
-                grid: [heads as u32, self.q.rows as u32, 1],
+                grid: [(heads + usize::from(appends)) as u32, self.x.rows as u32, 1],
                 detail: format!(
-                    "w[{heads}×{},{}]:{}ᵀ q[{},{heads}×({}+{})]",
+                    "w[{heads}×{},{}]:{}ᵀ q[{},{heads}×({}+{})]{}",
                     shape.nope,
                     shape.rank,
                     part.layout.name(),
-                    self.q.rows,
+                    self.x.rows,
                     shape.nope,
-                    shape.rotary
+                    shape.rotary,
+                    if appends { format!(" → cache:{:?}", self.format) } else { String::new() }
                 ),
             }
         })
@@ -215,31 +211,50 @@ impl LatentValue<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let shape = self.shape;
-        assert_eq!((self.w.k, self.x.width), (shape.rank, shape.heads * shape.rank), "{label}: widths");
+        let (x, x_stride, joins) = match self.x {
+            Latents::Rows(x) => {
+                assert_eq!(x.width, shape.heads * shape.rank, "{label}: width of x");
+                (x.buffer, x.stride(), false)
+            }
+            Latents::Stretches(partials) => (partials, 0, true),
+        };
+        assert_eq!(self.w.k, shape.rank, "{label}: rank");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let lanes = lanes(Layout::groups(shape.rank));
             let mut bindings = weights(control, part);
-            bindings.extend([read(4, self.x.buffer), write(5, self.y.buffer), read(6, self.x.buffer)]);
+            bindings.extend([read(4, x), write(5, self.y.buffer), read(6, x)]);
             let params = ValueParams {
                 groups: Layout::groups(shape.rank) as u32,
                 rank: shape.rank as u32,
                 value_dim: shape.value_dim as u32,
-                nope: shape.nope as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
-                x_stride: self.x.stride() as u32,
+                nope: (head_rows - shape.value_dim) as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
+                x_stride: x_stride as u32,
                 y_stride: self.y.stride() as u32,
             };
-            let heads = part.rows.len() / shape.head_rows();
+            let heads = part.rows.len() / head_rows;
             Step {
                 label: label.to_owned(),
                 kernel: VALUE.name,
                 shader: &VALUE_SHADERS[part.layout as usize],
-                constants: vec![("LANES", f64::from(lanes)), ("NORM", 0.0)],
+                constants: vec![
+                    ("LANES", f64::from(lanes)),
+                    ("NORM", 0.0),
+                    ("STRETCHES", f64::from(u8::from(joins))),
+                    ("SPLITS", SPLITS as f64),
+                ],
                 bindings,
                 params: params.words(),
-                grid: [(shape.value_dim as u32).div_ceil(4 * 64 / lanes), heads as u32, self.x.rows as u32],
-                detail: format!("w[{heads}×{},{}]:{}", shape.value_dim, shape.rank, part.layout.name()),
+                grid: [(shape.value_dim as u32).div_ceil(4 * 64 / lanes), heads as u32, self.y.rows as u32],
+                detail: format!(
+                    "w[{heads}×{},{}]:{}{}",
+                    shape.value_dim,
+                    shape.rank,
+                    part.layout.name(),
+                    if joins { format!(" of {SPLITS} stretches") } else { String::new() }
+                ),
             }
         })
     }
@@ -275,51 +290,47 @@ fn weight_row(step: &Step, memory: &CpuMemory, layout: Layout, k: usize, r: usiz
     layout.dequantize_row(k, &codes[r * cb..][..cb], &scales[r * sb..][..sb])
 }
 
-fn append_reference(step: &Step, memory: &mut CpuMemory) {
-    let p = AppendParams::of(step);
-    let state: State = memory.read(step.buffer(1));
-    let (rank, rotary) = (p.rank as usize, p.rotary as usize);
-    for t in 0..state.count as usize {
-        let x = row(memory, step.buffer(2), t * p.stride as usize, rank + rotary);
-        let mean = x[..rank].iter().map(|v| v * v).sum::<f64>() / rank as f64;
-        let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
-        let position = state.position as usize + t;
-        let gain = row(memory, step.buffer(4), 0, rank);
-        let mut kept: Vec<f64> = x[..rank].iter().zip(&gain).map(|(v, g)| v * g * scale).collect();
-        kept.extend(rotate(step, memory, 3, position, &x[rank..]));
-        let first = position * (rank + rotary);
-        let words = memory.words_mut(step.buffer(5));
-        match KvFormat::of(step) {
-            KvFormat::F32 => {
-                let out: &mut [f32] = &mut bytemuck::cast_slice_mut(words)[first..];
-                out.iter_mut().zip(kept).for_each(|(y, v)| *y = v as f32);
-            }
-            KvFormat::F16 => {
-                let out: &mut [half::f16] = &mut bytemuck::cast_slice_mut(words)[first..];
-                out.iter_mut().zip(kept).for_each(|(y, v)| *y = half::f16::from_f64(v));
-            }
-        }
-    }
-}
-
 fn query_reference(step: &Step, memory: &mut CpuMemory) {
     let p = QueryParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let layout = layout_of(step, &QUERY_SHADERS);
     let (rank, nope, rotary) = (p.rank as usize, p.nope as usize, p.rotary as usize);
     for t in 0..state.count as usize {
-        for local in 0..step.grid[0] as usize {
+        let position = state.position as usize + t;
+        for local in 0..p.heads as usize {
             let head = p.first_head as usize + local;
-            let q = row(memory, step.buffer(4), t * p.q_stride as usize + head * (nope + rotary), nope + rotary);
+            let (from, stride) = if step.constant("Q_IN_OUT") == 1.0 { (5, p.out_stride) } else { (4, p.x_stride) };
+            let start = t * stride as usize + p.q_from as usize + head * (nope + rotary);
+            let q = row(memory, step.buffer(from), start, nope + rotary);
             let mut out = vec![0.0; rank];
             for (i, &v) in q[..nope].iter().enumerate() {
                 let w = weight_row(step, memory, layout, rank, local * p.head_rows as usize + i);
                 out.iter_mut().zip(w).for_each(|(y, w)| *y += v * f64::from(w));
             }
-            out.extend(rotate(step, memory, 6, state.position as usize + t, &q[nope..]));
+            out.extend(rotate(step, memory, 6, position, &q[nope..]));
             let at = t * p.out_stride as usize + head * (rank + rotary);
             let to = &mut memory.floats_mut(step.buffer(5))[at..];
             to.iter_mut().zip(out).for_each(|(y, v)| *y = v as f32);
+        }
+        if step.grid[0] > p.heads {
+            let x = row(memory, step.buffer(4), t * p.x_stride as usize, rank + rotary);
+            let mean = x[..rank].iter().map(|v| v * v).sum::<f64>() / rank as f64;
+            let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
+            let gain = row(memory, step.buffer(7), 0, rank);
+            let mut kept: Vec<f64> = x[..rank].iter().zip(&gain).map(|(v, g)| v * g * scale).collect();
+            kept.extend(rotate(step, memory, 6, position, &x[rank..]));
+            let first = position * (rank + rotary);
+            let words = memory.words_mut(step.buffer(8));
+            match KvFormat::of(step) {
+                KvFormat::F32 => {
+                    let out: &mut [f32] = &mut bytemuck::cast_slice_mut(words)[first..];
+                    out.iter_mut().zip(kept).for_each(|(y, v)| *y = v as f32);
+                }
+                KvFormat::F16 => {
+                    let out: &mut [half::f16] = &mut bytemuck::cast_slice_mut(words)[first..];
+                    out.iter_mut().zip(kept).for_each(|(y, v)| *y = half::f16::from_f64(v));
+                }
+            }
         }
     }
 }
@@ -332,7 +343,18 @@ fn value_reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         for local in 0..step.grid[1] as usize {
             let head = p.first_head as usize + local;
-            let x = row(memory, step.buffer(4), t * p.x_stride as usize + head * rank, rank);
+            let x = if step.constant("STRETCHES") == 0.0 {
+                row(memory, step.buffer(4), t * p.x_stride as usize + head * rank, rank)
+            } else {
+                let used = stretches(state.position as usize + 1, SPLITS);
+                let parts: Vec<Vec<f64>> = (0..used)
+                    .map(|s| row(memory, step.buffer(4), (head * SPLITS + s) * (rank + 2), rank + 2))
+                    .collect();
+                let maximum = parts.iter().map(|p| p[rank]).fold(f64::NEG_INFINITY, f64::max);
+                let share = |p: &[f64]| (p[rank] - maximum).exp();
+                let denominator: f64 = parts.iter().map(|p| p[rank + 1] * share(p)).sum();
+                (0..rank).map(|i| parts.iter().map(|p| p[i] * share(p)).sum::<f64>() / denominator).collect()
+            };
             for i in 0..value_dim {
                 let w = weight_row(step, memory, layout, rank, local * p.head_rows as usize + p.nope as usize + i);
                 let v: f64 = w.iter().zip(&x).map(|(&w, x)| f64::from(w) * x).sum();
@@ -357,24 +379,35 @@ mod tests {
         let table = rope_table(&inv_freq, 1.1, context);
         let table_buffer = b.buffers.add("table", (table.len() * 8) as u64, Role::Weights);
         b.set(table_buffer, bytemuck::cast_slice(&table));
-        let x = b.activation("kv", tokens + 1, shape.width());
-        let norm = RmsNorm { gain: b.vector("gain", shape.rank), eps: 1e-5 };
-        let cache = b.buffers.add("cache", (context * shape.width() * format.bytes()) as u64, Role::Kv);
-        b.plan.push([LatentAppend { shape, x, norm, table: table_buffer, cache, format }.step("append", &b.control)]);
-        match format {
-            KvFormat::F32 => b.check(cache, 1e-5, &what),
-            KvFormat::F16 => b.check_f16(cache, 4e-3, &what),
-        }
-        b.plan.steps.clear();
         let w = b.experts("w", shape.heads, shape.head_rows(), shape.rank, layout, max_binding);
-        let q = b.activation("q", tokens + 1, shape.heads * (shape.nope + shape.rotary));
-        let out = b.scratch("out", tokens + 1, shape.heads * shape.width());
-        b.plan.push(LatentQuery { shape, w: &w, q, out, table: table_buffer }.steps("query", &b.control));
-        b.check(out.buffer, 3e-4, &what);
+        let norm = RmsNorm { gain: b.vector("gain", shape.rank), eps: 1e-5 };
+        let (q_width, out_width) = (shape.heads * (shape.nope + shape.rotary), shape.heads * shape.width());
+        for in_out in [false, true] {
+            // Queries after a gap, in either of the two.
+            let from = if in_out { out_width } else { shape.width() } + 5;
+            let x = b.activation("x", tokens + 1, if in_out { shape.width() } else { from + q_width });
+            let out = b.activation("out", tokens + 1, if in_out { from + q_width } else { out_width });
+            let queries = if in_out { Queries::InOut(from) } else { Queries::InX(from) };
+            let cache = b.buffers.add("cache", (context * shape.width() * format.bytes()) as u64, Role::Kv);
+            let query = LatentQuery { shape, w: &w, x, queries, out, norm, table: table_buffer, cache, format };
+            b.plan.steps.clear();
+            b.plan.push(query.steps("query", &b.control));
+            b.check(out.buffer, 3e-4, &what);
+            match format {
+                KvFormat::F32 => b.check(cache, 1e-5, &what),
+                KvFormat::F16 => b.check_f16(cache, 4e-3, &what),
+            }
+        }
         b.plan.steps.clear();
         let x = b.activation("latents", tokens + 1, shape.heads * shape.rank);
         let y = b.scratch("y", tokens + 1, shape.heads * shape.value_dim);
-        b.plan.push(LatentValue { shape, w: &w, x, y }.steps("value", &b.control));
+        b.plan.push(LatentValue { shape, w: &w, x: Latents::Rows(x), y }.steps("value", &b.control));
+        b.check(y.buffer, 3e-4, &what);
+        b.plan.steps.clear();
+        let partials = b.partials(shape.heads, shape.rank);
+        let y = Activation { rows: 1, ..y };
+        b.plan.push(LatentValue { shape, w: &w, x: Latents::Stretches(partials), y }.steps("value", &b.control));
+        b.one_token();
         b.check(y.buffer, 3e-4, &what);
     }
 
@@ -392,7 +425,7 @@ mod tests {
             let rank = 32usize.next_multiple_of(layout.row_multiple());
             check(layout, shape(4, rank, 24, 16, 20, true), [3, 2], KvFormat::F16, u64::MAX);
         }
-        for odd in [shape(3, 40, 33, 6, 7, false), shape(1, 4, 1, 2, 1, true), shape(2, 544, 16, 64, 36, true)] {
+        for odd in [shape(3, 40, 33, 6, 7, false), shape(1, 4, 1, 2, 1, true), shape(2, 512, 16, 64, 36, true)] {
             check(Layout::Bf16, odd, [300, 3], KvFormat::F32, u64::MAX);
         }
         check(Layout::F32, shape(16, 64, 24, 16, 20, true), [0, 2], KvFormat::F16, 32 << 10);

@@ -5,7 +5,7 @@ use super::matvec::{layout_of, products};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matmul", "gate", "epilogue");
+static SHADERS: [Shader; 11] = layout_shaders!("matmul", "gate", "epilogue", "tile");
 
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
@@ -89,7 +89,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let start = t * p.x_stride as usize * 4;
         let width = p.groups as usize * crate::gpu::GROUP;
         let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
-        let sums = products(step, memory, layout, p.rows as usize, &x);
+        let sums = products(step, memory, layout, 0..p.rows as usize, &x);
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
     }

@@ -4,12 +4,12 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 10] = layout_shaders!("matvec", "gate", "epilogue", "share");
+static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
 
-params!(MatvecParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, width: u32, eps: f32 });
+params!(MatvecParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, x_from: u32, width: u32, eps: f32 });
 
 /// An RMS norm folded into the product that follows.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +25,10 @@ pub struct RmsNorm {
 pub struct Matvec<'a> {
     /// `[N, K]`
     pub w: &'a Matrix,
-    /// `[T, K]`, of which row `count - 1` is used.
+    /// `[T, K]`, of which row `count - 1` is used; its rows may be longer.
     pub x: Activation,
+    /// Values of a row of `x` before those used, a multiple of [`GROUP`](crate::gpu::GROUP).
+    pub from: usize,
     /// `[1, N]`, or `[1, N / 2]` where gated.
     pub y: Activation,
     /// Norm of the input.
@@ -49,7 +51,8 @@ impl Matvec<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let outputs = self.epilogue.outputs(self.w.rows);
-        assert_eq!((self.x.width, self.y.width), (self.w.k, outputs), "{label}: widths of x and y");
+        assert_eq!((self.x.width, self.y.width), (self.from + self.w.k, outputs), "{label}: widths of x and y");
+        assert!(self.from.is_multiple_of(crate::gpu::GROUP), "{label}: where x begins");
         self.w.parts.iter().map(move |part| self.step(label, control, part))
     }
 
@@ -72,7 +75,8 @@ impl Matvec<'_> {
             rows: part.rows.len() as u32,
             row_offset: part.rows.start as u32,
             x_stride: self.x.stride() as u32 / 4,
-            width: self.x.width as u32,
+            x_from: self.from as u32 / 4,
+            width: self.w.k as u32,
             eps: self.norm.map_or(0.0, |n| n.eps),
         };
         let tiles = (part.rows.len() as u32).div_ceil(4 * 64 / lanes);
@@ -91,7 +95,7 @@ impl Matvec<'_> {
                 self.w.k,
                 part.layout.name(),
                 if self.norm.is_some() { "rms " } else { "" },
-                self.x.width,
+                self.w.k,
                 self.epilogue.words(),
                 self.y.width
             ),
@@ -99,17 +103,22 @@ impl Matvec<'_> {
     }
 }
 
-/// The sums of the part's rows over one input row, in f64.
-pub(super) fn products(step: &Step, memory: &CpuMemory, layout: Layout, rows: usize, x: &[f64]) -> Vec<f64> {
+/// The products of rows of the part with one row of the input, in f64.
+pub(super) fn products(
+    step: &Step,
+    memory: &CpuMemory,
+    layout: Layout,
+    rows: impl Iterator<Item = usize>,
+    x: &[f64],
+) -> Vec<f64> {
     let codes = memory.bytes(step.buffer(2));
     let scales = if layout.has_scales() { memory.bytes(step.buffer(3)) } else { &[] };
     let (cb, sb) = (layout.code_row_bytes(x.len()), layout.scale_row_bytes(x.len()));
-    (0..rows)
-        .map(|r| {
-            let w = layout.dequantize_row(x.len(), &codes[r * cb..][..cb], &scales[r * sb..][..sb]);
-            w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum()
-        })
-        .collect()
+    rows.map(|r| {
+        let w = layout.dequantize_row(x.len(), &codes[r * cb..][..cb], &scales[r * sb..][..sb]);
+        w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum()
+    })
+    .collect()
 }
 
 /// The layout a step's shader reads.
@@ -121,7 +130,7 @@ pub(super) fn layout_of(step: &Step, shaders: &'static [Shader]) -> Layout {
 fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatvecParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let (width, start) = (p.width as usize, (state.count as usize - 1) * p.x_stride as usize * 4);
+    let (width, start) = (p.width as usize, ((state.count - 1) * p.x_stride + p.x_from) as usize * 4);
     let mut x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
     if step.constant("NORM") == 1.0 {
         let mean = x.iter().map(|v| v * v).sum::<f64>() / width as f64;
@@ -129,7 +138,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = products(step, memory, layout_of(step, &SHADERS), p.rows as usize, &x);
+    let sums = products(step, memory, layout_of(step, &SHADERS), 0..p.rows as usize, &x);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
     finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
@@ -154,7 +163,7 @@ mod tests {
         let bias = b.vector("bias", n);
         let epilogue = samples(Some(bias))[sample];
         let y = b.activation("y", 1, epilogue.outputs(n));
-        b.plan.push(Matvec { w: &w, x, y, norm, epilogue }.steps("w", &b.control));
+        b.plan.push(Matvec { w: &w, x, from: 0, y, norm, epilogue }.steps("w", &b.control));
         b.check(y.buffer, TOL, &format!("{layout:?} [{n},{k}] norm={} {epilogue:?}", norm.is_some()));
     }
 

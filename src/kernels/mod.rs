@@ -7,6 +7,7 @@ mod attention;
 mod embed;
 mod epilogue;
 mod experts;
+mod grouped;
 mod interpret;
 mod latent;
 mod matmul;
@@ -25,15 +26,16 @@ pub use activation::Activate;
 pub use attention::{Attention, MAX_KEY_DIM, MAX_VALUE_DIM, SPLITS, Span};
 pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
-pub use experts::{Entries, ExpertDown, ExpertUp};
+pub use experts::{ExpertDown, ExpertUp, Experts};
+pub use grouped::{ExpertSum, GroupedMatmul, Half, MAX_SLOTS, Sorted};
 pub use interpret::{CpuMemory, interpret};
-pub use latent::{LatentAppend, LatentQuery, LatentShape, LatentValue};
+pub use latent::{LatentQuery, LatentShape, LatentValue, Latents, Queries};
 pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
 pub use quantize::Quantize;
 pub use rope_append::{KvFormat, QkNorm, RopeAppend, Temperature, rope_table};
-pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, Route, Scoring, Shared};
+pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
@@ -54,14 +56,16 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 16] = [
+pub static KERNELS: [&Kernel; 18] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
     &embed::KERNEL,
     &experts::DOWN,
     &experts::UP,
-    &latent::APPEND,
+    &grouped::MATMUL,
+    &grouped::SORT,
+    &grouped::SUM,
     &latent::QUERY,
     &latent::VALUE,
     &matmul::KERNEL,
@@ -137,7 +141,7 @@ macro_rules! params {
     ($name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
         #[repr(C)]
         #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-        struct $name { $($field: $ty),* }
+        pub(super) struct $name { $(pub(super) $field: $ty),* }
         impl $crate::kernels::Params for $name {
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
         }
@@ -171,6 +175,7 @@ macro_rules! layout_shaders {
             layout_shaders!(@one $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
             layout_shaders!(@one $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
             layout_shaders!(@one $file, "q6_k", "nibbles" $(, $more)*),
+            layout_shaders!(@one $file, "mxfp4" $(, $more)*),
         ]
     };
     (@one $file:literal, $layout:literal $(, $lib:literal)*) => {

@@ -8,13 +8,15 @@ static SHADERS: [Shader; 1] = [shader!("norm", "state")];
 /// See `shaders/norm.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "norm", shaders: &SHADERS, params: NormParams::FIELDS, reference };
 
-params!(NormParams { stride: u32, width: u32, eps: f32 });
+params!(NormParams { x_stride: u32, x_from: u32, y_stride: u32, width: u32, eps: f32 });
 
 /// RMS norm of every row.
 #[derive(Debug, Clone, Copy)]
 pub struct Norm {
-    /// `[T, D]`
+    /// `[T, D]`; its rows may be longer.
     pub x: Activation,
+    /// Values of a row of `x` before those used.
+    pub from: usize,
     /// `[T, D]`
     pub y: Activation,
     /// The norm.
@@ -26,8 +28,15 @@ pub struct Norm {
 impl Norm {
     /// The step.
     pub fn step(&self, label: &str, control: &Control) -> Step {
-        assert_eq!((self.x.width, self.x.width), (self.y.width, self.norm.gain.len), "{label}: widths");
-        let params = NormParams { stride: self.x.stride() as u32, width: self.x.width as u32, eps: self.norm.eps };
+        let width = self.y.width;
+        assert_eq!((self.x.width, self.norm.gain.len), (self.from + width, width), "{label}: widths");
+        let params = NormParams {
+            x_stride: self.x.stride() as u32,
+            x_from: self.from as u32,
+            y_stride: self.y.stride() as u32,
+            width: width as u32,
+            eps: self.norm.eps,
+        };
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
@@ -41,7 +50,7 @@ impl Norm {
             ],
             params: params.words(),
             grid: [self.x.rows as u32, 1, 1],
-            detail: format!("[{},{}]", self.x.rows, self.x.width),
+            detail: format!("[{},{width}]", self.x.rows),
         }
     }
 }
@@ -52,11 +61,12 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let gain = memory.floats(step.buffer(6)).to_vec();
     let add = step.constant("ADD") == 1.0;
     for t in 0..state.count as usize {
-        let row = t * p.stride as usize..t * p.stride as usize + p.width as usize;
-        let x: Vec<f64> = memory.floats(step.buffer(4))[row.clone()].iter().map(|&v| v.into()).collect();
+        let start = t * p.x_stride as usize + p.x_from as usize;
+        let row = start..start + p.width as usize;
+        let x: Vec<f64> = memory.floats(step.buffer(4))[row].iter().map(|&v| v.into()).collect();
         let mean = x.iter().map(|v| v * v).sum::<f64>() / f64::from(p.width);
         let scale = 1.0 / (mean + f64::from(p.eps)).sqrt();
-        let y = &mut memory.floats_mut(step.buffer(5))[row];
+        let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         for ((y, x), &g) in y.iter_mut().zip(x).zip(&gain) {
             let held = if add { f64::from(*y) } else { 0.0 };
             *y = (held + x * scale * f64::from(g)) as f32;
@@ -76,11 +86,16 @@ mod tests {
             let (x, y) = (b.activation("x", 4, width), b.activation("y", 4, width));
             let gain = b.vector("gain", width);
             for add in [false, true] {
-                let norm = Norm { x, y, norm: RmsNorm { gain, eps: 1e-5 }, add };
+                let norm = Norm { x, from: 0, y, norm: RmsNorm { gain, eps: 1e-5 }, add };
                 b.plan.steps.clear();
                 b.plan.push([norm.step("norm", &b.control)]);
                 b.check(y.buffer, 2e-5, &format!("width={width} add={add}")); // f32 sum of squares
             }
+            let long = b.activation("long", 4, width + 7);
+            let norm = Norm { x: long, from: 7, y, norm: RmsNorm { gain, eps: 1e-5 }, add: false };
+            b.plan.steps.clear();
+            b.plan.push([norm.step("norm", &b.control)]);
+            b.check(y.buffer, 2e-5, &format!("width={width} from 7"));
         }
     }
 }

@@ -114,7 +114,9 @@ mod tests {
             // A product with it is a product with the same codes in f64.
             let x = b.activation("x", 1, k);
             let y = b.scratch("y", 1, m.rows);
-            b.plan.push(Matvec { w: &m, x, y, norm: None, epilogue: Epilogue::default() }.steps("w", &b.control));
+            b.plan.push(
+                Matvec { w: &m, x, from: 0, y, norm: None, epilogue: Epilogue::default() }.steps("w", &b.control),
+            );
             b.check(y.buffer, 1e-3, &note);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::testing::Bench;
 use super::{
-    Attention, Entries, ExpertDown, ExpertUp, Gate, KvFormat, LatentAppend, LatentQuery, LatentShape, LatentValue,
+    Attention, ExpertDown, ExpertUp, Experts, Gate, KvFormat, LatentQuery, LatentShape, LatentValue, Latents, Queries,
     RmsNorm, Route, Scoring, Shared, Span, rope_table,
 };
 use crate::gpu::{Activation, Layout, Role};
@@ -17,9 +17,10 @@ const TOL: f64 = 5e-4;
 struct Mixture {
     experts: usize,
     top_k: usize,
+    /// Experts that every token goes to.
+    shared: usize,
     hidden: usize,
     inner: usize,
-    layout: Layout,
     gate: Gate,
     bias: bool,
     /// Parts that the two stacks have.
@@ -27,84 +28,71 @@ struct Mixture {
 }
 
 impl Mixture {
-    /// One token through the router's choice and both products.
+    /// One token through both products, and the router's choice on the way.
     fn check(&self, what: &str) {
-        let Self { experts, top_k, hidden, inner, layout, .. } = *self;
+        let Self { experts, top_k, shared, hidden, inner, gate, .. } = *self;
+        let (all, layout) = (shared + experts, Layout::Q4);
         let mut b = Bench::new(1, 8);
-        let logits = b.scratch("logits", 1, experts);
-        let scores: Vec<f32> = (0..experts).map(|e| 4.0 * ((e * 37) % experts) as f32 / experts as f32).collect();
-        b.set(logits.buffer, bytemuck::cast_slice(&scores));
-        let slots = b.buffers.add("slots", experts as u64 * 4, Role::Weights);
+        let up = b.experts("up", all, 2 * inner, hidden, layout, BINDING);
+        let down = b.experts("down", all, hidden, inner, layout, BINDING);
+        assert_eq!([up.parts.len(), down.parts.len()], self.parts, "{what}: parts");
+        let router = b.router(1, experts, top_k + shared);
         // Experts lie in another order than the router's, those of a token far apart.
-        let places: Vec<u32> = (0..experts as u32).map(|e| (e * 29 + 5) % experts as u32).collect();
-        b.set(slots, bytemuck::cast_slice(&places));
-        let mut route = Route {
-            logits,
+        let scores: Vec<f32> = (0..experts).map(|e| 4.0 * ((e * 37) % experts) as f32 / experts as f32).collect();
+        b.set(router.logits.buffer, bytemuck::cast_slice(&scores));
+        let route = &Route {
+            router,
             experts,
             top_k,
             scoring: Scoring::Softmax,
             renormalize: true,
             factor: 1.0,
-            correction: None,
+            corrected: false,
             groups: None,
-            shared: Shared::None,
-            slots,
-            routing: slots,
+            shared: Shared { entries: shared, first_slot: 0, gated: false },
+            table: b.route_table(experts, |e| shared + (e * 29 + 5) % experts),
         };
-        route.routing = Route::declare(&mut b.buffers, 1, top_k);
-        b.plan.push([route.step("route", &b.control)]);
-        b.check_words(route.routing, 2, 0, what);
-        let chosen = b.words(route.routing);
-        let up = b.experts("up", experts, 2 * inner, hidden, layout, BINDING);
-        let down = b.experts("down", experts, hidden, inner, layout, BINDING);
-        assert_eq!([up.parts.len(), down.parts.len()], self.parts, "{what}: parts");
-        let second = up.parts.last().expect("it has parts").rows.start / (2 * inner);
-        let sides = [0, 1].map(|side| chosen.iter().step_by(2).any(|&e| usize::from(e as usize >= second) == side));
-        assert!(up.parts.len() == 1 || sides == [true; 2], "{what}: the token's experts lie in one part");
-
-        let entries = Entries { routing: route.routing, stride: top_k, first: 0, count: top_k };
         let (x, y) = (b.activation("x", 1, hidden), b.activation("y", 1, hidden));
         let norm = Some(RmsNorm { gain: b.vector("gain", hidden), eps: 1e-5 });
-        let h = b.scratch("h", top_k, inner);
-        let bias =
-            self.bias.then(|| (b.vector("up bias", experts * 2 * inner), b.vector("down bias", experts * hidden)));
+        let h = b.scratch("h", route.entries(), inner);
+        let bias = self.bias.then(|| (b.vector("up bias", all * 2 * inner), b.vector("down bias", all * hidden)));
         let (up_bias, down_bias) = (bias.map(|b| b.0), bias.map(|b| b.1));
-        let step = ExpertUp { w: &up, x, h, norm, bias: up_bias, gate: self.gate, input_weight: false, entries };
-        b.plan.push(step.steps("up", &b.control));
-        let step = ExpertDown { w: &down, h, y, bias: down_bias, weighted: true, factor: 1.0, entries };
-        b.plan.push(step.steps("down", &b.control));
+        let of = |w| Experts { w, first_slot: 0, first_entry: 0, count: route.entries() };
+        let spread = if shared > 1 { shared } else { 0 };
+        let step = ExpertUp { experts: of(&up), route, x, h, norm, bias: up_bias, gate, input_weight: false };
+        b.plan.push(step.steps("up"));
+        let bias = down_bias;
+        let step = ExpertDown { experts: of(&down), spread, route, h, y, bias, weighted: true, factor: 1.0 };
+        b.plan.push(step.steps("down"));
         b.check_all(&[h.buffer, y.buffer], TOL, what);
+        b.check_words(router.logits.buffer, 2, router.routing_at, what);
+        let routing = &b.words(router.logits.buffer)[router.routing_at..];
+        let chosen: Vec<usize> = routing.iter().step_by(2).take(top_k).map(|&slot| slot as usize).collect();
+        for part in &up.parts {
+            let slots = part.rows.start / (2 * inner)..part.rows.end / (2 * inner);
+            assert!(chosen.iter().any(|slot| slots.contains(slot)), "{what}: none of {chosen:?} is in {slots:?}");
+        }
     }
 }
 
 #[test]
 fn experts_of_deepseek_v2_lite() {
-    let lite = |experts, top_k, inner, parts| Mixture {
-        experts,
-        top_k,
-        hidden: 2048,
-        inner,
-        layout: Layout::Q4,
-        gate: Gate::Silu,
-        bias: false,
-        parts,
-    };
-    lite(64, 6, 1408, [2, 1]).check("64 experts");
-    lite(1, 1, 2816, [1, 1]).check("the shared part");
+    let (gate, parts) = (Gate::Silu, [2, 1]);
+    let lite = Mixture { experts: 64, top_k: 6, shared: 2, hidden: 2048, inner: 1408, gate, bias: false, parts };
+    lite.check("64 experts");
 }
 
 #[test]
 fn experts_of_gpt_oss_20b() {
-    let (hidden, gate) = (2880, Gate::Clamped { limit: 7.0 });
-    let oss =
-        Mixture { experts: 32, top_k: 4, hidden, inner: hidden, layout: Layout::Q4, gate, bias: true, parts: [2, 1] };
+    let (hidden, gate, parts) = (2880, Gate::Clamped { limit: 7.0 }, [2, 1]);
+    let oss = Mixture { experts: 32, top_k: 4, shared: 0, hidden, inner: hidden, gate, bias: true, parts };
     oss.check("32 experts");
 }
 
 #[test]
 fn experts_of_qwen3_30b_a3b() {
-    let (layout, gate) = (Layout::Q4, Gate::Silu);
-    let qwen = Mixture { experts: 128, top_k: 8, hidden: 2048, inner: 768, layout, gate, bias: false, parts: [2, 1] };
+    let (gate, parts) = (Gate::Silu, [2, 1]);
+    let qwen = Mixture { experts: 128, top_k: 8, shared: 0, hidden: 2048, inner: 768, gate, bias: false, parts };
     qwen.check("128 experts");
 }
 
@@ -118,15 +106,15 @@ fn latent_attention_of_deepseek_v2_lite() {
     let table = b.buffers.add("table", (angles.len() * 8) as u64, Role::Weights);
     b.set(table, bytemuck::cast_slice(&angles));
     let w = b.experts("kv_b", shape.heads, shape.head_rows(), shape.rank, Layout::Q8, BINDING);
-    let (kv, q) = (b.activation("kv", 1, shape.width()), b.activation("q", 1, shape.heads * 192));
+    let x = b.activation("x", 1, shape.width() + shape.heads * 192);
     let norm = RmsNorm { gain: b.vector("gain", shape.rank), eps: 1e-6 };
     let cache = b.cache("cache", 256 * shape.width(), format);
     let scratch = |b: &mut Bench, label: &str, width: usize| b.scratch(label, 1, shape.heads * width);
     let query = scratch(&mut b, "query", shape.width());
     let (latent, values) = (scratch(&mut b, "latent", shape.rank), scratch(&mut b, "values", shape.value_dim));
-    let append = LatentAppend { shape, x: kv, norm, table, cache, format };
-    b.plan.push([append.step("append", &b.control)]);
-    b.plan.push(LatentQuery { shape, w: &w, q, out: query, table }.steps("query", &b.control));
+    let queries = Queries::InX(shape.width());
+    let absorb = LatentQuery { shape, w: &w, x, queries, out: query, norm, table, cache, format };
+    b.plan.push(absorb.steps("query", &b.control));
     let attention = Attention {
         q: query,
         k_cache: cache,
@@ -139,14 +127,15 @@ fn latent_attention_of_deepseek_v2_lite() {
         value_dim: shape.rank,
         value_row: shape.width(),
         span: Span::All,
+        capacity: 256,
         scale: 192f32.powf(-0.5),
         sinks: None,
     };
     let partials = Attention::declare_partials(&mut b.buffers, shape.heads, shape.rank);
-    b.plan.push(attention.decode("attend", &b.control, partials));
-    b.plan.push(LatentValue { shape, w: &w, x: latent, y: values }.steps("value", &b.control));
+    b.plan.push([attention.stretches("attend", &b.control, partials)]);
+    b.plan.push(LatentValue { shape, w: &w, x: Latents::Stretches(partials), y: values }.steps("value", &b.control));
     // An f16 that rounds the other way moves a score by a thousandth.
-    b.check_all(&[query.buffer, latent.buffer, values.buffer], 4e-3, "a decoded token");
+    b.check_all(&[query.buffer, values.buffer], 4e-3, "a decoded token");
 }
 
 #[test]
@@ -171,6 +160,7 @@ fn attention_of_gpt_oss_20b() {
             value_dim: dim,
             value_row: dim,
             span,
+            capacity: 256,
             scale: 0.125,
             sinks,
         };

@@ -19,6 +19,7 @@ params!(RopeParams {
     eps: f32,
     growth: f32,
     floor: f32,
+    capacity: u32,
 });
 
 /// Rows of the first of the two tables of [`rope_table`].
@@ -84,10 +85,12 @@ pub struct RopeAppend {
     pub q: Activation,
     /// Table of [`rope_table`].
     pub table: BufferId,
-    /// `[context, kv_heads, head_dim]`
+    /// `[capacity, kv_heads, head_dim]`
     pub k_cache: BufferId,
-    /// `[context, kv_heads, head_dim]`
+    /// `[capacity, kv_heads, head_dim]`
     pub v_cache: BufferId,
+    /// Tokens that the caches hold: a position lies at its remainder.
+    pub capacity: usize,
     /// Numbers of the caches.
     pub format: KvFormat,
     /// Query heads.
@@ -152,6 +155,7 @@ impl RopeAppend {
             eps: self.qk_norm.map_or(0.0, |n| n.eps),
             growth: self.temperature.map_or(0.0, |t| t.growth),
             floor: self.temperature.map_or(1.0, |t| t.floor),
+            capacity: self.capacity as u32,
         };
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
@@ -245,7 +249,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         row.iter_mut().zip(q).for_each(|(y, &v)| *y = v as f32);
         let (k, v) = kv.split_at(kv_heads * dim);
         for (cache, values) in [(step.buffer(5), k), (step.buffer(6), v)] {
-            let first = position * kv_heads * dim;
+            let first = position % p.capacity as usize * kv_heads * dim;
             let words = memory.words_mut(cache);
             match format {
                 KvFormat::F32 => {
@@ -289,7 +293,7 @@ mod tests {
         {
             for format in [KvFormat::F32, KvFormat::F16] {
                 for (interleaved, position, normed) in [(false, 0, 1), (true, 250, 0), (false, 700, 2)] {
-                    let context = 1024;
+                    let (context, capacity) = (1024, if normed == 1 { 1024 } else { 18 });
                     let mut b = Bench::new(7, 8).at(position);
                     let qkv = b.activation("qkv", 8, (heads + 2 * kv_heads) * head_dim);
                     let q = b.scratch("q", 8, heads * head_dim);
@@ -297,7 +301,7 @@ mod tests {
                     let table = rope_table(&inv_freq, 1.1, context);
                     let table_buffer = b.buffers.add("table", (table.len() * 8) as u64, Role::Weights);
                     b.set(table_buffer, bytemuck::cast_slice(&table));
-                    let bytes = (context * kv_heads * head_dim * format.bytes()) as u64;
+                    let bytes = (capacity * kv_heads * head_dim * format.bytes()) as u64;
                     let k_cache = b.buffers.add("k", bytes, Role::Kv);
                     let v_cache = b.buffers.add("v", bytes, Role::Kv);
                     let (q_heads, k_heads) = if normed == 2 { (heads, kv_heads) } else { (1, 1) };
@@ -313,6 +317,7 @@ mod tests {
                         table: table_buffer,
                         k_cache,
                         v_cache,
+                        capacity,
                         format,
                         heads,
                         kv_heads,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use half::{bf16, f16};
 
-use super::{Control, CpuMemory, KvFormat, State, interpret};
+use super::{Control, CpuMemory, KvFormat, Router, State, interpret};
 use crate::gpu::{Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector};
 
 pub(crate) use pollster::block_on;
@@ -121,6 +121,21 @@ impl Bench {
         id
     }
 
+    /// What stretches of attention leave: values, the maximum of the scores, and the sum of their exponentials.
+    pub(crate) fn partials(&mut self, heads: usize, value_dim: usize) -> BufferId {
+        let id = super::Attention::declare_partials(&mut self.buffers, heads, value_dim);
+        let row = value_dim + 2;
+        let mut values: Vec<f32> = (0..heads * super::SPLITS * row).map(|_| self.random.normal()).collect();
+        values.iter_mut().skip(value_dim + 1).step_by(row).for_each(|v| *v = v.abs() + 0.5);
+        self.set(id, bytemuck::cast_slice(&values));
+        id
+    }
+
+    /// The step is of one token from here on.
+    pub(crate) fn one_token(&mut self) {
+        self.state.count = 1;
+    }
+
     /// A random matrix whose products with random inputs are of order one.
     pub(crate) fn matrix(&mut self, label: &str, rows: usize, k: usize, layout: Layout, max_binding: u64) -> Matrix {
         assert!(k.is_multiple_of(layout.row_multiple()), "rows of {k} weights in {layout:?}");
@@ -141,6 +156,23 @@ impl Bench {
         let (stretches, limit) = ([(experts * rows, layout)], max_binding.min(1 << 40));
         let m = Matrix::declare_in_units(&mut self.buffers, label, k, &stretches, rows, limit).unwrap();
         self.fill(m, layout)
+    }
+
+    /// Random logits of a router, and room for its entries.
+    pub(crate) fn router(&mut self, tokens: usize, experts: usize, entries: usize) -> Router {
+        let router = Router::declare(&mut self.buffers, tokens, experts + 1, entries);
+        let values: Vec<f32> = (0..tokens * router.logits.stride()).map(|_| self.random.normal()).collect();
+        self.set(router.logits.buffer, bytemuck::cast_slice(&values));
+        router
+    }
+
+    /// Random corrections, and the slots of experts.
+    pub(crate) fn route_table(&mut self, experts: usize, slot: impl Fn(usize) -> usize) -> BufferId {
+        let table = self.buffers.add("table", experts as u64 * 8, Role::Weights);
+        let corrections: Vec<u32> = (0..experts).map(|_| self.random.normal().to_bits()).collect();
+        let words: Vec<u32> = corrections.into_iter().chain((0..experts).map(|e| slot(e) as u32)).collect();
+        self.set(table, bytemuck::cast_slice(&words));
+        table
     }
 
     fn fill(&mut self, m: Matrix, layout: Layout) -> Matrix {
@@ -184,6 +216,11 @@ impl Bench {
             Layout::Q4 => scales.extend((0..groups).flat_map(|_| half(four))),
             Layout::Q8Min => scales.extend((0..groups).flat_map(|_| [half(eight), half(-128.0 * eight)].concat())),
             Layout::Q4Min => scales.extend((0..groups).flat_map(|_| [half(four), half(-8.0 * four)].concat())),
+            Layout::Mxfp4 => {
+                let exponent = (gain / 2.9).log2().round() as i32 + 127; // 2.9: of uniform codes
+                let near = |_| (exponent + (random.borrow_mut().next() % 3) as i32 - 1) as u8;
+                scales.extend((0..groups).map(near));
+            }
             Layout::Q4K | Layout::Q5K | Layout::Q6K => {
                 for _ in 0..groups / 8 {
                     let unit = if layout == Layout::Q6K { gain / (18.0 * 74.0) } else { four / 32.0 };

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::build_experts::most_entries;
+use super::config::RopeFactors;
+use super::kv_cache::{KvSizes, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
-use crate::gpu::{Activation, BufferId, Buffers, Layout, Matrix, Part, QuantizeJob, Role, Vector};
-use crate::kernels::{Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, TOKEN_TILE, rope_table};
+use crate::gpu::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
+use crate::kernels::{
+    Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, Router, Sorted, TOKEN_TILE, rope_table,
+};
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task};
@@ -51,8 +56,8 @@ pub struct ModelOptions {
     pub chunk: usize,
     /// Of weights that come unquantised.
     pub quantization: Quantization,
-    /// GGUF's `rope_freqs.weight`: divisors of the rope frequencies, where the file has it.
-    pub rope_factors: Option<Vec<f32>>,
+    /// GGUF's divisors of the rope frequencies, where the file has them.
+    pub rope_factors: RopeFactors,
 }
 
 impl Default for ModelOptions {
@@ -64,7 +69,7 @@ impl Default for ModelOptions {
             kv_budget: 1 << 30,
             chunk: 64,
             quantization: Quantization::None,
-            rope_factors: None,
+            rope_factors: RopeFactors::default(),
         }
     }
 }
@@ -101,13 +106,11 @@ pub struct Scratch {
 /// Activations of latent attention, `[chunk, …]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct MlaScratch {
-    /// The queries' latent and what its norm makes of it, where they have one.
-    pub q_a: Option<[Activation; 2]>,
-    /// `heads · (nope + rope)`
-    pub q: Activation,
-    /// `rank + rope`
-    pub kv_a: Activation,
-    /// `heads · (rank + rope)`
+    /// The latent and the key's turning part, then queries or their latent.
+    pub down: Activation,
+    /// The queries' latent after its norm, where they have one.
+    pub q_a: Option<Activation>,
+    /// `heads · (rank + rope)` to compare with the cache, then queries where they are not in `down`.
     pub query: Activation,
     /// `heads · rank`
     pub latent: Activation,
@@ -118,15 +121,15 @@ pub struct MlaScratch {
 /// Activations of a mixture of experts.
 #[derive(Debug, Clone, Copy)]
 pub struct MoeScratch {
-    /// The router's, `[chunk, experts]` or one more.
-    pub logits: Activation,
-    /// `[chunk, entries]` slots and weights.
-    pub routing: BufferId,
-    /// Where each expert lies, `[experts]`.
-    pub slots: BufferId,
-    /// `[chunk · top_k, inner]`
+    /// Logits, then each token's entries.
+    pub router: Router,
+    /// The entries by expert.
+    pub sorted: Sorted,
+    /// `[chunk · entries, inner]`
     pub h: Activation,
-    /// `[chunk, shared inner]`, where every token goes to a part.
+    /// `[chunk · entries, hidden]`
+    pub z: Activation,
+    /// `[chunk, shared inner]`, where what every token goes to has matrices of its own.
     pub shared: Option<Activation>,
 }
 
@@ -176,11 +179,17 @@ impl<'a> Builder<'a> {
                 return Err(Error::format(FormatKind::UnsupportedFeature, &checkpoint.id, message));
             }
         };
-        let context_length = context_length(&config, &options)?;
         let (hidden, inner, q) = (config.hidden_size, config.intermediate_size, config.num_heads * config.head_dim);
         let qkv = q + 2 * config.num_kv_heads * config.head_dim;
-        let widest = hidden.max(inner).max(qkv).next_multiple_of(crate::gpu::GROUP);
-        let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1).min(context_length);
+        let of_experts = config.moe.as_ref().map_or(0, |moe| most_entries(moe) * hidden.max(moe.inner));
+        let of_latents = config.mla.map_or(0, |mla| {
+            config.num_heads * (mla.kv_lora_rank + mla.qk_nope_head_dim + 2 * config.head_dim + GROUP)
+        });
+        let widest = hidden.max(inner).max(qkv).max(of_experts).max(of_latents).next_multiple_of(GROUP);
+        let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1);
+        let sizes = KvSizes::new(&config, options.kv_format, chunk);
+        let context_length = context_length(&config, &options, &sizes)?;
+        let chunk = chunk.min(context_length);
 
         let mut buffers = Buffers::default();
         let control = Control::declare(&mut buffers, chunk, config.vocab_size);
@@ -201,16 +210,14 @@ impl<'a> Builder<'a> {
             moe: None,
             mla: None,
         };
-        let kv =
-            KvCache::declare(&mut buffers, config.num_layers, context_length, options.kv_format, config.kv_widths());
+        let kv = sizes.declare(&mut buffers, context_length);
         let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
-        if let Some(factors) = &options.rope_factors {
+        if let Some((name, factors)) = options.rope_factors.of(&config.rope.scaling, context_length) {
+            let bad = |kind, message: String| Error::format(kind, &checkpoint.id, format!("{name} {message}"));
+            let factors = factors.ok_or_else(|| bad(FormatKind::MissingTensor, "is missing".into()))?;
             if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-                return Err(Error::format(
-                    FormatKind::BadShape,
-                    &checkpoint.id,
-                    format!("rope_freqs.weight has {} values, not {} positive ones", factors.len(), inv_freq.len()),
-                ));
+                let message = format!("has {} values, not {} positive ones", factors.len(), inv_freq.len());
+                return Err(bad(FormatKind::BadShape, message));
             }
             inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
         }
@@ -285,14 +292,17 @@ impl<'a> Builder<'a> {
         let known = names.iter().find_map(|name| self.checkpoint.tensors.get(name));
         let entry = known.ok_or_else(|| self.missing(role))?;
         let name = entry.name.clone();
-        if !entry.shape.iter().map(|&d| d as usize).eq(shape.iter().copied()) {
+        // A single row may be published as a vector.
+        let found = entry.shape.iter().map(|&d| d as usize).skip_while(|&d| d == 1);
+        if !found.eq(shape.iter().copied().skip_while(|&d| d == 1)) {
             return Err(Error::format(
                 FormatKind::BadShape,
                 self.checkpoint.shards[entry.shard].name(),
                 format!("tensor {name:?} has shape {:?}, expected {shape:?}", entry.shape),
             ));
         }
-        self.used.insert(name, entry.shape.iter().product());
+        let packed = if entry.dtype == Dtype::U8 { 2 } else { 1 }; // 4-bit floats
+        self.used.insert(name, packed * entry.elements());
         Ok(entry)
     }
 
@@ -318,14 +328,16 @@ impl<'a> Builder<'a> {
         Ok(layout)
     }
 
-    fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
+    pub(super) fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
     }
 
     /// Notes what a matrix is to be loaded from.
     pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
         let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
-        let unquantised = sources.any(|source| self.is_unquantised(&source.tensor));
+        let numbers =
+            |source: &Slice| matches!(source.form, Form::Columns { .. }) || self.is_unquantised(&source.tensor);
+        let unquantised = sources.any(numbers);
         let quantizer = |part: &Part| (unquantised && part.layout.can_quantize()).then(|| self.quantizer(matrix, part));
         let quantizers = matrix.parts.iter().map(quantizer).collect();
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
@@ -396,12 +408,10 @@ impl<'a> Builder<'a> {
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
         let tensors = &self.checkpoint.tensors;
         let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            // Rows of FP8 come as f32.
-            let bytes = |t: &TensorEntry| match t.dtype {
-                Dtype::F8_E4M3 => Some(t.elements().saturating_mul(4)),
-                dtype => unquantised(dtype).then(|| t.bytes()),
-            };
-            let largest = tensors.values().filter_map(bytes).max();
+            // What is not published as numbers may become f32 on its way.
+            let numbers =
+                |t: &TensorEntry| if unquantised(t.dtype) { t.bytes() } else { t.elements().saturating_mul(4) };
+            let largest = tensors.values().map(numbers).max();
             let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
             (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
         });
@@ -436,7 +446,7 @@ impl<'a> Builder<'a> {
     /// apart, or as one with the gates above.
     pub fn gate_up(&mut self, label: &str, layer: usize, rows: usize, k: usize) -> Result<(Matrix, bool)> {
         let role = |role: &str| format!("{layer}.{role}");
-        if self.checkpoint.format == Format::Safetensors && self.has(&role("gate_up")) {
+        if self.has(&role("gate_up")) && !self.has(&role("gate")) {
             let (layout, tensor) = self.layout(&role("gate_up"), &[2 * rows, k])?;
             let matrix = self.declare(label, k, &[(2 * rows, layout)])?;
             let half = |rows| self.slice(&tensor, rows);
@@ -477,17 +487,21 @@ impl<'a> Builder<'a> {
     ) -> Result<Vector> {
         let mut sources = Vec::new();
         for (role, len) in roles {
-            let entry = self.entry(role, &[*len])?;
-            if layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
-                let (tensor, dtype) = (entry.name.clone(), entry.dtype.name().to_owned());
-                return Err(Error::Dtype { tensor, dtype });
-            }
-            sources.push(entry.name.clone());
+            sources.push(self.published_vector(role, *len)?);
         }
         let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
-        self.tasks.push(Task::Vector { vector, sources, fuse, add });
+        self.tasks.push(Task::Vector { vector, first: 0, sources, fuse, add });
         Ok(vector)
+    }
+
+    /// The name of a published vector.
+    pub(super) fn published_vector(&mut self, role: &str, len: usize) -> Result<String> {
+        let entry = self.entry(role, &[len])?;
+        match layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
+            true => Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() }),
+            false => Ok(entry.name.clone()),
+        }
     }
 
     /// A vector of ones.
@@ -497,14 +511,18 @@ impl<'a> Builder<'a> {
         vector
     }
 
-    /// A published tensor of constants of any shape, as one vector.
-    pub fn flat(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Vector> {
-        let entry = self.entry(role, shape)?;
-        if !unquantised(entry.dtype) {
-            return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+    /// Published tensors of constants, of any shape and all alike, as one vector; the values of several take turns.
+    pub fn flat(&mut self, label: &str, roles: &[String], shape: &[usize]) -> Result<Vector> {
+        let mut sources = Vec::new();
+        for role in roles {
+            let entry = self.entry(role, shape)?;
+            if !unquantised(entry.dtype) {
+                return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+            }
+            sources.push(entry.name.clone());
         }
-        let vector = Vector::declare(&mut self.buffers, label, shape.iter().product());
-        self.tasks.push(Task::Vector { vector, sources: vec![entry.name.clone()], fuse: Fuse::Stack, add: 0.0 });
+        let vector = Vector::declare(&mut self.buffers, label, roles.len() * shape.iter().product::<usize>());
+        self.tasks.push(Task::Vector { vector, first: 0, sources, fuse: Fuse::Interleave, add: 0.0 });
         Ok(vector)
     }
 
@@ -538,24 +556,22 @@ impl<'a> Builder<'a> {
 }
 
 /// The context to allocate: what was asked for, or the largest that the model, a binding and the budget allow.
-fn context_length(config: &ModelConfig, options: &ModelOptions) -> Result<usize> {
-    let [token, token_both] = KvCache::token_bytes(options.kv_format, config.kv_widths());
-    let bindable = options.max_binding / token;
-    let own = config.max_position_embeddings as u64;
+fn context_length(config: &ModelConfig, options: &ModelOptions, sizes: &KvSizes) -> Result<usize> {
+    let own = config.max_position_embeddings;
     match options.context_length {
         Some(0) => Err(Error::invalid("contextLength", "must be at least 1")),
-        Some(n) if n as u64 > own => {
+        Some(n) if n > own => {
             Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
         }
-        Some(n) if n as u64 > bindable => Err(Error::BufferLimit {
+        Some(n) if sizes.largest(n) > options.max_binding => Err(Error::BufferLimit {
             what: format!("a KV cache of {n} tokens"),
-            needed: n as u64 * token,
+            needed: sizes.largest(n),
             limit: options.max_binding,
         }),
         Some(n) => Ok(n),
         None => {
-            let affordable = options.kv_budget / (token_both * config.num_layers as u64);
-            Ok(own.min(bindable).min(affordable).max(1) as usize)
+            let fits = |n| sizes.largest(n) <= options.max_binding && sizes.total(n) <= options.kv_budget;
+            Ok(largest_context(own, fits))
         }
     }
 }

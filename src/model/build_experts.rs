@@ -2,38 +2,174 @@
 
 use super::build::{Builder, MlaScratch, MoeScratch};
 use super::config::{MlaConfig, MoeConfig};
-use crate::gpu::{Activation, GROUP, Layout, Matrix, Role};
-use crate::kernels::Route;
-use crate::weights::load::{Form, Fuse, Piece, Slice};
-use crate::weights::repack::unquantised;
+use crate::gpu::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
+use crate::kernels::{Router, Sorted};
+use crate::weights::dtype::Dtype;
+use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
+use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
+/// Experts that are to be one matrix.
+struct Stack {
+    /// How many.
+    experts: usize,
+    /// Of each, and their width.
+    shape: [usize; 2],
+    /// Layouts and names of the tensors they come from.
+    layouts: Vec<(Layout, String)>,
+    /// Where they come from, the first expert first.
+    pieces: Vec<Piece>,
+}
+
+impl Stack {
+    /// These experts after others.
+    fn after(self, mut first: Self) -> Self {
+        let rows = first.experts * first.shape[0];
+        first.pieces.extend(self.pieces.into_iter().map(|piece| Piece { first: piece.first + rows, ..piece }));
+        first.layouts.extend(self.layouts);
+        first.experts += self.experts;
+        first
+    }
+}
+
+/// The matrices of a mixture: gates and ups taking turns, and downs.
+pub(super) struct ExpertMatrices {
+    pub(super) up: Matrix,
+    pub(super) down: Matrix,
+    /// Of what every token goes to.
+    pub(super) shared: SharedMatrices,
+}
+
+/// What every token goes to.
+pub(super) enum SharedMatrices {
+    /// There is nothing.
+    None,
+    /// It is the first so many experts of the matrices.
+    Merged(usize),
+    /// It has matrices of its own, as one expert.
+    Apart { up: Matrix, down: Matrix },
+}
+
+/// Experts at most that what every token goes to is cut into.
+const MAX_SHARED: usize = 64;
+
+/// Entries of a token at most: the chosen experts, and as many for what every token goes to as its width makes.
+pub(super) fn most_entries(moe: &MoeConfig) -> usize {
+    moe.top_k + moe.shared_inner.map_or(0, |inner| inner.div_ceil(moe.inner).min(MAX_SHARED))
+}
+
 impl Builder<'_> {
-    /// The scratch of the model's mixtures, all alike: `logits` of the router and `entries` of a token.
-    pub(super) fn moe_scratch(&mut self, moe: &MoeConfig, logits: usize, entries: usize) -> MoeScratch {
+    /// The scratch of the model's mixtures, all alike: `logits` of the router.
+    pub(super) fn moe_scratch(&mut self, moe: &MoeConfig, logits: usize) -> MoeScratch {
         if let Some(scratch) = self.scratch.moe {
             return scratch;
         }
-        let chunk = self.scratch.x.rows;
-        let slots = self.buffers.add("slots", moe.experts as u64 * 4, Role::Weights);
-        let places: Vec<u32> = (0..moe.experts as u32).collect();
-        self.constants.push((slots, bytemuck::cast_slice(&places).to_vec()));
-        let mut declare = |label: &str, rows, width| Activation::declare(&mut self.buffers, label, rows, width);
-        let scratch = MoeScratch {
-            logits: declare("router logits", chunk, logits),
-            h: declare("experts", chunk * moe.top_k, moe.inner),
-            shared: moe.shared_inner.map(|inner| declare("shared expert", chunk, inner)),
-            routing: Route::declare(&mut self.buffers, chunk, entries),
-            slots,
-        };
+        let (chunk, hidden) = (self.scratch.x.rows, self.config.hidden_size);
+        let entries = most_entries(moe);
+        let router = Router::declare(&mut self.buffers, chunk, logits, entries);
+        let sorted = Sorted::declare(&mut self.buffers, chunk, entries, moe.experts + MAX_SHARED);
+        let mut declare = |label: &str, width| Activation::declare(&mut self.buffers, label, chunk * entries, width);
+        let (h, z) = (declare("experts", moe.inner), declare("expert outputs", hidden));
+        let scratch = MoeScratch { router, sorted, h, z, shared: None };
         self.scratch.moe = Some(scratch);
         scratch
+    }
+
+    /// The scratch of what every token goes to, where it has matrices of its own.
+    pub(super) fn shared_scratch(&mut self, inner: usize) -> Activation {
+        let chunk = self.scratch.x.rows;
+        let scratch = self.scratch.moe.as_mut().expect("declared before");
+        *scratch.shared.get_or_insert_with(|| Activation::declare(&mut self.buffers, "shared expert", chunk, inner))
+    }
+
+    /// A layer's table of the router: corrections, if a role has them, and slots from `first` on.
+    pub(super) fn route_table(
+        &mut self,
+        label: &str,
+        correction: Option<&str>,
+        experts: usize,
+        first: usize,
+    ) -> Result<BufferId> {
+        let table = self.buffers.add(label, experts as u64 * 8, Role::Weights);
+        let slots = (first..first + experts).map(|slot| slot as u32);
+        let words: Vec<u32> = std::iter::repeat_n(0, experts).chain(slots).collect();
+        self.constants.push((table, bytemuck::cast_slice(&words).to_vec()));
+        if let Some(role) = correction {
+            let sources = vec![self.published_vector(role, experts)?];
+            let vector = Vector { buffer: table, len: experts };
+            self.tasks.push(Task::Vector { vector, first: 0, sources, fuse: Fuse::Stack, add: 0.0 });
+        }
+        Ok(table)
+    }
+
+    /// The matrices of a layer's mixture. What every token goes to is as many experts more where its width and layouts
+    /// allow; `turning` as in [`Self::experts_up`].
+    pub(super) fn expert_matrices(
+        &mut self,
+        label: &str,
+        layer: usize,
+        moe: &MoeConfig,
+        turning: bool,
+    ) -> Result<ExpertMatrices> {
+        let (up, down) = (self.experts_up(layer, moe, turning)?, self.experts_down(layer, moe)?);
+        self.inactive += ((moe.experts - moe.top_k) * 3 * moe.inner * self.config.hidden_size) as u64;
+        let [up_label, down_label] = ["up", "down"].map(|s| format!("{label}.{s}"));
+        let Some(width) = moe.shared_inner else {
+            let (up, down) = (self.experts(&up_label, up)?, self.experts(&down_label, down)?);
+            return Ok(ExpertMatrices { up, down, shared: SharedMatrices::None });
+        };
+        let (shared_up, shared_down) = (self.shared_up(layer, width)?, self.shared_down(layer, width)?);
+        if !(self.joins(&shared_up, &up, moe, width) && self.joins(&shared_down, &down, moe, width)) {
+            let [own_up, own_down] = ["up", "down"].map(|s| format!("{label}.shared.{s}"));
+            return Ok(ExpertMatrices {
+                up: self.experts(&up_label, up)?,
+                down: self.experts(&down_label, down)?,
+                shared: SharedMatrices::Apart {
+                    up: self.experts(&own_up, shared_up)?,
+                    down: self.experts(&own_down, shared_down)?,
+                },
+            });
+        }
+        let parts = width / moe.inner;
+        let (up, down) = (up.after(self.cut_up(shared_up, moe)), down.after(cut_down(shared_down, moe)));
+        Ok(ExpertMatrices {
+            up: self.experts(&up_label, up)?,
+            down: self.experts(&down_label, down)?,
+            shared: SharedMatrices::Merged(parts),
+        })
+    }
+
+    /// Whether what every token goes to can lie with the experts, cut to their width.
+    fn joins(&self, shared: &Stack, experts: &Stack, moe: &MoeConfig, width: usize) -> bool {
+        let whole = |(_, name): &(Layout, String)| {
+            let (block, _) = self.checkpoint.tensors[name].dtype.block();
+            (moe.inner as u64).is_multiple_of(block)
+        };
+        let [rows, k] = experts.shape;
+        let layout = experts.layouts[0].0;
+        let row = layout.code_row_bytes(k).max(layout.scale_row_bytes(k)) as u64;
+        let parts = width / moe.inner;
+        let fits = parts as u64 * rows as u64 * row <= self.max_binding;
+        width.is_multiple_of(moe.inner)
+            && parts <= MAX_SHARED
+            && fits
+            && shared.layouts.iter().all(whole)
+            && self.odd_one(shared.layouts.iter().chain(&experts.layouts)).is_none()
+    }
+
+    /// Gates and ups of what every token goes to as experts of the usual width.
+    fn cut_up(&self, shared: Stack, moe: &MoeConfig) -> Stack {
+        let [gate, up] = [0, 1].map(|i| shared.layouts[i].1.clone());
+        let (experts, n) = (shared.shape[0] / 2 / moe.inner, moe.inner as u64);
+        let of = |e: u64| [&gate, &up].map(|name| self.slice(name, e * n..(e + 1) * n)).to_vec();
+        let piece = |e: usize| Piece { first: e * 2 * moe.inner, sources: of(e as u64), fuse: Fuse::Interleave };
+        Stack { experts, shape: [2 * moe.inner, shared.shape[1]], pieces: (0..experts).map(piece).collect(), ..shared }
     }
 
     /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, taking turns within an expert. They are
     /// published as one tensor, as two, or as two for each expert; `turning` says that they take turns in one that is
     /// published transposed.
-    pub(super) fn experts_up(&mut self, label: &str, layer: usize, moe: &MoeConfig, turning: bool) -> Result<Matrix> {
+    fn experts_up(&mut self, layer: usize, moe: &MoeConfig, turning: bool) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let role = |role: &str| format!("{layer}.{role}");
         let n = inner as u64;
@@ -85,18 +221,18 @@ impl Builder<'_> {
                 Piece { first: e * 2 * inner, sources, fuse }
             })
             .collect();
-        self.experts(label, experts, experts - moe.top_k, [2 * inner, hidden], &layouts, pieces)
+        Ok(Stack { experts, shape: [2 * inner, hidden], layouts, pieces })
     }
 
     /// The other half, `[experts · hidden, inner]`.
-    pub(super) fn experts_down(&mut self, label: &str, layer: usize, moe: &MoeConfig) -> Result<Matrix> {
+    fn experts_down(&mut self, layer: usize, moe: &MoeConfig) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let whole = format!("{layer}.experts.down");
         if let Some(columns) = self.columns(&format!("{whole}.columns"), [experts, inner, hidden])? {
             let form = |e: usize| Form::Columns { first: (e * inner) as u64, k: inner as u64 };
             let column = |e| Slice { tensor: columns.1.clone(), rows: 0..hidden as u64, form: form(e) };
             let pieces = vec![Piece { first: 0, sources: (0..experts).map(column).collect(), fuse: Fuse::Stack }];
-            return self.experts(label, experts, experts - moe.top_k, [hidden, inner], &[columns], pieces);
+            return Ok(Stack { experts, shape: [hidden, inner], layouts: vec![columns], pieces });
         }
         let blocks = format!("{whole}.blocks");
         let layouts = if self.has(&blocks) {
@@ -109,7 +245,7 @@ impl Builder<'_> {
         };
         let sources = layouts.iter().map(|(_, name)| self.whole(name)).collect();
         let pieces = vec![Piece { first: 0, sources, fuse: Fuse::Stack }];
-        self.experts(label, experts, experts - moe.top_k, [hidden, inner], &layouts, pieces)
+        Ok(Stack { experts, shape: [hidden, inner], layouts, pieces })
     }
 
     /// A tensor of experts that is published transposed, `[experts, k, rows]`, if it is there: its layout and name.
@@ -135,29 +271,91 @@ impl Builder<'_> {
         Ok((self.note(role, dtype, experts * rows, groups * GROUP)?, name))
     }
 
-    /// Gate and up of the part that every token goes to, `[2 inner, hidden]`, taking turns: one expert of its own.
-    pub(super) fn shared_up(&mut self, label: &str, layer: usize, inner: usize) -> Result<Matrix> {
+    /// Gate and up of what every token goes to, `[2 width, hidden]`, taking turns: one expert.
+    fn shared_up(&mut self, layer: usize, width: usize) -> Result<Stack> {
         let hidden = self.config.hidden_size;
-        let gate = self.layout(&format!("{layer}.shared.gate"), &[inner, hidden])?;
-        let up = self.layout(&format!("{layer}.shared.up"), &[inner, hidden])?;
+        let gate = self.layout(&format!("{layer}.shared.gate"), &[width, hidden])?;
+        let up = self.layout(&format!("{layer}.shared.up"), &[width, hidden])?;
         let sources = vec![self.whole(&gate.1), self.whole(&up.1)];
         let pieces = vec![Piece { first: 0, sources, fuse: Fuse::Interleave }];
-        self.experts(label, 1, 0, [2 * inner, hidden], &[gate, up], pieces)
+        Ok(Stack { experts: 1, shape: [2 * width, hidden], layouts: vec![gate, up], pieces })
     }
 
-    /// Its other half, `[hidden, inner]`.
-    pub(super) fn shared_down(&mut self, label: &str, layer: usize, inner: usize) -> Result<Matrix> {
+    /// Its other half, `[hidden, width]`.
+    fn shared_down(&mut self, layer: usize, width: usize) -> Result<Stack> {
         let hidden = self.config.hidden_size;
-        let down = self.layout(&format!("{layer}.shared.down"), &[hidden, inner])?;
+        let down = self.layout(&format!("{layer}.shared.down"), &[hidden, width])?;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&down.1)], fuse: Fuse::Stack }];
-        self.experts(label, 1, 0, [hidden, inner], &[down], pieces)
+        Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces })
     }
 
-    /// A published matrix `[units · rows, k]` whose parts hold whole units: the heads of latent attention.
-    pub(super) fn in_units(&mut self, label: &str, role: &str, [units, rows, k]: [usize; 3]) -> Result<Matrix> {
-        let published = self.layout(role, &[units * rows, k])?;
+    /// A published matrix whose parts hold whole units, the heads of latent attention: `[heads · rows, k]` or
+    /// `[heads, rows, k]`.
+    pub(super) fn in_units(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Matrix> {
+        let published = self.layout(role, shape)?;
+        let (units, k) = (self.config.num_heads, shape[shape.len() - 1]);
+        let rows = shape[..shape.len() - 1].iter().product::<usize>() / units;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&published.1)], fuse: Fuse::Stack }];
-        self.experts(label, units, 0, [rows, k], &[published], pieces)
+        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
+    }
+
+    /// A published tensor `[units, k, rows]`, each unit turned around: `[units · rows, k]`. Values that come quantised, along
+    /// what becomes the rows, are kept as f32.
+    pub(super) fn turned_units(&mut self, label: &str, role: &str, shape: [usize; 3]) -> Result<Matrix> {
+        let [units, k, rows] = shape;
+        let entry = self.entry(role, &shape)?;
+        let (name, dtype) = (entry.name.clone(), entry.dtype);
+        if layout_for(dtype).is_none() {
+            return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });
+        }
+        let dtype = if unquantised(dtype) { dtype } else { Dtype::F32 };
+        let published = (self.note(role, dtype, units * rows, k)?, name);
+        let form = |unit: usize| Form::Columns { first: (unit * k) as u64, k: k as u64 };
+        let turned = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
+        let pieces = vec![Piece { first: 0, sources: (0..units).map(turned).collect(), fuse: Fuse::Stack }];
+        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
+    }
+
+    /// Published matrices `[rows, k]` one below the other, the second from row `second` on. What is between them is zero.
+    pub(super) fn stacked_apart(
+        &mut self,
+        label: &str,
+        [first, second]: [(String, usize); 2],
+        at: usize,
+        k: usize,
+    ) -> Result<Matrix> {
+        let upper = self.layout(&first.0, &[first.1, k])?;
+        let lower = self.layout(&second.0, &[second.1, k])?;
+        let stretches = match self.odd_one([&upper, &lower].into_iter()) {
+            None => vec![(at + second.1, upper.0)],
+            Some(_) => vec![(at, upper.0), (second.1, lower.0)],
+        };
+        let matrix = self.declare(label, k, &stretches)?;
+        let piece = |first, name: &str| Piece { first, sources: vec![self.whole(name)], fuse: Fuse::Stack };
+        let pieces = vec![piece(0, &upper.1), piece(at, &lower.1)];
+        self.load(&matrix, pieces);
+        Ok(matrix)
+    }
+
+    /// The biases of such a matrix of so many rows, where the parts have them; zeros elsewhere.
+    pub(super) fn vector_apart(
+        &mut self,
+        label: &str,
+        parts: [Option<(String, usize)>; 2],
+        at: usize,
+        rows: usize,
+    ) -> Result<Vector> {
+        let vector = Vector::declare(&mut self.buffers, label, rows);
+        for (part, first) in parts.into_iter().zip([0, at]) {
+            let Some((role, len)) = part else { continue };
+            let entry = self.entry(&role, &[len])?;
+            if !unquantised(entry.dtype) {
+                return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+            }
+            let sources = vec![entry.name.clone()];
+            self.tasks.push(Task::Vector { vector, first, sources, fuse: Fuse::Stack, add: 0.0 });
+        }
+        Ok(vector)
     }
 
     /// The scratch of latent attention, the same in all layers.
@@ -166,12 +364,16 @@ impl Builder<'_> {
             return scratch;
         }
         let (chunk, heads, rotary) = (self.scratch.x.rows, self.config.num_heads, self.config.head_dim);
+        let (q, query) = (heads * (mla.qk_nope_head_dim + rotary), heads * (mla.kv_lora_rank + rotary));
+        let first = (mla.kv_lora_rank + rotary).next_multiple_of(GROUP);
         let mut declare = |label: &str, width| Activation::declare(&mut self.buffers, label, chunk, width);
         let scratch = MlaScratch {
-            q_a: mla.q_lora_rank.map(|rank| [declare("q latent", rank), declare("q latent, normed", rank)]),
-            q: declare("latent q", heads * (mla.qk_nope_head_dim + rotary)),
-            kv_a: declare("kv latent", mla.kv_lora_rank + rotary),
-            query: declare("absorbed q", heads * (mla.kv_lora_rank + rotary)),
+            down: declare("latents", first + mla.q_lora_rank.unwrap_or(q)),
+            q_a: mla.q_lora_rank.map(|rank| declare("q latent, normed", rank)),
+            query: declare(
+                "absorbed q",
+                if mla.q_lora_rank.is_some() { query.next_multiple_of(GROUP) + q } else { query },
+            ),
             latent: declare("attended latents", heads * mla.kv_lora_rank),
             values: declare("values", heads * mla.v_head_dim),
         };
@@ -179,27 +381,33 @@ impl Builder<'_> {
         scratch
     }
 
-    /// A matrix of `[rows, k]` for each expert, of which `idle` are not used by a token.
-    fn experts(
-        &mut self,
-        label: &str,
-        experts: usize,
-        idle: usize,
-        [rows, k]: [usize; 2],
-        layouts: &[(Layout, String)],
-        pieces: Vec<Piece>,
-    ) -> Result<Matrix> {
-        let (layout, first) = &layouts[0];
+    /// A tensor that cannot lie in one part with those before it.
+    fn odd_one<'b>(&self, mut layouts: impl Iterator<Item = &'b (Layout, String)>) -> Option<[String; 2]> {
+        let (layout, first) = layouts.next()?;
         let made = |name: &str| layout.can_quantize() && self.is_unquantised(name);
-        let other = layouts.iter().find(|(other, name)| other != layout || made(name) != made(first));
-        if let Some((_, name)) = other {
+        let other = layouts.find(|(other, name)| other != layout || made(name) != made(first));
+        other.map(|(_, name)| [first.clone(), name.clone()])
+    }
+
+    /// The matrix of some experts.
+    fn experts(&mut self, label: &str, stack: Stack) -> Result<Matrix> {
+        let Stack { experts, shape: [rows, k], layouts, pieces } = stack;
+        if let Some([first, name]) = self.odd_one(layouts.iter()) {
             let message = format!("tensors {first:?} and {name:?} of one mixture are quantised differently");
             return Err(Error::format(FormatKind::UnsupportedFeature, &self.checkpoint.id, message));
         }
-        let stretches = [(experts * rows, *layout)];
+        let stretches = [(experts * rows, layouts[0].0)];
         let matrix = Matrix::declare_in_units(&mut self.buffers, label, k, &stretches, rows, self.max_binding)?;
-        self.inactive += (idle * rows * k) as u64;
         self.load(&matrix, pieces);
         Ok(matrix)
     }
+}
+
+/// Downs of what every token goes to as experts of the usual width, a row of each in turn: as the bytes lie.
+fn cut_down(shared: Stack, moe: &MoeConfig) -> Stack {
+    let [rows, width] = shared.shape;
+    let experts = width / moe.inner;
+    let mut pieces = shared.pieces;
+    pieces[0].sources[0].rows = 0..(rows * experts) as u64;
+    Stack { experts, shape: [rows, moe.inner], pieces, ..shared }
 }

@@ -1,7 +1,13 @@
-//! The KV cache: for each layer `[context, kv_heads, head_dim]` keys and as many values, or one latent for both.
+//! The KV cache: for each layer `[tokens, kv_heads, head_dim]` keys and as many values, or one latent for both. A layer whose
+//! queries see a stretch of the context keeps that stretch: a position lies at its remainder by the tokens kept.
 
+use super::ModelConfig;
 use crate::gpu::{BufferId, Buffers, Role};
-use crate::kernels::KvFormat;
+use crate::kernels::{KvFormat, Span};
+
+/// Steps of decode that may be under way at once: after a token from which the sequence goes another way than they did,
+/// what its queries see is still there.
+pub const QUEUED_STEPS: usize = 3;
 
 /// One layer's cache.
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +16,8 @@ pub struct LayerCache {
     pub keys: BufferId,
     /// Values.
     pub values: BufferId,
+    /// Tokens it holds.
+    pub tokens: usize,
 }
 
 /// The caches of all layers.
@@ -21,28 +29,96 @@ pub struct KvCache {
     pub format: KvFormat,
 }
 
-impl KvCache {
-    /// Bytes of one token in the larger buffer of a layer, and in both.
-    pub fn token_bytes(format: KvFormat, [keys, values]: [usize; 2]) -> [u64; 2] {
-        [keys.max(values), keys + values].map(|width| (width * format.bytes()) as u64)
+/// How large the caches of a model are, by the context.
+#[derive(Debug, Clone)]
+pub struct KvSizes {
+    /// Of each layer.
+    spans: Vec<Span>,
+    /// Numbers of a token: as keys, and as values beside them.
+    widths: [usize; 2],
+    format: KvFormat,
+    /// Tokens that are written before their queries look.
+    written: usize,
+}
+
+impl KvSizes {
+    /// Of a model that is fed `chunk` tokens at once, at most.
+    pub fn new(config: &ModelConfig, format: KvFormat, chunk: usize) -> Self {
+        let spans = (0..config.num_layers).map(|layer| config.span(layer)).collect();
+        Self { spans, widths: config.kv_widths(), format, written: chunk.max(QUEUED_STEPS) }
     }
 
-    /// Declares caches for `context` tokens of so many key and value numbers; without values the keys are both.
-    pub fn declare(
-        buffers: &mut Buffers,
-        layers: usize,
-        context: usize,
-        format: KvFormat,
-        [keys, values]: [usize; 2],
-    ) -> Self {
-        let mut add =
-            |name: String, width: usize| buffers.add(name, (context * width * format.bytes()) as u64, Role::Kv);
-        let layers = (0..layers)
-            .map(|i| {
-                let keys = add(format!("l{i}.keys"), keys);
-                LayerCache { keys, values: if values > 0 { add(format!("l{i}.values"), values) } else { keys } }
-            })
-            .collect();
-        Self { layers, format }
+    /// Tokens that a layer keeps: where its first query of a chunk sees `n`, those and the rest of the chunk.
+    fn tokens(&self, span: Span, context: usize) -> usize {
+        span.most().map_or(context, |n| context.min((n - 1).saturating_add(self.written)))
+    }
+
+    /// Bytes of so many numbers for each of so many tokens.
+    fn bytes(&self, tokens: u64, width: usize) -> u64 {
+        tokens * (width * self.format.bytes()) as u64
+    }
+
+    /// The tokens that each layer keeps.
+    fn all_tokens(&self, context: usize) -> impl Iterator<Item = u64> + '_ {
+        self.spans.iter().map(move |&span| self.tokens(span, context) as u64)
+    }
+
+    /// Bytes of the largest buffer.
+    pub fn largest(&self, context: usize) -> u64 {
+        let [keys, values] = self.widths;
+        self.all_tokens(context).max().map_or(0, |tokens| self.bytes(tokens, keys.max(values)))
+    }
+
+    /// Bytes of all buffers.
+    pub fn total(&self, context: usize) -> u64 {
+        self.bytes(self.all_tokens(context).sum(), self.widths.iter().sum())
+    }
+
+    /// Declares the caches.
+    pub fn declare(&self, buffers: &mut Buffers, context: usize) -> KvCache {
+        let layer = |(i, &span): (usize, &Span)| {
+            let tokens = self.tokens(span, context);
+            let mut add =
+                |name: &str, width| buffers.add(format!("l{i}.{name}"), self.bytes(tokens as u64, width), Role::Kv);
+            let keys = add("keys", self.widths[0]);
+            let values = if self.widths[1] > 0 { add("values", self.widths[1]) } else { keys };
+            LayerCache { keys, values, tokens }
+        };
+        KvCache { layers: self.spans.iter().enumerate().map(layer).collect(), format: self.format }
+    }
+}
+
+/// The largest context, of at most `most`, for which `fits` holds; 1 where it holds for none.
+pub fn largest_context(most: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (1, most.max(1));
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if fits(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// gpt-oss-20b: 24 layers of 8 heads of 64, every other one with a window of 128.
+    #[test]
+    fn a_model_of_which_half_the_layers_have_a_window() {
+        let spans = (0..24).map(|i| if i % 2 == 0 { Span::Window(128) } else { Span::All }).collect();
+        let sizes = KvSizes { spans, widths: [512; 2], format: KvFormat::F16, written: 64 };
+        let token = 2 * 512 * 2;
+        assert_eq!(sizes.total(100), 24 * 100 * token, "all of a short context");
+        assert_eq!(sizes.total(131_072), 12 * (131_072 + 127 + 64) * token);
+        assert_eq!(sizes.largest(131_072), 131_072 * token / 2);
+        let context = largest_context(131_072, |n| sizes.total(n) <= 1 << 30);
+        assert_eq!(context as u64, (1 << 30) / (12 * token) - 191, "twice what whole caches would leave");
+        assert!(sizes.total(context) <= 1 << 30 && sizes.total(context + 1) > 1 << 30);
+        assert_eq!(largest_context(9, |_| false), 1);
+        assert_eq!(largest_context(9, |_| true), 9);
     }
 }

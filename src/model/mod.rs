@@ -22,7 +22,7 @@ mod smollm3;
 
 pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
-pub use kv_cache::{KvCache, LayerCache};
+pub use kv_cache::{KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, Matrix, Plan};
@@ -37,7 +37,7 @@ pub trait Layers {
     fn record(&self, recorder: &mut Recorder<'_>);
 }
 
-/// What an architecture is: its name in `config.json` (and GGUF's `general.architecture`), and how it is built.
+/// What an architecture is: its name in `config.json`, for which `config/gguf.rs` has GGUF's, and how it is built.
 pub struct Architecture {
     /// `model_type`.
     pub name: &'static str,
@@ -60,10 +60,8 @@ pub static ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "phi3", build: phi3::build },
     Architecture { name: "qwen2", build: qwen2::build },
     Architecture { name: "qwen2_moe", build: moe::qwen2_moe },
-    Architecture { name: "qwen2moe", build: moe::qwen2_moe },
     Architecture { name: "qwen3", build: qwen3::build },
     Architecture { name: "qwen3_moe", build: moe::qwen3_moe },
-    Architecture { name: "qwen3moe", build: moe::qwen3_moe },
     Architecture { name: "smollm3", build: smollm3::build },
 ];
 
@@ -193,7 +191,7 @@ fn record(
     let x = b.scratch.x;
     let one_row = Activation { rows: 1, ..x };
     let epilogue = Epilogue { factor: (1.0 / b.config.logits_scale) as f32, ..Epilogue::default() };
-    let last_row = Matvec { w: head, x, y: control.logits, norm: Some(norm), epilogue };
+    let last_row = Matvec { w: head, x, from: 0, y: control.logits, norm: Some(norm), epilogue };
     let head_steps: Vec<_> = last_row.steps("head", &control).collect();
     let sample_step = Sample.step("sample", &control);
 
@@ -214,7 +212,7 @@ fn record(
     let mut all_rows = Plan::new("all rows");
     let rows = all_logits.rows;
     let (x, normed) = (Activation { rows, ..x }, Activation { rows, ..b.scratch.normed });
-    all_rows.push([crate::kernels::Norm { x, y: normed, norm, add: false }.step("norm", &control)]);
+    all_rows.push([crate::kernels::Norm { x, from: 0, y: normed, norm, add: false }.step("norm", &control)]);
     let every_row = Matmul { w: head, x: normed, y: all_logits, epilogue };
     all_rows.push(every_row.steps("head", &control));
 

@@ -54,7 +54,7 @@ impl<'a> Recorder<'a> {
         let out = self.scratch.normed; // whose norm of the input has been read
         self.linear(label, w, None, input, out, Epilogue { bias, ..Epilogue::default() });
         let (out, x) = (self.rows(out), self.rows(x));
-        self.plan.push([Norm { x: out, y: x, norm, add: true }.step(&format!("{label}.norm"), &self.control)]);
+        self.plan.push([Norm { x: out, from: 0, y: x, norm, add: true }.step(&format!("{label}.norm"), &self.control)]);
     }
 
     /// `y = epilogue(w · norm(x))`
@@ -69,12 +69,13 @@ impl<'a> Recorder<'a> {
     ) {
         let (mut x, y) = (self.rows(x), self.rows(y));
         match self.mode {
-            Mode::Decode => self.plan.push(Matvec { w, x, y, norm, epilogue }.steps(label, &self.control)),
+            Mode::Decode => self.plan.push(Matvec { w, x, from: 0, y, norm, epilogue }.steps(label, &self.control)),
             Mode::Prefill => {
                 if let Some(norm) = norm {
                     let normed = self.scratch.normed;
                     self.plan
-                        .push([Norm { x, y: normed, norm, add: false }.step(&format!("{label}.norm"), &self.control)]);
+                        .push([Norm { x, from: 0, y: normed, norm, add: false }
+                            .step(&format!("{label}.norm"), &self.control)]);
                     x = normed;
                 }
                 self.plan.push(Matmul { w, x, y, epilogue }.steps(label, &self.control));

@@ -10,14 +10,15 @@ use std::rc::Rc;
 use js_sys::{Float32Array, Function, Promise, Uint32Array};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, GenerateOptions, Host, LoadOptions, LogitRows, Progress, StreamPart};
+use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
 use crate::gpu::DeviceOptions;
 use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
-use source::{JsFolder, JsReader};
+use source::JsSource;
 use value::{failure, from_js, input, messages, object, result, to_js};
 
 /// Runs when the module is instantiated: a panic traps the instance, and says why on the console first.
@@ -97,7 +98,8 @@ impl EngineOptions {
         let max_binding = self.internal.max_binding.map(|n| n as u64);
         let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
-        Ok(LoadOptions { quantization, weight_budget, context_length, f32: self.internal.f32, device })
+        let f32 = self.internal.f32;
+        Ok(LoadOptions { quantization, weight_budget, context_length, f32, device, ..LoadOptions::default() })
     }
 }
 
@@ -117,6 +119,30 @@ const HOST: Host = Host {
     seed: || (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64,
 };
 
+/// SHA-256 of a file's bytes, given in order.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Hasher(Sha256);
+
+#[wasm_bindgen]
+impl Hasher {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// More bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest, in hexadecimal.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
 /// Loads a model from a `Source` (`pkg/src/wasm.ts`).
 #[wasm_bindgen(js_name = loadModel)]
 pub async fn load_model(
@@ -135,22 +161,24 @@ async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: 
     let mut progress = |p: Progress| {
         let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // what a listener throws is its own affair
     };
-    let id = value::string(&source, "id")?;
-    let folder = JsFolder::of(&source, &id)?;
-    let engine = match value::string(&source, "kind")?.as_str() {
-        "folder" => {
-            let folder = folder.ok_or_else(|| Error::invalid("source", "a folder has no open()"))?;
-            let file = value::string(&source, "file").ok();
-            Engine::load_folder(&folder, file.as_deref(), options, HOST, &cancel, &mut progress).await?
-        }
-        "gguf" => {
-            let reader = Rc::new(JsReader::new(value::get(&source, "reader")?)?);
-            let folder = folder.as_ref().map(|f| f as &dyn crate::weights::source::Folder);
-            Engine::load_gguf(reader, folder, options, HOST, &cancel, &mut progress).await?
-        }
-        other => return Err(Error::invalid("source", format!("{other:?} is no kind of source"))),
-    };
+    let source = JsSource::of(&source)?;
+    let checkpoint = source.source().open().await?;
+    let engine = Engine::load(&checkpoint, options, HOST, &cancel, &mut progress).await?;
+    let id = source.id;
     Ok(WasmModel { id, engine: RefCell::new(Some(Rc::new(engine))) })
+}
+
+/// What a model would cost: an `Estimate` without what is stored. `max_binding` is the adapter's, 0 where there is none.
+#[wasm_bindgen(js_name = estimateModel)]
+pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64) -> Result<JsValue, JsValue> {
+    let run = async {
+        let options: EngineOptions = from_js("options", options)?;
+        let options = options.load_options()?;
+        let limits = (max_binding > 0.0)
+            .then(|| Limits { max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64) });
+        estimate(JsSource::of(&source)?.source(), options, limits).await
+    };
+    run.await.map(|estimate| to_js(&estimate)).map_err(|e| failure(&e))
 }
 
 /// A loaded model.

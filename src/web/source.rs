@@ -9,6 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::value::{from_failure, get, string};
+use crate::engine::Source;
 use crate::weights::source::{ByteSource, Folder};
 use crate::{Error, Result};
 
@@ -97,5 +98,40 @@ impl Folder for JsFolder {
             return Ok(None);
         }
         Ok(Some(Rc::new(JsReader::new(reader)?)))
+    }
+}
+
+/// A `Source` of `pkg/src/wasm.ts`.
+pub(super) struct JsSource {
+    pub(super) id: String,
+    folder: Option<JsFolder>,
+    kind: Kind,
+}
+
+enum Kind {
+    Folder { file: Option<String> },
+    Gguf(Rc<JsReader>),
+}
+
+impl JsSource {
+    pub(super) fn of(source: &JsValue) -> Result<Self> {
+        let id = string(source, "id")?;
+        let folder = JsFolder::of(source, &id)?;
+        let kind = match string(source, "kind")?.as_str() {
+            "folder" if folder.is_none() => return Err(Error::invalid("source", "a folder has no open()")),
+            "folder" => Kind::Folder { file: string(source, "file").ok() },
+            "gguf" => Kind::Gguf(Rc::new(JsReader::new(get(source, "reader")?)?)),
+            other => return Err(Error::invalid("source", format!("{other:?} is no kind of source"))),
+        };
+        Ok(Self { id, folder, kind })
+    }
+
+    pub(super) fn source(&self) -> Source<'_> {
+        let folder = self.folder.as_ref().map(|f| f as &dyn Folder);
+        match (&self.kind, folder) {
+            (Kind::Folder { file }, Some(folder)) => Source::Folder(folder, file.as_deref()),
+            (Kind::Folder { .. }, None) => unreachable!("a folder can be opened"),
+            (Kind::Gguf(reader), folder) => Source::Gguf(reader.clone(), folder),
+        }
     }
 }

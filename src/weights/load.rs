@@ -7,14 +7,14 @@ use std::ops::Range;
 use super::checkpoint::{Checkpoint, TensorEntry};
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
-use super::repack::{Planes, becomes, quantize_rows, repack_rows};
-use crate::gpu::{BufferId, Executor, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
-use crate::{Cancel, Result};
+use super::repack::{Planes, becomes, quantize_rows, repack_rows, unquantised};
+use crate::gpu::{BufferId, Executor, GROUP, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
+use crate::{Cancel, Error, FormatKind, Result};
 
 /// Bytes of a checkpoint read at once.
 pub const BLOCK: u64 = 4 << 20;
 /// Bytes written to the queue before waiting for it.
-const IN_FLIGHT: u64 = 64 << 20;
+pub const IN_FLIGHT: u64 = 64 << 20;
 
 /// How the rows of several published tensors make one matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,8 @@ pub struct Slice {
 pub enum Form {
     /// As they are.
     Rows,
-    /// As columns of the `k` stored rows from `first` on: experts that are published transposed. One expert is held at once.
+    /// As columns of the `k` stored rows from `first` on: experts and heads that are published transposed. One is held at once.
+    /// Of quantised rows it is the values, in f32, that are turned around.
     Columns {
         /// The first stored row.
         first: u64,
@@ -87,6 +88,8 @@ pub enum Task {
     Vector {
         /// Where it goes.
         vector: Vector,
+        /// From which value on.
+        first: usize,
         /// Published names.
         sources: Vec<String>,
         /// How they are joined; for `Interleave` a value is a row.
@@ -110,15 +113,17 @@ pub struct Quantizer {
 /// Bytes of the checkpoint that the tasks will read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     let of = |name: &String| &checkpoint.tensors[name];
-    let slice = |s: &Slice| match s.form {
-        Form::Columns { k, .. } => {
-            k * (s.rows.end - s.rows.start) * of(&s.tensor).bytes() / of(&s.tensor).elements().max(1)
+    let slice = |s: &Slice, k: usize| {
+        let (tensor, rows) = (of(&s.tensor), s.rows.end - s.rows.start);
+        match s.form {
+            Form::Mxfp4 { .. } => tensor.k() * tensor.shape[2] * rows,
+            _ => (rows as u128 * k as u128 * tensor.bytes() as u128 / tensor.elements().max(1) as u128) as u64,
         }
-        Form::Mxfp4 { .. } => of(&s.tensor).k() * of(&s.tensor).shape[2] * (s.rows.end - s.rows.start),
-        _ => of(&s.tensor).bytes() / of(&s.tensor).rows().max(1) * (s.rows.end - s.rows.start),
     };
     let task = |task: &Task| match task {
-        Task::Matrix { pieces, .. } => pieces.iter().flat_map(|p| &p.sources).map(slice).sum::<u64>(),
+        Task::Matrix { matrix, pieces, .. } => {
+            pieces.iter().flat_map(|p| &p.sources).map(|s| slice(s, matrix.k)).sum::<u64>()
+        }
         Task::Vector { sources, .. } => sources.iter().map(|name| of(name).bytes()).sum(),
     };
     tasks.iter().map(task).sum()
@@ -211,7 +216,9 @@ impl Loader<'_> {
     async fn run(&mut self, tasks: &[Task]) -> Result<()> {
         for task in tasks {
             match task {
-                Task::Vector { vector, sources, fuse, add } => self.vector(*vector, sources, *fuse, *add).await?,
+                Task::Vector { vector, first, sources, fuse, add } => {
+                    self.vector(*vector, *first, sources, *fuse, *add).await?;
+                }
                 Task::Matrix { matrix, pieces, quantizers } => {
                     self.quantizers = self.prepare(quantizers).await?;
                     for piece in pieces {
@@ -270,8 +277,42 @@ impl Loader<'_> {
         Ok(bytes)
     }
 
-    /// Rows `rows` that a slice makes, and their format. `k` is their width.
+    /// Rows `rows` that a slice makes, and their format. `k` is their width: what is stored may be rows of several.
     async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let cuts = self.cuts(slice, k);
+        if cuts == 1 {
+            return self.stored_rows(slice, k, rows).await;
+        }
+        let stored = rows.start / cuts..rows.end.div_ceil(cuts);
+        let (dtype, bytes) = self.stored_rows(slice, k * cuts as usize, stored.clone()).await?;
+        let row = bytes.len() / ((stored.end - stored.start) * cuts) as usize;
+        let first = (rows.start - stored.start * cuts) as usize * row;
+        Ok((dtype, bytes[first..first + (rows.end - rows.start) as usize * row].to_vec()))
+    }
+
+    /// Rows of width `k` that a stored row is cut into.
+    fn cuts(&self, slice: &Slice, k: usize) -> u64 {
+        match slice.form {
+            Form::Rows | Form::Fp8 { .. } => self.checkpoint.tensors[&slice.tensor].k() / k as u64,
+            Form::Columns { .. } | Form::Mxfp4 { .. } => 1,
+        }
+    }
+
+    /// The same of rows as wide as stored.
+    ///
+    /// A block of 4-bit floats whose exponent is 255 is NaN (OCP Microscaling Formats); what is made of it otherwise differs
+    /// from reader to reader.
+    async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
+        let (dtype, bytes) = self.formed_rows(slice, k, rows).await?;
+        if dtype == Dtype::Mxfp4 && bytes.chunks_exact(MXFP4_BLOCK).any(|block| block[0] == 255) {
+            let file = self.checkpoint.shards[self.checkpoint.tensors[&slice.tensor].shard].name();
+            let message = format!("tensor {:?} has an exponent of 255, which is no number", slice.tensor);
+            return Err(Error::format(FormatKind::BadValue, file, message));
+        }
+        Ok((dtype, bytes))
+    }
+
+    async fn formed_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let entry = &self.checkpoint.tensors[&slice.tensor];
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
@@ -279,12 +320,19 @@ impl Loader<'_> {
                 let known = self.turned.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
                 if !known {
                     let bytes = self.read(entry, *first..first + k).await?;
+                    let bytes = if unquantised(entry.dtype) {
+                        bytes
+                    } else {
+                        let values = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
+                        bytemuck::cast_slice(&values.expect("declared in a format that can be read")).to_vec()
+                    };
                     let turned = transposed(&bytes, *k as usize, entry.k() as usize);
                     self.turned = Some((slice.tensor.clone(), *first, turned));
                 }
                 let (.., turned) = self.turned.as_ref().expect("it was just made");
                 let row = turned.len() / entry.k() as usize;
-                Ok((entry.dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
+                let dtype = if unquantised(entry.dtype) { entry.dtype } else { Dtype::F32 };
+                Ok((dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
             }
             Form::Fp8 { scales } => {
                 let codes = self.read(entry, rows.clone()).await?;
@@ -352,9 +400,13 @@ impl Loader<'_> {
         let entry = &self.checkpoint.tensors[&source.tensor];
         let row = match &source.form {
             Form::Rows => entry.bytes() / entry.rows().max(1),
-            Form::Columns { .. } | Form::Fp8 { .. } | Form::Mxfp4 { .. } => k as u64 * 4,
+            Form::Columns { .. } => k as u64 * 4,
+            Form::Fp8 { .. } => entry.k() * 4,
+            Form::Mxfp4 { .. } => (k / GROUP) as u64 * MXFP4_BLOCK as u64,
         };
-        (BLOCK / row.max(1)).max(1) as usize
+        let cuts = self.cuts(source, k);
+        // Whole stored rows, so that none is read twice.
+        ((BLOCK / row.max(1)).max(1) * cuts) as usize
     }
 
     /// Rows of a part, made on the GPU.
@@ -429,7 +481,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    async fn vector(&mut self, vector: Vector, sources: &[String], fuse: Fuse, add: f32) -> Result<()> {
+    async fn vector(&mut self, vector: Vector, first: usize, sources: &[String], fuse: Fuse, add: f32) -> Result<()> {
         let mut sides = Vec::with_capacity(sources.len());
         for name in sources {
             let entry = &self.checkpoint.tensors[name];
@@ -442,8 +494,8 @@ impl Loader<'_> {
             Fuse::Interleave => (0..sides[0].len()).flat_map(|i| sides.iter().map(move |s| s[i])).collect(),
         };
         values.iter_mut().for_each(|v| *v += add);
-        assert_eq!(values.len(), vector.len, "the sources were checked when the task was made");
-        self.put(vector.buffer, 0, bytemuck::cast_slice(&values)).await
+        assert!(first + values.len() <= vector.len, "the sources were checked when the task was made");
+        self.put(vector.buffer, first as u64 * 4, bytemuck::cast_slice(&values)).await
     }
 }
 
@@ -472,6 +524,9 @@ fn transposed(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     }
     out
 }
+
+/// Bytes of a block of 4-bit floats, as GGUF has them: the exponent and 32 codes.
+const MXFP4_BLOCK: usize = 1 + GROUP / 2;
 
 /// gpt-oss's blocks (neighbours share a byte) and exponents as GGUF's: the exponent, then bytes of values 16 apart.
 fn mxfp4_blocks(codes: &[u8], exponents: &[u8]) -> Vec<u8> {

@@ -24,6 +24,6 @@ pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};
 pub use repack::{Planes, layout_for, quantize_rows, repack_rows, through_values, unquantised};
-pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder};
+pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder, check_range};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::{DiskFile, DiskFolder};

@@ -28,6 +28,7 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
         Dtype::Q4K => Some(Layout::Q4K),
         Dtype::Q5K => Some(Layout::Q5K),
         Dtype::Q6K | Dtype::Q3K => Some(Layout::Q6K),
+        Dtype::Mxfp4 => Some(Layout::Mxfp4),
         dtype if through_values(dtype) => Some(Layout::Q8),
         _ => None,
     }
@@ -35,11 +36,8 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
 
 /// Whether a format reaches its layout through its values.
 pub fn through_values(dtype: Dtype) -> bool {
-    use Dtype::{Iq1M, Iq1S, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Mxfp4, Nvfp4, Q2K, Tq1_0, Tq2_0};
-    matches!(
-        dtype,
-        Iq1M | Iq1S | Iq2S | Iq2Xs | Iq2Xxs | Iq3S | Iq3Xxs | Iq4Nl | Iq4Xs | Mxfp4 | Nvfp4 | Q2K | Tq1_0 | Tq2_0
-    )
+    use Dtype::{Iq1M, Iq1S, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Nvfp4, Q2K, Tq1_0, Tq2_0};
+    matches!(dtype, Iq1M | Iq1S | Iq2S | Iq2Xs | Iq2Xxs | Iq3S | Iq3Xxs | Iq4Nl | Iq4Xs | Nvfp4 | Q2K | Tq1_0 | Tq2_0)
 }
 
 /// Whether numbers of this format may become a smaller layout while they are loaded.
@@ -77,7 +75,7 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
     let rows = bytes.len() / row_bytes;
     planes.codes.reserve(rows * layout.code_row_bytes(k));
     planes.scales.reserve(rows * layout.scale_row_bytes(k));
-    let scale_bytes = layout.scale_row_bytes(2 * GROUP) / 2; // of a group, in the layouts of single groups
+    let scale_bytes = layout.scale_row_bytes(4 * GROUP) / 4; // of a group, in the layouts of single groups
     for row in bytes.chunks_exact(row_bytes) {
         if through_values(dtype) {
             let values = dequantize_rows(dtype, k, row).expect("these formats have values");
@@ -91,7 +89,7 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
         } else if layout.row_multiple() == SUPER_BLOCK {
             row.chunks_exact(dtype.block().1 as usize).for_each(|block| super_block(dtype, block, planes));
         } else {
-            // Each block is one group: its f16 scale (and minimum), then codes in the layout's own order or five-bit ones.
+            // Each block is one group: its scale (and minimum), then codes in the layout's own order or five-bit ones.
             debug_assert_eq!(dtype.block().0 as usize, GROUP);
             for block in row.chunks_exact(dtype.block().1 as usize) {
                 let (scales, codes) = block.split_at(scale_bytes);

@@ -19,7 +19,7 @@ fn largest(dtype: Dtype) -> &'static [u8] {
         Dtype::Iq3Xxs => &[4, 12, 20, 28, 36, 44, 52, 62],
         Dtype::Iq3S => &[1, 3, 5, 7, 9, 11, 13, 15],
         Dtype::Iq4Nl | Dtype::Iq4Xs => &[1, 10, 13, 22, 25, 35, 38, 49, 53, 65, 69, 83, 89, 104, 113, 127],
-        Dtype::Mxfp4 | Dtype::Nvfp4 => &[1, 2, 3, 4, 6, 8, 12], // halves
+        Dtype::Nvfp4 => &[1, 2, 3, 4, 6, 8, 12], // halves
         _ => &[],
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of whole models share: where reference data is, and an engine opened from a folder or file.
 #![allow(dead_code, missing_docs)] // each test binary uses its part
 
+pub mod golden;
 pub mod odd;
 
 use std::path::{Path, PathBuf};

@@ -116,7 +116,7 @@ fn package() -> Result<()> {
     }
     tsc("pkg")?;
     // Declarations that no public one refers to are of no use to anyone.
-    keep_declarations(&dist, &["device", "errors", "index", "load", "types"])?;
+    keep_declarations(&dist, &["device", "errors", "index", "load", "store", "types"])?;
     esbuild("pkg", &["src/index.ts", "--splitting", "--format=esm", "--outdir=dist", "--target=es2022"])?;
     // One self-contained script without module syntax, so that bundlers may make a classic worker of it.
     esbuild("pkg", &["src/worker.ts", "--format=iife", "--outfile=dist/worker.js", "--target=es2022"])?;

@@ -1,7 +1,9 @@
 // Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
 
-/** Bytes of one cell. */
-const CELL = 1 << 20;
+import { BLOCK } from "../storage/journal.js";
+
+/** Bytes of one cell: a block of the store. */
+const CELL = BLOCK;
 /** Cells of one request at most. */
 const RUN = 8;
 /** Cells kept; the memory one open file may hold, besides the reads under way. */
@@ -19,7 +21,7 @@ export class Blocks {
 
   constructor(
     readonly size: number,
-    readonly head: Uint8Array,
+    public head: Uint8Array,
     readonly fetchRange: FetchRange,
   ) {}
 
@@ -41,6 +43,12 @@ export class Blocks {
     }
     this.#evict();
     return out;
+  }
+
+  /** Drops what is held, the head too. */
+  forget(): void {
+    this.#cells.clear();
+    this.head = new Uint8Array();
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */

@@ -2,7 +2,10 @@
 
 import type { Failure } from "../errors.js";
 import type { Reader } from "../wasm.js";
-import { Blocks } from "./blocks.js";
+import type { StoredFile } from "../storage/file.js";
+import { BLOCK } from "../storage/journal.js";
+import type { StoredModel } from "../storage/model.js";
+import { Blocks, type FetchRange } from "./blocks.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
 const HEAD = 64 * 1024;
@@ -18,6 +21,8 @@ export interface HttpContext {
   headers: Record<string, string>;
   /** Fires when nothing more will be read. */
   signal: AbortSignal;
+  /** Keeps what arrives, where the browser keeps anything. */
+  store?: StoredModel | null;
 }
 
 /** Opens a file; null where the server says there is none. */
@@ -37,13 +42,30 @@ class HttpFile {
   ) {}
 
   async open(): Promise<Reader | null> {
+    const { store } = this.context;
+    const kept = await store?.file(this.name);
+    if (kept != null && (await this.#unchanged(kept))) {
+      if (kept.complete) store!.whole.add(this.name);
+      return this.#reader(kept.identity.size, new Uint8Array(), kept);
+    }
+    const absent = store?.manifest.absent.includes(this.name) ?? false;
+    if (absent && offline()) return null;
     for (let attempt = 0; ; attempt++) {
-      const response = await this.#answer(0, HEAD);
-      if (response.status === 404 || response.status === 410) return null;
+      let response: Response;
+      try {
+        response = await this.#answer(0, HEAD, absent ? 1 : TRIES);
+      } catch (error) {
+        if (absent && unreachable(error)) return null;
+        throw error;
+      }
+      if (response.status === 404 || response.status === 410) {
+        await store?.missing(this.name);
+        return null;
+      }
       this.#tag = response.headers.get("etag");
       try {
         if (response.status === 206) return await this.#ranged(response);
-        if (response.status === 416) return this.#reader(0, new Uint8Array());
+        if (response.status === 416) return this.#plain(0, new Uint8Array(), response);
         return await this.#whole(response);
       } catch (error) {
         if (isFailure(error) || attempt + 1 >= TRIES) throw this.#failed(error, response.status);
@@ -63,7 +85,35 @@ class HttpFile {
     size ??= await this.#length();
     if (range !== null && (range.start !== 0 || range.end - range.start !== head.length)) throw new Error("the answer is cut short");
     if (head.length < Math.min(size, HEAD)) throw new Error("the answer is cut short");
-    return this.#reader(size, head.subarray(0, size));
+    return this.#plain(size, head.subarray(0, size), response);
+  }
+
+  /** Whether the server still has the file that is stored. Where it cannot be asked, what is stored must do. */
+  async #unchanged(kept: StoredFile): Promise<boolean> {
+    const { size, tag } = kept.identity;
+    if (offline()) return true;
+    let response: Response;
+    try {
+      response = await this.#answer(0, 1, 1);
+    } catch (error) {
+      if (unreachable(error)) return true;
+      throw error;
+    }
+    await response.body?.cancel();
+    if (response.redirected) this.#resolved = response.url;
+    this.#tag = response.headers.get("etag");
+    if (response.status === 416) return size === 0;
+    if (!response.ok || tagOf(response) !== tag) return false;
+    const now = response.status === 206 ? contentRange(response)?.size : Number(response.headers.get("content-length") ?? Number.NaN);
+    // A size that the server does not tell is vouched for by the tag.
+    return now === undefined || Number.isNaN(now) ? tag !== null : now === size || response.headers.get("content-encoding") !== null;
+  }
+
+  /** A reader of a file that has just been seen for the first time, or anew. */
+  async #plain(size: number, head: Uint8Array, response: Response): Promise<Reader> {
+    const kept = await this.context.store?.create({ name: this.name, size, tag: tagOf(response) });
+    if (kept != null && head.length === size && size > 0) await kept.write(0, head);
+    return this.#reader(size, head, kept);
   }
 
   /** The server ignores ranges: its one stream becomes a blob, which browsers keep outside memory where it is large. */
@@ -72,17 +122,22 @@ class HttpFile {
     const declared = Number(response.headers.get("content-length") ?? Number.NaN);
     // A compressed body's declared length is that of the compressed bytes.
     if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the answer is cut short");
-    return { name: this.name, size: blob.size, read: (start, end) => readBlob(blob, start, end, this.url) };
+    const kept = await this.context.store?.create({ name: this.name, size: blob.size, tag: tagOf(response) });
+    return this.#reader(blob.size, new Uint8Array(), kept, (start, end) => readBlob(blob, start, end, this.url));
   }
 
-  #reader(size: number, head: Uint8Array): Reader {
-    const blocks = new Blocks(size, head, (start, end) => this.#fetchRange(start, end));
+  #reader(size: number, head: Uint8Array, kept?: StoredFile | null, fetchRange: FetchRange = (start, end) => this.#fetchRange(start, end)): Reader {
+    const blocks = new Blocks(size, head, kept == null ? fetchRange : through(kept, fetchRange));
     return {
       name: this.name,
       size,
       read: async (start, end) => {
         if (!(start >= 0 && start <= end && end <= size)) throw this.#failure(`bytes ${start}-${end} lie outside its ${size}`, 0, false);
         return start === end ? new Uint8Array() : blocks.read(start, end);
+      },
+      recheck: async () => {
+        blocks.forget();
+        return kept == null ? [] : replaced(kept, fetchRange);
       },
     };
   }
@@ -131,7 +186,7 @@ class HttpFile {
   }
 
   /** An answer that says something about the file: faults that pass are waited out. */
-  async #answer(start: number, end: number): Promise<Response> {
+  async #answer(start: number, end: number, tries = TRIES): Promise<Response> {
     for (let attempt = 0; ; attempt++) {
       let status = 0;
       let wait: number | undefined;
@@ -152,7 +207,7 @@ class HttpFile {
         if (isFailure(error)) throw error;
         fault = error;
       }
-      if (attempt + 1 >= TRIES || this.context.signal.aborted) throw this.#failed(fault, status);
+      if (attempt + 1 >= tries || this.context.signal.aborted) throw this.#failed(fault, status);
       await this.#pause(attempt, wait);
     }
   }
@@ -198,8 +253,8 @@ class HttpFile {
     if (isFailure(fault)) return fault;
     if (this.context.signal.aborted) return { code: "abort", message: "aborted", retryable: true, detail: {} };
     // A fetch that gets no answer says nothing about why, on purpose.
-    const unreachable = fault instanceof TypeError && status === 0;
-    const message = unreachable
+    const unanswered = fault instanceof TypeError && status === 0;
+    const message = unanswered
       ? "no answer: the server cannot be reached, or does not allow requests from this page's origin (CORS)"
       : fault instanceof Error ? fault.message : String(fault);
     return this.#failure(message, status, true);
@@ -208,6 +263,60 @@ class HttpFile {
   #failure(message: string, status: number, retryable: boolean): Failure {
     return { code: "network", message, retryable, detail: { url: this.url, status: status === 0 ? null : status } };
   }
+}
+
+/** Reads of whole blocks: from the store where it has them, otherwise fetched and kept. */
+function through(kept: StoredFile, fetchRange: FetchRange): FetchRange {
+  return async (start, end) => {
+    const out = new Uint8Array(end - start);
+    const last = Math.ceil(end / BLOCK);
+    for (let index = start / BLOCK; index < last; ) {
+      const block = await kept.read(index);
+      if (block !== null) {
+        out.set(block, index * BLOCK - start);
+        index++;
+        continue;
+      }
+      const first = index;
+      while (index < last && (index === first || !kept.has(index))) index++;
+      const bytes = await fetchRange(first * BLOCK, Math.min(end, index * BLOCK));
+      await kept.write(first, bytes);
+      out.set(bytes, first * BLOCK - start);
+    }
+    return out;
+  };
+}
+
+/** Fetches a stored file again and keeps the blocks that differ: their numbers. */
+async function replaced(kept: StoredFile, fetchRange: FetchRange): Promise<number[]> {
+  const { size } = kept.identity;
+  const different: number[] = [];
+  for (let start = 0; start < size; start += 8 * BLOCK) {
+    const bytes = await fetchRange(start, Math.min(size, start + 8 * BLOCK));
+    for (let at = 0; at < bytes.length; at += BLOCK) {
+      const [index, block] = [(start + at) / BLOCK, bytes.subarray(at, at + BLOCK)];
+      const held = await kept.read(index);
+      if (held !== null && held.every((byte, i) => byte === block[i])) continue;
+      await kept.write(index, block);
+      different.push(index);
+    }
+  }
+  return different;
+}
+
+/** Whether the browser knows that there is no network. */
+function offline(): boolean {
+  return globalThis.navigator?.onLine === false;
+}
+
+/** Whether a failure says that the server cannot be asked at all. */
+function unreachable(error: unknown): boolean {
+  return isFailure(error) && error.code === "network" && error.detail.status === null;
+}
+
+/** What tells one version of a file from another. */
+function tagOf(response: Response): string | null {
+  return response.headers.get("etag") ?? response.headers.get("last-modified");
 }
 
 /** The bytes [start, end) of a blob, as a reader must give them. */

@@ -67,14 +67,19 @@ impl Attention {
         };
         let qkv = b.stacked(&format!("{label}.qkv"), &projections, hidden)?;
         let qkv_bias = if parts.qkv_bias {
-            let biases = [(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)];
+            let biases = match b.has(&role("qkv.bias")) {
+                true => vec![(role("qkv.bias"), q + 2 * kv)],
+                false => vec![(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)],
+            };
             Some(b.vector(&format!("{label}.qkv.bias"), &biases)?)
         } else {
             None
         };
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
+        // GGUF names no such fact: a bias is there or it is not.
+        let o_bias = parts.o_bias && (b.names_biases() || b.has(&role("o.bias")));
         let o_bias =
-            if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
+            if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
         let (rope_table, rotary_dim) = b.rope(i);
         let widths = match parts.qk_norm {
             Normed::No | Normed::Unit => None,
@@ -101,8 +106,7 @@ impl Attention {
             true => Some(b.vector(&format!("{label}.sinks"), &[(role("sinks"), b.config.num_heads)])?),
             false => None,
         };
-        let chunk = b.config.chunk(i).map(Span::Chunk);
-        let span = chunk.or(b.config.window(i).map(Span::Window)).unwrap_or(Span::All);
+        let span = b.config.span(i);
         let temperature = b.config.temperature.filter(|_| rotary_dim == 0);
         let cache = b.kv.layers[i];
         Ok(Self {
@@ -142,6 +146,7 @@ impl Attention {
             table: self.rope_table,
             k_cache: self.cache.keys,
             v_cache: self.cache.values,
+            capacity: self.cache.tokens,
             format: r.kv_format,
             heads: config.num_heads,
             kv_heads: config.num_kv_heads,
@@ -156,6 +161,7 @@ impl Attention {
             q: r.rows(q),
             k_cache: self.cache.keys,
             v_cache: self.cache.values,
+            capacity: self.cache.tokens,
             out: r.rows(out),
             format: r.kv_format,
             heads: config.num_heads,

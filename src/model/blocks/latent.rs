@@ -1,10 +1,10 @@
 //! Multi-head latent attention (arXiv 2405.04434), input norm and residual included. The cache holds a latent and the part of
 //! the key that turns; W_uk is absorbed into the queries and W_uv applied after, in prefill as in decode.
 
-use crate::gpu::{BufferId, Matrix, Vector};
+use crate::gpu::{BufferId, GROUP, Matrix, Vector};
 use crate::kernels::{
-    self, Epilogue, LatentAppend, LatentQuery, LatentShape, LatentValue, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec,
-    Norm, RmsNorm, Span,
+    self, Epilogue, LatentQuery, LatentShape, LatentValue, Latents, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec, Norm,
+    RmsNorm, Span,
 };
 use crate::model::build::MlaScratch;
 use crate::model::{Builder, LayerCache, Mode, Recorder};
@@ -17,11 +17,17 @@ const LATENT_EPS: f32 = 1e-6;
 pub struct LatentAttention {
     label: String,
     norm: RmsNorm,
-    queries: Queries,
-    kv_a: Matrix,
-    kv_a_bias: Option<Vector>,
+    /// W_dkv, then W_q or W_dq.
+    down: Matrix,
+    down_bias: Option<Vector>,
+    /// The queries' norm and W_uq, where they have a latent too.
+    q_up: Option<(RmsNorm, Matrix)>,
+    /// Values of a row of `down`'s product before the queries or their latent.
+    q_from: usize,
     kv_a_norm: RmsNorm,
-    kv_b: Matrix,
+    /// W_uk and W_uv, the same matrix where they are published as one.
+    k_b: Matrix,
+    v_b: Matrix,
     o: Matrix,
     o_bias: Option<Vector>,
     shape: LatentShape,
@@ -29,13 +35,6 @@ pub struct LatentAttention {
     table: BufferId,
     scale: f32,
     scratch: MlaScratch,
-}
-
-enum Queries {
-    /// `W_q · n`
-    Plain(Matrix),
-    /// `W_qb · norm(W_qa · n + bias)`
-    Latent { a: Matrix, bias: Option<Vector>, norm: RmsNorm, b: Matrix },
 }
 
 impl LatentAttention {
@@ -62,35 +61,53 @@ impl LatentAttention {
         let name = |s: &str| format!("{label}.{s}");
         let role = |r: &str| format!("{i}.{r}");
         let norm = b.norm(&name("norm"), &role("attn_norm"))?;
-        let bias = |b: &mut Builder<'_>, r: &str, n: usize| match biases {
-            true => b.vector(&name(r), &[(role(r), n)]).map(Some),
-            false => Ok(None),
-        };
         let q_width = heads * (shape.nope + rotary);
         let queries = match mla.q_lora_rank {
-            None => Queries::Plain(b.stacked(&name("q"), &[(role("q"), q_width)], hidden)?),
-            Some(rank) => Queries::Latent {
-                a: b.stacked(&name("q_a"), &[(role("q_a"), rank)], hidden)?,
-                bias: bias(b, "q_a.bias", rank)?,
-                norm: RmsNorm { gain: b.gain(&name("q_a_norm"), &role("q_a_norm"), rank)?, eps },
-                b: b.stacked(&name("q_b"), &[(role("q_b"), q_width)], rank)?,
-            },
+            None => (role("q"), q_width),
+            Some(rank) => (role("q_a"), rank),
         };
-        let kv_a = b.stacked(&name("kv_a"), &[(role("kv_a"), shape.width())], hidden)?;
-        let kv_a_bias = bias(b, "kv_a.bias", shape.width())?;
+        let q_from = shape.width().next_multiple_of(GROUP);
+        let down = b.stacked_apart(&name("down"), [(role("kv_a"), shape.width()), queries], q_from, hidden)?;
+        let down_bias = match biases {
+            false => None,
+            true => {
+                let latent = mla.q_lora_rank.map(|rank| (role("q_a.bias"), rank));
+                let all = [Some((role("kv_a.bias"), shape.width())), latent];
+                Some(b.vector_apart(&name("down.bias"), all, q_from, down.rows)?)
+            }
+        };
+        let q_up = match mla.q_lora_rank {
+            None => None,
+            Some(rank) => {
+                let gain = b.gain(&name("q_a_norm"), &role("q_a_norm"), rank)?;
+                let up = b.matrix(&name("q_b"), &[&role("q_b")], q_width, rank)?;
+                Some((RmsNorm { gain, eps }, up.shifted((heads * shape.width()).next_multiple_of(GROUP))))
+            }
+        };
         let kv_a_norm = RmsNorm { gain: b.gain(&name("kv_a_norm"), &role("kv_a_norm"), shape.rank)?, eps };
-        let kv_b = b.in_units(&name("kv_b"), &role("kv_b"), [heads, shape.head_rows(), shape.rank])?;
+        let [k_b, v_b] = if b.has(&role("k_b")) {
+            let k = b.turned_units(&name("k_b"), &role("k_b"), [heads, shape.rank, shape.nope])?;
+            [k, b.in_units(&name("v_b"), &role("v_b"), &[heads, shape.value_dim, shape.rank])?]
+        } else {
+            let both = b.in_units(&name("kv_b"), &role("kv_b"), &[heads * shape.head_rows(), shape.rank])?;
+            [both.clone(), both]
+        };
         let o = b.stacked(&name("o"), &[(role("o"), hidden)], heads * shape.value_dim)?;
-        let o_bias = bias(b, "o.bias", hidden)?;
+        let o_bias = match biases {
+            true => Some(b.vector(&name("o.bias"), &[(role("o.bias"), hidden)])?),
+            false => None,
+        };
         let (table, _) = b.rope(i);
         let (cache, scratch) = (b.kv.layers[i], b.mla_scratch(mla));
         Ok(Self {
             norm,
-            queries,
-            kv_a,
-            kv_a_bias,
+            down,
+            down_bias,
+            q_up,
+            q_from,
             kv_a_norm,
-            kv_b,
+            k_b,
+            v_b,
             o,
             o_bias,
             shape,
@@ -106,45 +123,45 @@ impl LatentAttention {
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (shape, s) = (self.shape, self.scratch);
-        let x = r.scratch.x;
-        match &self.queries {
-            Queries::Plain(w) => r.linear(&label("q"), w, Some(self.norm), x, s.q, Epilogue::default()),
-            Queries::Latent { a, bias, norm, b } => {
-                let [q_a, normed] = s.q_a.expect("declared with the weights");
-                r.linear(&label("q_a"), a, Some(self.norm), x, q_a, Epilogue { bias: *bias, ..Epilogue::default() });
-                let (x, y, normed) = (r.rows(q_a), r.rows(s.q), r.rows(normed));
-                let epilogue = Epilogue::default();
+        let epilogue = Epilogue { bias: self.down_bias, ..Epilogue::default() };
+        r.linear(&label("down"), &self.down, Some(self.norm), r.scratch.x, s.down, epilogue);
+        let (x, out) = (r.rows(s.down), r.rows(s.query));
+        let queries = match &self.q_up {
+            None => kernels::Queries::InX(self.q_from),
+            Some((norm, up)) => {
+                let (epilogue, from) = (Epilogue::default(), self.q_from);
                 match r.mode {
                     Mode::Decode => {
-                        let product = Matvec { w: b, x, y, norm: Some(*norm), epilogue };
+                        let product = Matvec { w: up, x, from, y: out, norm: Some(*norm), epilogue };
                         r.plan.push(product.steps(&label("q_b"), &r.control));
                     }
                     Mode::Prefill => {
-                        let norm = Norm { x, y: normed, norm: *norm, add: false };
+                        let normed = r.rows(s.q_a.expect("declared with the weights"));
+                        let norm = Norm { x, from, y: normed, norm: *norm, add: false };
                         r.plan.push([norm.step(&label("q_b.norm"), &r.control)]);
-                        r.plan.push(Matmul { w: b, x: normed, y, epilogue }.steps(&label("q_b"), &r.control));
+                        r.plan.push(Matmul { w: up, x: normed, y: out, epilogue }.steps(&label("q_b"), &r.control));
                     }
                 }
+                kernels::Queries::InOut((shape.heads * shape.width()).next_multiple_of(GROUP))
             }
-        }
-        let epilogue = Epilogue { bias: self.kv_a_bias, ..Epilogue::default() };
-        r.linear(&label("kv_a"), &self.kv_a, Some(self.norm), x, s.kv_a, epilogue);
-        let append = LatentAppend {
+        };
+        let query = LatentQuery {
             shape,
-            x: r.rows(s.kv_a),
+            w: &self.k_b,
+            x,
+            queries,
+            out,
             norm: self.kv_a_norm,
             table: self.table,
             cache: self.cache.keys,
             format: r.kv_format,
         };
-        r.plan.push([append.step(&label("append"), &r.control)]);
-        let (q, out) = (r.rows(s.q), r.rows(s.query));
-        let query = LatentQuery { shape, w: &self.kv_b, q, out, table: self.table };
         r.plan.push(query.steps(&label("query"), &r.control));
         let attention = kernels::Attention {
             q: out,
             k_cache: self.cache.keys,
             v_cache: self.cache.keys,
+            capacity: self.cache.tokens,
             out: r.rows(s.latent),
             format: r.kv_format,
             heads: shape.heads,
@@ -156,12 +173,18 @@ impl LatentAttention {
             scale: self.scale,
             sinks: None,
         };
-        match r.mode {
-            Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
-            Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
-        }
-        let (x, y) = (r.rows(s.latent), r.rows(s.values));
-        r.plan.push(LatentValue { shape, w: &self.kv_b, x, y }.steps(&label("value"), &r.control));
+        let x = match r.mode {
+            Mode::Decode => {
+                r.plan.push([attention.stretches(&label("attend"), &r.control, r.scratch.partials)]);
+                Latents::Stretches(r.scratch.partials)
+            }
+            Mode::Prefill => {
+                r.plan.push([attention.prefill(&label("attend"), &r.control)]);
+                Latents::Rows(r.rows(s.latent))
+            }
+        };
+        let y = r.rows(s.values);
+        r.plan.push(LatentValue { shape, w: &self.v_b, x, y }.steps(&label("value"), &r.control));
         r.join(&label("o"), &self.o, s.values, self.o_bias, None);
     }
 }

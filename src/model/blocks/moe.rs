@@ -1,9 +1,13 @@
 //! A mixture of experts in place of the MLP, input norm and residual included (arXiv 1701.06538, 2401.04088).
 
 use crate::Result;
-use crate::gpu::{Matrix, Vector};
-use crate::kernels::{Entries, Epilogue, ExpertDown, ExpertUp, Gate, Groups, Norm, RmsNorm, Route, Scoring, Shared};
+use crate::gpu::{Activation, Matrix, Vector};
+use crate::kernels::{
+    self, Epilogue, ExpertDown, ExpertSum, ExpertUp, Experts, Gate, GroupedMatmul, Groups, Norm, RmsNorm, Route,
+    Scoring, Shared,
+};
 use crate::model::build::MoeScratch;
+use crate::model::build_experts::{ExpertMatrices, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
 
 /// What an architecture's mixture does besides what its config says.
@@ -44,7 +48,7 @@ impl MoeParts {
 }
 
 /// `x += Σ_e weight_e · W_down,e · (gate(W_gate,e · n) ⊙ (W_up,e · n))`, n = norm(x), over the experts that the router
-/// chooses, and the same of a part that every token goes to.
+/// chooses, and the same of what every token goes to.
 pub struct Moe {
     label: String,
     norm: RmsNorm,
@@ -52,8 +56,10 @@ pub struct Moe {
     route: Route,
     up: Matrix,
     down: Matrix,
-    /// Of the part that every token goes to.
-    shared: Option<(Matrix, Matrix)>,
+    /// Experts at the matrices' beginning that every token goes to.
+    spread: usize,
+    /// What every token goes to, where it has matrices of its own: up, down, and what lies between.
+    apart: Option<(Matrix, Matrix, Activation)>,
     router_bias: Option<Vector>,
     up_bias: Option<Vector>,
     down_bias: Option<Vector>,
@@ -71,50 +77,50 @@ impl Moe {
         let label = format!("l{i}.moe");
         let role = |r: &str| format!("{i}.{r}");
         let norm = b.norm(&format!("{label}.norm"), &role("mlp_norm"))?;
-        let shared_gate = parts.shared_gate && moe.shared_inner.is_some();
+        let gated = parts.shared_gate && moe.shared_inner.is_some();
         let mut rows = vec![(role("router"), moe.experts)];
-        rows.extend(shared_gate.then(|| (role("shared.router"), 1)));
+        rows.extend(gated.then(|| (role("shared.router"), 1)));
         let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
-        let correction = match parts.correction {
-            true => Some(b.vector(&format!("{label}.correction"), &[(role("router.correction"), moe.experts)])?),
-            false => None,
-        };
         let (mut router_bias, mut up_bias, mut down_bias) = (None, None, None);
         if parts.bias {
+            // Gates and ups take turns, published together or apart.
+            let (up, width) = match b.has(&role("experts.gate_up.bias")) || !b.has(&role("experts.gate.bias")) {
+                true => (vec![role("experts.gate_up.bias")], 2 * moe.inner),
+                false => (vec![role("experts.gate.bias"), role("experts.up.bias")], moe.inner),
+            };
             let mut bias =
-                |s: &str, r: &str, shape: &[usize]| b.flat(&format!("{label}.{s}"), &role(r), shape).map(Some);
-            router_bias = bias("router.bias", "router.bias", &[moe.experts])?;
-            up_bias = bias("up.bias", "experts.gate_up.bias", &[moe.experts, 2 * moe.inner])?;
-            down_bias = bias("down.bias", "experts.down.bias", &[moe.experts, hidden])?;
+                |s: &str, roles: &[String], shape: &[usize]| b.flat(&format!("{label}.{s}"), roles, shape).map(Some);
+            router_bias = bias("router.bias", &[role("router.bias")], &[moe.experts])?;
+            up_bias = bias("up.bias", &up, &[moe.experts, width])?;
+            down_bias = bias("down.bias", &[role("experts.down.bias")], &[moe.experts, hidden])?;
         }
-        let up = b.experts_up(&format!("{label}.up"), i, &moe, parts.turning)?;
-        let down = b.experts_down(&format!("{label}.down"), i, &moe)?;
-        let shared = match moe.shared_inner {
-            None => None,
-            Some(inner) => {
-                let up = b.shared_up(&format!("{label}.shared.up"), i, inner)?;
-                Some((up, b.shared_down(&format!("{label}.shared.down"), i, inner)?))
+        let ExpertMatrices { up, down, shared } = b.expert_matrices(&label, i, &moe, parts.turning)?;
+        let scratch = b.moe_scratch(&moe, router.rows);
+        // Slots: what every token goes to, then the experts; or after them, in its own matrices.
+        let (spread, shared, apart) = match shared {
+            SharedMatrices::None => (0, Shared::default(), None),
+            SharedMatrices::Merged(n) => (n, Shared { entries: n, first_slot: 0, gated }, None),
+            SharedMatrices::Apart { up, down } => {
+                let between = b.shared_scratch(down.k);
+                (0, Shared { entries: 1, first_slot: moe.experts, gated }, Some((up, down, between)))
             }
         };
-        let kind = match (shared.is_some(), shared_gate) {
-            (false, _) => Shared::None,
-            (true, false) => Shared::Always,
-            (true, true) => Shared::Gated,
-        };
-        let entries = moe.top_k + usize::from(shared.is_some());
-        let scratch = b.moe_scratch(&moe, router.rows, entries);
+        // GGUF names no such fact: a correction is there or it is not.
+        let correction = role("router.correction");
+        let corrected = if b.names_biases() { parts.correction } else { b.has(&correction) };
+        let correction = corrected.then_some(correction);
+        let table = b.route_table(&format!("{label}.table"), correction.as_deref(), moe.experts, spread)?;
         let route = Route {
-            logits: scratch.logits,
+            router: scratch.router,
             experts: moe.experts,
             top_k: moe.top_k,
-            scoring: parts.scoring,
+            scoring: moe.scoring.unwrap_or(parts.scoring),
             renormalize: moe.norm_topk_prob.unwrap_or(parts.renormalize),
             factor: moe.factor as f32,
-            correction,
+            corrected,
             groups: moe.groups.map(|g| Groups { count: g.count, kept: g.kept, top_two: g.top_two }),
-            shared: kind,
-            slots: scratch.slots,
-            routing: scratch.routing,
+            shared,
+            table,
         };
         let factor = b.config.residual_scale as f32;
         let gate = parts.gate.unwrap_or(b.gate);
@@ -126,7 +132,8 @@ impl Moe {
             route,
             up,
             down,
-            shared,
+            spread,
+            apart,
             router_bias,
             up_bias,
             down_bias,
@@ -137,42 +144,132 @@ impl Moe {
         })
     }
 
+    /// The experts of the common matrices, and those of the ones apart.
+    fn halves(&self) -> impl Iterator<Item = Half<'_>> {
+        let label = |s: &str| format!("{}.{s}", self.label);
+        let common = match self.apart {
+            None => self.route.entries(),
+            Some(_) => self.route.top_k,
+        };
+        let of = |w, first_slot, first_entry, count| Experts { w, first_slot, first_entry, count };
+        let routed = Half {
+            labels: [label("up"), label("down")],
+            up: of(&self.up, 0, 0, common),
+            down: of(&self.down, 0, 0, common),
+            h: self.scratch.h,
+            spread: self.spread,
+            routed: true,
+        };
+        let apart = self.apart.as_ref().map(|(up, down, h)| Half {
+            labels: [label("shared.up"), label("shared.down")],
+            up: of(up, self.route.experts, common, 1),
+            down: of(down, self.route.experts, common, 1),
+            h: *h,
+            spread: 0,
+            routed: false,
+        });
+        [Some(routed), apart].into_iter().flatten()
+    }
+
     /// Appends the steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
-        let label = |s: &str| format!("{}.{s}", self.label);
-        let y = r.rows(r.scratch.x);
-        // In prefill the norm is a step of its own; many products read its result.
-        let (x, norm) = match r.mode {
-            Mode::Decode => (y, Some(self.norm)),
-            Mode::Prefill => {
-                let normed = r.rows(r.scratch.normed);
-                r.plan.push([Norm { x: y, y: normed, norm: self.norm, add: false }.step(&label("norm"), &r.control)]);
-                (normed, None)
-            }
-        };
         let epilogue = Epilogue { bias: self.router_bias, ..Epilogue::default() };
-        r.linear(&label("router"), &self.router, norm, x, self.scratch.logits, epilogue);
-        let route = Route { logits: r.rows(self.scratch.logits), ..self.route };
-        r.plan.push([route.step(&label("route"), &r.control)]);
-        let entries = |first, count| Entries { routing: self.scratch.routing, stride: route.entries(), first, count };
-        let routed = (&self.up, &self.down, self.scratch.h, entries(0, route.top_k), true);
-        let shared = self.shared.as_ref().map(|(up, down)| {
-            (up, down, self.scratch.shared.expect("declared with the first"), entries(route.top_k, 1), false)
-        });
-        let halves: Vec<_> = [Some(routed), shared].into_iter().flatten().collect();
-        // All of the first halves before any second: those change the residual stream that the first read.
-        let name = |routed: bool, s: &str| label(&format!("{}{s}", if routed { "" } else { "shared." }));
-        for &(up, _, h, entries, routed) in &halves {
-            let bias = self.up_bias.filter(|_| routed);
-            let input_weight = self.input_weight && routed;
-            let step = ExpertUp { w: up, x, h, norm, bias, gate: self.gate, input_weight, entries };
-            r.plan.push(step.steps(&name(routed, "up"), &r.control));
-        }
-        for &(_, down, h, entries, routed) in &halves {
-            let bias = self.down_bias.filter(|_| routed);
-            let weighted = !(self.input_weight && routed);
-            let step = ExpertDown { w: down, h, y, bias, weighted, factor: self.factor, entries };
-            r.plan.push(step.steps(&name(routed, "down"), &r.control));
+        let (label, logits) = (format!("{}.router", self.label), self.scratch.router.logits);
+        match r.mode {
+            Mode::Decode => {
+                r.linear(&label, &self.router, Some(self.norm), r.scratch.x, logits, epilogue);
+                self.decode(r);
+            }
+            Mode::Prefill => {
+                // The norm is a step of its own; many products read its result.
+                let (x, y) = (r.scratch.x, r.scratch.normed);
+                let norm = Norm { x, from: 0, y, norm: self.norm, add: false };
+                r.plan.push([norm.step(&format!("{}.norm", self.label), &r.control)]);
+                r.linear(&label, &self.router, None, y, logits, epilogue);
+                self.prefill(r);
+            }
         }
     }
+
+    /// One token's products, each of its experts by itself.
+    fn decode(&self, r: &mut Recorder<'_>) {
+        let x = r.rows(r.scratch.x);
+        // All of the first halves before any second: those change the residual stream that the first read.
+        for half in self.halves() {
+            let up = ExpertUp {
+                experts: half.up,
+                route: &self.route,
+                x,
+                h: half.h,
+                norm: Some(self.norm),
+                bias: self.up_bias.filter(|_| half.routed),
+                gate: self.gate,
+                input_weight: self.input_weight,
+            };
+            r.plan.push(up.steps(&half.labels[0]));
+        }
+        for half in self.halves() {
+            let down = ExpertDown {
+                experts: half.down,
+                spread: half.spread,
+                route: &self.route,
+                h: half.h,
+                y: x,
+                bias: self.down_bias.filter(|_| half.routed),
+                weighted: !self.input_weight,
+                factor: self.factor,
+            };
+            r.plan.push(down.steps(&half.labels[1]));
+        }
+    }
+
+    /// A chunk's products, the tokens of an expert together.
+    fn prefill(&self, r: &mut Recorder<'_>) {
+        let label = |s: &str| format!("{}.{s}", self.label);
+        let (route, sorted, z) = (&self.route, self.scratch.sorted, self.scratch.z);
+        let slots = route.experts + route.shared.entries;
+        r.plan.push([route.step(&label("route"), &r.control), sorted.step(&label("sort"), route, slots, &r.control)]);
+        let (y, x) = (r.scratch.x, r.scratch.normed);
+        for half in self.halves() {
+            let bias = |bias: Option<Vector>| bias.filter(|_| half.routed);
+            let up = GroupedMatmul {
+                half: kernels::Half::Up(self.gate),
+                experts: half.up,
+                rows: 2 * half.h.width,
+                route,
+                sorted,
+                x,
+                y: half.h,
+                bias: bias(self.up_bias),
+                weighted: self.input_weight,
+            };
+            let down = GroupedMatmul {
+                half: kernels::Half::Down { spread: half.spread },
+                experts: half.down,
+                rows: z.width,
+                x: half.h,
+                y: z,
+                bias: bias(self.down_bias),
+                weighted: !self.input_weight,
+                ..up
+            };
+            r.plan.push(up.steps(&half.labels[0]));
+            r.plan.push(down.steps(&half.labels[1]));
+        }
+        let sum = ExpertSum { z, entries: route.entries(), y, factor: self.factor };
+        r.plan.push([sum.step(&label("sum"), &r.control)]);
+    }
+}
+
+/// The experts of one pair of matrices.
+struct Half<'a> {
+    /// Of the two products.
+    labels: [String; 2],
+    up: Experts<'a>,
+    down: Experts<'a>,
+    /// What lies between them.
+    h: Activation,
+    spread: usize,
+    /// Whether they are chosen.
+    routed: bool,
 }

@@ -13,7 +13,7 @@ const TYPES = {
  * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, or { type, body }.
  *
  * `fault(request)` may return what to do instead of the right thing for one request `{ path, range, method, count }`:
- * `{ status, headers?, body? }`, `{ ignoreRange: true }`, `{ cutAfter: bytes }`, `{ shift: bytes }`, `{ headers }` or `{ hang: true }`.
+ * `{ status, headers?, body? }`, `{ ignoreRange: true }`, `{ cutAfter: bytes }`, `{ drop: true }`, `{ shift: bytes }`, `{ headers }` or `{ hang: true }`.
  */
 export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
   const requests = [];
@@ -33,6 +33,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     requests.push(entry);
     const fault = state.fault(entry) ?? {};
     if (fault.hang) return;
+    if (fault.drop) return request.destroy();
     const always = { "accept-ranges": "bytes", "cache-control": "no-store", ...state.headers, ...fault.headers };
     if (fault.status) {
       response.writeHead(fault.status, { "content-type": "text/plain", ...always });

@@ -1,0 +1,133 @@
+// A model's folder while it is loaded: files are opened for writing, and nobody else of this origin writes them meanwhile.
+
+import { StoredFile, type SyncHandle } from "./file.js";
+import { fileNames, folderName, readManifest, root, type Manifest } from "./folder.js";
+import type { Identity } from "./journal.js";
+
+export class StoredModel {
+  readonly #files = new Map<string, StoredFile>();
+  /** Names of files that were here, whole, when they were opened. */
+  readonly whole = new Set<string>();
+  #closed = false;
+
+  private constructor(
+    readonly folder: FileSystemDirectoryHandle,
+    readonly manifest: Manifest,
+    readonly release: () => void,
+  ) {}
+
+  /**
+   * Opens the folder of the model at `address`, after others of this origin that load it have ended: what they fetched need
+   * not be fetched again. Null where the browser keeps nothing, or this thread may not write.
+   */
+  static async open(address: string, id: string, signal: AbortSignal): Promise<StoredModel | null> {
+    if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
+    const all = await root(true);
+    if (all === null) return null;
+    const name = await folderName(address);
+    const release = await lock(name, signal);
+    try {
+      const folder = await all.getDirectoryHandle(name, { create: true });
+      const known = await readManifest(folder);
+      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release);
+      await model.#note();
+      return model;
+    } catch {
+      release();
+      return null;
+    }
+  }
+
+  /** The file of this name as far as it is here; null where nothing is. */
+  async file(name: string): Promise<StoredFile | null> {
+    const open = this.#files.get(name);
+    if (open !== undefined) return open;
+    const handles = await this.#handles(name, false);
+    if (handles === null) return null;
+    const file = StoredFile.existing(...handles);
+    if (file === null) handles.forEach((handle) => handle.close());
+    else this.#files.set(name, file);
+    return file;
+  }
+
+  /** Begins a file anew; null where there is no room. */
+  async create(identity: Identity): Promise<StoredFile | null> {
+    this.#files.get(identity.name)?.close();
+    this.#files.delete(identity.name);
+    const handles = await this.#handles(identity.name, true);
+    if (handles === null) return null;
+    const file = StoredFile.create(identity, ...handles);
+    if (file === null) handles.forEach((handle) => handle.close());
+    else this.#files.set(identity.name, file);
+    this.manifest.absent = this.manifest.absent.filter((absent) => absent !== identity.name);
+    return file;
+  }
+
+  /** The tag of an open file. */
+  tag(name: string): string | null {
+    return this.#files.get(name)?.identity.tag ?? null;
+  }
+
+  /** The server has no file of this name. */
+  async missing(name: string): Promise<void> {
+    this.#files.get(name)?.close();
+    this.#files.delete(name);
+    for (const file of Object.values(fileNames(name))) await this.folder.removeEntry(file).catch(() => {});
+    if (!this.manifest.absent.includes(name)) this.manifest.absent.push(name);
+  }
+
+  /** A load or download has had all it needed: gives the folder back. */
+  async loaded(): Promise<void> {
+    this.manifest.complete = true;
+    await this.close();
+  }
+
+  /** Gives the folder back, once. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    try {
+      for (const file of this.#files.values()) file.close();
+      await this.#note();
+    } finally {
+      this.#files.clear();
+      this.release();
+    }
+  }
+
+  async #note(): Promise<void> {
+    const handle = await access(await this.folder.getFileHandle("model.json", { create: true }));
+    try {
+      const bytes = new TextEncoder().encode(JSON.stringify(this.manifest));
+      handle.truncate(0);
+      handle.write(bytes, { at: 0 });
+    } finally {
+      handle.close();
+    }
+  }
+
+  async #handles(name: string, create: boolean): Promise<[SyncHandle, SyncHandle] | null> {
+    const { data, journal } = fileNames(name);
+    let first: SyncHandle | undefined;
+    try {
+      first = await access(await this.folder.getFileHandle(data, { create }));
+      return [first, await access(await this.folder.getFileHandle(journal, { create }))];
+    } catch {
+      first?.close();
+      return null;
+    }
+  }
+}
+
+function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
+  return (handle as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
+}
+
+/** Waits for the lock of this name; what is returned gives it back. A tab or worker that ends does so too. */
+function lock(name: string, signal: AbortSignal): Promise<() => void> {
+  if (navigator.locks === undefined) return Promise.resolve(() => {});
+  return new Promise((resolve, reject) => {
+    const held = () => new Promise<void>((release) => resolve(release));
+    navigator.locks.request(`minke:${name}`, { signal }, held).catch(reject);
+  });
+}

@@ -1,0 +1,162 @@
+//! What a model would cost, from headers alone.
+
+use serde::Serialize;
+
+use super::load::{LoadOptions, Source, WEIGHT_BUDGET, choices, choose, rope_factors, tokenizer};
+use crate::gpu::Role;
+use crate::kernels::KvFormat;
+use crate::model::{Model, ModelConfig, ModelOptions};
+use crate::weights::Checkpoint;
+use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
+use crate::{Error, Result};
+
+/// What is known of a device before it is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest storage binding, bytes.
+    pub max_binding: u64,
+}
+
+/// Whether a model will run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// As far as can be known.
+    Yes,
+    /// Only where the device has more memory than is usual.
+    Tight,
+    /// Not at all.
+    No,
+}
+
+/// Why it will not, or may not.
+#[derive(Debug, Clone, Serialize)]
+pub struct FitReason {
+    /// An error's code.
+    pub code: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+/// A file of weights.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)] // it is what it says
+pub struct FileSize {
+    pub name: String,
+    pub size: u64,
+}
+
+/// `Estimate` of the JavaScript API, but for what the device stores.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Bytes of weights that a load reads.
+    pub download_bytes: u64,
+    /// Bytes of buffers on the GPU, at `max_context_length`.
+    pub gpu_bytes: u64,
+    /// Bytes of the KV cache for each token of it.
+    pub kv_bytes_per_token: u64,
+    /// Bytes outside the GPU at most, while loading.
+    pub peak_host_bytes: u64,
+    /// Tokens of context that a load takes.
+    pub max_context_length: usize,
+    /// Whether it will run.
+    pub fit: Fit,
+    /// Why not.
+    pub reasons: Vec<FitReason>,
+    /// Where the weights are.
+    pub files: Vec<FileSize>,
+}
+
+/// Bytes of the wasm heap that a load of a small model takes (measured: 23 to 35 MB).
+const HEAP: u64 = 35 << 20;
+/// Bytes of files that the readers in JavaScript keep.
+const READERS: u64 = 32 << 20;
+
+/// Estimates what a load would cost, on a device with these limits or on none.
+///
+/// # Errors
+/// Faults of the files. A model that is whole and cannot run here is an estimate that says so.
+pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<Limits>) -> Result<Estimate> {
+    let mut estimate = Estimate {
+        download_bytes: 0,
+        gpu_bytes: 0,
+        kv_bytes_per_token: 0,
+        peak_host_bytes: 0,
+        max_context_length: 0,
+        fit: Fit::Yes,
+        reasons: Vec::new(),
+        files: Vec::new(),
+    };
+    if limits.is_none() {
+        estimate.refuse(&Error::NoWebGpu { reason: "this browser offers no adapter".to_owned() });
+    }
+    let checkpoint = match source.open().await {
+        Err(error @ Error::Architecture { .. }) => {
+            estimate.refuse(&error);
+            return Ok(estimate);
+        }
+        checkpoint => checkpoint?,
+    };
+    estimate.files =
+        checkpoint.shards.iter().map(|file| FileSize { name: file.name().to_owned(), size: file.len() }).collect();
+    let config = ModelConfig::from_checkpoint(&checkpoint)?;
+    tokenizer(&checkpoint)?;
+    let wanted = ModelOptions {
+        max_binding: limits.map_or(ModelOptions::default().max_binding, |l| l.max_binding),
+        context_length: options.context_length,
+        kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
+        rope_factors: rope_factors(&checkpoint).await?,
+        ..ModelOptions::default()
+    };
+    match choose(&checkpoint, &config, &options, &wanted, choices(&options)) {
+        Err(error @ (Error::BufferLimit { .. } | Error::Dtype { .. })) => estimate.refuse(&error),
+        model => estimate.cost(&checkpoint, &model?.1),
+    }
+    Ok(estimate)
+}
+
+impl Estimate {
+    fn refuse(&mut self, error: &Error) {
+        self.fit = Fit::No;
+        self.reasons.push(FitReason { code: error.code(), message: error.to_string() });
+    }
+
+    fn cost(&mut self, checkpoint: &Checkpoint, model: &Model) {
+        let staging = staging(&model.tasks);
+        let held = model.buffers.iter().enumerate().filter(|(id, _)| !staging.iter().any(|s| s.0 as usize == *id));
+        self.gpu_bytes = held.map(|(_, buffer)| buffer.bytes).sum();
+        let kv: u64 = model.buffers.iter().filter(|b| b.role == Role::Kv).map(|b| b.bytes).sum();
+        self.kv_bytes_per_token = kv / model.context_length as u64;
+        self.max_context_length = model.context_length;
+        self.download_bytes = bytes_to_read(checkpoint, &model.tasks);
+        self.peak_host_bytes = HEAP + READERS + IN_FLIGHT + 2 * BLOCK + 2 * turned(checkpoint, model);
+        let weights = model.weight_bytes();
+        if weights > WEIGHT_BUDGET {
+            self.fit = self.fit.max_of(Fit::Tight);
+            let message = format!("the weights take {weights} bytes on the GPU; {WEIGHT_BUDGET} are counted on");
+            self.reasons.push(FitReason { code: "memory", message });
+        }
+    }
+}
+
+impl Fit {
+    fn max_of(self, other: Self) -> Self {
+        if self == Self::No { self } else { other }
+    }
+}
+
+/// The largest expert that is published transposed, in bytes: it is held whole.
+fn turned(checkpoint: &Checkpoint, model: &Model) -> u64 {
+    let pieces = model.tasks.iter().flat_map(|task| match task {
+        Task::Matrix { pieces, .. } => pieces.as_slice(),
+        Task::Vector { .. } => &[],
+    });
+    let sources = pieces.flat_map(|piece| &piece.sources).filter_map(|source| match source.form {
+        Form::Columns { k, .. } => {
+            Some(k * checkpoint.tensors[&source.tensor].bytes() / checkpoint.tensors[&source.tensor].rows())
+        }
+        _ => None,
+    });
+    sources.max().unwrap_or(0)
+}

@@ -1,0 +1,295 @@
+//! A mixture's MLP for a chunk of tokens: entries are sorted by expert, so that tokens share the reading of one. Prefill.
+
+use super::epilogue::Gate;
+use super::experts::{Experts, bindings, entry_at, expert_row, on};
+use super::matvec::{layout_of, products};
+use super::route::Route;
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, layout_shaders, params, shader};
+use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Layout, Part, Role, Shader, Step, Vector};
+
+static SORT_SHADERS: [Shader; 1] = [shader!("expert_sort", "state")];
+static MATMUL_SHADERS: [Shader; 11] = layout_shaders!("expert_matmul", "gate", "tile", "expert_rows");
+static SUM_SHADERS: [Shader; 1] = [shader!("expert_sum", "state")];
+
+/// See `shaders/expert_sort.wgsl`.
+pub static SORT: Kernel =
+    Kernel { name: "expert_sort", shaders: &SORT_SHADERS, params: SortParams::FIELDS, reference: sort_reference };
+/// See `shaders/expert_matmul.wgsl`.
+pub static MATMUL: Kernel = Kernel {
+    name: "expert_matmul",
+    shaders: &MATMUL_SHADERS,
+    params: MatmulParams::FIELDS,
+    reference: matmul_reference,
+};
+/// See `shaders/expert_sum.wgsl`.
+pub static SUM: Kernel =
+    Kernel { name: "expert_sum", shaders: &SUM_SHADERS, params: SumParams::FIELDS, reference: sum_reference };
+
+params!(SortParams { slots: u32, entries: u32, routing_at: u32, tiles: u32 });
+params!(MatmulParams {
+    groups: u32,
+    rows: u32,
+    first_slot: u32,
+    slots: u32,
+    spread: u32,
+    x_stride: u32,
+    y_stride: u32,
+    first_entry: u32,
+    count: u32,
+    entries: u32,
+    routing_at: u32,
+    tiles: u32,
+});
+params!(SumParams { width: u32, entries: u32, stride: u32 });
+
+/// Slots that can be sorted.
+pub const MAX_SLOTS: usize = 1024;
+const ROW_TILE: usize = 64;
+
+/// Entries by expert, in tiles.
+#[derive(Debug, Clone, Copy)]
+pub struct Sorted {
+    /// `[tiles]` slot, first, count; `[T · entries]` the order.
+    pub buffer: BufferId,
+    /// Tiles at most.
+    pub tiles: usize,
+}
+
+impl Sorted {
+    /// Declares it for `tokens` of at most `entries`, of `slots` experts.
+    pub fn declare(buffers: &mut Buffers, tokens: usize, entries: usize, slots: usize) -> Self {
+        // Every expert with entries may have a tile that is not full.
+        let all = tokens * entries;
+        let tiles = all / TOKEN_TILE + slots.min(all);
+        let buffer = buffers.add("experts, sorted", ((3 * tiles + all) * 4) as u64, Role::Scratch);
+        Self { buffer, tiles }
+    }
+
+    /// The step that fills it with the entries of `tokens`.
+    pub fn step(&self, label: &str, route: &Route, slots: usize, control: &Control) -> Step {
+        assert!(slots <= MAX_SLOTS, "{label}: slots");
+        let params = SortParams {
+            slots: slots as u32,
+            entries: route.entries() as u32,
+            routing_at: route.router.routing_at as u32,
+            tiles: self.tiles as u32,
+        };
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        Step {
+            label: label.to_owned(),
+            kernel: SORT.name,
+            shader: &SORT_SHADERS[0],
+            constants: Vec::new(),
+            bindings: vec![
+                read(1, control.state),
+                read(8, route.router.logits.buffer),
+                Binding { slot: 9, buffer: self.buffer, access: Access::ReadWrite },
+            ],
+            params: params.words(),
+            grid: [1, 1, 1],
+            detail: format!("[{},{}] by {slots}", route.router.logits.rows, route.entries()),
+        }
+    }
+}
+
+/// Which half of the MLP a grouped product is.
+#[derive(Debug, Clone, Copy)]
+pub enum Half {
+    /// From tokens to `[T · count, I]`; gates and ups take turns in the experts' rows.
+    Up(Gate),
+    /// From there to `[T · entries, N]`; the rows of so many slots take turns.
+    Down {
+        /// Slots whose rows take turns.
+        spread: usize,
+    },
+}
+
+/// The products of the sorted entries with the experts of one matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupedMatmul<'a> {
+    /// Which half.
+    pub half: Half,
+    /// Of `rows` each.
+    pub experts: Experts<'a>,
+    /// Rows of an expert.
+    pub rows: usize,
+    /// Entries and their weights.
+    pub route: &'a Route,
+    /// Their order.
+    pub sorted: Sorted,
+    /// `[T, K]`, or `[T · count, K]`.
+    pub x: Activation,
+    /// See [`Half`].
+    pub y: Activation,
+    /// `[experts, rows]`
+    pub bias: Option<Vector>,
+    /// Whether an entry's weight multiplies here: before the gate, or at the end.
+    pub weighted: bool,
+}
+
+impl GroupedMatmul<'_> {
+    /// One step for each part of the matrix.
+    pub fn steps<'a>(&'a self, label: &'a str) -> impl Iterator<Item = Step> + 'a {
+        let width = if matches!(self.half, Half::Up(_)) { self.rows / 2 } else { self.rows };
+        assert_eq!((self.x.width, self.y.width), (self.experts.w.k, width), "{label}: widths of x and y");
+        self.experts.w.parts.iter().map(move |part| self.step(label, part))
+    }
+
+    fn step(&self, label: &str, part: &Part) -> Step {
+        let k = self.experts.w.k;
+        let (gate, spread) = match self.half {
+            Half::Up(gate) => (Some(gate), 0),
+            Half::Down { spread } => (None, spread),
+        };
+        let slots = self.experts.slots(part, self.rows, spread);
+        let mut constants =
+            vec![("GATED", on(gate.is_some())), ("BIAS", on(self.bias.is_some())), ("WEIGHTED", on(self.weighted))];
+        constants.extend(gate.into_iter().flat_map(|gate| gate.constants()));
+        let mut bindings = bindings(part, self.x.buffer, self.y.buffer, self.bias);
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        bindings.extend([read(8, self.route.router.logits.buffer), read(9, self.sorted.buffer)]);
+        let params = MatmulParams {
+            groups: Layout::groups(k) as u32,
+            rows: self.rows as u32,
+            first_slot: slots.first,
+            slots: slots.count,
+            spread: slots.spread,
+            x_stride: self.x.stride() as u32 / 4,
+            y_stride: self.y.stride() as u32,
+            first_entry: self.experts.first_entry as u32,
+            count: self.experts.count as u32,
+            entries: self.route.entries() as u32,
+            routing_at: self.route.router.routing_at as u32,
+            tiles: self.sorted.tiles as u32,
+        };
+        let grid = [self.rows.div_ceil(ROW_TILE) as u32, self.sorted.tiles as u32, 1];
+        assert!(grid.iter().all(|&n| n <= MAX_WORKGROUPS), "{label}: grid");
+        Step {
+            label: label.to_owned(),
+            kernel: MATMUL.name,
+            shader: &MATMUL_SHADERS[part.layout as usize],
+            constants,
+            bindings,
+            params: params.words(),
+            grid,
+            detail: format!(
+                "w[{}×{},{k}]:{} x[{},{}]{} → {}×[{}]",
+                slots.count,
+                self.rows,
+                part.layout.name(),
+                self.x.rows,
+                self.x.width,
+                gate.map_or(String::new(), |gate| format!(" {}", gate.word())),
+                self.experts.count,
+                self.y.width,
+            ),
+        }
+    }
+}
+
+/// `y[t] += factor · Σ_j z[t, j]`
+#[derive(Debug, Clone, Copy)]
+pub struct ExpertSum {
+    /// `[T · entries, N]`
+    pub z: Activation,
+    /// Rows of a token in `z`.
+    pub entries: usize,
+    /// `[T, N]`
+    pub y: Activation,
+    /// Multiplies the sum.
+    pub factor: f32,
+}
+
+impl ExpertSum {
+    /// The step.
+    pub fn step(&self, label: &str, control: &Control) -> Step {
+        assert_eq!(self.z.width, self.y.width, "{label}: widths");
+        let width = self.y.width as u32;
+        let params = SumParams { width, entries: self.entries as u32, stride: self.y.stride() as u32 };
+        let constants = if self.factor == 1.0 { Vec::new() } else { vec![("FACTOR", f64::from(self.factor))] };
+        Step {
+            label: label.to_owned(),
+            kernel: SUM.name,
+            shader: &SUM_SHADERS[0],
+            constants,
+            bindings: vec![
+                Binding { slot: 1, buffer: control.state, access: Access::Read },
+                Binding { slot: 4, buffer: self.z.buffer, access: Access::Read },
+                Binding { slot: 5, buffer: self.y.buffer, access: Access::ReadWrite },
+            ],
+            params: params.words(),
+            grid: [width.div_ceil(64), self.y.rows as u32, 1],
+            detail: format!("[{}×{},{width}] → [{},{width}] +=", self.y.rows, self.entries, self.y.rows),
+        }
+    }
+}
+
+fn sort_reference(step: &Step, memory: &mut CpuMemory) {
+    let p = SortParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let n = (state.count * p.entries) as usize;
+    let slot = |memory: &CpuMemory, i: usize| memory.words(step.buffer(8))[p.routing_at as usize + 2 * i];
+    let (mut tiles, mut order) = (Vec::new(), Vec::<u32>::new());
+    for s in 0..p.slots {
+        let of_slot: Vec<u32> = (0..n).filter(|&i| slot(memory, i) == s).map(|i| i as u32).collect();
+        for tile in of_slot.chunks(TOKEN_TILE) {
+            tiles.extend([s, order.len() as u32, tile.len() as u32]);
+            order.extend(tile);
+        }
+    }
+    tiles.resize(3 * p.tiles as usize, 0);
+    tiles.extend(order);
+    memory.words_mut(step.buffer(9))[..tiles.len()].copy_from_slice(&tiles);
+}
+
+fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
+    let p = MatmulParams::of(step);
+    let layout = layout_of(step, &MATMUL_SHADERS);
+    let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::gpu::GROUP, p.entries as usize);
+    let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
+    let sorted = memory.words(step.buffer(9)).to_vec();
+    let (tiles, order) = sorted.split_at(3 * p.tiles as usize);
+    for tile in tiles.chunks(3) {
+        let &[slot, first, count] = tile else { unreachable!("tiles are of three words") };
+        if count == 0 || slot < p.first_slot || slot - p.first_slot >= p.slots {
+            continue;
+        }
+        for &entry in &order[first as usize..][..count as usize] {
+            let entry = entry as usize;
+            let row = entry / entries * p.count as usize + entry % entries - p.first_entry as usize;
+            let start = if gated { entry / entries } else { row } * p.x_stride as usize * 4;
+            let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
+            let local = (slot - p.first_slot) as usize;
+            let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.spread));
+            let mut v = products(step, memory, layout, of_expert, &x);
+            let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };
+            let bias = (step.constant("BIAS") == 1.0).then(|| &memory.floats(step.buffer(7))[slot as usize * rows..]);
+            for (i, v) in v.iter_mut().enumerate() {
+                let bias = bias.map_or(0.0, |b| f64::from(b[i]));
+                *v = if gated { *v * weight + bias } else { (*v + bias) * weight };
+            }
+            if gated {
+                v = v.chunks(2).map(|pair| Gate::of(step).join(pair[0], pair[1])).collect();
+            }
+            let out = if gated { row } else { entry } * p.y_stride as usize;
+            let y = &mut memory.floats_mut(step.buffer(5))[out..];
+            y.iter_mut().zip(v).for_each(|(y, v)| *y = v as f32);
+        }
+    }
+}
+
+fn sum_reference(step: &Step, memory: &mut CpuMemory) {
+    let p = SumParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let factor = match step.constant("FACTOR") {
+        0.0 => 1.0, // the shader's default
+        factor => factor,
+    };
+    let (entries, stride) = (p.entries as usize, p.stride as usize);
+    for (t, i) in (0..state.count as usize).flat_map(|t| (0..p.width as usize).map(move |i| (t, i))) {
+        let z = memory.floats(step.buffer(4));
+        let sum: f64 = (0..entries).map(|j| f64::from(z[(t * entries + j) * stride + i])).sum();
+        let y = &mut memory.floats_mut(step.buffer(5))[t * stride + i];
+        *y = (f64::from(*y) + factor * sum) as f32;
+    }
+}

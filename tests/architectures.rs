@@ -1,0 +1,114 @@
+//! What published models cost, counted from their shapes: `docs/architectures.md`. `MINKE_RECORD=1` writes it anew.
+#![allow(missing_docs)]
+
+mod shapes;
+
+use std::fmt::Write;
+
+use minke::engine::accept;
+use minke::gpu::Role;
+use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
+use minke::weights::Checkpoint;
+use pollster::block_on;
+use shapes::{Shape, published};
+
+/// The model as a device with these bindings would hold it.
+fn declare(shape: &Shape, quantization: Quantization, max_binding: u64, context: usize) -> Model {
+    let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
+    let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
+    let options = ModelOptions { quantization, max_binding, context_length: Some(context), ..ModelOptions::default() };
+    Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))
+}
+
+/// Dispatches of a layer in decode.
+fn dispatches(model: &Model, layer: usize) -> usize {
+    let prefix = format!("l{layer}.");
+    model.plans.decode.steps.iter().filter(|step| step.label.starts_with(&prefix)).count()
+}
+
+fn kv_bytes(model: &Model) -> u64 {
+    model.buffers.iter().filter(|b| b.role == Role::Kv).map(|b| b.bytes).sum()
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2}", bytes as f64 / 1e9)
+}
+
+/// Large enough that no tensor is split.
+const UNBOUNDED: u64 = 1 << 40;
+
+const HEAD: &str = "# What published models cost
+
+From their authors' shapes, by the plans that the library records for them (`cargo test --test architectures`; with
+`MINKE_RECORD=1` it writes this file). Dispatches are those of one layer for one decoded token, where no tensor is split; in
+brackets, with bindings of 128 MiB and weights of 4 bits (for gpt-oss as published). GB are bytes of weights on the GPU: as
+published, in 8 and in 4 bits. KV bytes are what a further token takes in a cache of 16 bits, far into the context. Files: what
+the architecture is proved from (`tests/golden.rs`, `tests/gguf_twins.rs`).
+
+| model | architecture | files | layout as published | GB | GB, q8 | GB, q4 | dense layer | mixture layer | KV bytes per token |
+|---|---|---|---|---|---|---|---|---|---|
+";
+
+#[test]
+fn what_published_models_cost() {
+    let mut table = HEAD.to_owned();
+    let twins = include_str!("gguf_twins.json");
+    let mut seen = Vec::new();
+    for shape in published() {
+        let name = shape.name;
+        seen.push(shape.architecture().to_owned());
+        let whole = declare(&shape, Quantization::None, UNBOUNDED, 4096);
+        let [q8, q4] = [Quantization::Q8, Quantization::Q4].map(|q| declare(&shape, q, UNBOUNDED, 4096));
+        let split = declare(&shape, Quantization::Q4, 128 << 20, 4096);
+        let mixtures = whole.config.moe.as_ref().map_or(Vec::new(), |moe| moe.layers.clone());
+        let mixture = |layer: &usize| mixtures.get(*layer) == Some(&true);
+        let layers = 0..whole.config.num_layers;
+        let column = |kind: bool, most: usize| {
+            let of_kind: Vec<usize> = layers.clone().filter(|l| mixture(l) == kind).collect();
+            let Some(most_costly) = of_kind.iter().map(|&l| dispatches(&whole, l)).max() else {
+                return "–".to_owned();
+            };
+            for model in [&whole, &q8, &q4] {
+                for &layer in &of_kind {
+                    let count = dispatches(model, layer);
+                    assert!(count <= most, "{name}: layer {layer} is {count} dispatches\n{}", model.plans.decode);
+                }
+            }
+            let with_parts = of_kind.iter().map(|&l| dispatches(&split, l)).max().expect("there are some");
+            if with_parts == most_costly { most_costly.to_string() } else { format!("{most_costly} ({with_parts})") }
+        };
+        // Seven for a Llama. Queries with a latent of their own take one more; Gemma's two blocks end in norms.
+        let most = match shape.architecture() {
+            "gemma3_text" => 9,
+            "deepseek_v2" | "deepseek_v3" => 8,
+            _ => 7,
+        };
+        let dense = column(false, most);
+        let mixed = column(true, 9);
+        let far = whole.config.max_position_embeddings.min(1 << 17);
+        let [more, less] = [far, far - 1024].map(|n| kv_bytes(&declare(&shape, Quantization::Q4, UNBOUNDED, n)));
+        let kv = (more - less) / 1024;
+        if name == "DeepSeek-V2-Lite" {
+            assert_eq!(kv, 27 * (512 + 64) * 2, "a latent and the turning part of a key");
+        }
+        let weights = [&whole, &q8, &q4].map(|model| gigabytes(model.weight_bytes()));
+        let architecture = shape.architecture();
+        let layout = &whole.quantization;
+        let [all, eight, four] = weights;
+        let files =
+            if twins.contains(&format!("\"{architecture}.f32.gguf\"")) { "safetensors, GGUF" } else { "safetensors" };
+        writeln!(
+            table,
+            "| {name} | {architecture} | {files} | {layout} | {all} | {eight} | {four} | {dense} | {mixed} | {kv} |"
+        )
+        .expect("a string");
+    }
+    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.iter().any(|s| s == a.name)).collect();
+    assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name).collect::<Vec<_>>());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md");
+    if std::env::var_os("MINKE_RECORD").is_some() {
+        std::fs::write(path, &table).expect("docs/ can be written");
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(written, table, "docs/architectures.md is not what the plans say");
+}
