@@ -93,7 +93,7 @@ pub fn compare(config: &Value, folder: &MemoryFolder, options: ModelOptions, tol
     let facts = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
     let m = Model::new(&checkpoint, &facts, options).unwrap_or_else(|e| panic!("{config}: {e}"));
     let vocabulary = facts.vocab_size;
-    let prompt: Vec<u32> = (0..19).map(|i| (i * 31 + 7) % vocabulary as u32).collect();
+    let prompt: Vec<u32> = (0..19.min(m.chunk as u32)).map(|i| (i * 31 + 7) % vocabulary as u32).collect();
     let state = State { count: prompt.len() as u32, ..State::default() };
 
     let mut memory = CpuMemory::new(&m.buffers);
