@@ -211,6 +211,7 @@ describe("a download", { skip: noSmol }, () => {
     length_short: ({ count }) => count % 3 === 2 && { cutAfter: 300_000 },
     h429: ({ count }) => count % 6 === 5 && { status: 429, headers: { "retry-after": "0" } },
     h503: ({ count }) => count % 4 === 3 && { status: 503 },
+    stall: ({ count }) => count === 7 && { hang: true },
     reset: ({ count }) => count % 4 === 2 && { cutAfter: 1 },
   };
   for (const [name, fault] of Object.entries(faults)) {

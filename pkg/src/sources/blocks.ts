@@ -8,8 +8,9 @@ const CELL = BLOCK;
 const RUN = 8;
 /** Cells kept; the memory one open file may hold, besides the reads under way. */
 const KEPT = 24;
-/** Cells fetched ahead of a reader that goes straight on. */
-const AHEAD = 4;
+/** Cells fetched ahead of a reader that goes straight on, and cells of one such request: several are under way at once. */
+const AHEAD = 12;
+const AHEAD_RUN = 3;
 
 /** Fetches exactly the bytes [start, end). */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
@@ -83,14 +84,14 @@ export class Blocks {
   }
 
   #readAhead(last: number): void {
-    const end = Math.ceil(this.size / CELL);
-    let next = last + 1;
-    while (next < end && next <= last + 2 && this.#cells.has(next)) next++;
-    // Refill only when little is left ahead, so that the requests stay large.
-    if (next > last + 2 || next >= end) return;
-    let count = 0;
-    while (count < AHEAD && next + count < end && !this.#cells.has(next + count)) count++;
-    this.#fetch(next, count);
+    const end = Math.min(Math.ceil(this.size / CELL), last + 1 + AHEAD);
+    for (let next = last + 1; next < end; ) {
+      let count = 0;
+      while (count < AHEAD_RUN && next + count < end && !this.#cells.has(next + count)) count++;
+      // Short ones only at the file's end, so that the requests stay large.
+      if (count === AHEAD_RUN || (count > 0 && (next + count) * CELL >= this.size)) this.#fetch(next, count);
+      next += Math.max(1, count);
+    }
   }
 
   #evict(): void {

@@ -14,6 +14,8 @@ const TRIES = 5;
 /** Milliseconds: the first pause between tries, and the longest that a server may ask for. */
 const PAUSE = 300;
 const LONGEST_PAUSE = 60_000;
+/** Milliseconds without a byte after which a request counts as broken. */
+const STALL = 20_000;
 
 export interface HttpContext {
   fetch: typeof fetch;
@@ -191,8 +193,10 @@ class HttpFile {
       let status = 0;
       let wait: number | undefined;
       let fault: unknown;
+      const request = new AbortController();
+      const signal = AbortSignal.any([this.context.signal, request.signal]);
       try {
-        const response = await this.#get({ Range: `bytes=${start}-${end - 1}` }, "GET");
+        const response = await inTime(this.#get({ Range: `bytes=${start}-${end - 1}` }, "GET", signal));
         status = response.status;
         if (response.ok || [404, 410, 416].includes(status)) return response;
         await response.body?.cancel();
@@ -205,6 +209,7 @@ class HttpFile {
         fault = `the server answered ${status}`;
       } catch (error) {
         if (isFailure(error)) throw error;
+        request.abort(); // what answers now is not waited for
         fault = error;
       }
       if (attempt + 1 >= tries || this.context.signal.aborted) throw this.#failed(fault, status);
@@ -219,8 +224,8 @@ class HttpFile {
     return length;
   }
 
-  #get(headers: Record<string, string>, method: string): Promise<Response> {
-    const { fetch, headers: own, signal } = this.context;
+  #get(headers: Record<string, string>, method: string, signal = this.context.signal): Promise<Response> {
+    const { fetch, headers: own } = this.context;
     return fetch(this.#resolved ?? this.url, {
       method,
       // The type keeps development servers from answering with their start page.
@@ -330,12 +335,20 @@ export async function readBlob(blob: Blob, start: number, end: number, name: str
   }
 }
 
+/** Waits for something that arrives, but not for ever. */
+function inTime<T>(arriving: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`nothing arrived for ${STALL / 1000} seconds`)), STALL);
+    arriving.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
 async function* chunks(response: Response): AsyncGenerator<Uint8Array> {
   const reader = response.body?.getReader();
   if (reader === undefined) return;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await inTime(reader.read());
       if (done) return;
       yield value;
     }
