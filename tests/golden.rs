@@ -95,6 +95,19 @@ fn windows_and_chunks_go_around_their_caches() {
     }
 }
 
+/// What a failure above would report: where a model begins to differ.
+#[test]
+fn layers_are_those_of_the_reference() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in ["llama", "gemma3_text", "gpt_oss", "deepseek_v3"] {
+        let folder = root.join("models").join(case);
+        if folder.join("golden.json").exists() {
+            let found = common::layers::differences(&folder).expect("layers");
+            assert!(found.len() > 2 && found.iter().all(|d| *d < 1e-3), "{case}: {}", common::layers::report(&folder));
+        }
+    }
+}
+
 /// Tensors in many parts give the same logits.
 #[test]
 fn small_bindings_change_nothing() {
