@@ -22,6 +22,7 @@ pub enum FormatKind {
     BadValue,
     DuplicateKey,
     DuplicateTensor,
+    HashMismatch,
     LimitExceeded,
     MissingFile,
     MissingKey,

@@ -404,7 +404,12 @@ impl<'a> Builder<'a> {
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
         let tensors = &self.checkpoint.tensors;
         let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            let largest = tensors.values().filter(|t| unquantised(t.dtype)).map(TensorEntry::bytes).max();
+            // Rows of FP8 come as f32.
+            let bytes = |t: &TensorEntry| match t.dtype {
+                Dtype::F8_E4M3 => Some(t.elements().saturating_mul(4)),
+                dtype => unquantised(dtype).then(|| t.bytes()),
+            };
+            let largest = tensors.values().filter_map(bytes).max();
             let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
             (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
         });

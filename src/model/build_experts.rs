@@ -193,6 +193,15 @@ impl Builder<'_> {
             let whole = |e: u64| vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)];
             turns.extend((0..experts as u64).map(whole));
             layouts.push((layout, name));
+        } else if self.has(&role("experts.gate_up.rows")) {
+            // What was published transposed and packed in rows: in the same order.
+            let (layout, name) = self.layout(&role("experts.gate_up.rows"), &[experts, 2 * inner, hidden])?;
+            let of = |e: u64| match turning {
+                true => vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)],
+                false => vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)],
+            };
+            turns.extend((0..experts as u64).map(of));
+            layouts.push((layout, name));
         } else if self.has(&role("experts.gate_up")) {
             let (layout, name) = self.layout(&role("experts.gate_up"), &[experts, 2 * inner, hidden])?;
             layouts.push((layout, name.clone()));

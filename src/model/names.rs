@@ -44,6 +44,8 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up.columns", "feed_forward.experts.gate_up_proj|mlp.experts.gate_up_proj", "-"),
     ("experts.gate_up.blocks", "mlp.experts.gate_up_proj_blocks", "-"),
     ("experts.gate_up.bias", "mlp.experts.gate_up_proj_bias", "-"),
+    // Those in rows, as packs have them.
+    ("experts.gate_up.rows", "feed_forward.experts.gate_up_proj.weight|mlp.experts.gate_up_proj.weight", "-"),
     ("experts.down.columns", "feed_forward.experts.down_proj|mlp.experts.down_proj", "-"),
     ("experts.down.blocks", "mlp.experts.down_proj_blocks", "-"),
     ("experts.down.bias", "mlp.experts.down_proj_bias", "ffn_down_exps.bias"),
@@ -54,7 +56,11 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up", "block_sparse_moe.input_linear.weight", "ffn_gate_up_exps.weight"),
     ("experts.gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight"),
     ("experts.up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight"),
-    ("experts.down", "block_sparse_moe.output_linear.weight", "ffn_down_exps.weight"),
+    (
+        "experts.down",
+        "block_sparse_moe.output_linear.weight|feed_forward.experts.down_proj.weight|mlp.experts.down_proj.weight",
+        "ffn_down_exps.weight",
+    ),
     ("shared.router", "mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight"),
     (
         "shared.gate",
