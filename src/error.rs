@@ -22,7 +22,6 @@ pub enum FormatKind {
     BadValue,
     DuplicateKey,
     DuplicateTensor,
-    HashMismatch,
     LimitExceeded,
     MissingFile,
     MissingKey,
@@ -126,6 +125,16 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A file is not the one that was promised.
+    #[error("{file}: its SHA-256 is {found}, not {expected}")]
+    Integrity {
+        /// Its name.
+        file: String,
+        /// In hexadecimal.
+        expected: String,
+        /// In hexadecimal.
+        found: String,
+    },
     /// The device refused an allocation.
     #[error("out of GPU memory: {what} needs {bytes} bytes, {allocated} are already held")]
     Memory {
@@ -191,6 +200,7 @@ impl Error {
             Self::DeviceLost { .. } => "device-lost",
             Self::Dtype { .. } => "dtype",
             Self::Format { .. } => "format",
+            Self::Integrity { .. } => "integrity",
             Self::Internal { .. } => "internal",
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::Memory { .. } => "memory",
@@ -203,7 +213,13 @@ impl Error {
 
     /// Whether the same call may succeed later without a change.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Network { retryable: true, .. } | Self::DeviceLost { .. } | Self::Internal { .. })
+        matches!(
+            self,
+            Self::Network { retryable: true, .. }
+                | Self::DeviceLost { .. }
+                | Self::Integrity { .. }
+                | Self::Internal { .. }
+        )
     }
 
     /// The facts of the message, for programs: the `detail` of the JavaScript `EngineError`.
@@ -219,6 +235,7 @@ impl Error {
             Self::DeviceLost { message } | Self::Internal { message } => json!({ "message": message }),
             Self::Dtype { tensor, dtype } => json!({ "tensor": tensor, "dtype": dtype }),
             Self::Format { kind, file, .. } => json!({ "kind": format!("{kind:?}"), "file": file }),
+            Self::Integrity { file, expected, found } => json!({ "file": file, "expected": expected, "found": found }),
             Self::InvalidArgument { argument, .. } => json!({ "argument": argument }),
             Self::Memory { what, bytes, allocated } => json!({ "what": what, "bytes": bytes, "allocated": allocated }),
             Self::Network { url, status, .. } => json!({ "url": url, "status": status }),

@@ -42,15 +42,17 @@ const HEAD: &str = "# What published models cost
 From their authors' shapes, by the plans that the library records for them (`cargo test --test architectures`; with
 `MINKE_RECORD=1` it writes this file). Dispatches are those of one layer for one decoded token, where no tensor is split; in
 brackets, with bindings of 128 MiB and weights of 4 bits (for gpt-oss as published). GB are bytes of weights on the GPU: as
-published, in 8 and in 4 bits. KV bytes are what a further token takes in a cache of 16 bits, far into the context.
+published, in 8 and in 4 bits. KV bytes are what a further token takes in a cache of 16 bits, far into the context. Files: what
+the architecture is proved from (`tests/golden.rs`, `tests/gguf_twins.rs`).
 
-| model | architecture | layout as published | GB | GB, q8 | GB, q4 | dense layer | mixture layer | KV bytes per token |
-|---|---|---|---|---|---|---|---|---|
+| model | architecture | files | layout as published | GB | GB, q8 | GB, q4 | dense layer | mixture layer | KV bytes per token |
+|---|---|---|---|---|---|---|---|---|---|
 ";
 
 #[test]
 fn what_published_models_cost() {
     let mut table = HEAD.to_owned();
+    let twins = include_str!("gguf_twins.json");
     let mut seen = Vec::new();
     for shape in published() {
         let name = shape.name;
@@ -93,12 +95,15 @@ fn what_published_models_cost() {
         let architecture = shape.architecture();
         let layout = &whole.quantization;
         let [all, eight, four] = weights;
-        writeln!(table, "| {name} | {architecture} | {layout} | {all} | {eight} | {four} | {dense} | {mixed} | {kv} |")
-            .expect("a string");
+        let files =
+            if twins.contains(&format!("\"{architecture}.f32.gguf\"")) { "safetensors, GGUF" } else { "safetensors" };
+        writeln!(
+            table,
+            "| {name} | {architecture} | {files} | {layout} | {all} | {eight} | {four} | {dense} | {mixed} | {kv} |"
+        )
+        .expect("a string");
     }
-    // GGUF names some of them differently.
-    let unseen: Vec<_> =
-        ARCHITECTURES.iter().filter(|a| !a.name.ends_with("moe") && !seen.iter().any(|s| s == a.name)).collect();
+    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.iter().any(|s| s == a.name)).collect();
     assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name).collect::<Vec<_>>());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md");
     if std::env::var_os("MINKE_RECORD").is_some() {

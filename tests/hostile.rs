@@ -11,6 +11,8 @@ mod allocations;
 mod campaign;
 #[path = "hostile/config_cases.rs"]
 mod config_cases;
+#[path = "common/gguf.rs"]
+mod gguf;
 #[path = "hostile/gguf_cases.rs"]
 mod gguf_cases;
 #[path = "hostile/guard.rs"]

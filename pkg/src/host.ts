@@ -3,8 +3,10 @@
 import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import { fetchAll, open } from "./sources/open.js";
+import { hubDigests, verified } from "./sources/verify.js";
 import { StoredModel } from "./storage/model.js";
-import type { Canceller, Glue, WasmModel } from "./wasm.js";
+import type { Progress } from "./types.js";
+import type { Canceller, Glue, Source, WasmModel } from "./wasm.js";
 import { instantiate } from "../wasm/minke.js";
 
 type Load = Extract<Request, { kind: "load" }>;
@@ -64,7 +66,7 @@ export class Host {
   }
 
   async #load(request: Load): Promise<void> {
-    const { id, location, options } = request;
+    const { id, options } = request;
     this.#loading.add(id);
     let running: Running | undefined;
     let store: StoredModel | null = null;
@@ -74,7 +76,7 @@ export class Host {
       this.#running.set(id, running);
       if (this.#early.has(id)) throw ABORTED;
       store = await stored(request, running.requests!.signal);
-      const source = await open(location, this.fetcher, running.requests!.signal, store);
+      const source = await this.#open(request, instance.glue, running.requests!.signal, store);
       const model = await instance.glue.loadModel(source, options, (p) => {
         const fromCache = p.file !== undefined && (store?.whole.has(p.file) ?? false);
         this.post({ minke: 1, kind: "progress", id, progress: { ...p, fromCache } });
@@ -116,7 +118,9 @@ export class Host {
       const { signal } = running.requests!;
       // To look leaves nothing behind.
       store = request.download ? await stored(request, signal) : null;
-      const source = await open(location, this.fetcher, signal, store);
+      const source = request.download
+        ? await this.#open(request, instance.glue, signal, store)
+        : await open(location, this.fetcher, signal, store);
       const value = await instance.glue.estimateModel(source, options, maxBinding);
       if (request.download) {
         if (store === null) throw failure(new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker"));
@@ -133,6 +137,16 @@ export class Host {
       this.#early.delete(id);
       if (running !== undefined) this.#finished(id, running);
     }
+  }
+
+  /** The files of a request, checked where there is something to check them against. */
+  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<Source> {
+    const { id, location } = request;
+    const digests = await hubDigests(location, this.fetcher, signal);
+    for (const [name, digest] of Object.entries(request.integrity)) digests.set(name, digest);
+    const source = await open(location, this.fetcher, signal, store);
+    const progress = (progress: Progress) => this.post({ minke: 1, kind: "progress", id, progress });
+    return digests.size === 0 ? source : verified(source, digests, glue.Hasher, progress, store);
   }
 
   async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {

@@ -81,9 +81,15 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   options.signal?.throwIfAborted();
   const location = await locate(source);
   const opening: Omit<Opening, "location"> = {
-    model: nextId(), options: engine, cache: options.cache ?? "opfs", wasm: wasmOption(options.wasm),
+    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity), wasm: wasmOption(options.wasm),
   };
   return { options, opening, location };
+}
+
+/** Digests in hexadecimal. */
+function digests(given: LoadOptions["integrity"]): Record<string, string> {
+  const hex = (text: string) => [...atob(text)].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return Object.fromEntries(Object.entries(given ?? {}).map(([name, digest]) => [name, hex(digest.slice("sha256-".length))]));
 }
 
 /** Asks an engine that ends with its answer. */

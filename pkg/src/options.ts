@@ -53,7 +53,12 @@ const LOAD: Record<string, Check> = {
   quantization: oneOf("auto", "none", "q8", "q4"),
   kvCache: built("auto", "f16"),
   cache: oneOf("opfs", "none"),
-  integrity: unbuilt,
+  integrity: (value, name) => {
+    plain(value, name);
+    for (const [file, digest] of Object.entries(value as Record<string, unknown>)) {
+      if (typeof digest !== "string" || !/^sha256-[A-Za-z0-9+/]{43}=$/.test(digest)) fail(`${name}[${JSON.stringify(file)}]`, '"sha256-" and 32 bytes in base64', digest);
+    }
+  },
   powerPreference: oneOf("low-power", "high-performance"),
   fetch: ofType("function"),
   worker: anything,

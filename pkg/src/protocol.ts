@@ -36,6 +36,8 @@ export interface Opening {
   options: EngineOptions;
   /** Whether what arrives is kept on this device. */
   cache: "opfs" | "none";
+  /** SHA-256 in hexadecimal by file name. */
+  integrity: Record<string, string>;
   wasm: string | BufferSource | WebAssembly.Module;
 }
 

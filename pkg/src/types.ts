@@ -33,12 +33,16 @@ export interface LoadOptions {
    *  "auto": the most exact of none, q8 and q4 whose weights are within 2 GiB and granted by the device. */
   quantization?: "auto" | "none" | "q8" | "q4";
   kvCache?: "auto" | "f16";
-  /** Nothing is stored on the device yet. */
   /**
    * Where what arrives is kept: in this origin's own file system (default), so that the next load starts from it and an
    * interrupted one goes on; or nowhere. Only workers can keep anything: with `worker: false` nothing is.
    */
   cache?: "opfs" | "none";
+  /**
+   * Digests of files by name: each is read whole and checked before any of it is used. Of repositories on a hub the digests
+   * of large files are asked for, and need not be given.
+   */
+  integrity?: Record<string, `sha256-${string}`>;
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;

@@ -9,6 +9,15 @@ export interface Reader {
   /** Bytes. */
   readonly size: number;
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Fetches the file again, and replaces the blocks that are not the same: their numbers. */
+  recheck?(): Promise<number[]>;
+}
+
+/** SHA-256 of what it is given. */
+export interface Hasher {
+  update(bytes: Uint8Array): void;
+  /** In hexadecimal; the hasher is gone then. */
+  finish(): string;
 }
 
 /** A model's files. `open` gives null where there is no such file. */
@@ -62,6 +71,7 @@ export interface WasmModel {
 export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Canceller: new () => Canceller;
+  Hasher: new () => Hasher;
   estimateModel(source: Source, options: EngineOptions, maxBinding: number): Promise<EngineEstimate>;
   loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, canceller: Canceller): Promise<WasmModel>;
 }

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
-use crate::model::config::{self, GenerationDefaults, ModelConfig};
+use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
 use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
@@ -385,11 +385,20 @@ fn stop_ids(
     ids
 }
 
-/// GGUF's divisors of the rope frequencies (Llama 3's scaling, as llama.cpp writes it).
-pub(super) async fn rope_factors(checkpoint: &Checkpoint) -> Result<Option<Vec<f32>>> {
-    let Some(entry) = checkpoint.tensors.get("rope_freqs.weight") else { return Ok(None) };
+/// GGUF's divisors of the rope frequencies: Llama 3's scaling and LongRoPE, as llama.cpp writes them.
+pub async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
+    Ok(RopeFactors {
+        any: numbers(checkpoint, "rope_freqs.weight").await?,
+        short: numbers(checkpoint, "rope_factors_short.weight").await?,
+        long: numbers(checkpoint, "rope_factors_long.weight").await?,
+    })
+}
+
+/// The values of a small tensor, if it is there.
+async fn numbers(checkpoint: &Checkpoint, name: &str) -> Result<Option<Vec<f32>>> {
+    let Some(entry) = checkpoint.tensors.get(name) else { return Ok(None) };
     if entry.elements() > 4096 {
-        let message = format!("rope_freqs.weight has {} values", entry.elements());
+        let message = format!("{name} has {} values", entry.elements());
         return Err(Error::format(FormatKind::BadShape, &checkpoint.id, message));
     }
     let bytes = checkpoint.read_rows(entry, 0..entry.rows()).await?;

@@ -68,6 +68,11 @@ impl LatentShape {
         self.nope + self.value_dim
     }
 
+    /// Rows that a matrix has for each head.
+    fn rows_of(&self, w: &Matrix) -> usize {
+        w.rows / self.heads
+    }
+
     fn rope_constant(&self) -> (&'static str, f64) {
         ("INTERLEAVED", f64::from(u8::from(self.interleaved)))
     }
@@ -87,7 +92,7 @@ pub enum Queries {
 pub struct LatentQuery<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// `[heads · (nope + value_dim), rank]`; parts hold whole heads.
+    /// `[heads · (nope + value_dim), rank]`, or W_uk alone; parts hold whole heads.
     pub w: &'a Matrix,
     /// Rows begin with rank + rotary values: the latent and the key's turning part.
     pub x: Activation,
@@ -119,7 +124,7 @@ pub enum Latents {
 pub struct LatentValue<'a> {
     /// Sizes.
     pub shape: LatentShape,
-    /// As in [`LatentQuery`].
+    /// As in [`LatentQuery`], or W_uv alone.
     pub w: &'a Matrix,
     /// What the heads attended to.
     pub x: Latents,
@@ -153,6 +158,7 @@ impl LatentQuery<'_> {
             Queries::InOut(from) => (from, self.out, shape.heads * shape.width()),
         };
         assert!(taken <= q_from && q_from + q_width <= q_in.width, "{label}: queries at {q_from}");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let mut bindings = weights(control, part);
             bindings.extend([
@@ -162,14 +168,14 @@ impl LatentQuery<'_> {
                 read(7, self.norm.gain.buffer),
                 write(8, self.cache),
             ]);
-            let heads = part.rows.len() / shape.head_rows();
+            let heads = part.rows.len() / head_rows;
             let params = QueryParams {
                 groups: Layout::groups(shape.rank) as u32,
                 rank: shape.rank as u32,
                 nope: shape.nope as u32,
                 rotary: shape.rotary as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
                 heads: heads as u32,
                 q_from: q_from as u32,
                 x_stride: self.x.stride() as u32,
@@ -213,6 +219,7 @@ impl LatentValue<'_> {
             Latents::Stretches(partials) => (partials, 0, true),
         };
         assert_eq!(self.w.k, shape.rank, "{label}: rank");
+        let head_rows = shape.rows_of(self.w);
         self.w.parts.iter().map(move |part| {
             let lanes = lanes(Layout::groups(shape.rank));
             let mut bindings = weights(control, part);
@@ -221,13 +228,13 @@ impl LatentValue<'_> {
                 groups: Layout::groups(shape.rank) as u32,
                 rank: shape.rank as u32,
                 value_dim: shape.value_dim as u32,
-                nope: shape.nope as u32,
-                head_rows: shape.head_rows() as u32,
-                first_head: (part.rows.start / shape.head_rows()) as u32,
+                nope: (head_rows - shape.value_dim) as u32,
+                head_rows: head_rows as u32,
+                first_head: (part.rows.start / head_rows) as u32,
                 x_stride: x_stride as u32,
                 y_stride: self.y.stride() as u32,
             };
-            let heads = part.rows.len() / shape.head_rows();
+            let heads = part.rows.len() / head_rows;
             Step {
                 label: label.to_owned(),
                 kernel: VALUE.name,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::build_experts::most_entries;
+use super::config::RopeFactors;
 use super::kv_cache::{KvSizes, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
@@ -55,8 +56,8 @@ pub struct ModelOptions {
     pub chunk: usize,
     /// Of weights that come unquantised.
     pub quantization: Quantization,
-    /// GGUF's `rope_freqs.weight`: divisors of the rope frequencies, where the file has it.
-    pub rope_factors: Option<Vec<f32>>,
+    /// GGUF's divisors of the rope frequencies, where the file has them.
+    pub rope_factors: RopeFactors,
 }
 
 impl Default for ModelOptions {
@@ -68,7 +69,7 @@ impl Default for ModelOptions {
             kv_budget: 1 << 30,
             chunk: 64,
             quantization: Quantization::None,
-            rope_factors: None,
+            rope_factors: RopeFactors::default(),
         }
     }
 }
@@ -211,13 +212,12 @@ impl<'a> Builder<'a> {
         };
         let kv = sizes.declare(&mut buffers, context_length);
         let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
-        if let Some(factors) = &options.rope_factors {
+        if let Some((name, factors)) = options.rope_factors.of(&config.rope.scaling, context_length) {
+            let bad = |kind, message: String| Error::format(kind, &checkpoint.id, format!("{name} {message}"));
+            let factors = factors.ok_or_else(|| bad(FormatKind::MissingTensor, "is missing".into()))?;
             if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-                return Err(Error::format(
-                    FormatKind::BadShape,
-                    &checkpoint.id,
-                    format!("rope_freqs.weight has {} values, not {} positive ones", factors.len(), inv_freq.len()),
-                ));
+                let message = format!("has {} values, not {} positive ones", factors.len(), inv_freq.len());
+                return Err(bad(FormatKind::BadShape, message));
             }
             inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
         }
@@ -292,7 +292,9 @@ impl<'a> Builder<'a> {
         let known = names.iter().find_map(|name| self.checkpoint.tensors.get(name));
         let entry = known.ok_or_else(|| self.missing(role))?;
         let name = entry.name.clone();
-        if !entry.shape.iter().map(|&d| d as usize).eq(shape.iter().copied()) {
+        // A single row may be published as a vector.
+        let found = entry.shape.iter().map(|&d| d as usize).skip_while(|&d| d == 1);
+        if !found.eq(shape.iter().copied().skip_while(|&d| d == 1)) {
             return Err(Error::format(
                 FormatKind::BadShape,
                 self.checkpoint.shards[entry.shard].name(),
@@ -333,7 +335,9 @@ impl<'a> Builder<'a> {
     /// Notes what a matrix is to be loaded from.
     pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
         let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
-        let unquantised = sources.any(|source| self.is_unquantised(&source.tensor));
+        let numbers =
+            |source: &Slice| matches!(source.form, Form::Columns { .. }) || self.is_unquantised(&source.tensor);
+        let unquantised = sources.any(numbers);
         let quantizer = |part: &Part| (unquantised && part.layout.can_quantize()).then(|| self.quantizer(matrix, part));
         let quantizers = matrix.parts.iter().map(quantizer).collect();
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
@@ -404,12 +408,10 @@ impl<'a> Builder<'a> {
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
         let tensors = &self.checkpoint.tensors;
         let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            // Rows of FP8 come as f32.
-            let bytes = |t: &TensorEntry| match t.dtype {
-                Dtype::F8_E4M3 => Some(t.elements().saturating_mul(4)),
-                dtype => unquantised(dtype).then(|| t.bytes()),
-            };
-            let largest = tensors.values().filter_map(bytes).max();
+            // What is not published as numbers may become f32 on its way.
+            let numbers =
+                |t: &TensorEntry| if unquantised(t.dtype) { t.bytes() } else { t.elements().saturating_mul(4) };
+            let largest = tensors.values().map(numbers).max();
             let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
             (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
         });
@@ -444,7 +446,7 @@ impl<'a> Builder<'a> {
     /// apart, or as one with the gates above.
     pub fn gate_up(&mut self, label: &str, layer: usize, rows: usize, k: usize) -> Result<(Matrix, bool)> {
         let role = |role: &str| format!("{layer}.{role}");
-        if self.checkpoint.format == Format::Safetensors && self.has(&role("gate_up")) {
+        if self.has(&role("gate_up")) && !self.has(&role("gate")) {
             let (layout, tensor) = self.layout(&role("gate_up"), &[2 * rows, k])?;
             let matrix = self.declare(label, k, &[(2 * rows, layout)])?;
             let half = |rows| self.slice(&tensor, rows);
@@ -509,14 +511,18 @@ impl<'a> Builder<'a> {
         vector
     }
 
-    /// A published tensor of constants of any shape, as one vector.
-    pub fn flat(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Vector> {
-        let entry = self.entry(role, shape)?;
-        if !unquantised(entry.dtype) {
-            return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+    /// Published tensors of constants, of any shape and all alike, as one vector; the values of several take turns.
+    pub fn flat(&mut self, label: &str, roles: &[String], shape: &[usize]) -> Result<Vector> {
+        let mut sources = Vec::new();
+        for role in roles {
+            let entry = self.entry(role, shape)?;
+            if !unquantised(entry.dtype) {
+                return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+            }
+            sources.push(entry.name.clone());
         }
-        let vector = Vector::declare(&mut self.buffers, label, shape.iter().product());
-        self.tasks.push(Task::Vector { vector, sources: vec![entry.name.clone()], fuse: Fuse::Stack, add: 0.0 });
+        let vector = Vector::declare(&mut self.buffers, label, roles.len() * shape.iter().product::<usize>());
+        self.tasks.push(Task::Vector { vector, sources, fuse: Fuse::Interleave, add: 0.0 });
         Ok(vector)
     }
 

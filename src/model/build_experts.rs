@@ -4,8 +4,9 @@ use super::build::{Builder, MlaScratch, MoeScratch};
 use super::config::{MlaConfig, MoeConfig};
 use crate::gpu::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
 use crate::kernels::{Router, Sorted};
+use crate::weights::dtype::Dtype;
 use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
-use crate::weights::repack::unquantised;
+use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
 /// Experts that are to be one matrix.
@@ -296,10 +297,30 @@ impl Builder<'_> {
         Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces })
     }
 
-    /// A published matrix `[units · rows, k]` whose parts hold whole units: the heads of latent attention.
-    pub(super) fn in_units(&mut self, label: &str, role: &str, [units, rows, k]: [usize; 3]) -> Result<Matrix> {
-        let published = self.layout(role, &[units * rows, k])?;
+    /// A published matrix whose parts hold whole units, the heads of latent attention: `[heads · rows, k]` or
+    /// `[heads, rows, k]`.
+    pub(super) fn in_units(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Matrix> {
+        let published = self.layout(role, shape)?;
+        let (units, k) = (self.config.num_heads, shape[shape.len() - 1]);
+        let rows = shape[..shape.len() - 1].iter().product::<usize>() / units;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&published.1)], fuse: Fuse::Stack }];
+        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
+    }
+
+    /// A published tensor `[units, k, rows]`, each unit turned around: `[units · rows, k]`. Values that come quantised, along
+    /// what becomes the rows, are kept as f32.
+    pub(super) fn turned_units(&mut self, label: &str, role: &str, shape: [usize; 3]) -> Result<Matrix> {
+        let [units, k, rows] = shape;
+        let entry = self.entry(role, &shape)?;
+        let (name, dtype) = (entry.name.clone(), entry.dtype);
+        if layout_for(dtype).is_none() {
+            return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });
+        }
+        let dtype = if unquantised(dtype) { dtype } else { Dtype::F32 };
+        let published = (self.note(role, dtype, units * rows, k)?, name);
+        let form = |unit: usize| Form::Columns { first: (unit * k) as u64, k: k as u64 };
+        let turned = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
+        let pieces = vec![Piece { first: 0, sources: (0..units).map(turned).collect(), fuse: Fuse::Stack }];
         self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
     }
 

@@ -11,9 +11,7 @@ use crate::kernels::Scoring;
 /// Declares the weights. Biases are a fact of the config: `attention_bias` covers q, k, v and o, `mlp_bias` the rest.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let (bias, mlp_bias) = (b.config.attention_bias, b.config.mlp_bias);
-    // GGUF names no such fact: a bias is there or it is not.
-    let o_bias = bias && (b.names_biases() || b.has("0.o.bias"));
-    let parts = AttentionParts { qkv_bias: bias, o_bias, ..AttentionParts::default() };
+    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, ..AttentionParts::default() };
     let moe = MoeParts::new(Scoring::Softmax, true);
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts { bias: mlp_bias, ..MlpParts::default() }, moe)?))
 }

@@ -37,7 +37,7 @@ pub trait Layers {
     fn record(&self, recorder: &mut Recorder<'_>);
 }
 
-/// What an architecture is: its name in `config.json` (and GGUF's `general.architecture`), and how it is built.
+/// What an architecture is: its name in `config.json`, for which `config/gguf.rs` has GGUF's, and how it is built.
 pub struct Architecture {
     /// `model_type`.
     pub name: &'static str,
@@ -60,10 +60,8 @@ pub static ARCHITECTURES: &[Architecture] = &[
     Architecture { name: "phi3", build: phi3::build },
     Architecture { name: "qwen2", build: qwen2::build },
     Architecture { name: "qwen2_moe", build: moe::qwen2_moe },
-    Architecture { name: "qwen2moe", build: moe::qwen2_moe },
     Architecture { name: "qwen3", build: qwen3::build },
     Architecture { name: "qwen3_moe", build: moe::qwen3_moe },
-    Architecture { name: "qwen3moe", build: moe::qwen3_moe },
     Architecture { name: "smollm3", build: smollm3::build },
 ];
 

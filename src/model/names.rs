@@ -3,7 +3,7 @@
 use crate::weights::checkpoint::Format;
 
 /// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`; `|` parts the names that families have
-/// for one thing, `*` is an expert's number.
+/// for one thing, `*` is an expert's number, `-` says that a format has no such tensor.
 const LAYER: &[(&str, &str, &str)] = &[
     ("attn_norm", "input_layernorm.weight", "attn_norm.weight"),
     ("qkv", "self_attn.qkv_proj.weight", "attn_qkv.weight"),
@@ -19,11 +19,14 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("kv_a", "self_attn.kv_a_proj_with_mqa.weight", "attn_kv_a_mqa.weight"),
     ("kv_a_norm", "self_attn.kv_a_layernorm.weight", "attn_kv_a_norm.weight"),
     ("kv_b", "self_attn.kv_b_proj.weight", "attn_kv_b.weight"),
+    ("k_b", "-", "attn_k_b.weight"),
+    ("v_b", "-", "attn_v_b.weight"),
+    ("qkv.bias", "self_attn.qkv_proj.bias", "attn_qkv.bias"),
     ("q.bias", "self_attn.q_proj.bias", "attn_q.bias"),
     ("k.bias", "self_attn.k_proj.bias", "attn_k.bias"),
     ("v.bias", "self_attn.v_proj.bias", "attn_v.bias"),
     ("o.bias", "self_attn.o_proj.bias", "attn_output.bias"),
-    ("mlp_norm", "post_attention_layernorm.weight", "ffn_norm.weight"),
+    ("mlp_norm", "post_attention_layernorm.weight", "ffn_norm.weight|post_attention_norm.weight"),
     ("attn_post_norm", "post_attention_layernorm.weight", "post_attention_norm.weight"),
     ("mlp_pre_norm", "pre_feedforward_layernorm.weight", "ffn_norm.weight"),
     ("mlp_post_norm", "post_feedforward_layernorm.weight", "post_ffw_norm.weight"),
@@ -46,6 +49,8 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up.bias", "mlp.experts.gate_up_proj_bias", "-"),
     // Those in rows, as packs have them.
     ("experts.gate_up.rows", "feed_forward.experts.gate_up_proj.weight|mlp.experts.gate_up_proj.weight", "-"),
+    ("experts.gate.bias", "-", "ffn_gate_exps.bias"),
+    ("experts.up.bias", "-", "ffn_up_exps.bias"),
     ("experts.down.columns", "feed_forward.experts.down_proj|mlp.experts.down_proj", "-"),
     ("experts.down.blocks", "mlp.experts.down_proj_blocks", "-"),
     ("experts.down.bias", "mlp.experts.down_proj_bias", "ffn_down_exps.bias"),

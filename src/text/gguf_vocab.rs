@@ -77,6 +77,15 @@ const DEEPSEEK: &[&str] = &[
     "[一-龥\u{3040}-ゟ゠-ヿ]+",
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
 ];
+/// Of DeepSeek-V2; digits stand alone.
+const DEEPSEEK_LLM: &[&str] = &[
+    r"[\r\n]",
+    r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
+    r"\s?[!-/:-~！-／：-～‘-‟　-。]+",
+    r"\s+$",
+    "[一-龥ࠀ-一가-\u{d7ff}]+",
+    r"\p{N}",
+];
 const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -84,12 +93,27 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 /// The patterns are facts of the published tokenizers: each is what the family's own `tokenizer.json` has.
 const RECIPES: &[Recipe] = &[
     Recipe { names: &["default", "gpt-2"], split: Split::Gpt2, nfc: false, ignore_merges: false, add_bos: false },
-    Recipe { names: &["smollm"], split: Split::DigitsGpt2, nfc: false, ignore_merges: false, add_bos: false },
+    Recipe { names: &["olmo"], split: Split::Gpt2, nfc: true, ignore_merges: false, add_bos: false },
+    Recipe { names: &["smollm", "refact"], split: Split::DigitsGpt2, nfc: false, ignore_merges: false, add_bos: false },
     Recipe {
         names: &["llama-bpe", "llama3", "llama-v3"],
         split: Split::Patterns(&[LLAMA3]),
         nfc: false,
         ignore_merges: true,
+        add_bos: true,
+    },
+    Recipe {
+        names: &["smaug-bpe"], // SmolLM3's, too
+        split: Split::Patterns(&[LLAMA3]),
+        nfc: false,
+        ignore_merges: true,
+        add_bos: false,
+    },
+    Recipe {
+        names: &["deepseek-llm"],
+        split: Split::Patterns(DEEPSEEK_LLM),
+        nfc: false,
+        ignore_merges: false,
         add_bos: true,
     },
     Recipe { names: &["qwen2"], split: Split::Patterns(&[QWEN2]), nfc: true, ignore_merges: false, add_bos: false },

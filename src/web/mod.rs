@@ -10,6 +10,7 @@ use std::rc::Rc;
 use js_sys::{Float32Array, Function, Promise, Uint32Array};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
 use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
@@ -117,6 +118,30 @@ const HOST: Host = Host {
     // 53 bits, so that a seed could be told to JavaScript exactly.
     seed: || (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64,
 };
+
+/// SHA-256 of a file's bytes, given in order.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Hasher(Sha256);
+
+#[wasm_bindgen]
+impl Hasher {
+    /// Of nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// More bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest, in hexadecimal.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
 
 /// Loads a model from a `Source` (`pkg/src/wasm.ts`).
 #[wasm_bindgen(js_name = loadModel)]

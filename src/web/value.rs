@@ -44,6 +44,11 @@ pub(super) fn from_failure(thrown: &JsValue) -> Error {
         return Error::invalid("source", message);
     }
     let detail = get(thrown, "detail").unwrap_or(JsValue::UNDEFINED);
+    if text("code").as_deref() == Some("integrity") {
+        let [file, expected, found] =
+            ["file", "expected", "found"].map(|name| string(&detail, name).unwrap_or_default());
+        return Error::Integrity { file, expected, found };
+    }
     let url = string(&detail, "url").unwrap_or_default();
     let status = get(&detail, "status").ok().and_then(|v| v.as_f64()).map(|n| n as u16);
     let retryable = get(thrown, "retryable").ok().and_then(|v| v.as_bool()).unwrap_or(true);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::checkpoint::{Checkpoint, TensorEntry};
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
-use super::repack::{Planes, becomes, quantize_rows, repack_rows};
+use super::repack::{Planes, becomes, quantize_rows, repack_rows, unquantised};
 use crate::gpu::{BufferId, Executor, GROUP, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Step, Vector};
 use crate::{Cancel, Error, FormatKind, Result};
 
@@ -41,7 +41,8 @@ pub struct Slice {
 pub enum Form {
     /// As they are.
     Rows,
-    /// As columns of the `k` stored rows from `first` on: experts that are published transposed. One expert is held at once.
+    /// As columns of the `k` stored rows from `first` on: experts and heads that are published transposed. One is held at once.
+    /// Of quantised rows it is the values, in f32, that are turned around.
     Columns {
         /// The first stored row.
         first: u64,
@@ -333,12 +334,19 @@ impl Loader<'_> {
                 let known = self.turned.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
                 if !known {
                     let bytes = self.read(entry, *first..first + k).await?;
+                    let bytes = if unquantised(entry.dtype) {
+                        bytes
+                    } else {
+                        let values = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
+                        bytemuck::cast_slice(&values.expect("declared in a format that can be read")).to_vec()
+                    };
                     let turned = transposed(&bytes, *k as usize, entry.k() as usize);
                     self.turned = Some((slice.tensor.clone(), *first, turned));
                 }
                 let (.., turned) = self.turned.as_ref().expect("it was just made");
                 let row = turned.len() / entry.k() as usize;
-                Ok((entry.dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
+                let dtype = if unquantised(entry.dtype) { entry.dtype } else { Dtype::F32 };
+                Ok((dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
             }
             Form::Fp8 { scales } => {
                 let codes = self.read(entry, rows.clone()).await?;

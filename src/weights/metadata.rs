@@ -247,6 +247,17 @@ impl GgufMetadata {
         }
     }
 
+    /// A number that may be given once or per layer. Layers that differ are an unsupported feature.
+    pub fn float_or_same(&self, key: &str) -> Result<Option<f64>> {
+        let Some(GgufValue::Array(GgufArray::F32(numbers))) = self.get(key) else { return self.float(key) };
+        let error = |kind, what| Err(Error::format(kind, &self.file, format!("metadata key {key:?} {what}")));
+        match numbers.split_first() {
+            None => error(FormatKind::BadValue, "is an empty array"),
+            Some((first, rest)) if rest.iter().all(|n| n == first) => Ok(Some(f64::from(*first))),
+            Some(_) => error(FormatKind::UnsupportedFeature, "differs between layers"),
+        }
+    }
+
     /// The tokenizer in `tokenizer.ggml.*`, with the lengths of its lists and its special ids checked.
     pub fn vocabulary(&self) -> Result<GgufVocabulary> {
         let key = |name: &str| format!("tokenizer.ggml.{name}");

@@ -128,7 +128,7 @@ impl Pack {
     /// call and the file they came from.
     ///
     /// # Errors
-    /// `MissingFile`, `MissingShard`, `SizeMismatch`, `HashMismatch`, and what the folder reports.
+    /// `MissingFile`, `MissingShard`, `SizeMismatch`, [`Error::Integrity`], and what the folder reports.
     pub async fn verify(&self, folder: &dyn Folder, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
         for (name, file) in &self.files {
             let mut whole = Sha256::new();
@@ -174,8 +174,7 @@ async fn digest(
 fn check_hash(name: &str, expected: &str, hash: Sha256) -> Result<()> {
     let found = hexadecimal(hash);
     if found != expected {
-        let message = format!("its SHA-256 is {found}, {MANIFEST} says {expected}");
-        return Err(Error::format(FormatKind::HashMismatch, name, message));
+        return Err(Error::Integrity { file: name.to_owned(), expected: expected.to_owned(), found });
     }
     Ok(())
 }
@@ -380,8 +379,10 @@ mod tests {
     fn what_is_not_as_the_manifest_says_is_an_error() {
         let (pack, folder) = pack();
         let verify = |folder: &MemoryFolder| kind(block_on(pack.verify(folder, &mut |_, _| {})));
-        assert_eq!(verify(&folder.clone().with("large.1", [4, 5, 6, 8])), FormatKind::HashMismatch);
-        assert_eq!(verify(&folder.clone().with("small", *b"abd")), FormatKind::HashMismatch);
+        for (name, bytes) in [("large.1", &[4u8, 5, 6, 8][..]), ("small", b"abd")] {
+            let error = block_on(pack.verify(&folder.clone().with(name, bytes), &mut |_, _| {})).expect_err(name);
+            assert!(matches!(&error, Error::Integrity { file, .. } if file == name), "{error}");
+        }
         let short = folder.clone().with("large.1", [4, 5, 6]);
         assert_eq!(verify(&short), FormatKind::SizeMismatch);
         let large = block_on(Unpacked::new(&short).open("large")).unwrap().expect("it is listed");

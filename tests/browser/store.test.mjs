@@ -14,13 +14,20 @@ const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";
 const BLOCK = 1 << 20;
+const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 let server, browser;
 
 before(async () => {
   const app = installApp();
   if (noBrowser) return;
-  server = await serve({ "/app/": app, "/golden/": golden, "/smol.gguf": smollm });
+  const shard = "model-00002-of-00004.safetensors";
+  const oid = noGolden ? "" : sha256(join(golden, "models/llama", shard));
+  server = await serve({
+    "/app/": app, "/golden/": golden, "/smol.gguf": smollm,
+    "/hub/org/llama/resolve/main/": join(golden, "models/llama"),
+    "/hub/api/models/org/llama/tree/main": { type: "application/json", body: JSON.stringify([{ type: "file", path: shard, lfs: { oid } }, { type: "file", path: "config.json" }]) },
+  });
   browser = await launch();
 }, { timeout: 120_000 });
 after(async () => {
@@ -72,7 +79,6 @@ const storedHash = (page, name) => page.evaluate(async (name) => {
   }
 }, name);
 
-const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 /** Begins a download in the page; `window.done` becomes its outcome. */
 const begin = (page, source = "/smol.gguf") => page.evaluate((source) => {
@@ -216,6 +222,71 @@ describe("a download", { skip: noSmol }, () => {
       assert.equal(await storedHash(page, "smol.gguf"), sha256(smollm));
     }));
   }
+});
+
+describe("integrity", { skip: noGolden }, () => {
+  const name = "model-00002-of-00004.safetensors";
+  const digest = () => `sha256-${createHash("sha256").update(readFileSync(join(golden, "models/llama", name))).digest("base64")}`;
+  const load = (page, source, options) => page.evaluate(async ([source, options]) => {
+    const stages = new Set();
+    try {
+      const { model } = await open(source, { ...options, onProgress: ({ stage, file }) => stages.add(`${stage} ${file}`) });
+      await close(model);
+      return { stages: [...stages] };
+    } catch (e) {
+      return { error: facts(e) };
+    }
+  }, [source, options]);
+  /** The file with one bit flipped, as often as `times` says. */
+  const flip = (times) => {
+    const bytes = readFileSync(join(golden, "models/llama", name));
+    bytes[70_000] ^= 1;
+    let left = times;
+    server.fault = ({ path, range }) => {
+      const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(range ?? "") ?? [];
+      if (!path.endsWith(name) || Number(end) <= 70_000 || left-- <= 0) return undefined;
+      const last = Math.min(bytes.length, Number(end) + 1);
+      const headers = { "content-range": `bytes ${start}-${last - 1}/${bytes.length}`, etag: `"${bytes.length}"` };
+      return { status: 206, headers, body: bytes.subarray(Number(start), last) };
+    };
+  };
+
+  test("a file that is not what was promised is an error that names it", { timeout: 120_000 }, () => profile(async (context) => {
+    const page = await open(context);
+    const wrong = `sha256-${createHash("sha256").update("something else").digest("base64")}`;
+    for (const cache of ["opfs", "none"]) {
+      const { error } = await load(page, LLAMA, { integrity: { [name]: wrong }, cache });
+      assert.equal(error?.code, "integrity", error?.message);
+      assert.equal(error.detail.file, name);
+    }
+    const { stages } = await load(page, LLAMA, { integrity: { [name]: digest() } });
+    assert.ok(stages.includes(`verify ${name}`), `${stages}`);
+    assert.ok(!(await load(page, LLAMA, { integrity: { [name]: digest() } })).stages.includes(`verify ${name}`), "hashed once");
+  }));
+
+  test("a bit that flips on the way is found, and its block fetched again", { timeout: 120_000 }, () => profile(async (context) => {
+    const page = await open(context);
+    flip(1);
+    const { error, stages } = await load(page, LLAMA, { integrity: { [name]: digest() } });
+    assert.equal(error, undefined, error?.message);
+    assert.ok(stages.includes(`verify ${name}`));
+    flip(Infinity);
+    const other = await open(await browser.newContext());
+    assert.equal((await load(other, LLAMA, { integrity: { [name]: digest() } })).error?.code, "integrity");
+    await other.context().close();
+  }));
+
+  test("a hub's own digests are asked for", { timeout: 120_000 }, () => profile(async (context) => {
+    const page = await open(context);
+    const source = { repo: "org/llama", endpoint: `${server.origin}/hub` };
+    const { error, stages } = await load(page, source, {});
+    assert.equal(error, undefined, error?.message);
+    assert.ok(stages.includes(`verify ${name}`), `${stages}`);
+    flip(Infinity);
+    const other = await open(await browser.newContext());
+    assert.equal((await load(other, source, {})).error?.code, "integrity");
+    await other.context().close();
+  }));
 });
 
 describe("an estimate", { skip: noGolden }, () => {

@@ -1,6 +1,8 @@
 //! What the tests of whole models share: where reference data is, and an engine opened from a folder or file.
 #![allow(dead_code, missing_docs)] // each test binary uses its part
 
+pub mod golden;
+
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 

@@ -6,6 +6,7 @@ use minke::weights::checkpoint::Checkpoint;
 use pollster::block_on;
 
 use super::campaign::{memory, open_gguf};
+use super::gguf::{array, f32v, string, tensor, text, typed, u32v};
 use super::guard::{Expect, expect};
 use super::table;
 
@@ -14,39 +15,8 @@ const Q4_0: u32 = 2;
 const Q4_K: u32 = 12;
 const I64: u32 = 27;
 
-pub fn string(text: impl AsRef<[u8]>) -> Vec<u8> {
-    let text = text.as_ref();
-    [&(text.len() as u64).to_le_bytes(), text].concat()
-}
-
-fn typed(number: u32, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    [&number.to_le_bytes(), payload.as_ref()].concat()
-}
-
 fn u16v(value: u16) -> Vec<u8> {
     typed(2, value.to_le_bytes())
-}
-
-fn u32v(value: u32) -> Vec<u8> {
-    typed(4, value.to_le_bytes())
-}
-
-fn f32v(value: f32) -> Vec<u8> {
-    typed(6, value.to_le_bytes())
-}
-
-fn text(value: &str) -> Vec<u8> {
-    typed(8, string(value))
-}
-
-fn array(element: u32, count: u64, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    typed(9, [&element.to_le_bytes()[..], &count.to_le_bytes(), payload.as_ref()].concat())
-}
-
-fn tensor(name: impl AsRef<[u8]>, dims: &[u64], dtype: u32, offset: u64) -> Vec<u8> {
-    let dims_bytes: Vec<u8> = dims.iter().flat_map(|dim| dim.to_le_bytes()).collect();
-    let rank = (dims.len() as u32).to_le_bytes();
-    [&string(name)[..], &rank, &dims_bytes, &dtype.to_le_bytes(), &offset.to_le_bytes()].concat()
 }
 
 /// Tokens of [`File::model`].
@@ -350,11 +320,40 @@ fn facts() {
         let file = memory("model.gguf", with("general.architecture", text("zzz")));
         open_gguf(file, None).map(drop)
     });
+    let as_named = |name: &str| {
+        let mut file = File::model().key("general.architecture", text(name));
+        for (key, _) in &mut file.keys {
+            if let Some(rest) = key.strip_prefix(b"llama.") {
+                *key = [name.as_bytes(), b".", rest].concat();
+            }
+        }
+        file
+    };
+    let latent = || as_named("deepseek2").key("deepseek2.attention.kv_lora_rank", u32v(8));
+    refused("a latent without lengths of heads", MissingKey, latent().bytes());
+    let short = latent()
+        .key("deepseek2.attention.key_length_mla", u32v(4))
+        .key("deepseek2.attention.value_length_mla", u32v(4));
+    refused("a latent head that only turns", BadConfig, short.bytes());
+    let more = |key: &str, value| {
+        as_named("qwen3moe").key(format!("qwen3moe.{key}"), value).key("qwen3moe.expert_count", u32v(4))
+    };
+    refused("experts that nobody goes to", MissingKey, more("expert_count", u32v(4)).bytes());
+    let scored = more("expert_used_count", u32v(2)).key("qwen3moe.expert_gating_func", u32v(4));
+    refused("scores of another kind", UnsupportedFeature, scored.bytes());
+    let grouped = more("expert_used_count", u32v(2)).key("qwen3moe.expert_group_count", u32v(3));
+    refused("groups that do not divide the experts", BadConfig, grouped.bytes());
+    let windows = as_named("gpt-oss").key("gpt-oss.attention.sliding_window", u32v(8));
+    let windows = windows.key("gpt-oss.attention.sliding_window_pattern", array(7, 0, []));
+    refused("a list of windows without layers", BadValue, windows.bytes());
     refused(
-        "an architecture whose GGUF is not read",
+        "a Llama 4 without chunks",
         UnsupportedFeature,
-        with("general.architecture", text("smollm3")),
+        as_named("llama4").key("llama4.attention.sliding_window", u32v(0)).bytes(),
     );
+    let long = as_named("phi3").key("phi3.rope.scaling.type", text("longrope"));
+    refused("LongRoPE without its factors", MissingTensor, long.bytes());
+    refused("only layers that predict further", BadConfig, with("llama.nextn_predict_layers", u32v(1)));
     let no_block = File::model().only(&[tensor("token_embd.weight", &[16, 4], F32, 0)], 256).bytes();
     refused("more tokens than the vocabulary", BadTokenizer, with("llama.vocab_size", u32v(3)));
     refused("an empty architecture", BadConfig, with("general.architecture", text("")));

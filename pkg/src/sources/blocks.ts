@@ -21,7 +21,7 @@ export class Blocks {
 
   constructor(
     readonly size: number,
-    readonly head: Uint8Array,
+    public head: Uint8Array,
     readonly fetchRange: FetchRange,
   ) {}
 
@@ -43,6 +43,12 @@ export class Blocks {
     }
     this.#evict();
     return out;
+  }
+
+  /** Drops what is held, the head too. */
+  forget(): void {
+    this.#cells.clear();
+    this.head = new Uint8Array();
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */

@@ -135,6 +135,10 @@ class HttpFile {
         if (!(start >= 0 && start <= end && end <= size)) throw this.#failure(`bytes ${start}-${end} lie outside its ${size}`, 0, false);
         return start === end ? new Uint8Array() : blocks.read(start, end);
       },
+      recheck: async () => {
+        blocks.forget();
+        return kept == null ? [] : replaced(kept, fetchRange);
+      },
     };
   }
 
@@ -281,6 +285,23 @@ function through(kept: StoredFile, fetchRange: FetchRange): FetchRange {
     }
     return out;
   };
+}
+
+/** Fetches a stored file again and keeps the blocks that differ: their numbers. */
+async function replaced(kept: StoredFile, fetchRange: FetchRange): Promise<number[]> {
+  const { size } = kept.identity;
+  const different: number[] = [];
+  for (let start = 0; start < size; start += 8 * BLOCK) {
+    const bytes = await fetchRange(start, Math.min(size, start + 8 * BLOCK));
+    for (let at = 0; at < bytes.length; at += BLOCK) {
+      const [index, block] = [(start + at) / BLOCK, bytes.subarray(at, at + BLOCK)];
+      const held = await kept.read(index);
+      if (held !== null && held.every((byte, i) => byte === block[i])) continue;
+      await kept.write(index, block);
+      different.push(index);
+    }
+  }
+  return different;
 }
 
 /** Whether the browser knows that there is no network. */

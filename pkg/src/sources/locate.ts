@@ -3,10 +3,10 @@
 import { invalid } from "../errors.js";
 import type { ModelSource } from "../types.js";
 
-/** A place with every default filled in; structured clone keeps it. */
+/** A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files and their digests. */
 export type Location =
-  | { kind: "folder"; id: string; url: string; file?: string; token?: string }
-  | { kind: "gguf"; id: string; url: string; token?: string }
+  | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string }
+  | { kind: "gguf"; id: string; url: string; token?: string; tree?: string }
   | { kind: "files"; id: string; files: { name: string; blob: Blob }[] };
 
 const ENDPOINT = "https://huggingface.co";
@@ -76,15 +76,18 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
     if (value !== undefined && typeof value !== "string") throw invalid(`source.${name}`, "expected a string");
   }
   let root: URL;
+  let tree: string;
   try {
-    root = new URL(`${endpoint.replace(/\/+$/, "")}/${repo}/resolve/${encodeURIComponent(revision)}/`, globalThis.document?.baseURI);
+    const at = (path: string) => new URL(`${endpoint.replace(/\/+$/, "")}/${path}`, globalThis.document?.baseURI);
+    root = at(`${repo}/resolve/${encodeURIComponent(revision)}/`);
+    tree = at(`api/models/${repo}/tree/${encodeURIComponent(revision)}?recursive=true`).href;
   } catch {
     throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is no URL`);
   }
   if (file?.endsWith(".gguf")) {
-    return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token };
+    return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token, tree };
   }
-  return { kind: "folder", id: repo, url: root.href, file, token };
+  return { kind: "folder", id: repo, url: root.href, file, token, tree };
 }
 
 function fromFiles(list: Blob[]): Location {

@@ -10,6 +10,8 @@ export interface Manifest {
   lastUsed: number;
   /** Names that the server does not have: known without asking when there is no network. */
   absent: string[];
+  /** Files that were found to have a digest: what was found of which bytes. */
+  verified: Record<string, string>;
   /** Whether a load or download has had all it needed. */
   complete: boolean;
 }
@@ -43,9 +45,9 @@ export function fileNames(name: string): { data: string; journal: string } {
 export async function readManifest(folder: FileSystemDirectoryHandle): Promise<Manifest | null> {
   try {
     const text = await (await (await folder.getFileHandle("model.json")).getFile()).text();
-    const { id, lastUsed, absent, complete } = JSON.parse(text);
+    const { id, lastUsed, absent, complete, verified } = JSON.parse(text);
     if (typeof id !== "string" || typeof lastUsed !== "number" || !Array.isArray(absent)) return null;
-    return { id, lastUsed, absent, complete: complete === true };
+    return { id, lastUsed, absent, verified: verified ?? {}, complete: complete === true };
   } catch {
     return null;
   }

@@ -29,7 +29,7 @@ export class StoredModel {
     try {
       const folder = await all.getDirectoryHandle(name, { create: true });
       const known = await readManifest(folder);
-      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], complete: known?.complete ?? false }, release);
+      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release);
       await model.#note();
       return model;
     } catch {
@@ -61,6 +61,11 @@ export class StoredModel {
     else this.#files.set(identity.name, file);
     this.manifest.absent = this.manifest.absent.filter((absent) => absent !== identity.name);
     return file;
+  }
+
+  /** The tag of an open file. */
+  tag(name: string): string | null {
+    return this.#files.get(name)?.identity.tag ?? null;
   }
 
   /** The server has no file of this name. */

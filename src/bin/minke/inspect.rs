@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use minke::engine::{Estimate, Fit, Limits, LoadOptions, accept, estimate, tokenizer};
+use minke::engine::{Estimate, Fit, Limits, LoadOptions, accept, estimate, rope_factors, tokenizer};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization, config};
 use minke::weights::{Checkpoint, Format};
 use minke::{Error, Result};
@@ -129,9 +129,11 @@ impl Report {
         let (_, texts) = tokenizer(checkpoint)?;
         self.chat_template = Some(texts.chat_template(false).is_ok());
         let limits = Limits { max_binding: ModelOptions::default().max_binding };
-        let mut refused = None;
+        let (rope_factors, mut refused) = (block_on(rope_factors(checkpoint))?, None);
         for (name, quantization) in [("none", Quantization::None), ("q8", Quantization::Q8), ("q4", Quantization::Q4)] {
-            match Model::new(checkpoint, &config, ModelOptions { quantization, ..ModelOptions::default() }) {
+            let rope_factors = rope_factors.clone();
+            let laid_out = ModelOptions { quantization, rope_factors, ..ModelOptions::default() };
+            match Model::new(checkpoint, &config, laid_out) {
                 Ok(model) => {
                     self.parameters = Some(model.parameters);
                     self.active_parameters = Some(model.active_parameters);

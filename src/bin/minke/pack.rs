@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, LogitRows, estimate};
+use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, LogitRows, estimate, rope_factors};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::pack::{MANIFEST, Pack, PackedFile};
 use minke::weights::{ByteSource, Checkpoint, ConfigFacts, Folder, Format};
@@ -133,7 +133,9 @@ impl Files<'_> {
     /// One file of weights, those that come as numbers quantised as a load would.
     fn quantized(&mut self, checkpoint: &Checkpoint, quantization: Quantization) -> Result<(), Failure> {
         let config = ModelConfig::from_checkpoint(checkpoint)?;
-        let model = Model::new(checkpoint, &config, ModelOptions { quantization, ..ModelOptions::default() })?;
+        let rope_factors = block_on(rope_factors(checkpoint))?;
+        let options = ModelOptions { quantization, rope_factors, ..ModelOptions::default() };
+        let model = Model::new(checkpoint, &config, options)?;
         let plan = Plan::new(checkpoint, &model)?;
         for kept in &plan.kept {
             eprintln!("{} stays as it is: rows of {} weights are no whole blocks of 32", kept.tensor, kept.k);

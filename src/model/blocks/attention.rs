@@ -67,14 +67,19 @@ impl Attention {
         };
         let qkv = b.stacked(&format!("{label}.qkv"), &projections, hidden)?;
         let qkv_bias = if parts.qkv_bias {
-            let biases = [(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)];
+            let biases = match b.has(&role("qkv.bias")) {
+                true => vec![(role("qkv.bias"), q + 2 * kv)],
+                false => vec![(role("q.bias"), q), (role("k.bias"), kv), (role("v.bias"), kv)],
+            };
             Some(b.vector(&format!("{label}.qkv.bias"), &biases)?)
         } else {
             None
         };
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
+        // GGUF names no such fact: a bias is there or it is not.
+        let o_bias = parts.o_bias && (b.names_biases() || b.has(&role("o.bias")));
         let o_bias =
-            if parts.o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
+            if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
         let (rope_table, rotary_dim) = b.rope(i);
         let widths = match parts.qk_norm {
             Normed::No | Normed::Unit => None,

@@ -21,7 +21,9 @@ pub struct LatentAttention {
     /// Values of a row of `down`'s product before the queries or their latent.
     q_from: usize,
     kv_a_norm: RmsNorm,
-    kv_b: Matrix,
+    /// W_uk and W_uv, the same matrix where they are published as one.
+    k_b: Matrix,
+    v_b: Matrix,
     o: Matrix,
     shape: LatentShape,
     cache: LayerCache,
@@ -70,11 +72,17 @@ impl LatentAttention {
             }
         };
         let kv_a_norm = RmsNorm { gain: b.gain(&name("kv_a_norm"), &role("kv_a_norm"), shape.rank)?, eps };
-        let kv_b = b.in_units(&name("kv_b"), &role("kv_b"), [heads, shape.head_rows(), shape.rank])?;
+        let [k_b, v_b] = if b.has(&role("k_b")) {
+            let k = b.turned_units(&name("k_b"), &role("k_b"), [heads, shape.rank, shape.nope])?;
+            [k, b.in_units(&name("v_b"), &role("v_b"), &[heads, shape.value_dim, shape.rank])?]
+        } else {
+            let both = b.in_units(&name("kv_b"), &role("kv_b"), &[heads * shape.head_rows(), shape.rank])?;
+            [both.clone(), both]
+        };
         let o = b.stacked(&name("o"), &[(role("o"), hidden)], heads * shape.value_dim)?;
         let (table, _) = b.rope(i);
         let (cache, scratch) = (b.kv.layers[i], b.mla_scratch(mla));
-        Ok(Self { norm, down, q_up, q_from, kv_a_norm, kv_b, o, shape, cache, table, scale, scratch, label })
+        Ok(Self { norm, down, q_up, q_from, kv_a_norm, k_b, v_b, o, shape, cache, table, scale, scratch, label })
     }
 
     /// Appends the steps.
@@ -104,7 +112,7 @@ impl LatentAttention {
         };
         let query = LatentQuery {
             shape,
-            w: &self.kv_b,
+            w: &self.k_b,
             x,
             queries,
             out,
@@ -141,7 +149,7 @@ impl LatentAttention {
             }
         };
         let y = r.rows(s.values);
-        r.plan.push(LatentValue { shape, w: &self.kv_b, x, y }.steps(&label("value"), &r.control));
+        r.plan.push(LatentValue { shape, w: &self.v_b, x, y }.steps(&label("value"), &r.control));
         r.join(&label("o"), &self.o, s.values, None, None);
     }
 }

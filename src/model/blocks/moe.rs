@@ -83,11 +83,16 @@ impl Moe {
         let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
         let (mut router_bias, mut up_bias, mut down_bias) = (None, None, None);
         if parts.bias {
+            // Gates and ups take turns, published together or apart.
+            let (up, width) = match b.has(&role("experts.gate_up.bias")) || !b.has(&role("experts.gate.bias")) {
+                true => (vec![role("experts.gate_up.bias")], 2 * moe.inner),
+                false => (vec![role("experts.gate.bias"), role("experts.up.bias")], moe.inner),
+            };
             let mut bias =
-                |s: &str, r: &str, shape: &[usize]| b.flat(&format!("{label}.{s}"), &role(r), shape).map(Some);
-            router_bias = bias("router.bias", "router.bias", &[moe.experts])?;
-            up_bias = bias("up.bias", "experts.gate_up.bias", &[moe.experts, 2 * moe.inner])?;
-            down_bias = bias("down.bias", "experts.down.bias", &[moe.experts, hidden])?;
+                |s: &str, roles: &[String], shape: &[usize]| b.flat(&format!("{label}.{s}"), roles, shape).map(Some);
+            router_bias = bias("router.bias", &[role("router.bias")], &[moe.experts])?;
+            up_bias = bias("up.bias", &up, &[moe.experts, width])?;
+            down_bias = bias("down.bias", &[role("experts.down.bias")], &[moe.experts, hidden])?;
         }
         let ExpertMatrices { up, down, shared } = b.expert_matrices(&label, i, &moe, parts.turning)?;
         let scratch = b.moe_scratch(&moe, router.rows);
@@ -100,16 +105,19 @@ impl Moe {
                 (0, Shared { entries: 1, first_slot: moe.experts, gated }, Some((up, down, between)))
             }
         };
-        let correction = parts.correction.then(|| role("router.correction"));
+        // GGUF names no such fact: a correction is there or it is not.
+        let correction = role("router.correction");
+        let corrected = if b.names_biases() { parts.correction } else { b.has(&correction) };
+        let correction = corrected.then_some(correction);
         let table = b.route_table(&format!("{label}.table"), correction.as_deref(), moe.experts, spread)?;
         let route = Route {
             router: scratch.router,
             experts: moe.experts,
             top_k: moe.top_k,
-            scoring: parts.scoring,
+            scoring: moe.scoring.unwrap_or(parts.scoring),
             renormalize: moe.norm_topk_prob.unwrap_or(parts.renormalize),
             factor: moe.factor as f32,
-            corrected: correction.is_some(),
+            corrected,
             groups: moe.groups.map(|g| Groups { count: g.count, kept: g.kept, top_two: g.top_two }),
             shared,
             table,

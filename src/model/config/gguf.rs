@@ -1,77 +1,161 @@
 //! Facts from GGUF metadata, whose keys are prefixed with the architecture's name.
 
-use super::rope::{RopeConfig, RopeScaling};
+use super::gguf_rope::{local_rope, reach, rope};
 use super::{
-    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, ModelConfig, MoeConfig,
-    head_share, positions, size,
+    ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
+    ModelConfig, MoeConfig, head_share, latent_scale, positions, size,
 };
+use crate::kernels::Scoring;
 use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
 
-/// Architectures whose queries and keys the converter permutes for rope on neighbouring pairs (llama.cpp's `NORM` rope).
-const INTERLEAVED: &[&str] = &["llama", "llama4", "deepseek", "deepseek2", "granite", "granitemoe", "smollm3", "arcee"];
+/// GGUF's names of architectures, and ours.
+const NAMES: &[(&str, &str)] = &[
+    ("deepseek2", "deepseek_v2"), // or deepseek_v3, by its scores
+    ("gemma3", "gemma3_text"),
+    ("gpt-oss", "gpt_oss"),
+    ("granitemoe", "granitemoe"),
+    ("llama", "llama"), // Mistral and Mixtral, too
+    ("llama4", "llama4_text"),
+    ("olmoe", "olmoe"),
+    ("phi3", "phi3"),
+    ("qwen2", "qwen2"),
+    ("qwen2moe", "qwen2_moe"),
+    ("qwen3", "qwen3"),
+    ("qwen3moe", "qwen3_moe"),
+    ("smollm3", "smollm3"),
+];
 
-/// Architectures that are built, and whose GGUF files leave facts to the reader (layers without positions, rope factors as
-/// tensors, fused matrices) that are not read here yet.
-const UNREAD: &[&str] = &["phi3", "smollm3"];
+/// Metadata below an architecture's name.
+pub(super) struct Keys<'a> {
+    pub metadata: &'a GgufMetadata,
+    /// GGUF's name of the architecture.
+    pub prefix: &'a str,
+}
+
+impl<'a> Keys<'a> {
+    fn of(metadata: &'a GgufMetadata) -> Result<Self> {
+        const KEY: &str = "general.architecture";
+        let prefix = metadata.string(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
+        if prefix.is_empty() {
+            return Err(Error::format(FormatKind::BadConfig, &metadata.file, format!("{KEY} is empty")));
+        }
+        Ok(Self { metadata, prefix })
+    }
+
+    pub fn file(&self) -> &'a str {
+        &self.metadata.file
+    }
+
+    pub fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    pub fn missing(&self, name: &str) -> Error {
+        self.metadata.missing(&self.key(name))
+    }
+
+    /// A whole number, given once or alike for all layers.
+    pub fn unsigned(&self, name: &str) -> Result<Option<u64>> {
+        self.metadata.unsigned_or_same(&self.key(name))
+    }
+
+    /// A number, given once or alike for all layers.
+    pub fn float(&self, name: &str) -> Result<Option<f64>> {
+        self.metadata.float_or_same(&self.key(name))
+    }
+
+    /// A factor; 0 says that there is none.
+    fn factor(&self, name: &str) -> Result<Option<f64>> {
+        Ok(self.float(name)?.filter(|&factor| factor != 0.0))
+    }
+
+    fn size(&self, name: &str, most: u64) -> Result<Option<usize>> {
+        self.unsigned(name)?.map(|value| size(self.file(), &self.key(name), value, most)).transpose()
+    }
+
+    fn required(&self, name: &str, most: u64) -> Result<usize> {
+        self.size(name, most)?.ok_or_else(|| self.missing(name))
+    }
+
+    /// A size; 0 says that there is no such thing.
+    fn some(&self, name: &str, most: u64) -> Result<Option<usize>> {
+        match self.unsigned(name)? {
+            None | Some(0) => Ok(None),
+            Some(_) => self.size(name, most),
+        }
+    }
+
+    fn bad(&self, kind: FormatKind, message: String) -> Error {
+        Error::format(kind, self.file(), message)
+    }
+
+    /// How a router's logits become scores, where the file says.
+    fn scoring(&self) -> Result<Option<Scoring>> {
+        match self.unsigned("expert_gating_func")? {
+            None | Some(0) => Ok(None),
+            Some(1) => Ok(Some(Scoring::Softmax)),
+            Some(2) => Ok(Some(Scoring::Sigmoid)),
+            Some(other) => {
+                let message =
+                    format!("metadata key {:?} is {other}; 1 and 2 are supported", self.key("expert_gating_func"));
+                Err(self.bad(FormatKind::UnsupportedFeature, message))
+            }
+        }
+    }
+}
 
 pub(super) fn architecture(metadata: &GgufMetadata) -> Result<String> {
-    const KEY: &str = "general.architecture";
-    let name = metadata.string(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
-    if name.is_empty() {
-        return Err(Error::format(FormatKind::BadConfig, &metadata.file, format!("{KEY} is empty")));
+    let keys = Keys::of(metadata)?;
+    let known = NAMES.iter().find(|(name, _)| *name == keys.prefix);
+    match known {
+        Some(("deepseek2", _)) if keys.scoring()? == Some(Scoring::Sigmoid) => Ok("deepseek_v3".into()),
+        Some((_, ours)) => Ok((*ours).into()),
+        None => Err(Error::Architecture {
+            name: keys.prefix.chars().take(64).collect(), // a file may name anything
+            supported: NAMES.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        }),
     }
-    Ok(name.into())
 }
 
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
 pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
-    let file = metadata.file.as_str();
     let architecture = architecture(metadata)?;
-    if UNREAD.contains(&architecture.as_str()) {
-        let message = format!("GGUF files of {architecture:?}; its folders of safetensors are read");
-        return Err(Error::format(FormatKind::UnsupportedFeature, file, message));
+    let keys = Keys::of(metadata)?;
+    let file = keys.file();
+    super::gguf_unread::refuse(metadata, keys.prefix)?;
+    let hidden_size = keys.required("embedding_length", MAX_HIDDEN)?;
+    let num_heads = keys.required("attention.head_count", MAX_HEADS)?;
+    // Layers that predict further tokens stand at the end and take no part.
+    let blocks = keys.required("block_count", MAX_LAYERS)?;
+    let further = keys.unsigned("nextn_predict_layers")?.unwrap_or(0);
+    let num_layers = (blocks as u64).checked_sub(further).filter(|&n| n > 0).ok_or_else(|| {
+        keys.bad(FormatKind::BadConfig, format!("{further} of {blocks} blocks predict further tokens"))
+    })? as usize;
+    let latent = keys.prefix == "deepseek2";
+    let head_dim =
+        match keys.size(if latent { "rope.dimension_count" } else { "attention.key_length" }, MAX_HEAD_DIM)? {
+            Some(head_dim) => head_dim,
+            None if latent => return Err(keys.missing("rope.dimension_count")),
+            None => head_share(file, hidden_size, num_heads)?,
+        };
+    if !latent && keys.size("attention.value_length", MAX_HEAD_DIM)?.is_some_and(|value| value != head_dim) {
+        return Err(keys.bad(FormatKind::UnsupportedFeature, "keys and values of different widths".to_owned()));
     }
-    super::gguf_unread::refuse(metadata, &architecture)?;
-    let key = |name: &str| format!("{architecture}.{name}");
-    let optional = |name: &str, most: u64| {
-        let key = key(name);
-        metadata.unsigned_or_same(&key)?.map(|value| size(file, &key, value, most)).transpose()
-    };
-    let required = |name: &str, most: u64| optional(name, most)?.ok_or_else(|| metadata.missing(&key(name)));
-    let hidden_size = required("embedding_length", MAX_HIDDEN)?;
-    let num_layers = required("block_count", MAX_LAYERS)?;
-    let num_heads = required("attention.head_count", MAX_HEADS)?;
-    let head_dim = match optional("attention.key_length", MAX_HEAD_DIM)? {
-        Some(head_dim) => head_dim,
-        None => head_share(file, hidden_size, num_heads)?,
-    };
-    if optional("attention.value_length", MAX_HEAD_DIM)?.is_some_and(|value| value != head_dim) {
-        let message = "keys and values of different widths".to_owned();
-        return Err(Error::format(FormatKind::UnsupportedFeature, file, message));
-    }
-    let epsilon = key("attention.layer_norm_rms_epsilon");
-    let context = key("context_length");
-    let context_length = metadata.unsigned(&context)?.ok_or_else(|| metadata.missing(&context))?;
-    let max_position_embeddings = positions(file, &context, context_length)?;
-    let window = match metadata.unsigned_or_same(&key("attention.sliding_window"))? {
-        None | Some(0) => None,
-        Some(window) => Some(size(file, "attention.sliding_window", window, u64::MAX >> 32)?),
-    };
-    let intermediate_size = required("feed_forward_length", MAX_INTERMEDIATE)?;
-    // 0 means that there are none.
-    let moe = match metadata.unsigned(&key("expert_count"))?.filter(|&n| n > 0) {
-        None => None,
-        Some(_) => Some(MoeConfig {
-            experts: required("expert_count", MAX_EXPERTS)?,
-            top_k: required("expert_used_count", MAX_EXPERTS)?,
-            inner: optional("expert_feed_forward_length", MAX_INTERMEDIATE)?.unwrap_or(intermediate_size),
-            norm_topk_prob: metadata.bool(&key("expert_weights_norm"))?,
-            factor: metadata.float(&key("expert_weights_scale"))?.unwrap_or(1.0),
-            groups: None,
-            shared_inner: optional("expert_shared_feed_forward_length", MAX_INTERMEDIATE)?,
-            layers: (0..num_layers).map(|layer| has(&format!("blk.{layer}.ffn_gate_inp.weight"))).collect(),
-        }),
+    let mla = if latent { Some(latent_widths(&keys, head_dim)?) } else { None };
+    let epsilon = keys.float("attention.layer_norm_rms_epsilon")?;
+    let context_length = keys.unsigned("context_length")?.ok_or_else(|| keys.missing("context_length"))?;
+    let max_position_embeddings = positions(file, &keys.key("context_length"), context_length)?;
+    let intermediate_size = keys.required("feed_forward_length", MAX_INTERMEDIATE)?;
+    let moe = mixture(&keys, intermediate_size, num_layers, has)?;
+    let rope = rope(&keys, head_dim, max_position_embeddings, has)?;
+    let reach = reach(&keys, num_layers)?;
+    let gemma = keys.prefix == "gemma3";
+    let attention_scale = match (keys.factor("attention.scale")?, mla) {
+        (None, Some(mla)) => Some(latent_scale(mla.qk_nope_head_dim + head_dim, &rope.scaling)),
+        // No key says it: the largest Gemma scales by a head's share of the residual stream.
+        (None, None) if gemma && num_layers == 62 => Some(1.0 / (hidden_size as f64 / num_heads as f64).sqrt()),
+        (given, _) => given,
     };
     let eos = metadata.u32("tokenizer.ggml.eos_token_id")?;
     let eot = metadata.u32("tokenizer.ggml.eot_token_id")?;
@@ -83,36 +167,115 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         intermediate_size,
         num_layers,
         num_heads,
-        num_kv_heads: optional("attention.head_count_kv", MAX_HEADS)?.unwrap_or(num_heads),
+        num_kv_heads: match keys.size("attention.head_count_kv", MAX_HEADS)? {
+            Some(heads) if !latent => heads, // a latent is one head for all, or was not counted so
+            _ => num_heads,
+        },
         head_dim,
-        vocab_size: vocab_size(metadata, optional("vocab_size", MAX_VOCAB)?)?,
+        vocab_size: vocab_size(metadata, keys.size("vocab_size", MAX_VOCAB)?)?,
         max_position_embeddings,
-        rms_norm_eps: metadata.float(&epsilon)?.ok_or_else(|| metadata.missing(&epsilon))?,
-        rope: rope(metadata, &architecture, head_dim, max_position_embeddings, has)?,
+        rms_norm_eps: epsilon.ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?,
+        local_rope: local_rope(&keys, &rope)?,
+        rope,
         tie_word_embeddings: !has("output.weight"),
-        attention_bias: has("blk.0.attn_q.bias"),
+        attention_bias: has("blk.0.attn_q.bias") || has("blk.0.attn_qkv.bias"),
         mlp_bias: has("blk.0.ffn_down.bias"),
-        sliding_window: window,
-        sliding_layers: vec![true; window.map_or(0, |_| num_layers)],
-        local_rope: None,
-        no_rope_layers: Vec::new(),
-        attention_scale: metadata.float(&key("attention.scale"))?,
-        attention_chunk: None,
-        temperature: None,
-        use_qk_norm: false,
-        swiglu_limit: None,
-        embedding_scale: metadata.float(&key("embedding_scale"))?.unwrap_or(1.0),
-        residual_scale: metadata.float(&key("residual_scale"))?.unwrap_or(1.0),
-        logits_scale: metadata.float(&key("logit_scale"))?.unwrap_or(1.0),
+        sliding_window: reach.window,
+        sliding_layers: reach.sliding_layers,
+        no_rope_layers: reach.no_rope_layers,
+        attention_scale,
+        attention_chunk: reach.chunk,
+        temperature: reach.temperature,
+        // Of the models that there are, the one with 128 experts does not.
+        use_qk_norm: keys.prefix == "llama4" && moe.as_ref().is_some_and(|moe| moe.experts != 128),
+        swiglu_limit: keys.factor("swiglu_clamp_exp")?,
+        embedding_scale: match keys.factor("embedding_scale")? {
+            None if gemma => (hidden_size as f64).sqrt(),
+            scale => scale.unwrap_or(1.0),
+        },
+        residual_scale: keys.factor("residual_scale")?.unwrap_or(1.0),
+        logits_scale: keys.factor("logit_scale")?.unwrap_or(1.0),
         moe,
-        mla: None,
-        hidden_act: "silu".into(), // nowhere stated; what the architectures with gated MLPs here use
+        mla,
+        hidden_act: if gemma { "gelu_pytorch_tanh" } else { "silu" }.into(), // nowhere stated
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,
         license: metadata.string("general.license")?.map(Into::into),
         architecture,
     }
     .check(file, FormatKind::BadTokenizer)
+}
+
+/// Latent attention. Files with heads of their own count keys and values as such; older ones had no other lengths.
+fn latent_widths(keys: &Keys<'_>, rotary: usize) -> Result<MlaConfig> {
+    let head = |own: &str, older: &str| match keys.size(own, MAX_HEAD_DIM)? {
+        Some(width) => Ok(width),
+        None => keys.required(older, MAX_HEAD_DIM),
+    };
+    let key = head("attention.key_length_mla", "attention.key_length")?;
+    let Some(nope) = key.checked_sub(rotary).filter(|&nope| nope > 0) else {
+        return Err(
+            keys.bad(FormatKind::BadConfig, format!("rope turns {rotary} of {key} dimensions of a latent head"))
+        );
+    };
+    Ok(MlaConfig {
+        q_lora_rank: keys.some("attention.q_lora_rank", MAX_HIDDEN)?,
+        kv_lora_rank: keys.required("attention.kv_lora_rank", MAX_HIDDEN)?,
+        qk_nope_head_dim: nope,
+        v_head_dim: head("attention.value_length_mla", "attention.value_length")?,
+    })
+}
+
+/// The mixture of experts: layers that have a router.
+fn mixture(
+    keys: &Keys<'_>,
+    intermediate: usize,
+    num_layers: usize,
+    has: &dyn Fn(&str) -> bool,
+) -> Result<Option<MoeConfig>> {
+    let Some(experts) = keys.some("expert_count", MAX_EXPERTS)? else { return Ok(None) };
+    let top_k = keys.required("expert_used_count", MAX_EXPERTS)?;
+    let qwen = matches!(keys.prefix, "qwen2moe" | "qwen3moe");
+    let inner = match keys.some("expert_feed_forward_length", MAX_INTERMEDIATE)? {
+        Some(inner) => inner,
+        None if qwen => (intermediate / top_k).max(1), // as files from before the key mean it
+        None => intermediate,
+    };
+    let shared_inner = match keys.some("expert_shared_feed_forward_length", MAX_INTERMEDIATE)? {
+        Some(shared) => Some(shared),
+        None => match (keys.prefix, keys.unsigned("expert_shared_count")?.unwrap_or(0)) {
+            ("llama4", _) => Some(inner),
+            ("qwen2moe", _) => Some(intermediate),
+            (_, 0) => None,
+            (_, n) => Some(size(keys.file(), "expert_shared_count", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?),
+        },
+    };
+    // Where the file does not say: a correction is V3's way, whose scores are sigmoids.
+    let corrected = || (0..num_layers).any(|layer| has(&format!("blk.{layer}.exp_probs_b.bias")));
+    let scoring = match keys.scoring()? {
+        None if keys.prefix == "deepseek2" && corrected() => Some(Scoring::Sigmoid),
+        stated => stated,
+    };
+    let groups = match keys.unsigned("expert_group_count")? {
+        None | Some(0 | 1) => None,
+        Some(count) => Some(ExpertGroups {
+            count: size(keys.file(), "expert_group_count", count, crate::kernels::MAX_GROUPS as u64)?,
+            kept: keys.size("expert_group_used_count", count)?.unwrap_or(count as usize),
+            top_two: scoring == Some(Scoring::Sigmoid), // V3's way, and V2's is the other
+        }),
+    };
+    let norm_topk_prob = keys.metadata.bool(&keys.key("expert_weights_norm"))?;
+    Ok(Some(MoeConfig {
+        experts,
+        top_k,
+        inner,
+        norm_topk_prob: norm_topk_prob.or((keys.prefix == "deepseek2").then_some(false)),
+        factor: keys.factor("expert_weights_scale")?.unwrap_or(1.0),
+        scoring,
+        groups,
+        shared_inner,
+        layers: (0..num_layers).map(|layer| has(&format!("blk.{layer}.ffn_gate_inp.weight"))).collect(),
+    }))
 }
 
 /// The stated size, or the number of tokens; more tokens than the stated size would have no embedding.
@@ -127,60 +290,4 @@ fn vocab_size(metadata: &GgufMetadata, stated: Option<usize>) -> Result<usize> {
         (None, Some(tokens)) => size(&metadata.file, KEY, tokens.len() as u64, MAX_VOCAB),
         (None, None) => Err(metadata.missing(KEY)),
     }
-}
-
-fn rope(
-    metadata: &GgufMetadata,
-    architecture: &str,
-    head_dim: usize,
-    max_positions: usize,
-    has: &dyn Fn(&str) -> bool,
-) -> Result<RopeConfig> {
-    let key = |name: &str| format!("{architecture}.rope.{name}");
-    let rotary_dim = metadata.unsigned(&key("dimension_count"))?.unwrap_or(head_dim as u64);
-    let factor = match metadata.float(&key("scaling.factor"))? {
-        Some(factor) => Some(factor),
-        None => metadata.float(&key("scale_linear"))?, // the older key
-    };
-    let missing = |name: &str| metadata.missing(&key(name));
-    let scaling = match (metadata.string(&key("scaling.type"))?, factor) {
-        (Some("none"), _) | (None, None) => RopeScaling::None,
-        (Some("linear") | None, factor) => {
-            RopeScaling::Linear { factor: factor.ok_or_else(|| missing("scaling.factor"))? }
-        }
-        (Some("yarn"), factor) => {
-            let number = |name: &str| metadata.float(&key(name));
-            let factor = factor.ok_or_else(|| missing("scaling.factor"))?;
-            // Here `attn_factor` multiplies what the paper derives from the factor.
-            let derived = if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 };
-            RopeScaling::Yarn {
-                factor,
-                beta_fast: number("scaling.yarn_beta_fast")?.unwrap_or(32.0),
-                beta_slow: number("scaling.yarn_beta_slow")?.unwrap_or(1.0),
-                original_max_position: number("scaling.original_context_length")?.unwrap_or(max_positions as f64),
-                attention_factor: Some(number("scaling.attn_factor")?.unwrap_or(1.0) * derived),
-                mscale: None,
-                mscale_all_dim: None,
-                truncate: true,
-            }
-        }
-        (Some(other), _) => {
-            let message = format!("rope scaling of type {other:?}");
-            return Err(Error::format(FormatKind::UnsupportedFeature, &metadata.file, message));
-        }
-    };
-    let scaling = match (scaling, has("rope_freqs.weight")) {
-        (scaling, false) => scaling,
-        (RopeScaling::None, true) => RopeScaling::FreqFactors,
-        (_, true) => {
-            let message = "rope scaling by metadata and by rope_freqs.weight at once";
-            return Err(Error::format(FormatKind::UnsupportedFeature, &metadata.file, message));
-        }
-    };
-    Ok(RopeConfig {
-        theta: metadata.float(&key("freq_base"))?.unwrap_or(10_000.0), // RoPE's own base: what its absence means
-        rotary_dim: usize::try_from(rotary_dim).unwrap_or(usize::MAX), // checked against head_dim next
-        interleaved: INTERLEAVED.contains(&architecture),
-        scaling,
-    })
 }

@@ -14,12 +14,18 @@ const NEUTRAL: &[(&str, f64)] = &[
     ("attention.temperature_scale", 0.0),
     ("attn_logit_softcapping", 0.0),
     ("final_logit_softcapping", 0.0),
-    ("nextn_predict_layers", 0.0), // layers of another kind at the end of those counted
+    ("expert_group_scale", 0.0),
     ("rope.scaling.alpha", 0.0),
     ("rope.scaling.yarn_attn_factor", 1.0),
     ("rope.scaling.yarn_ext_factor", 1.0),
+    ("router_logit_softcapping", 0.0),
+    ("swiglu_clamp_exp", 0.0),
+    ("swiglu_clamp_shexp", 0.0),
     ("use_parallel_residual", 0.0),
 ];
+
+/// Architectures for which a key of those is read.
+const READ: &[(&str, &str)] = &[("gpt-oss", "swiglu_clamp_exp"), ("llama4", "attention.temperature_scale")];
 
 /// Refuses a file that asks for what is not computed, naming the key.
 ///
@@ -27,11 +33,14 @@ const NEUTRAL: &[(&str, f64)] = &[
 /// `UnsupportedFeature`.
 pub(super) fn refuse(metadata: &GgufMetadata, architecture: &str) -> Result<()> {
     for (name, neutral) in NEUTRAL {
+        if READ.contains(&(architecture, name)) {
+            continue;
+        }
         let key = format!("{architecture}.{name}");
         let number = match metadata.get(&key) {
             None => continue,
             Some(GgufValue::Bool(value)) => Some(f64::from(u8::from(*value))),
-            Some(_) => metadata.float(&key).ok().flatten(),
+            Some(_) => metadata.float_or_same(&key).ok().flatten(),
         };
         // Negative extension factors mean that the type of scaling decides.
         let by_type = *name == "rope.scaling.yarn_ext_factor" && number.is_some_and(|n| n < 0.0);
@@ -47,6 +56,7 @@ pub(super) fn refuse(metadata: &GgufMetadata, architecture: &str) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::weights::metadata::GgufArray;
 
     #[test]
     fn what_is_not_computed_is_refused_by_name() {
@@ -60,6 +70,7 @@ mod tests {
             ("attn_logit_softcapping", GgufValue::F32(50.0)),
             ("use_parallel_residual", GgufValue::Bool(true)),
             ("attention.max_alibi_bias", GgufValue::String("8".into())),
+            ("swiglu_clamp_exp", GgufValue::Array(GgufArray::F32(vec![7.0; 2]))),
         ];
         for (key, value) in refused {
             let error = with(key, value).unwrap_err();
@@ -71,6 +82,7 @@ mod tests {
             ("final_logit_softcapping", GgufValue::F32(0.0)),
             ("rope.scaling.yarn_ext_factor", GgufValue::F32(-1.0)),
             ("rope.scaling.finetuned", GgufValue::Bool(true)),
+            ("swiglu_clamp_exp", GgufValue::Array(GgufArray::F32(vec![0.0; 2]))),
         ];
         for (key, value) in harmless {
             with(key, value).unwrap_or_else(|e| panic!("{key}: {e}"));

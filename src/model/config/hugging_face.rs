@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::rope::{RopeConfig, RopeScaling};
 use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
-    ModelConfig, MoeConfig, head_share, positions, size,
+    ModelConfig, MoeConfig, head_share, latent_scale, positions, size,
 };
 use crate::kernels::Temperature;
 use crate::weights::load::FP8_BLOCK;
@@ -258,17 +258,6 @@ fn latent(fields: Fields<'_>) -> Result<Option<MlaConfig>> {
     }))
 }
 
-/// The scale of products of query and key; YaRN's scale of the whole head is in it.
-fn latent_scale(head_dim: usize, scaling: &RopeScaling) -> f64 {
-    let mscale = match *scaling {
-        RopeScaling::Yarn { factor, mscale_all_dim: Some(all), .. } if all != 0.0 && factor > 1.0 => {
-            0.1 * all * factor.ln() + 1.0
-        }
-        _ => 1.0,
-    };
-    mscale * mscale / (head_dim as f64).sqrt()
-}
-
 /// The mixture of experts, under the names that families have for its facts.
 fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
     let first = |keys: &[&str], most: u64| {
@@ -320,6 +309,7 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
         inner,
         norm_topk_prob: fields.bool("norm_topk_prob")?,
         factor: fields.number("routed_scaling_factor")?.unwrap_or(1.0),
+        scoring: None,
         groups,
         shared_inner,
         layers: (0..num_layers as u64).map(is_mixture).collect(),

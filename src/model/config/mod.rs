@@ -2,14 +2,17 @@
 
 mod generation;
 mod gguf;
+mod gguf_rope;
+#[cfg(test)]
+mod gguf_tests;
 mod gguf_unread;
 mod hugging_face;
 mod rope;
 
 pub use generation::GenerationDefaults;
-pub use rope::{RopeConfig, RopeScaling};
+pub use rope::{RopeConfig, RopeFactors, RopeScaling};
 
-use crate::kernels::{MAX_TOP_K, Span, Temperature};
+use crate::kernels::{MAX_TOP_K, Scoring, Span, Temperature};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::{Error, FormatKind, Result};
 
@@ -27,7 +30,7 @@ const MAX_EXPERTS: u64 = crate::kernels::MAX_EXPERTS as u64;
 /// The facts of a decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// config.json's `model_type` or GGUF's `general.architecture`, such as "qwen2".
+    /// config.json's `model_type`, such as "qwen2", or what it is for GGUF's `general.architecture`.
     pub architecture: String,
     /// A name to show.
     pub name: String,
@@ -132,6 +135,8 @@ pub struct MoeConfig {
     pub norm_topk_prob: Option<bool>,
     /// Multiplies those weights.
     pub factor: f64,
+    /// How a router's logits become scores; the architecture's habit where absent.
+    pub scoring: Option<Scoring>,
     /// Groups of experts.
     pub groups: Option<ExpertGroups>,
     /// Width of the part that every token goes to, where there is one.
@@ -285,6 +290,17 @@ fn head_share(file: &str, hidden_size: usize, num_heads: usize) -> Result<usize>
         return Err(Error::format(FormatKind::BadConfig, file, message));
     }
     Ok(hidden_size / num_heads)
+}
+
+/// The scale of products of query and key; YaRN's scale of the whole head is in it.
+fn latent_scale(head_dim: usize, scaling: &RopeScaling) -> f64 {
+    let mscale = match *scaling {
+        RopeScaling::Yarn { factor, mscale_all_dim: Some(all), .. } if all != 0.0 && factor > 1.0 => {
+            0.1 * all * factor.ln() + 1.0
+        }
+        _ => 1.0,
+    };
+    mscale * mscale / (head_dim as f64).sqrt()
 }
 
 #[cfg(test)]

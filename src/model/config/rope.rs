@@ -56,6 +56,37 @@ pub enum RopeScaling {
     /// Each frequency divided by a value of the tensor `rope_freqs.weight` (GGUF); [`RopeConfig::inv_freq`] leaves that to the
     /// caller, who has the tensor.
     FreqFactors,
+    /// As `Long`, with the factors in `rope_factors_short.weight` and `rope_factors_long.weight` (GGUF), and left to the caller.
+    LongFactors { original_max_position: f64, attention_factor: f64 },
+}
+
+/// Divisors of the rope frequencies that GGUF files have as tensors.
+#[derive(Debug, Clone, Default)]
+pub struct RopeFactors {
+    /// `rope_freqs.weight`, for any context.
+    pub any: Option<Vec<f32>>,
+    /// `rope_factors_short.weight`, for contexts within the original length.
+    pub short: Option<Vec<f32>>,
+    /// `rope_factors_long.weight`, for longer ones.
+    pub long: Option<Vec<f32>>,
+}
+
+impl RopeFactors {
+    /// The divisors that a scaling asks for, and the tensor's name.
+    pub(in crate::model) fn of(
+        &self,
+        scaling: &RopeScaling,
+        context: usize,
+    ) -> Option<(&'static str, Option<&Vec<f32>>)> {
+        match *scaling {
+            RopeScaling::FreqFactors => Some(("rope_freqs.weight", self.any.as_ref())),
+            RopeScaling::LongFactors { original_max_position, .. } if context as f64 > original_max_position => {
+                Some(("rope_factors_long.weight", self.long.as_ref()))
+            }
+            RopeScaling::LongFactors { .. } => Some(("rope_factors_short.weight", self.short.as_ref())),
+            _ => None,
+        }
+    }
 }
 
 impl RopeConfig {
@@ -85,6 +116,10 @@ impl RopeConfig {
                 short.iter().chain(long).try_for_each(|&factor| positive("a factor", factor))
             }
             RopeScaling::None | RopeScaling::FreqFactors => Ok(()),
+            &RopeScaling::LongFactors { original_max_position, attention_factor } => {
+                positive("original_max_position_embeddings", original_max_position)?;
+                positive("attention_factor", attention_factor)
+            }
             &RopeScaling::Linear { factor } => positive("factor", factor),
             &RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position } => {
                 positive("factor", factor)?;
@@ -119,6 +154,7 @@ impl RopeConfig {
                 (inv_freq, *attention_factor)
             }
             RopeScaling::None | RopeScaling::FreqFactors => (inv_freq, 1.0),
+            &RopeScaling::LongFactors { attention_factor, .. } => (inv_freq, attention_factor),
             &RopeScaling::Linear { factor } => {
                 inv_freq.iter_mut().for_each(|f| *f /= factor);
                 (inv_freq, 1.0)

@@ -1,0 +1,87 @@
+// Whole files against digests that somebody vouches for: the caller's `integrity`, or the hub's own.
+
+import type { Failure } from "../errors.js";
+import type { StoredModel } from "../storage/model.js";
+import type { Progress } from "../types.js";
+import type { Hasher, Reader, Source } from "../wasm.js";
+import type { Location } from "./locate.js";
+
+/** Bytes of a file read at once. */
+const STRIDE = 8 << 20;
+
+/** SHA-256 by file name, in hexadecimal. */
+export type Digests = ReadonlyMap<string, string>;
+
+/** The digests that a hub knows of its large files; none where it cannot be asked. */
+export async function hubDigests(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
+  if (location.kind === "files" || location.tree === undefined) return digests;
+  try {
+    const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
+    const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal });
+    const entries: unknown = response.ok ? await response.json() : [];
+    for (const entry of Array.isArray(entries) ? entries : []) {
+      const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown } };
+      const oid = typeof lfs?.oid === "string" ? lfs.oid.replace(/^sha256:/, "") : "";
+      // Files are opened by their last name.
+      if (typeof path === "string" && /^[0-9a-f]{64}$/.test(oid)) digests.set(path.split("/").at(-1)!, oid);
+    }
+  } catch {
+    // What a mirror does not tell is not checked; what the caller gave is.
+  }
+  return digests;
+}
+
+/** The same source, every file of which is read and checked before it is opened to anybody. */
+export function verified(
+  source: Source,
+  digests: Digests,
+  hasher: new () => Hasher,
+  progress: (progress: Progress) => void,
+  store: StoredModel | null,
+): Source {
+  const check = async (reader: Reader | null) => {
+    const expected = reader === null ? undefined : digests.get(reader.name);
+    if (reader === null || expected === undefined) return reader;
+    // What was found right need not be hashed again: its blocks are checked one by one.
+    const found = store === null ? undefined : `${expected} ${reader.size} ${store.tag(reader.name) ?? ""}`;
+    if (found !== undefined && store?.manifest.verified[reader.name] === found) return reader;
+    await verify(reader, expected, hasher, progress);
+    if (store !== null && found !== undefined) store.manifest.verified[reader.name] = found;
+    return reader;
+  };
+  const open = async (name: string) => check(await source.open(name));
+  if (source.kind === "folder") return { ...source, open };
+  const { reader } = source;
+  // The file itself is checked when its first byte is asked for.
+  let checked: Promise<unknown> | undefined;
+  const read = async (start: number, end: number) => {
+    await (checked ??= check(reader));
+    return reader.read(start, end);
+  };
+  return { ...source, reader: { ...reader, read }, open };
+}
+
+async function verify(reader: Reader, expected: string, hasher: new () => Hasher, progress: (progress: Progress) => void): Promise<void> {
+  let found = await digest(reader, hasher, progress);
+  if (found === expected) return;
+  // Something is wrong with what arrived, or with what is published. Whatever differs when it is fetched again was the former.
+  const replaced = (await reader.recheck?.()) ?? [];
+  if (replaced.length > 0) found = await digest(reader, hasher, progress);
+  if (found === expected) return;
+  const failure: Failure = {
+    code: "integrity", message: `${reader.name}: its SHA-256 is ${found}, not ${expected}`, retryable: true,
+    detail: { file: reader.name, expected, found },
+  };
+  throw failure;
+}
+
+async function digest(reader: Reader, hasher: new () => Hasher, progress: (progress: Progress) => void): Promise<string> {
+  const hash = new hasher();
+  for (let start = 0; start < reader.size; start += STRIDE) {
+    const end = Math.min(reader.size, start + STRIDE);
+    hash.update(await reader.read(start, end));
+    progress({ stage: "verify", loaded: end, total: reader.size, file: reader.name, fromCache: false });
+  }
+  return hash.finish();
+}
