@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 mod common;
+#[path = "common/gguf.rs"]
+mod gguf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,8 @@ use std::process::{Command, Output};
 use common::{all_logits, block_on, data, load};
 use minke::engine::{Engine, LoadOptions, accept};
 use minke::model::Quantization;
-use minke::weights::{Checkpoint, DiskFolder, Pack, TensorEntry};
+use minke::weights::gguf::read_header;
+use minke::weights::{Checkpoint, DiskFile, DiskFolder, Dtype, Pack, TensorEntry, dequantize_rows};
 use minke::{Error, FormatKind};
 use serde_json::Value;
 
@@ -131,6 +134,50 @@ fn a_pack_of_gguf_is_a_gguf_file() {
         fs::write(alone.join("model.gguf"), joined).expect("a file");
         let alone = load(&alone.join("model.gguf"), as_(Some(Quantization::None))).expect("it loads");
         assert!(logits(&alone) == want, "{case}: joined");
+    }
+}
+
+/// A GGUF file with its matrices as f16.
+fn in_f16(file: &Path) -> Vec<u8> {
+    let bytes = fs::read(file).expect("a file");
+    let header = block_on(read_header(&DiskFile::open(file).expect("a file"), 0)).expect("a header");
+    let place = |name: &String| {
+        let name = gguf::string(name);
+        bytes.windows(name.len()).position(|window| *window == name).expect("it describes the tensor")
+    };
+    let described = header.tensors.keys().map(place).min().expect("there are tensors");
+    let (mut out, mut data) = (bytes[..described].to_vec(), Vec::<u8>::new());
+    for (name, entry) in &header.tensors {
+        let dims: Vec<u64> = entry.shape.iter().rev().copied().collect();
+        let stored = &bytes[entry.range.start as usize..entry.range.end as usize];
+        let (dtype, stored) = match dims.len() {
+            1 => (entry.dtype, stored.to_vec()),
+            _ => {
+                let values = dequantize_rows(entry.dtype, entry.k() as usize, stored).expect("they have values");
+                (Dtype::F16, values.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect())
+            }
+        };
+        out.extend(gguf::tensor(name, &dims, dtype.ggml().expect("a format of GGUF"), data.len() as u64));
+        data.extend(&stored);
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    out.resize(out.len().next_multiple_of(32), 0);
+    out.extend(data);
+    out
+}
+
+#[test]
+fn numbers_in_gguf_become_blocks() {
+    let Some(file) = golden("gguf/llama/model.gguf") else { return };
+    let from = scratch("f16").with_extension("gguf");
+    fs::write(&from, in_f16(&file)).expect("a file");
+    for (word, quantization) in [("q8", Quantization::Q8), ("q4", Quantization::Q4)] {
+        let to = scratch(&format!("f16-{word}"));
+        pack(&from, &to, &["--quantization", word]);
+        let want = load(&from, as_(Some(quantization))).expect("the source loads");
+        let got = load(&to, LoadOptions::default()).expect("it loads");
+        assert_eq!(got.info().quantization, want.info().quantization);
+        assert!(logits(&got) == logits(&want), "{word}");
     }
 }
 
