@@ -97,9 +97,17 @@ fn check(from: &Path, name: &str) {
 #[test]
 fn packs_of_safetensors_load_as_their_sources() {
     // Tied and not; experts apart, in one, and transposed; latents; FP8; what every token goes to.
-    for case in
-        ["llama", "phi3", "mixtral", "deepseek_v2_full", "deepseek_v3_fp8", "gpt_oss", "llama4_text", "qwen2_moe"]
-    {
+    for case in [
+        "llama",
+        "phi3",
+        "mixtral",
+        "deepseek_v2_full",
+        "deepseek_v3_fp8",
+        "gpt_oss",
+        "llama4_text",
+        "qwen2_moe",
+        "deepseek_v2",
+    ] {
         let Some(folder) = golden(&format!("models/{case}")) else { return };
         check(&folder, case);
     }

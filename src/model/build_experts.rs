@@ -153,7 +153,7 @@ impl Builder<'_> {
         width.is_multiple_of(moe.inner)
             && parts <= MAX_SHARED
             && fits
-            && shared.layouts.iter().all(whole)
+            && (shared.shape[1] == k || shared.layouts.iter().all(whole)) // rows are cut, or what is in them
             && self.odd_one(shared.layouts.iter().chain(&experts.layouts)).is_none()
     }
 
