@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{all_logits, block_on, data, load};
-use minke::engine::{Engine, LoadOptions, accept};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::model::Quantization;
 use minke::weights::gguf::read_header;
 use minke::weights::{Checkpoint, DiskFile, DiskFolder, Dtype, Pack, TensorEntry, dequantize_rows};
-use minke::{Error, FormatKind};
+use minke::{Cancel, Error, FormatKind};
 use serde_json::Value;
 
 fn golden(case: &str) -> Option<PathBuf> {
@@ -267,6 +267,23 @@ fn inspect_says_what_every_case_is() {
 }
 
 #[test]
+fn inspect_reads_gguf_and_packs() {
+    let Some(root) = golden("gguf") else { return };
+    for (place, tied) in [("llama/model.gguf", false), ("qwen2/split", false), ("qwen2_tied/model.gguf", true)] {
+        let (code, report) = inspect(&root.join(place));
+        assert_eq!((code, &report["format"], &report["problem"]), (Some(0), &"gguf".into(), &Value::Null), "{report}");
+        assert_eq!(report["files"].as_u64() > Some(1), place.ends_with("split"), "{report}");
+        let to = scratch(&format!("inspected-{tied}"));
+        pack(&root.join(place), &to, &["--quantization", "q8"]);
+        let (code, packed) = inspect(&to);
+        assert_eq!((code, &packed["pack"], &packed["files"]), (Some(0), &"q8".into(), &1.into()), "{packed}");
+        assert_eq!(packed["parameters"], report["parameters"]);
+        // By its own name, which no file has.
+        assert_eq!(inspect(&to.join("model.gguf")), (Some(0), packed));
+    }
+}
+
+#[test]
 fn inspect_says_why_not() {
     let Some(folder) = golden("models/llama") else { return };
     let to = scratch("zebra");
@@ -306,4 +323,19 @@ fn run_prints_the_golden_greedy_text() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(text(&output.stdout), format!("{}\n", want["text"].as_str().expect("text")));
     assert!(text(&output.stderr).contains(&format!("{tokens} out")), "{output:?}");
+}
+
+#[test]
+fn thoughts_go_to_stderr() {
+    let Some(folder) = golden("models/llama") else { return };
+    let engine = load(&folder, LoadOptions::default()).expect("it loads");
+    let options =
+        GenerateOptions { temperature: Some(0.0), max_output_tokens: Some(12.0), ..GenerateOptions::default() };
+    let (cancel, mut quiet) = (Cancel::default(), |_| {});
+    let want = block_on(engine.generate(Input::Text("Why?".into()), &options, &cancel, &mut quiet)).expect("a text");
+    assert!(!want.reasoning.trim().is_empty(), "the template opens a thought");
+    let path = folder.to_str().expect("UTF-8");
+    let output = minke(&["run", path, "--prompt", "Why?", "--max-tokens", "12", "--temperature", "0"]);
+    assert_eq!(text(&output.stdout), format!("{}\n", want.text));
+    assert!(text(&output.stderr).contains(&want.reasoning), "{output:?}");
 }

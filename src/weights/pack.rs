@@ -304,8 +304,8 @@ impl ByteSource for Joined {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        let length = check_range(&self.name, self.len, &range)?;
-        let mut bytes = Vec::with_capacity(length);
+        check_range(&self.name, self.len, &range)?;
+        let mut bytes = Vec::new(); // the length is the manifest's word: memory is taken for what parts really have
         let first = self.parts.partition_point(|(part, _)| part.end <= range.start);
         for (index, (part, _)) in
             self.parts.iter().enumerate().skip(first).take_while(|(_, (p, _))| p.start < range.end)
@@ -393,6 +393,18 @@ mod tests {
         assert_eq!(verify(&only), FormatKind::MissingShard);
         let large = block_on(Unpacked::new(&only).open("large")).unwrap().expect("it is listed");
         assert_eq!(kind(block_on(large.read(3..5))), FormatKind::MissingShard);
+    }
+
+    #[test]
+    fn sizes_that_no_file_has_take_no_memory() {
+        let (size, sha256) = (1u64 << 60, sha256(b"abc"));
+        let part = PackedPart { name: "part".into(), size, sha256: sha256.clone() };
+        let file = PackedFile { size, sha256, parts: vec![part] };
+        let manifest = serde_json::to_vec(&Pack::new(None, [("large".to_owned(), file)].into())).expect("JSON");
+        let folder = MemoryFolder::new("pack").with(MANIFEST, manifest).with("part", *b"abc");
+        let large = block_on(Unpacked::new(&folder).open("large")).unwrap().expect("it is listed");
+        assert_eq!(large.len(), size);
+        assert_eq!(kind(block_on(large.read(0..size))), FormatKind::SizeMismatch);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Writing a file of a pack: cut where it is larger than a shard, hashed on the way.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,9 @@ impl<'a> PartWriter<'a> {
     fn start(&mut self) -> Result<(), Failure> {
         let name = self.part_name();
         let path = self.folder.join(&name);
+        if let Some(folder) = path.parent() {
+            writing(folder, fs::create_dir_all(folder))?; // an index may name shards in folders
+        }
         let file = writing(&path, File::create(&path))?;
         self.open = Some(Part { name, path, file: BufWriter::new(file), hash: Sha256::new(), size: 0 });
         Ok(())
