@@ -6,48 +6,14 @@ mod common;
 use std::rc::Rc;
 
 use common::block_on;
+use common::odd::{self, Stored};
 use minke::Cancel;
 use minke::gpu::{BufferId, Device, DeviceOptions, Executor};
-use minke::kernels::{CpuMemory, KvFormat, State, interpret};
+use minke::kernels::{CpuMemory, KvFormat};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
-
-struct Random(u64);
-
-impl Random {
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1u64 << 24) as f32 * 2.0 - 1.0
-    }
-}
-
-/// A safetensors file of f32 or bf16 tensors, random but for norms near one.
-fn safetensors(tensors: &[(String, Vec<usize>)], bf16: &dyn Fn(&str) -> bool, random: &mut Random) -> Vec<u8> {
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
-    for (name, shape) in tensors {
-        let (start, bf16) = (data.len(), bf16(name));
-        let fan_in = *shape.last().expect("a dimension") as f32;
-        for _ in 0..shape.iter().product() {
-            let value = match (shape.len(), name.contains("norm")) {
-                (1, true) => 1.0 + 0.2 * random.unit(),
-                (1, false) => 0.3 * random.unit(),
-                _ => 2.0 * random.unit() / fan_in.sqrt(),
-            };
-            if bf16 {
-                data.extend(half::bf16::from_f32(value).to_le_bytes());
-            } else {
-                data.extend(value.to_le_bytes());
-            }
-        }
-        let dtype = if bf16 { "BF16" } else { "F32" };
-        header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, data.len()] }));
-    }
-    let mut header = Value::Object(header).to_string().into_bytes();
-    header.resize(header.len().next_multiple_of(8), b' ');
-    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
-}
 
 /// `bf16` says of a tensor whether it is in bf16, else it is in f32.
 fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
@@ -80,50 +46,13 @@ fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
             }
         }
     }
-    let file = safetensors(&tensors, bf16, &mut Random(hidden as u64));
-    MemoryFolder::new("odd").with("config.json", config.to_string().into_bytes()).with("model.safetensors", file)
+    odd::folder(config, &tensors, &|name| if bf16(name) { Stored::Bf16 } else { Stored::F32 })
 }
 
-/// Logits of the last prompt token and of three decoded tokens, on the GPU and through the references.
+/// Such a model on both sides.
 fn compare(config: &Value, bf16: bool, kv_format: KvFormat, max_binding: u64, tolerance: f32) {
-    let folder = model(config, &|_| bf16);
-    let checkpoint =
-        block_on(Checkpoint::open_folder(&folder, &|_| Ok(()))).unwrap_or_else(|e| panic!("{config}: {e}"));
-    let facts = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
     let options = ModelOptions { max_binding, kv_format, ..ModelOptions::default() };
-    let m = Model::new(&checkpoint, &facts, options).unwrap_or_else(|e| panic!("{config}: {e}"));
-    let vocabulary = facts.vocab_size;
-    let prompt: Vec<u32> = (0..19).map(|i| (i * 31 + 7) % vocabulary as u32).collect();
-    let state = State { count: prompt.len() as u32, ..State::default() };
-
-    let mut memory = CpuMemory::new(&m.buffers);
-    m.constants.iter().for_each(|(buffer, bytes)| memory.write(*buffer, 0, bytes));
-    block_on(fill(&checkpoint, &m.tasks, &mut |b, o, bytes: &[u8]| memory.write(b, o, bytes))).expect("weights");
-    memory.write(m.control.state, 0, bytemuck::bytes_of(&state));
-    memory.write(m.control.tokens, 0, bytemuck::cast_slice(&prompt));
-    let device = Rc::new(block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe"));
-    block_on(async {
-        let gpu = Executor::new(device, &m.buffers).await.expect("buffers");
-        m.constants.iter().for_each(|(buffer, bytes)| gpu.write(*buffer, 0, bytes));
-        load(&checkpoint, &m.tasks, &gpu, &Cancel::default(), &mut |_, _| {}).await.expect("weights");
-        gpu.write(m.control.state, 0, bytemuck::bytes_of(&state));
-        gpu.write(m.control.tokens, 0, bytemuck::cast_slice(&prompt));
-        let p = &m.plans;
-        for (step, plans) in [vec![&p.prefill, &p.head, &p.sample], vec![&p.decode], vec![&p.decode]].iter().enumerate()
-        {
-            for plan in plans {
-                interpret(plan, &mut memory);
-                let prepared = gpu.prepare(plan).await.unwrap_or_else(|e| panic!("{config}: {e}"));
-                gpu.submit(&[&prepared], &[]).expect("a device");
-            }
-            let bytes = gpu.read(m.control.logits.buffer, 0..vocabulary as u64 * 4).await.expect("logits");
-            let got: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-            let want = &memory.floats(m.control.logits.buffer)[..vocabulary];
-            let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            let size = want.iter().map(|v| v.abs()).fold(0.0, f32::max);
-            assert!(worst <= tolerance && size > 0.3, "{config} step {step}: {worst} of {size}");
-        }
-    });
+    odd::compare(config, &model(config, &|_| bf16), options, tolerance);
 }
 
 fn config(changes: Value) -> Value {

@@ -65,19 +65,11 @@ export class Host {
     }
   }
 
-  async #load(request: Load): Promise<void> {
-    const { id, options } = request;
-    this.#loading.add(id);
-    let running: Running | undefined;
-    let store: StoredModel | null = null;
-    try {
-      const instance = await this.#instance(request.model, request.wasm);
-      running = { model: instance, canceller: new instance.glue.Canceller(), requests: new AbortController(), aborted: false };
-      this.#running.set(id, running);
-      if (this.#early.has(id)) throw ABORTED;
-      store = await stored(request, running.requests!.signal);
-      const source = await this.#open(request, instance.glue, running.requests!.signal, store);
-      const model = await instance.glue.loadModel(source, options, (p) => {
+  #load(request: Load): Promise<void> {
+    return this.#fresh(request, true, async ({ instance, running, signal, store }) => {
+      const { id } = request;
+      const source = await this.#open(request, instance.glue, signal, store);
+      const model = await instance.glue.loadModel(source, request.options, (p) => {
         const fromCache = p.file !== undefined && (store?.whole.has(p.file) ?? false);
         this.post({ minke: 1, kind: "progress", id, progress: { ...p, fromCache } });
       }, running.canceller);
@@ -94,44 +86,50 @@ export class Host {
         () => {}, // an instance that trapped has said so already
       );
       this.post({ minke: 1, kind: "done", id, value: { id: model.id, info: model.info() }, memory: model.memory() });
-    } catch (error) {
-      this.post({ minke: 1, kind: "failed", id, failure: running?.model.dead ?? withAddress(failure(error)) });
-    } finally {
-      running?.requests?.abort(); // read-ahead that nobody needs any more
-      await store?.close();
-      this.#loading.delete(id);
-      this.#early.delete(id);
-      if (running !== undefined) this.#finished(id, running);
-    }
+    });
   }
 
-  async #estimate(request: Look): Promise<void> {
-    const { id, location, options, maxBinding } = request;
-    this.#loading.add(id);
-    let running: Running | undefined;
-    let store: StoredModel | null = null;
-    try {
-      const instance = await this.#instance(request.model, request.wasm);
-      running = { model: instance, canceller: new instance.glue.Canceller(), requests: new AbortController(), aborted: false };
-      this.#running.set(id, running);
-      if (this.#early.has(id)) throw ABORTED;
-      const { signal } = running.requests!;
-      // To look leaves nothing behind.
-      store = request.download ? await stored(request, signal) : null;
-      const source = request.download
+  /** To look leaves nothing behind; to download leaves the files. */
+  #estimate(request: Look): Promise<void> {
+    return this.#fresh(request, request.download, async ({ instance, signal, store }) => {
+      const { id, location, options, maxBinding, download } = request;
+      const source = download
         ? await this.#open(request, instance.glue, signal, store)
-        : await open(location, this.fetcher, signal, store);
+        : await open(location, this.fetcher, signal, null);
       const value = await instance.glue.estimateModel(source, options, maxBinding);
-      if (request.download) {
-        if (store === null) throw failure(new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker"));
+      if (download) {
+        if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
         await fetchAll(source, value.files, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
         await store.loaded();
       }
       this.post({ minke: 1, kind: "done", id, value });
+    });
+  }
+
+  /** Runs a request on an instance of its own, with the store of its files if it `keeps` them; gives back what it took. */
+  async #fresh(
+    request: Load | Look,
+    keeps: boolean,
+    run: (use: { instance: Instance; running: Running; signal: AbortSignal; store: StoredModel | null }) => Promise<void>,
+  ): Promise<void> {
+    const { id } = request;
+    this.#loading.add(id);
+    const requests = new AbortController();
+    const { signal } = requests;
+    let running: Running | undefined;
+    let store: StoredModel | null = null;
+    try {
+      const instance = await this.#instance(request.model, request.wasm);
+      running = { model: instance, canceller: new instance.glue.Canceller(), requests, aborted: false };
+      this.#running.set(id, running);
+      if (this.#early.has(id)) throw ABORTED;
+      store = keeps ? await stored(request, signal) : null;
+      await run({ instance, running, signal, store });
     } catch (error) {
-      this.post({ minke: 1, kind: "failed", id, failure: running?.aborted ? ABORTED : running?.model.dead ?? withAddress(failure(error)) });
+      const failed = running?.aborted ? ABORTED : (running?.model.dead ?? withAddress(failure(error)));
+      this.post({ minke: 1, kind: "failed", id, failure: failed });
     } finally {
-      running?.requests?.abort();
+      requests.abort(); // read-ahead that nobody needs any more
       await store?.close();
       this.#loading.delete(id);
       this.#early.delete(id);

@@ -14,6 +14,8 @@ mod matmul;
 mod matvec;
 mod norm;
 mod quantize;
+#[cfg(test)]
+mod real_shapes;
 mod rope_append;
 mod route;
 mod sample;

@@ -182,14 +182,14 @@ impl Bench {
             let mut codes = Vec::new();
             let mut scales = Vec::new();
             for _ in part.rows {
-                let weights: Vec<f32> = (0..k).map(|_| self.random.normal() * gain).collect();
                 let start = codes.len();
+                let numbers = if layout.has_scales() { 0 } else { k };
+                let weights: Vec<f32> = (0..numbers).map(|_| self.random.normal() * gain).collect();
                 match layout {
                     Layout::F32 => codes.extend(weights.iter().flat_map(|w| w.to_le_bytes())),
                     Layout::F16 => codes.extend(weights.iter().flat_map(|&w| f16::from_f32(w).to_le_bytes())),
                     Layout::Bf16 => codes.extend(weights.iter().flat_map(|&w| bf16::from_f32(w).to_le_bytes())),
-                    Layout::Q8 | Layout::Q8Min => codes.extend((0..k).map(|_| self.random.next() as u8)),
-                    _ => codes.extend((0..k / 2).map(|_| self.random.next() as u8)),
+                    _ => codes.extend((0..layout.code_row_bytes(k) / 8).flat_map(|_| self.random.next().to_le_bytes())),
                 }
                 codes.resize(start + layout.code_row_bytes(k), 0);
                 let start = scales.len();
@@ -242,32 +242,61 @@ impl Bench {
     pub(crate) async fn executor(&self) -> Executor {
         let executor = Executor::new(device(), &self.buffers).await.unwrap();
         self.all_contents().for_each(|(id, data)| {
-            let mut data = data.to_vec();
-            data.resize(data.len().next_multiple_of(4), 0);
-            executor.write(id, 0, &data);
+            let (words, rest) = data.split_at(data.len() / 4 * 4);
+            executor.write(id, 0, words);
+            if !rest.is_empty() {
+                let mut last = [0; 4];
+                last[..rest.len()].copy_from_slice(rest);
+                executor.write(id, words.len() as u64, &last);
+            }
         });
         executor
     }
 
-    /// Runs the plan on both sides; returns the words of `out`: GPU, reference.
-    fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
+    /// What the references make of the contents.
+    fn reference(&self) -> CpuMemory {
         let mut memory = CpuMemory::new(&self.buffers);
         self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
         interpret(&self.plan, &mut memory);
-        let got = block_on(async {
+        memory
+    }
+
+    /// Runs the plan on both sides; returns the bytes of `outs`: GPU, reference.
+    fn run_all(&self, outs: &[BufferId]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let memory = self.reference();
+        block_on(async {
             let executor = self.executor().await;
             let prepared = executor.prepare(&self.plan).await.unwrap();
             executor.submit(&[&prepared], &[]).unwrap();
-            executor.read(out, 0..self.buffers.get(out).bytes).await.unwrap()
-        });
-        (got, memory.bytes(out).to_vec())
+            let mut found = Vec::new();
+            for &out in outs {
+                let got = executor.read(out, 0..self.buffers.get(out).bytes).await.unwrap();
+                found.push((got, memory.bytes(out).to_vec()));
+            }
+            found
+        })
+    }
+
+    fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
+        self.run_all(&[out]).remove(0)
+    }
+
+    /// The words of a buffer after the references ran.
+    pub(crate) fn words(&self, out: BufferId) -> Vec<u32> {
+        self.reference().words(out).to_vec()
     }
 
     /// Asserts that the f32 buffer `out` is within `tolerance`, relative to the larger of 1 and the value.
     pub(crate) fn check(&self, out: BufferId, tolerance: f64, what: &str) {
-        let (got, want) = self.run(out);
-        let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
-        compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, what);
+        self.check_all(&[out], tolerance, what);
+    }
+
+    /// The same of several buffers after one run.
+    pub(crate) fn check_all(&self, outs: &[BufferId], tolerance: f64, what: &str) {
+        for (got, want) in self.run_all(outs) {
+            let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
+            compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, what);
+        }
     }
 
     /// Asserts that the buffer has the reference's bytes.

@@ -156,7 +156,7 @@ pub struct Builder<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
-    used: BTreeMap<String, u64>,
+    pub(super) used: BTreeMap<String, u64>,
     /// Weights of experts that a token does not go to.
     pub(super) inactive: u64,
 }
@@ -373,9 +373,9 @@ impl<'a> Builder<'a> {
             Dtype::F8_E4M3 => {
                 let scales = self.checkpoint.tensors.get(&format!("{}_scale_inv", entry.name)).ok_or_else(unknown)?;
                 let blocks: Vec<u64> = entry.shape.iter().map(|d| d.div_ceil(FP8_BLOCK)).collect();
-                if scales.dtype != Dtype::F32 || scales.shape != blocks {
+                if !unquantised(scales.dtype) || scales.shape != blocks {
                     let message = format!(
-                        "tensor {:?} is {} {:?}, expected F32 {blocks:?}",
+                        "tensor {:?} is {} {:?}, expected numbers {blocks:?}",
                         scales.name,
                         scales.dtype.name(),
                         scales.shape
@@ -491,7 +491,7 @@ impl<'a> Builder<'a> {
         }
         let vector = Vector::declare(&mut self.buffers, label, roles.iter().map(|(_, n)| n).sum());
         let fuse = if interleave { Fuse::Interleave } else { Fuse::Stack };
-        self.tasks.push(Task::Vector { vector, sources, fuse, add });
+        self.tasks.push(Task::Vector { vector, first: 0, sources, fuse, add });
         Ok(vector)
     }
 
@@ -522,7 +522,7 @@ impl<'a> Builder<'a> {
             sources.push(entry.name.clone());
         }
         let vector = Vector::declare(&mut self.buffers, label, roles.len() * shape.iter().product::<usize>());
-        self.tasks.push(Task::Vector { vector, sources, fuse: Fuse::Interleave, add: 0.0 });
+        self.tasks.push(Task::Vector { vector, first: 0, sources, fuse: Fuse::Interleave, add: 0.0 });
         Ok(vector)
     }
 

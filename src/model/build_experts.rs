@@ -97,7 +97,7 @@ impl Builder<'_> {
         if let Some(role) = correction {
             let sources = vec![self.published_vector(role, experts)?];
             let vector = Vector { buffer: table, len: experts };
-            self.tasks.push(Task::Vector { vector, sources, fuse: Fuse::Stack, add: 0.0 });
+            self.tasks.push(Task::Vector { vector, first: 0, sources, fuse: Fuse::Stack, add: 0.0 });
         }
         Ok(table)
     }
@@ -276,6 +276,7 @@ impl Builder<'_> {
         let entry = self.entry(role, shape)?;
         let (name, dtype) = (entry.name.clone(), self.made_of(entry)?);
         let [experts, rows, groups, _] = *shape;
+        self.used.insert(name.clone(), (experts * rows * groups * GROUP) as u64); // two weights a byte
         Ok((self.note(role, dtype, experts * rows, groups * GROUP)?, name))
     }
 
@@ -343,6 +344,27 @@ impl Builder<'_> {
         let pieces = vec![piece(0, &upper.1), piece(at, &lower.1)];
         self.load(&matrix, pieces);
         Ok(matrix)
+    }
+
+    /// The biases of such a matrix of so many rows, where the parts have them; zeros elsewhere.
+    pub(super) fn vector_apart(
+        &mut self,
+        label: &str,
+        parts: [Option<(String, usize)>; 2],
+        at: usize,
+        rows: usize,
+    ) -> Result<Vector> {
+        let vector = Vector::declare(&mut self.buffers, label, rows);
+        for (part, first) in parts.into_iter().zip([0, at]) {
+            let Some((role, len)) = part else { continue };
+            let entry = self.entry(&role, &[len])?;
+            if !unquantised(entry.dtype) {
+                return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
+            }
+            let sources = vec![entry.name.clone()];
+            self.tasks.push(Task::Vector { vector, first, sources, fuse: Fuse::Stack, add: 0.0 });
+        }
+        Ok(vector)
     }
 
     /// The scratch of latent attention, the same in all layers.

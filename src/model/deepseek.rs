@@ -21,8 +21,12 @@ pub(super) fn v3(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
 
 fn build(b: &mut Builder<'_>, moe: MoeParts) -> Result<Box<dyn Layers>> {
     let file = b.checkpoint.config_file().to_owned();
-    if b.config.attention_bias {
-        return Err(Error::format(FormatKind::UnsupportedFeature, file, "latent attention with biases".to_owned()));
+    if b.config.mlp_bias {
+        return Err(Error::format(
+            FormatKind::UnsupportedFeature,
+            file,
+            "biases of DeepSeek's MLPs (mlp_bias)".to_owned(),
+        ));
     }
     if b.config.mla.is_none() {
         return Err(Error::format(FormatKind::BadConfig, file, "kv_lora_rank is missing".to_owned()));

@@ -13,7 +13,7 @@ fn softmax(renormalize: bool) -> MoeParts {
 
 /// Qwen2-MoE: a Qwen2 with a gated part that every token goes to.
 pub(super) fn qwen2_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
-    let parts = AttentionParts { qkv_bias: true, ..AttentionParts::default() };
+    let parts = AttentionParts { qkv_bias: b.config.attention_bias, ..AttentionParts::default() };
     let moe = MoeParts { shared_gate: true, ..softmax(false) };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
 }

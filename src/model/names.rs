@@ -26,6 +26,8 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("k.bias", "self_attn.k_proj.bias", "attn_k.bias"),
     ("v.bias", "self_attn.v_proj.bias", "attn_v.bias"),
     ("o.bias", "self_attn.o_proj.bias", "attn_output.bias"),
+    ("q_a.bias", "self_attn.q_a_proj.bias", "attn_q_a.bias"),
+    ("kv_a.bias", "self_attn.kv_a_proj_with_mqa.bias", "attn_kv_a_mqa.bias"),
     ("mlp_norm", "post_attention_layernorm.weight", "ffn_norm.weight|post_attention_norm.weight"),
     ("attn_post_norm", "post_attention_layernorm.weight", "post_attention_norm.weight"),
     ("mlp_pre_norm", "pre_feedforward_layernorm.weight", "ffn_norm.weight"),

@@ -51,7 +51,7 @@ pub enum Form {
     },
     /// As `F8_E4M3`, with a factor for each block of 128 by 128 (DeepSeek-V3).
     Fp8 {
-        /// The tensor of the factors, `f32[⌈rows / 128⌉, ⌈k / 128⌉]`.
+        /// The tensor of the factors, numbers `[⌈rows / 128⌉, ⌈k / 128⌉]`.
         scales: String,
     },
     /// As pairs of 4-bit floats with an exponent for each 32 (gpt-oss).
@@ -88,6 +88,8 @@ pub enum Task {
     Vector {
         /// Where it goes.
         vector: Vector,
+        /// From which value on.
+        first: usize,
         /// Published names.
         sources: Vec<String>,
         /// How they are joined; for `Interleave` a value is a row.
@@ -232,7 +234,9 @@ impl Loader<'_> {
     async fn run(&mut self, tasks: &[Task]) -> Result<()> {
         for task in tasks {
             match task {
-                Task::Vector { vector, sources, fuse, add } => self.vector(*vector, sources, *fuse, *add).await?,
+                Task::Vector { vector, first, sources, fuse, add } => {
+                    self.vector(*vector, *first, sources, *fuse, *add).await?;
+                }
                 Task::Matrix { matrix, pieces, quantizers } => {
                     self.quantizers = self.prepare(quantizers).await?;
                     for piece in pieces {
@@ -352,8 +356,9 @@ impl Loader<'_> {
                 let codes = self.read(entry, rows.clone()).await?;
                 let scales = &self.checkpoint.tensors[scales];
                 let blocks = rows.start / FP8_BLOCK..rows.end.div_ceil(FP8_BLOCK);
-                let factors: Vec<f32> = bytemuck::pod_collect_to_vec(&self.read(scales, blocks.clone()).await?);
                 let across = scales.k() as usize;
+                let factors = dequantize_rows(scales.dtype, across, &self.read(scales, blocks.clone()).await?);
+                let factors = factors.expect("they are numbers");
                 let value = |(i, &code): (usize, &u8)| {
                     let (row, column) = (rows.start as usize + i / k, i % k);
                     let block = row / FP8_BLOCK as usize - blocks.start as usize;
@@ -494,7 +499,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    async fn vector(&mut self, vector: Vector, sources: &[String], fuse: Fuse, add: f32) -> Result<()> {
+    async fn vector(&mut self, vector: Vector, first: usize, sources: &[String], fuse: Fuse, add: f32) -> Result<()> {
         let mut sides = Vec::with_capacity(sources.len());
         for name in sources {
             let entry = &self.checkpoint.tensors[name];
@@ -507,8 +512,8 @@ impl Loader<'_> {
             Fuse::Interleave => (0..sides[0].len()).flat_map(|i| sides.iter().map(move |s| s[i])).collect(),
         };
         values.iter_mut().for_each(|v| *v += add);
-        assert_eq!(values.len(), vector.len, "the sources were checked when the task was made");
-        self.put(vector.buffer, 0, bytemuck::cast_slice(&values)).await
+        assert!(first + values.len() <= vector.len, "the sources were checked when the task was made");
+        self.put(vector.buffer, first as u64 * 4, bytemuck::cast_slice(&values)).await
     }
 }
 

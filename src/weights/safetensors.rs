@@ -30,10 +30,13 @@ pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeM
     let file = source.name();
     let fail = |kind, message: String| Error::format(kind, file, message);
     let start = source.read(0..source.len().min(FIRST_READ)).await?;
-    if let Some(hint) = sniff::hint(&start) {
+    let length = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));
+    // A length may begin like another format: a header of 640 bytes like a pickle.
+    let ours = length.is_some_and(|length| length <= MAX_HEADER) && start.get(8) == Some(&b'{');
+    if let Some(hint) = sniff::hint(&start).filter(|_| !ours) {
         return Err(fail(FormatKind::UnsupportedFormat, format!("not a safetensors file: {hint}")));
     }
-    let Some(length) = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)) else {
+    let Some(length) = length else {
         return Err(fail(FormatKind::Truncated, format!("{} bytes; a safetensors file has at least 8", start.len())));
     };
     if length > MAX_HEADER {
@@ -298,5 +301,28 @@ impl<'de> Visitor<'de> for Numbers {
             numbers.push(number);
         }
         Ok(numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::weights::MemoryFile;
+
+    /// As a pickle and a gzip archive begin.
+    #[test]
+    fn the_length_may_look_like_another_format() {
+        for length in [0x0280, 0x0380, 0x0480, 0x0580, 0x8b1f] {
+            let mut header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#.to_vec();
+            header.resize(length, b' ');
+            let file = [&(length as u64).to_le_bytes()[..], &header, &[0; 4]].concat();
+            let tensors = block_on(read_header(&MemoryFile::new("a", file), 0)).expect("a header");
+            assert_eq!(tensors["a"].bytes(), 4);
+        }
+        let pickle = [0x80, 2, b'}', b'q', 0, b'.', 0, 0, 0, 0];
+        let error = block_on(read_header(&MemoryFile::new("a", pickle.to_vec()), 0)).unwrap_err();
+        assert!(error.to_string().contains("pickle"), "{error}");
     }
 }

@@ -47,8 +47,11 @@ pub fn greedy(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
 /// The original context of a model with LongRoPE.
 fn long_rope(folder: &Path) -> Option<usize> {
     let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
-    let long = config["rope_scaling"]["type"] == "longrope";
-    long.then(|| config["original_max_position_embeddings"].as_u64().expect("a length") as usize)
+    let scaling = ["rope_parameters", "rope_scaling"].map(|key| &config[key]).into_iter().find(|it| it.is_object())?;
+    let long = ["rope_type", "type"].iter().any(|key| scaling[key] == "longrope" || scaling[key] == "su");
+    let original = [&config, scaling].into_iter().find_map(|it| it["original_max_position_embeddings"].as_u64());
+    let own = config["max_position_embeddings"].as_u64().expect("a length");
+    long.then(|| original.unwrap_or(own).min(own) as usize)
 }
 
 /// Runs one case in one mode, however it is opened, and returns the largest difference of a logit.

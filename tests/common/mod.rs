@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs)] // each test binary uses its part
 
 pub mod golden;
+pub mod odd;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;

@@ -309,9 +309,9 @@ function offline(): boolean {
   return globalThis.navigator?.onLine === false;
 }
 
-/** Whether a failure says that the server cannot be asked at all. */
+/** Whether a failure says that the server cannot be asked now: no answer, or one that says to come later. */
 function unreachable(error: unknown): boolean {
-  return isFailure(error) && error.code === "network" && error.detail.status === null;
+  return isFailure(error) && error.code === "network" && error.retryable;
 }
 
 /** What tells one version of a file from another. */

@@ -1,7 +1,7 @@
 //! Multi-head latent attention (arXiv 2405.04434), input norm and residual included. The cache holds a latent and the part of
 //! the key that turns; W_uk is absorbed into the queries and W_uv applied after, in prefill as in decode.
 
-use crate::gpu::{BufferId, GROUP, Matrix};
+use crate::gpu::{BufferId, GROUP, Matrix, Vector};
 use crate::kernels::{
     self, Epilogue, LatentQuery, LatentShape, LatentValue, Latents, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec, Norm,
     RmsNorm, Span,
@@ -10,12 +10,16 @@ use crate::model::build::MlaScratch;
 use crate::model::{Builder, LayerCache, Mode, Recorder};
 use crate::{Error, FormatKind, Result};
 
+/// What the norms of latents add to the mean square: a constant of the class, whatever the config says of the others.
+const LATENT_EPS: f32 = 1e-6;
+
 /// `x += W_o · W_uv · attend(W_ukᵀ · q, latents)`
 pub struct LatentAttention {
     label: String,
     norm: RmsNorm,
     /// W_dkv, then W_q or W_dq.
     down: Matrix,
+    down_bias: Option<Vector>,
     /// The queries' norm and W_uq, where they have a latent too.
     q_up: Option<(RmsNorm, Matrix)>,
     /// Values of a row of `down`'s product before the queries or their latent.
@@ -25,6 +29,7 @@ pub struct LatentAttention {
     k_b: Matrix,
     v_b: Matrix,
     o: Matrix,
+    o_bias: Option<Vector>,
     shape: LatentShape,
     cache: LayerCache,
     table: BufferId,
@@ -37,8 +42,8 @@ impl LatentAttention {
     pub fn new(b: &mut Builder<'_>, i: usize) -> Result<Self> {
         let mla = b.config.mla.expect("a model with latent attention has its facts");
         let config = &b.config;
-        let (hidden, heads, rotary, eps) =
-            (config.hidden_size, config.num_heads, config.head_dim, config.rms_norm_eps as f32);
+        let (hidden, heads, rotary, eps) = (config.hidden_size, config.num_heads, config.head_dim, LATENT_EPS);
+        let biases = config.attention_bias;
         let shape = LatentShape {
             heads,
             rank: mla.kv_lora_rank,
@@ -63,6 +68,14 @@ impl LatentAttention {
         };
         let q_from = shape.width().next_multiple_of(GROUP);
         let down = b.stacked_apart(&name("down"), [(role("kv_a"), shape.width()), queries], q_from, hidden)?;
+        let down_bias = match biases {
+            false => None,
+            true => {
+                let latent = mla.q_lora_rank.map(|rank| (role("q_a.bias"), rank));
+                let all = [Some((role("kv_a.bias"), shape.width())), latent];
+                Some(b.vector_apart(&name("down.bias"), all, q_from, down.rows)?)
+            }
+        };
         let q_up = match mla.q_lora_rank {
             None => None,
             Some(rank) => {
@@ -80,16 +93,38 @@ impl LatentAttention {
             [both.clone(), both]
         };
         let o = b.stacked(&name("o"), &[(role("o"), hidden)], heads * shape.value_dim)?;
+        let o_bias = match biases {
+            true => Some(b.vector(&name("o.bias"), &[(role("o.bias"), hidden)])?),
+            false => None,
+        };
         let (table, _) = b.rope(i);
         let (cache, scratch) = (b.kv.layers[i], b.mla_scratch(mla));
-        Ok(Self { norm, down, q_up, q_from, kv_a_norm, k_b, v_b, o, shape, cache, table, scale, scratch, label })
+        Ok(Self {
+            norm,
+            down,
+            down_bias,
+            q_up,
+            q_from,
+            kv_a_norm,
+            k_b,
+            v_b,
+            o,
+            o_bias,
+            shape,
+            cache,
+            table,
+            scale,
+            scratch,
+            label,
+        })
     }
 
     /// Appends the steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (shape, s) = (self.shape, self.scratch);
-        r.linear(&label("down"), &self.down, Some(self.norm), r.scratch.x, s.down, Epilogue::default());
+        let epilogue = Epilogue { bias: self.down_bias, ..Epilogue::default() };
+        r.linear(&label("down"), &self.down, Some(self.norm), r.scratch.x, s.down, epilogue);
         let (x, out) = (r.rows(s.down), r.rows(s.query));
         let queries = match &self.q_up {
             None => kernels::Queries::InX(self.q_from),
@@ -150,6 +185,6 @@ impl LatentAttention {
         };
         let y = r.rows(s.values);
         r.plan.push(LatentValue { shape, w: &self.v_b, x, y }.steps(&label("value"), &r.control));
-        r.join(&label("o"), &self.o, s.values, None, None);
+        r.join(&label("o"), &self.o, s.values, self.o_bias, None);
     }
 }

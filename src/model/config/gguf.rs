@@ -182,6 +182,10 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         mlp_bias: has("blk.0.ffn_down.bias"),
         sliding_window: reach.window,
         sliding_layers: reach.sliding_layers,
+        chunked_layers: match reach.chunk {
+            None => Vec::new(),
+            Some(_) => (0..num_layers).map(|i| reach.no_rope_layers.get(i) != Some(&true)).collect(),
+        },
         no_rope_layers: reach.no_rope_layers,
         attention_scale,
         attention_chunk: reach.chunk,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::layer_kinds::LayerKinds;
 use super::rope::{RopeConfig, RopeScaling};
 use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
@@ -13,11 +14,11 @@ use crate::{Error, FormatKind, Result};
 
 const FILE: &str = "config.json";
 
-fn bad(message: String) -> Error {
+pub(super) fn bad(message: String) -> Error {
     Error::format(FormatKind::BadConfig, FILE, message)
 }
 
-fn unsupported(message: String) -> Error {
+pub(super) fn unsupported(message: String) -> Error {
     Error::format(FormatKind::UnsupportedFeature, FILE, message)
 }
 
@@ -29,7 +30,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn get(self, key: &str) -> Option<&'a Value> {
+    pub fn get(self, key: &str) -> Option<&'a Value> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
@@ -38,7 +39,7 @@ impl<'a> Fields<'a> {
         Error::format(FormatKind::BadConfig, self.file, format!("{key} is {found}; {expected} is expected"))
     }
 
-    fn missing(self, key: &str) -> Error {
+    pub fn missing(self, key: &str) -> Error {
         Error::format(FormatKind::BadConfig, self.file, format!("{key} is missing"))
     }
 
@@ -59,6 +60,14 @@ impl<'a> Fields<'a> {
         self.get(key).map(|value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false"))).transpose()
     }
 
+    /// A truth value as Python takes it: some configs write a number.
+    fn switch(self, key: &str) -> Result<Option<bool>> {
+        match self.get(key).and_then(Value::as_f64) {
+            Some(number) => Ok(Some(number != 0.0)),
+            None => self.bool(key),
+        }
+    }
+
     pub fn string(self, key: &str) -> Result<Option<&'a str>> {
         self.get(key).map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a string"))).transpose()
     }
@@ -74,7 +83,7 @@ impl<'a> Fields<'a> {
         items.iter().map(id).collect::<Option<_>>().ok_or_else(|| self.wrong(key, "a token id or a list of them"))
     }
 
-    fn size(self, key: &str, most: u64) -> Result<Option<usize>> {
+    pub fn size(self, key: &str, most: u64) -> Result<Option<usize>> {
         self.unsigned(key)?.map(|value| size(self.file, key, value, most)).transpose()
     }
 }
@@ -114,6 +123,12 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
             return Err(unsupported(format!("{cap} is {value}")));
         }
     }
+    if fields.bool("use_bidirectional_attention")? == Some(true) {
+        return Err(unsupported("attention to later tokens (use_bidirectional_attention)".into()));
+    }
+    if let Some(alpha) = fields.number("swiglu_alpha")?.filter(|&alpha| alpha != 1.702) {
+        return Err(unsupported(format!("swiglu_alpha is {alpha}; only 1.702 is supported")));
+    }
     let hidden_size = required("hidden_size", MAX_HIDDEN)?;
     let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
     let num_heads = required("num_attention_heads", MAX_HEADS)?;
@@ -126,16 +141,13 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let context =
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
-    let (sliding_window, sliding_layers) = sliding(fields, num_layers)?;
+    let kinds = LayerKinds::of(fields, &architecture, num_layers)?;
     let mut rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
     rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
     }
-    let by_kind =
-        fields.get("rope_parameters").and_then(|kinds| kinds.get("sliding_attention")?.get("rope_theta")?.as_f64());
-    let local_theta = by_kind.map_or_else(|| fields.number("rope_local_base_freq"), |theta| Ok(Some(theta)))?;
-    let local_rope = local_theta.map(|theta| RopeConfig { theta, scaling: RopeScaling::None, ..rope.clone() });
+    let local_rope = local_rope(fields, &rope, max_position_embeddings)?;
     let attention_scale = match fields.number("query_pre_attn_scalar")? {
         Some(scalar) => Some(1.0 / scalar.sqrt()),
         None => match mla {
@@ -143,6 +155,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
             None => fields.number("attention_multiplier")?,
         },
     };
+    let moe = mixture(fields, &architecture, num_layers)?;
     let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
@@ -163,11 +176,12 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         rms_norm_eps: fields.number("rms_norm_eps")?.ok_or_else(|| fields.missing("rms_norm_eps"))?,
         rope,
         local_rope,
-        no_rope_layers: no_rope_layers(fields, num_layers)?,
+        no_rope_layers: kinds.no_rope,
         attention_scale,
-        attention_chunk: fields.size("attention_chunk_size", u64::MAX >> 32)?,
+        attention_chunk: kinds.chunk.0,
+        chunked_layers: kinds.chunk.1,
         temperature: match (
-            fields.bool("attn_temperature_tuning")?,
+            fields.switch("attn_temperature_tuning")?,
             fields.number("attn_scale")?,
             fields.number("floor_scale")?,
         ) {
@@ -186,14 +200,17 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         },
         residual_scale: fields.number("residual_multiplier")?.unwrap_or(1.0),
         logits_scale: fields.number("logits_scaling")?.unwrap_or(1.0),
-        moe: mixture(fields, num_layers)?,
+        moe,
         mla,
         // Left out by writers that leave out defaults, which differ between architectures; the tensors know.
         tie_word_embeddings: tied.unwrap_or_else(|| !HEADS.iter().any(|name| has(name))),
-        attention_bias: fields.bool("attention_bias")?.unwrap_or(false),
+        attention_bias: match fields.bool("qkv_bias")? {
+            Some(bias) => bias, // Qwen2-MoE's, of all but the output
+            None => fields.bool("attention_bias")?.unwrap_or(false),
+        },
         mlp_bias: fields.bool("mlp_bias")?.unwrap_or(false),
-        sliding_window,
-        sliding_layers,
+        sliding_window: kinds.window.0,
+        sliding_layers: kinds.window.1,
         hidden_act: match fields.string("hidden_activation")? {
             Some(name) => name,
             None => fields.string("hidden_act")?.ok_or_else(|| fields.missing("hidden_act"))?,
@@ -209,19 +226,36 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
 /// Where checkpoints keep a head of its own.
 const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 
-/// What configs of an architecture leave out: the defaults of its class in transformers, where published files rely on them.
+/// What configs of an architecture leave out: the defaults of its class in transformers, where they are not what the absence of
+/// a key means elsewhere.
 fn left_out(architecture: &str) -> Value {
+    use serde_json::json;
     match architecture {
-        "gemma3_text" => serde_json::json!({
+        "deepseek_v2" => json!({ "n_shared_experts": 2, "topk_method": "greedy" }),
+        "deepseek_v3" => json!({
+            "first_k_dense_replace": 3, "n_group": 8, "n_shared_experts": 1, "routed_scaling_factor": 2.5, "topk_group": 4,
+        }),
+        "gemma3_text" => json!({
             "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
             "max_position_embeddings": 131_072, "rms_norm_eps": 1e-6, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
-            "query_pre_attn_scalar": 256, "sliding_window": 4096, "sliding_window_pattern": 6,
+            "query_pre_attn_scalar": 256, "sliding_window": 4096,
             "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": true,
         }),
-        "mistral" => serde_json::json!({ "sliding_window": 4096 }),
-        "qwen2" | "qwen3" | "qwen2_moe" | "qwen3_moe" => {
-            serde_json::json!({ "use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28 })
-        }
+        "gpt_oss" => json!({ "attention_bias": true, "rope_theta": 150_000, "sliding_window": 128 }),
+        "granitemoe" => json!({ "attention_multiplier": 1.0 }),
+        "llama4_text" => json!({
+            "attention_chunk_size": 8192, "attn_scale": 0.1, "attn_temperature_tuning": true, "floor_scale": 8192,
+            "intermediate_size_mlp": 16_384, "rope_theta": 500_000, "use_qk_norm": true,
+        }),
+        "mistral" => json!({ "sliding_window": 4096 }),
+        "mixtral" => json!({ "rope_theta": 1e6 }),
+        "phi3" => json!({ "original_max_position_embeddings": 4096 }),
+        "qwen2" | "qwen3" => json!({ "sliding_window": 4096, "max_window_layers": 28 }),
+        "qwen2_moe" => json!({
+            "max_window_layers": 28, "qkv_bias": true, "shared_expert_intermediate_size": 5632, "sliding_window": 4096,
+        }),
+        "qwen3_moe" => json!({ "norm_topk_prob": false, "sliding_window": 4096 }),
+        "smollm3" => json!({ "rope_theta": 2e6 }),
         _ => Value::Null,
     }
 }
@@ -258,8 +292,11 @@ fn latent(fields: Fields<'_>) -> Result<Option<MlaConfig>> {
     }))
 }
 
+/// Architectures whose classes look at `norm_topk_prob`.
+const NORM_TOPK: &[&str] = &["deepseek_v3", "olmoe", "qwen2_moe", "qwen3_moe"];
+
 /// The mixture of experts, under the names that families have for its facts.
-fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
+fn mixture(fields: Fields<'_>, architecture: &str, num_layers: usize) -> Result<Option<MoeConfig>> {
     let first = |keys: &[&str], most: u64| {
         let found = keys.iter().find(|key| fields.get(key).is_some());
         found.map_or(Ok(None), |key| fields.size(key, most))
@@ -278,11 +315,12 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
         Some(n) => Some(size(FILE, "n_shared_experts", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?),
         None => fields.size("shared_expert_intermediate_size", MAX_INTERMEDIATE)?,
     };
-    let dense = match fields.get("mlp_only_layers") {
-        None => Vec::new(),
-        Some(Value::Array(layers)) => layers.iter().filter_map(Value::as_u64).collect(),
-        Some(_) => return Err(fields.wrong("mlp_only_layers", "a list of layers")),
+    let listed = |key: &str| match fields.get(key) {
+        None => Ok(None),
+        Some(Value::Array(layers)) => Ok(Some(layers.iter().filter_map(Value::as_u64).collect::<Vec<_>>())),
+        Some(_) => Err(fields.wrong(key, "a list of layers")),
     };
+    let (mixtures, dense) = (listed("moe_layers")?, listed("mlp_only_layers")?.unwrap_or_default());
     let shared_inner = match (shared_inner, fields.get("intermediate_size_mlp")) {
         (None, Some(_)) => Some(inner), // Llama 4 has such a part in every mixture, as wide as an expert
         (shared, _) => shared,
@@ -301,72 +339,22 @@ fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
             top_two: method != Some("group_limited_greedy"),
         }),
     };
-    let is_mixture = |layer: u64| layer >= dense_before && !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
+    let is_mixture = |layer: u64| match &mixtures {
+        Some(layers) => layers.contains(&layer),
+        None => layer >= dense_before && !dense.contains(&layer) && (layer + 1).is_multiple_of(step),
+    };
     Ok(Some(MoeConfig {
         experts,
         top_k: first(&["num_experts_per_tok", "experts_per_token"], MAX_EXPERTS)?
             .ok_or_else(|| fields.missing("num_experts_per_tok"))?,
         inner,
-        norm_topk_prob: fields.bool("norm_topk_prob")?,
+        norm_topk_prob: fields.bool("norm_topk_prob")?.filter(|_| NORM_TOPK.contains(&architecture)),
         factor: fields.number("routed_scaling_factor")?.unwrap_or(1.0),
         scoring: None,
         groups,
         shared_inner,
         layers: (0..num_layers as u64).map(is_mixture).collect(),
     }))
-}
-
-/// Layers without positions. In transformers' configs 1 means that a layer has them.
-fn no_rope_layers(fields: Fields<'_>, num_layers: usize) -> Result<Vec<bool>> {
-    match (fields.get("no_rope_layers"), fields.unsigned("no_rope_layer_interval")?) {
-        (Some(Value::Array(layers)), _) if layers.len() == num_layers => layers
-            .iter()
-            .map(|has_rope| match has_rope.as_u64() {
-                Some(0) => Ok(true),
-                Some(1) => Ok(false),
-                _ => Err(bad(format!("no_rope_layers has {has_rope}"))),
-            })
-            .collect(),
-        (Some(_), _) => Err(bad(format!("no_rope_layers is no list of {num_layers} layers"))),
-        (None, Some(interval)) if interval > 0 => Ok((1..=num_layers as u64).map(|n| n % interval == 0).collect()),
-        (None, _) => Ok(Vec::new()),
-    }
-}
-
-/// The window and the layers that use it. Where no layer list is given: `use_sliding_window` switches it, and is off by
-/// default in the family (Qwen2) that has `max_window_layers`, the first layer with a window.
-fn sliding(fields: Fields<'_>, num_layers: usize) -> Result<(Option<usize>, Vec<bool>)> {
-    let window = fields.size("sliding_window", u64::MAX >> 32)?;
-    let from_layer = fields.unsigned("max_window_layers")?;
-    let used = fields.bool("use_sliding_window")?.unwrap_or(from_layer.is_none());
-    let listed = match fields.get("layer_types") {
-        None => None,
-        Some(Value::Array(types)) if types.len() == num_layers => Some(
-            types
-                .iter()
-                .map(|kind| match kind.as_str() {
-                    Some("full_attention") => Ok(false),
-                    Some("sliding_attention") => Ok(true),
-                    _ => Err(unsupported(format!("layer_types has {kind}"))),
-                })
-                .collect::<Result<Vec<bool>>>()?,
-        ),
-        Some(_) => return Err(bad(format!("layer_types is no list of {num_layers} layers"))),
-    };
-    let Some(window) = window.filter(|_| used) else {
-        return match listed {
-            Some(layers) if layers.contains(&true) => {
-                Err(bad("layer_types has windows, sliding_window is missing or switched off".into()))
-            }
-            _ => Ok((None, Vec::new())),
-        };
-    };
-    let from_layer = from_layer.unwrap_or(0);
-    // Every so many layers one sees everything.
-    let pattern = fields.unsigned("sliding_window_pattern")?.filter(|&n| n > 0).unwrap_or(u64::MAX);
-    let slides = |layer: usize| layer as u64 >= from_layer && !(layer as u64 + 1).is_multiple_of(pattern);
-    let layers = listed.unwrap_or_else(|| (0..num_layers).map(slides).collect());
-    Ok((Some(window), layers))
 }
 
 /// Architectures of which transformers turns a part of a head; the others' code never looks at `partial_rotary_factor`.
@@ -402,11 +390,16 @@ fn rope(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: 
         theta: number("rope_theta")?.unwrap_or(10_000.0), // RoPE's own base: what configs older than the key mean
         rotary_dim: (head_dim as f64 * partial) as usize,
         interleaved: fields.bool("rope_interleave")?.unwrap_or(false),
-        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(fields, it, max_positions))?,
+        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(fields, architecture, it, max_positions))?,
     })
 }
 
-fn rope_scaling(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
+fn rope_scaling(
+    fields: Fields<'_>,
+    architecture: &str,
+    scaling: Fields<'_>,
+    max_positions: usize,
+) -> Result<RopeScaling> {
     let kind = match scaling.string("rope_type")? {
         Some(kind) => Some(kind),
         None => scaling.string("type")?,
@@ -417,12 +410,13 @@ fn rope_scaling(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -
         None => return Err(bad("rope_scaling: rope_type is missing".into())),
         // NTK scaling begins past max_position_embeddings, where no context here reaches.
         Some("default" | "dynamic") => RopeScaling::None,
+        Some("su" | "yarn") if architecture == "phi3" => long_rope(fields, scaling, max_positions)?, // its older names
         Some("linear") => RopeScaling::Linear { factor: required("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
             factor: required("factor")?,
             low_freq_factor: required("low_freq_factor")?,
             high_freq_factor: required("high_freq_factor")?,
-            original_max_position: required("original_max_position_embeddings")?,
+            original_max_position: scaling.number("original_max_position_embeddings")?.unwrap_or(max_positions as f64),
         },
         Some("yarn") => {
             let original = scaling.number("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
@@ -439,31 +433,43 @@ fn rope_scaling(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -
                 truncate: scaling.bool("truncate")?.unwrap_or(true),
             }
         }
-        Some("longrope") => {
-            let factors = |key: &str| match scaling.get(key) {
-                Some(Value::Array(list)) => {
-                    let number = |v: &Value| v.as_f64().ok_or_else(|| bad(format!("rope_scaling: {key} has {v}")));
-                    list.iter().map(number).collect::<Result<Vec<f64>>>()
-                }
-                _ => Err(bad(format!("rope_scaling: {key} is no list"))),
-            };
-            let original = match fields.number("original_max_position_embeddings")? {
-                Some(beside) => Some(beside),
-                None => scaling.number("original_max_position_embeddings")?,
-            };
-            let original = original.unwrap_or(max_positions as f64);
-            let factor = match scaling.number("factor")? {
-                Some(factor) if fields.get("original_max_position_embeddings").is_none() => factor,
-                _ => max_positions as f64 / original,
-            };
-            let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
-            RopeScaling::Long {
-                short: factors("short_factor")?,
-                long: factors("long_factor")?,
-                original_max_position: original,
-                attention_factor: scaling.number("attention_factor")?.unwrap_or(derived),
-            }
-        }
+        Some("longrope") => long_rope(fields, scaling, max_positions)?,
         Some(other) => return Err(unsupported(format!("rope_scaling of type {other:?}"))),
     })
+}
+
+/// Phi-3 has the original context beside the factors, whatever is among them.
+fn long_rope(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
+    let factors = |key: &str| match scaling.get(key) {
+        Some(Value::Array(list)) => {
+            let number = |v: &Value| v.as_f64().ok_or_else(|| bad(format!("rope_scaling: {key} has {v}")));
+            list.iter().map(number).collect::<Result<Vec<f64>>>()
+        }
+        _ => Err(bad(format!("rope_scaling: {key} is no list"))),
+    };
+    let original = match fields.number("original_max_position_embeddings")? {
+        Some(beside) => Some(beside),
+        None => scaling.number("original_max_position_embeddings")?,
+    };
+    let original = original.unwrap_or(max_positions as f64);
+    let factor = scaling.number("factor")?.unwrap_or(max_positions as f64 / original);
+    let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
+    Ok(RopeScaling::Long {
+        short: factors("short_factor")?,
+        long: factors("long_factor")?,
+        original_max_position: original,
+        attention_factor: scaling.number("attention_factor")?.unwrap_or(derived),
+    })
+}
+
+/// The rope of layers with a window, where it is another than that of the rest.
+fn local_rope(fields: Fields<'_>, rope: &RopeConfig, max_positions: usize) -> Result<Option<RopeConfig>> {
+    let kinds = fields.get("rope_parameters").and_then(|kinds| kinds.get("sliding_attention")?.as_object());
+    let own = kinds.map(|object| Fields { file: FILE, object });
+    let theta = match own.map(|own| own.number("rope_theta")).transpose()?.flatten() {
+        Some(theta) => Some(theta),
+        None => fields.number("rope_local_base_freq")?,
+    };
+    let scaling = own.map_or(Ok(RopeScaling::None), |own| rope_scaling(fields, "", own, max_positions))?;
+    Ok(theta.map(|theta| RopeConfig { theta, scaling, ..rope.clone() }))
 }

@@ -7,6 +7,7 @@ mod gguf_rope;
 mod gguf_tests;
 mod gguf_unread;
 mod hugging_face;
+mod layer_kinds;
 mod rope;
 
 pub use generation::GenerationDefaults;
@@ -70,8 +71,10 @@ pub struct ModelConfig {
     pub no_rope_layers: Vec<bool>,
     /// Multiplies products of query and key; 1 / √head_dim where absent.
     pub attention_scale: Option<f64>,
-    /// Layers with positions see a stretch of the context of so many tokens only.
+    /// Tokens of the stretches that the context is cut into in some layers. [`Self::chunk`] says which.
     pub attention_chunk: Option<usize>,
+    /// Whether each layer sees a stretch only; empty where none does.
+    pub chunked_layers: Vec<bool>,
     /// Growth of queries with their position, in layers without positions.
     pub temperature: Option<Temperature>,
     /// Whether queries and keys are normalised, where that is a fact and not the architecture's habit.
@@ -190,9 +193,14 @@ impl ModelConfig {
         self.sliding_window.filter(|_| self.sliding_layers.get(layer).copied().unwrap_or(false))
     }
 
+    /// Tokens of the stretches of the context that a layer sees one of, if it does.
+    pub fn chunk(&self, layer: usize) -> Option<usize> {
+        self.attention_chunk.filter(|_| self.chunked_layers.get(layer).copied().unwrap_or(false))
+    }
+
     /// The keys that a query sees in a layer.
     pub fn span(&self, layer: usize) -> Span {
-        let chunk = self.attention_chunk.filter(|_| self.rope(layer).is_some()).map(Span::Chunk);
+        let chunk = self.chunk(layer).map(Span::Chunk);
         let window = self.window(layer).map(Span::Window);
         chunk.or(window).filter(|_| self.mla.is_none()).unwrap_or(Span::All)
     }
@@ -377,6 +385,66 @@ mod tests {
         assert_eq!(config(listed), None, "windows that are switched off are refused");
         let listed = format!(r#"{listed}, "use_sliding_window": true"#);
         assert_eq!(config(&listed), Some([Some(8), None, Some(8)]));
+    }
+
+    fn json(text: &str) -> Result<ModelConfig> {
+        let text = format!(
+            r#"{{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 9,
+            "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "hidden_act": "silu", {text}}}"#
+        );
+        ModelConfig::from_facts(&ConfigFacts::Json(serde_json::from_str(&text).unwrap()), &|_| false)
+    }
+
+    #[test]
+    fn what_is_left_out_is_the_default_of_the_class() {
+        let theta = |name: &str| json(&format!(r#""model_type": "{name}""#)).unwrap().rope.theta;
+        assert_eq!(["llama", "mixtral", "smollm3", "gpt_oss"].map(theta), [1e4, 1e6, 2e6, 1.5e5]);
+        assert!(json(r#""model_type": "gpt_oss""#).unwrap().attention_bias);
+        assert_eq!(json(r#""model_type": "granitemoe""#).unwrap().attention_scale, Some(1.0));
+        let llama4 = json(r#""model_type": "llama4_text", "attn_temperature_tuning": 4, "no_rope_layer_interval": 2"#);
+        let llama4 = llama4.unwrap();
+        assert_eq!((llama4.temperature.map(|t| t.floor), llama4.use_qk_norm), (Some(8192.0), true));
+        assert_eq!([0, 1, 2].map(|layer| llama4.chunk(layer)), [Some(8192), None, Some(8192)]);
+        let moe = |text: &str| json(&format!(r#""num_experts_per_tok": 2, {text}"#)).unwrap().moe.unwrap();
+        let of = |name: &str| moe(&format!(r#""model_type": "{name}", "num_experts": 8, "norm_topk_prob": true"#));
+        assert_eq!(of("olmoe").norm_topk_prob, Some(true));
+        assert_eq!(of("mixtral").norm_topk_prob, None, "its class does not look at the key");
+        assert_eq!(moe(r#""model_type": "qwen3_moe", "num_experts": 8"#).norm_topk_prob, Some(false));
+        assert_eq!(moe(r#""model_type": "deepseek_v2", "n_routed_experts": 8, "n_group": 4"#).groups, None);
+        let listed = moe(r#""model_type": "llama4_text", "num_local_experts": 8, "moe_layers": [1]"#);
+        assert_eq!(listed.layers, [false, true, false]);
+    }
+
+    #[test]
+    fn ropes_of_each_family() {
+        let factors = r#""short_factor": [1, 1, 1, 1, 1, 1, 1, 1], "long_factor": [2, 2, 2, 2, 2, 2, 2, 2]"#;
+        let phi3 =
+            |more: &str| json(&format!(r#""model_type": "phi3", "rope_scaling": {{{factors}, {more}}}"#)).unwrap();
+        for kind in ["su", "yarn", "longrope"] {
+            let RopeScaling::Long { original_max_position, attention_factor, .. } =
+                phi3(&format!(r#""type": "{kind}""#)).rope.scaling
+            else {
+                panic!("{kind} is LongRoPE");
+            };
+            assert_eq!((original_max_position, attention_factor), (4096.0, 1.0));
+        }
+        let gemma = json(
+            r#""model_type": "gemma3_text", "head_dim": 16, "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
+                "sliding_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}}"#,
+        );
+        let gemma = gemma.unwrap();
+        assert_eq!(gemma.rope.scaling, RopeScaling::Linear { factor: 8.0 });
+        let local = gemma.local_rope.unwrap();
+        assert_eq!((local.theta, local.scaling), (1e4, RopeScaling::Linear { factor: 2.0 }));
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused() {
+        for key in [r#""use_bidirectional_attention": true"#, r#""swiglu_alpha": 1.5"#, r#""clip_qkv": 8.0"#] {
+            let refused = json(&format!(r#""model_type": "gpt_oss", {key}"#)).unwrap_err().to_string();
+            assert!(refused.contains(key.split('"').nth(1).unwrap()), "{refused}");
+        }
     }
 
     #[test]
