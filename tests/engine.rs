@@ -196,15 +196,20 @@ fn logits_come_whole_or_for_the_last_token_alone() {
 }
 
 /// A folder that remembers what was asked of it.
+#[derive(Clone)]
 struct Watched {
     inner: MemoryFolder,
-    opened: RefCell<Vec<String>>,
+    opened: Rc<RefCell<Vec<String>>>,
 }
 
 #[async_trait(?Send)]
 impl Folder for Watched {
     fn id(&self) -> &str {
         "watched"
+    }
+
+    fn share(&self) -> Rc<dyn Folder> {
+        Rc::new(self.clone())
     }
 
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
@@ -226,7 +231,7 @@ fn an_unknown_architecture_is_refused_by_name_before_any_weight_is_fetched() {
             *bytes = text.replace("LlamaForCausalLM", "ZebraForCausalLM").into_bytes();
         }
     });
-    let watched = Watched { inner, opened: RefCell::default() };
+    let watched = Watched { inner, opened: Rc::default() };
     match load_from(&watched, &Cancel::default(), &mut |_| {}) {
         Err(Error::Architecture { name, supported }) => {
             assert_eq!(name, "zebra");

@@ -12,6 +12,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &["gpu", "kernels", "weights"]),
     ("engine", &["gpu", "kernels", "weights", "model", "text"]),
     ("web", &["gpu", "kernels", "weights", "model", "text", "engine"]),
+    ("bin", &[]), // a crate of its own, over the library as anybody has it
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -386,7 +386,7 @@ fn stop_ids(
 }
 
 /// GGUF's divisors of the rope frequencies: Llama 3's scaling and LongRoPE, as llama.cpp writes them.
-pub(super) async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
+pub async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
     Ok(RopeFactors {
         any: numbers(checkpoint, "rope_freqs.weight").await?,
         short: numbers(checkpoint, "rope_factors_short.weight").await?,

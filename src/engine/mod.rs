@@ -10,7 +10,7 @@ mod session;
 
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
-pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, tokenizer};
+pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, rope_factors, tokenizer};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
 pub use score::{LogitRows, TokenLogprob};
 

@@ -153,7 +153,7 @@ impl Builder<'_> {
         width.is_multiple_of(moe.inner)
             && parts <= MAX_SHARED
             && fits
-            && shared.layouts.iter().all(whole)
+            && (shared.shape[1] == k || shared.layouts.iter().all(whole)) // rows are cut, or what is in them
             && self.odd_one(shared.layouts.iter().chain(&experts.layouts)).is_none()
     }
 
@@ -193,6 +193,15 @@ impl Builder<'_> {
             let (layout, name) = self.packed(&role("experts.gate_up.blocks"), &shape)?;
             let whole = |e: u64| vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)];
             turns.extend((0..experts as u64).map(whole));
+            layouts.push((layout, name));
+        } else if self.has(&role("experts.gate_up.rows")) {
+            // What was published transposed and packed in rows: in the same order.
+            let (layout, name) = self.layout(&role("experts.gate_up.rows"), &[experts, 2 * inner, hidden])?;
+            let of = |e: u64| match turning {
+                true => vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)],
+                false => vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)],
+            };
+            turns.extend((0..experts as u64).map(of));
             layouts.push((layout, name));
         } else if self.has(&role("experts.gate_up")) {
             let (layout, name) = self.layout(&role("experts.gate_up"), &[experts, 2 * inner, hidden])?;

@@ -49,6 +49,8 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up.columns", "feed_forward.experts.gate_up_proj|mlp.experts.gate_up_proj", "-"),
     ("experts.gate_up.blocks", "mlp.experts.gate_up_proj_blocks", "-"),
     ("experts.gate_up.bias", "mlp.experts.gate_up_proj_bias", "-"),
+    // Those in rows, as packs have them.
+    ("experts.gate_up.rows", "feed_forward.experts.gate_up_proj.weight|mlp.experts.gate_up_proj.weight", "-"),
     ("experts.gate.bias", "-", "ffn_gate_exps.bias"),
     ("experts.up.bias", "-", "ffn_up_exps.bias"),
     ("experts.down.columns", "feed_forward.experts.down_proj|mlp.experts.down_proj", "-"),
@@ -61,7 +63,11 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up", "block_sparse_moe.input_linear.weight", "ffn_gate_up_exps.weight"),
     ("experts.gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight"),
     ("experts.up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight"),
-    ("experts.down", "block_sparse_moe.output_linear.weight", "ffn_down_exps.weight"),
+    (
+        "experts.down",
+        "block_sparse_moe.output_linear.weight|feed_forward.experts.down_proj.weight|mlp.experts.down_proj.weight",
+        "ffn_down_exps.weight",
+    ),
     ("shared.router", "mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight"),
     (
         "shared.gate",

@@ -72,6 +72,7 @@ impl ByteSource for JsReader {
 }
 
 /// The `open` of a `Source`.
+#[derive(Clone)]
 pub(super) struct JsFolder {
     id: String,
     source: JsValue,
@@ -90,6 +91,10 @@ impl JsFolder {
 impl Folder for JsFolder {
     fn id(&self) -> &str {
         &self.id
+    }
+
+    fn share(&self) -> Rc<dyn Folder> {
+        Rc::new(self.clone())
     }
 
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {

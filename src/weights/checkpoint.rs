@@ -10,6 +10,7 @@ use super::dtype::Dtype;
 use super::gguf::{GgufHeader, HeaderStart};
 use super::index::ShardIndex;
 use super::metadata::GgufMetadata;
+use super::pack::Unpacked;
 use super::source::{ByteSource, Folder, read_all};
 use super::split::Split;
 use super::{json, safetensors};
@@ -125,8 +126,14 @@ impl Checkpoint {
     /// # Errors
     /// `MissingFile` where config.json or the weights are missing, and every fault of what is there.
     pub async fn open_folder(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
+        let unpacked = Unpacked::new(folder);
         let Some(config) = optional(folder, "config.json", MAX_CONFIG).await? else {
-            return Err(missing(folder, "config.json"));
+            // A pack may be of a GGUF file.
+            let pack = unpacked.pack().await?;
+            return match pack.as_ref().and_then(|pack| pack.files.keys().find(|name| name.ends_with(".gguf"))) {
+                Some(name) => Self::open_gguf_in(folder, name, accept).await,
+                None => Err(missing(folder, "config.json")),
+            };
         };
         let config = json::parse("config.json", &config)?;
         if !config.is_object() {
@@ -146,22 +153,31 @@ impl Checkpoint {
             chat_template: None,
             warnings: Vec::new(),
         };
-        checkpoint.read_shards(folder).await?;
-        checkpoint.tokenizer_json = optional(folder, "tokenizer.json", MAX_TOKENIZER).await?;
+        checkpoint.read_shards(&unpacked).await?;
+        checkpoint.tokenizer_json = optional(&unpacked, "tokenizer.json", MAX_TOKENIZER).await?;
         checkpoint.tokenizer_config = optional(folder, "tokenizer_config.json", MAX_CONFIG).await?;
         checkpoint.generation_config = optional(folder, "generation_config.json", MAX_CONFIG).await?;
         checkpoint.chat_template = optional(folder, "chat_template.jinja", MAX_TEMPLATE).await?;
         Ok(checkpoint)
     }
 
-    async fn read_shards(&mut self, folder: &dyn Folder) -> Result<()> {
-        if let Some(file) = folder.open("model.safetensors").await? {
+    async fn read_shards(&mut self, folder: &Unpacked) -> Result<()> {
+        const WHOLE: &str = "model.safetensors";
+        const INDEX: &str = "model.safetensors.index.json";
+        // What models are mostly published as is asked for first.
+        let (mut whole, mut index) = (folder.plain().open(WHOLE).await?, None);
+        if whole.is_none() {
+            index = optional(folder, INDEX, MAX_INDEX).await?;
+        }
+        if whole.is_none() && index.is_none() {
+            whole = folder.joined(WHOLE).await?;
+        }
+        if let Some(file) = whole {
             self.tensors = safetensors::read_header(&*file, 0).await?;
             self.shards.push(file);
             return Ok(());
         }
-        const INDEX: &str = "model.safetensors.index.json";
-        let Some(index) = optional(folder, INDEX, MAX_INDEX).await? else {
+        let Some(index) = index else {
             if folder.open("pytorch_model.bin").await?.is_some() {
                 let message = "only PyTorch pickles are there; safetensors or GGUF are read";
                 return Err(Error::format(FormatKind::UnsupportedFormat, "pytorch_model.bin", message));
@@ -277,8 +293,9 @@ impl Checkpoint {
 
     /// Opens the GGUF file `name` of a folder, with the other parts if it is split.
     pub async fn open_gguf_in(folder: &dyn Folder, name: &str, accept: Accept<'_>) -> Result<Self> {
-        let Some(file) = folder.open(name).await? else { return Err(missing(folder, name)) };
-        Self::open_gguf(file, Some(folder), accept).await
+        let folder = Unpacked::new(folder);
+        let Some(file) = folder.open(name).await? else { return Err(missing(&folder, name)) };
+        Self::open_gguf(file, Some(&folder), accept).await
     }
 
     /// The name of the file that the configuration comes from, for messages.

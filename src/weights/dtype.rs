@@ -85,6 +85,11 @@ impl Dtype {
         TABLE.iter().find(|row| u32::try_from(row.2) == Ok(number)).map(|row| row.0)
     }
 
+    /// GGUF's type number, where it has the format.
+    pub fn ggml(self) -> Option<u32> {
+        u32::try_from(self.row().2).ok()
+    }
+
     /// The format that safetensors calls `name`.
     pub fn from_safetensors(name: &str) -> Option<Self> {
         TABLE.iter().find(|row| row.3 && row.1 == name).map(|row| row.0)
@@ -115,7 +120,7 @@ mod tests {
         for &(dtype, name, number, in_safetensors, ..) in TABLE {
             assert_eq!(dtype.name(), name);
             if let Ok(number) = u32::try_from(number) {
-                assert_eq!(Dtype::from_ggml(number), Some(dtype));
+                assert_eq!((Dtype::from_ggml(number), dtype.ggml()), (Some(dtype), Some(number)));
             }
             assert_eq!(Dtype::from_safetensors(name) == Some(dtype), in_safetensors, "{name}");
         }

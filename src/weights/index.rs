@@ -58,6 +58,15 @@ impl ShardIndex {
 
 /// A shard's name must be a plain relative path to a safetensors file below the folder.
 fn check_path(file: &str, name: &str) -> Result<()> {
+    check_plain(file, name)?;
+    if !name.ends_with(".safetensors") {
+        return Err(Error::format(FormatKind::BadIndex, file, format!("shard {name:?} is no .safetensors file")));
+    }
+    Ok(())
+}
+
+/// A name that a file gives must be a plain relative path below the folder.
+pub(super) fn check_plain(file: &str, name: &str) -> Result<()> {
     let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '%' | '?' | '#' | '*' | '<' | '>' | '|' | '"');
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(['.', ' ']);
     if name.len() > 255 || name.chars().any(odd) || name.split('/').any(bad_part) {
@@ -66,9 +75,6 @@ fn check_path(file: &str, name: &str) -> Result<()> {
             file,
             format!("shard name {name:?} is no plain relative path"),
         ));
-    }
-    if !name.ends_with(".safetensors") {
-        return Err(Error::format(FormatKind::BadIndex, file, format!("shard {name:?} is no .safetensors file")));
     }
     Ok(())
 }

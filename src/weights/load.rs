@@ -165,6 +165,24 @@ pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut
         .await
 }
 
+/// Rows that a slice makes, `k` weights wide, and their format: for writing them elsewhere than to a GPU.
+///
+/// # Errors
+/// As [`fill`].
+pub async fn read_slice(
+    checkpoint: &Checkpoint,
+    slice: &Slice,
+    k: usize,
+    rows: Range<u64>,
+) -> Result<(Dtype, Vec<u8>)> {
+    let (cancel, mut quiet, mut nowhere) =
+        (Cancel::default(), |_: u64, _: &str| {}, |_: BufferId, _: u64, _: &[u8]| {});
+    let (to, progress) = (To::Memory(&mut nowhere), &mut quiet);
+    Loader { checkpoint, to, cancel: &cancel, progress, in_flight: 0, turned: None, quantizers: Vec::new() }
+        .rows_of(slice, k, rows)
+        .await
+}
+
 /// Where repacked bytes go.
 enum To<'a> {
     Gpu(&'a Executor),

@@ -3,6 +3,7 @@
 //! Everything read here is untrusted: every length, offset, shape and count is held against the bytes that are there
 //! before it is used, with checked 64-bit arithmetic, and nothing is allocated on the strength of a declared size.
 
+pub mod blocks;
 pub mod checkpoint;
 pub mod dequantize;
 pub mod dtype;
@@ -11,6 +12,7 @@ pub mod index;
 pub mod json;
 pub mod load;
 pub mod metadata;
+pub mod pack;
 pub mod repack;
 mod repack_k;
 mod repack_q8;
@@ -23,7 +25,8 @@ pub use checkpoint::{Checkpoint, ConfigFacts, Format, TensorEntry};
 pub use dequantize::dequantize_rows;
 pub use dtype::Dtype;
 pub use metadata::{GgufMetadata, GgufVocabulary};
-pub use repack::{Planes, layout_for, quantize_rows, repack_rows, through_values, unquantised};
+pub use pack::Pack;
+pub use repack::{Planes, becomes, layout_for, quantize_rows, repack_rows, through_values, unquantised};
 pub use source::{ByteSource, Folder, MemoryFile, MemoryFolder, check_range};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::{DiskFile, DiskFolder};

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
 use super::source::ByteSource;
-use super::{json, sniff};
+use super::{blocks, json, sniff};
 use crate::{Error, FormatKind, Result};
 
 /// Most headers are smaller than this: one request reads length and header.
@@ -74,7 +74,7 @@ pub fn parse_header(file: &str, header: &[u8], file_len: u64, shard: usize) -> R
         tensors.insert(entry.name.clone(), entry);
     }
     check_layout(file, &tensors, data_start, file_len)?;
-    Ok(tensors)
+    blocks::typed(file, tensors)
 }
 
 fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, shard: usize) -> Result<TensorEntry> {

@@ -32,6 +32,9 @@ pub trait Folder {
     /// What it is called, as error messages show it.
     fn id(&self) -> &str;
 
+    /// The same folder, to keep.
+    fn share(&self) -> Rc<dyn Folder>;
+
     /// The file called `name`, or `None` where there is no such file.
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>>;
 }
@@ -114,6 +117,10 @@ impl Folder for MemoryFolder {
         &self.id
     }
 
+    fn share(&self) -> Rc<dyn Folder> {
+        Rc::new(self.clone())
+    }
+
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
         Ok(self.files.get(name).map(|file| Rc::new(file.clone()) as Rc<dyn ByteSource>))
     }
@@ -179,7 +186,7 @@ mod disk {
     }
 
     /// A directory on disk.
-    #[derive(Debug)]
+    #[derive(Debug, Clone)]
     pub struct DiskFolder {
         id: String,
         path: PathBuf,
@@ -197,6 +204,10 @@ mod disk {
     impl Folder for DiskFolder {
         fn id(&self) -> &str {
             &self.id
+        }
+
+        fn share(&self) -> Rc<dyn Folder> {
+            Rc::new(self.clone())
         }
 
         async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {

@@ -419,6 +419,7 @@ impl ByteSource for Header {
 }
 
 /// The model's files.
+#[derive(Clone)]
 pub struct ShapeFolder {
     files: MemoryFolder,
     weights: Rc<Header>,
@@ -428,6 +429,10 @@ pub struct ShapeFolder {
 impl Folder for ShapeFolder {
     fn id(&self) -> &str {
         self.files.id()
+    }
+
+    fn share(&self) -> Rc<dyn Folder> {
+        Rc::new(self.clone())
     }
 
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {

@@ -1,0 +1,106 @@
+//! Where a path on the command line leads.
+
+use std::path::{Path, PathBuf};
+
+use minke::engine::{Host, Source};
+use minke::weights::{Checkpoint, ConfigFacts, DiskFolder, Pack};
+use minke::{Error, FormatKind, Result};
+use pollster::block_on;
+
+use super::file_name;
+
+/// A folder, or a GGUF file of it.
+pub struct Place {
+    pub folder: DiskFolder,
+    file: Option<String>,
+}
+
+impl Place {
+    /// # Errors
+    /// `MissingFile` where there is nothing.
+    pub fn new(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let config = path.join("config.json").exists() || path.join("minke.json").exists();
+            let file = if config { None } else { only_gguf(path)? };
+            return Ok(Self { folder: DiskFolder::new(path), file });
+        }
+        let folder = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        // A file of a pack may be there in parts only.
+        if !path.exists() && !folder.join("minke.json").exists() {
+            let message = "there is no such file or folder";
+            return Err(Error::format(FormatKind::MissingFile, path.display().to_string(), message));
+        }
+        let file = Some(file_name(path).to_string_lossy().into_owned());
+        Ok(Self { folder: DiskFolder::new(folder), file })
+    }
+
+    pub fn source(&self) -> Source<'_> {
+        Source::Folder(&self.folder, self.file.as_deref())
+    }
+
+    /// Its headers, whatever the architecture.
+    pub fn open(&self) -> Result<Checkpoint> {
+        let any = |_: &ConfigFacts| Ok(());
+        block_on(async {
+            match &self.file {
+                Some(name) => Checkpoint::open_gguf_in(&self.folder, name, &any).await,
+                None => Checkpoint::open_folder(&self.folder, &any).await,
+            }
+        })
+    }
+
+    /// Its manifest, where it is a pack.
+    pub fn pack(&self) -> Result<Option<Pack>> {
+        block_on(Pack::open(&self.folder))
+    }
+}
+
+/// The GGUF file of a folder that has one, or the first of one model's parts.
+fn only_gguf(folder: &Path) -> Result<Option<String>> {
+    let unreadable =
+        |error: std::io::Error| Error::format(FormatKind::MissingFile, folder.display().to_string(), error.to_string());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path: PathBuf = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|e| e == "gguf") {
+            files.push(file_name(&path).to_string_lossy().into_owned());
+        }
+    }
+    files.sort();
+    let parts = files.first().and_then(|first| first.rsplit_once("-00001-of-").map(|(stem, _)| stem.to_owned()));
+    match files.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one.clone())),
+        [first, ..] if parts.is_some_and(|stem| files.iter().all(|name| name.starts_with(&stem))) => {
+            Ok(Some(first.clone()))
+        }
+        _ => {
+            let message = format!("{} GGUF files; name one of them", files.len());
+            Err(Error::format(FormatKind::UnsupportedFeature, folder.display().to_string(), message))
+        }
+    }
+}
+
+/// This machine's clocks and chance.
+pub const HOST: Host = Host { clock, local_time, seed };
+
+fn clock() -> f64 {
+    since_epoch().as_secs_f64() * 1e3
+}
+
+/// UTC: the standard library knows no time zones.
+fn local_time() -> i64 {
+    since_epoch().as_secs() as i64
+}
+
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(since_epoch())
+}
+
+fn since_epoch() -> std::time::Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,213 @@
+//! What becomes of each tensor: exactly what a load on the device would make of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minke::gpu::{GROUP, Layout, Matrix};
+use minke::model::Model;
+use minke::weights::load::{Form, Fuse, Piece, Slice, Task, read_slice};
+use minke::weights::{Checkpoint, Dtype, Format, Planes, TensorEntry, becomes, quantize_rows};
+use minke::{Error, Result};
+
+/// Bytes of numbers that are quantised at once.
+const BLOCK: u64 = 4 << 20;
+
+/// A tensor of the pack.
+pub struct Packed<'a> {
+    /// Its name; what is published transposed gets another when it is turned.
+    pub name: String,
+    pub dtype: Dtype,
+    /// Outermost dimension first.
+    pub shape: Vec<u64>,
+    /// Bytes.
+    pub bytes: u64,
+    entry: &'a TensorEntry,
+    quantized: Option<Quantized>,
+}
+
+/// How a tensor is made smaller.
+#[derive(Clone, PartialEq)]
+struct Quantized {
+    layout: Layout,
+    /// Its rows, `k` wide: whole, or of one expert after the other where it is published transposed.
+    k: usize,
+    slices: Vec<Slice>,
+}
+
+/// Why a tensor is left as it is although a load would quantise it.
+pub struct Kept {
+    pub tensor: String,
+    pub k: usize,
+}
+
+/// The tensors of a pack, in the order of loading.
+pub struct Plan<'a> {
+    pub tensors: Vec<Packed<'a>>,
+    pub kept: Vec<Kept>,
+    /// Tensors that a load does not use and a pack leaves out, and their bytes.
+    pub unused: (usize, u64),
+}
+
+impl<'a> Plan<'a> {
+    /// Of a checkpoint and the model that a load would make of it.
+    pub fn new(checkpoint: &'a Checkpoint, model: &Model) -> Result<Self> {
+        let (mut order, mut made) = (Vec::new(), BTreeMap::<&str, Option<Quantized>>::new());
+        for task in &model.tasks {
+            match task {
+                // Vectors are taken as numbers.
+                Task::Vector { sources, .. } => sources.iter().for_each(|name| {
+                    order.push(name.as_str());
+                    made.insert(name, None);
+                }),
+                Task::Matrix { matrix, pieces, .. } => {
+                    for (slice, layout) in pieces.iter().flat_map(|piece| layouts(matrix, piece)) {
+                        order.push(&slice.tensor);
+                        let dtype = dtype_of(checkpoint, slice);
+                        let wanted = layout.filter(|layout| becomes(dtype, *layout));
+                        let wanted = wanted.map(|layout| quantized(checkpoint, slice, layout, matrix.k));
+                        match made.get(slice.tensor.as_str()) {
+                            // Two uses must agree.
+                            Some(known) if *known != wanted => made.insert(&slice.tensor, None),
+                            _ => made.insert(&slice.tensor, wanted),
+                        };
+                    }
+                }
+            }
+        }
+        let mut kept = Vec::new();
+        for (tensor, quantized) in &mut made {
+            if let Some(Quantized { k, .. }) = quantized.take_if(|q| !q.k.is_multiple_of(GROUP)) {
+                kept.push(Kept { tensor: (*tensor).to_owned(), k });
+            }
+        }
+        // Factors of what stays as it is.
+        for task in &model.tasks {
+            let Task::Matrix { pieces, .. } = task else { continue };
+            for slice in pieces.iter().flat_map(|piece| &piece.sources) {
+                if let (Form::Fp8 { scales } | Form::Mxfp4 { scales }, None) =
+                    (&slice.form, &made[slice.tensor.as_str()])
+                {
+                    order.push(scales);
+                }
+            }
+        }
+        // A GGUF file is for other readers, too.
+        if checkpoint.format == Format::Gguf {
+            order.extend(checkpoint.tensors.keys().map(String::as_str));
+        }
+        let mut seen = BTreeSet::new();
+        order.retain(|name| seen.insert(*name));
+        let tensors = order
+            .iter()
+            .map(|name| packed(&checkpoint.tensors[*name], made.get(name).cloned().flatten()))
+            .collect::<Result<_>>()?;
+        let unused = checkpoint.tensors.values().filter(|entry| !seen.contains(entry.name.as_str()));
+        let unused = unused.fold((0, 0), |(n, bytes), entry| (n + 1, bytes + entry.bytes()));
+        Ok(Self { tensors, kept, unused })
+    }
+}
+
+/// The sources of a piece, each with the layout of the rows that it makes, where that is one.
+fn layouts<'a>(matrix: &'a Matrix, piece: &'a Piece) -> impl Iterator<Item = (&'a Slice, Option<Layout>)> {
+    let mut first = piece.first;
+    let rows = |slice: &Slice| (slice.rows.end - slice.rows.start) as usize;
+    let all: usize = piece.sources.iter().map(rows).sum();
+    piece.sources.iter().map(move |slice| {
+        let made = match piece.fuse {
+            Fuse::Interleave => piece.first..piece.first + all,
+            Fuse::Stack => first..first + rows(slice),
+        };
+        first += rows(slice);
+        let mut parts = matrix.parts.iter().filter(|p| p.rows.start < made.end && made.start < p.rows.end);
+        let layout = parts.next().map(|part| part.layout);
+        (slice, layout.filter(|layout| parts.all(|part| part.layout == *layout)))
+    })
+}
+
+/// The format of the rows that a slice makes.
+fn dtype_of(checkpoint: &Checkpoint, slice: &Slice) -> Dtype {
+    match slice.form {
+        Form::Rows | Form::Columns { .. } => checkpoint.tensors[&slice.tensor].dtype,
+        Form::Fp8 { .. } => Dtype::F32,
+        Form::Mxfp4 { .. } => Dtype::Mxfp4,
+    }
+}
+
+/// All of the tensor that a slice is part of, by rows as wide as the groups of a load run.
+fn quantized(checkpoint: &Checkpoint, slice: &Slice, layout: Layout, width: usize) -> Quantized {
+    let entry = &checkpoint.tensors[&slice.tensor];
+    let Form::Columns { k, .. } = slice.form else {
+        let stored = entry.k() as usize;
+        // Stored rows may hold several of the matrix: groups run on where those are whole groups.
+        let k = if width.is_multiple_of(GROUP) { stored } else { width };
+        let slices = vec![Slice { rows: 0..entry.rows() * (stored / k) as u64, ..slice.clone() }];
+        return Quantized { layout, k, slices };
+    };
+    let expert =
+        |e| Slice { tensor: slice.tensor.clone(), rows: 0..entry.k(), form: Form::Columns { first: e * k, k } };
+    Quantized { layout, k: k as usize, slices: (0..entry.rows() / k).map(expert).collect() }
+}
+
+fn packed(entry: &TensorEntry, quantized: Option<Quantized>) -> Result<Packed<'_>> {
+    let Some(q) = quantized else {
+        let (name, dtype, shape) = (entry.name.clone(), entry.dtype, entry.shape.clone());
+        return Ok(Packed { name, dtype, shape, bytes: entry.bytes(), entry, quantized: None });
+    };
+    let dtype = if q.layout == Layout::Q4 { Dtype::Q4_0 } else { Dtype::Q8_0 };
+    let (mut name, mut shape) = (entry.name.clone(), entry.shape.clone());
+    if let Form::Columns { .. } = q.slices[0].form {
+        name += ".weight"; // as linear layers have it: rows
+        let last = shape.len() - 1;
+        shape.swap(last - 1, last);
+    }
+    let bytes = dtype.bytes(entry.elements());
+    let bytes = bytes.ok_or_else(|| Error::Dtype { tensor: name.clone(), dtype: dtype.name().to_owned() })?;
+    Ok(Packed { name, dtype, shape, bytes, entry, quantized: Some(q) })
+}
+
+impl Packed<'_> {
+    /// Its bytes, a stretch at a time.
+    pub async fn read<E: From<Error>>(
+        &self,
+        checkpoint: &Checkpoint,
+        write: &mut dyn FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let Some(Quantized { layout, k, slices }) = &self.quantized else {
+            let mut range = self.entry.range.clone();
+            while !range.is_empty() {
+                let end = range.end.min(range.start + BLOCK);
+                write(&checkpoint.shards[self.entry.shard].read(range.start..end).await?)?;
+                range.start = end;
+            }
+            return Ok(());
+        };
+        let step = (BLOCK / (*k as u64 * 4)).max(1);
+        for slice in slices {
+            // What is turned is turned whole.
+            let step = if let Form::Columns { .. } = slice.form { slice.rows.end } else { step };
+            let mut start = slice.rows.start;
+            while start < slice.rows.end {
+                let end = slice.rows.end.min(start + step);
+                let (dtype, bytes) = read_slice(checkpoint, slice, *k, start..end).await?;
+                let mut planes = Planes::default();
+                quantize_rows(dtype, *layout, *k, &bytes, &mut planes);
+                write(&blocks(&planes, *layout, *k))?;
+                start = end;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows in a layout of groups with one scale as blocks: the scale, then the codes.
+fn blocks(planes: &Planes, layout: Layout, k: usize) -> Vec<u8> {
+    let (groups, codes) = (k / GROUP, layout.code_row_bytes(k) / (k / GROUP));
+    let rows = planes.codes.chunks_exact(groups * codes).zip(planes.scales.chunks_exact(layout.scale_row_bytes(k)));
+    let mut out = Vec::with_capacity(planes.codes.len() + planes.scales.len());
+    for (row, scales) in rows {
+        for (codes, scale) in row.chunks_exact(codes).zip(scales.chunks_exact(2)) {
+            out.extend_from_slice(scale);
+            out.extend_from_slice(codes);
+        }
+    }
+    out
+}
