@@ -144,7 +144,7 @@ export class Host {
     for (const [name, digest] of Object.entries(request.integrity)) digests.set(name, digest);
     const source = await open(location, this.fetcher, signal, store);
     const progress = (progress: Progress) => this.post({ minke: 1, kind: "progress", id, progress });
-    return digests.size === 0 ? source : verified(source, digests, glue.Hasher, progress, store);
+    return verified(source, digests, glue.Hasher, progress, store);
   }
 
   async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {

@@ -10,7 +10,10 @@ import type { Location } from "./locate.js";
 const STRIDE = 8 << 20;
 
 /** SHA-256 by file name, in hexadecimal. */
-export type Digests = ReadonlyMap<string, string>;
+export type Digests = Map<string, string>;
+
+/** What a pack says of its own files, see src/weights/pack.rs. */
+const MANIFEST = "minke.json";
 
 /** The digests that a hub knows of its large files; none where it cannot be asked. */
 export async function hubDigests(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Map<string, string>> {
@@ -50,7 +53,11 @@ export function verified(
     if (store !== null && found !== undefined) store.manifest.verified[reader.name] = found;
     return reader;
   };
-  const open = async (name: string) => check(await source.open(name));
+  const open = async (name: string) => {
+    const reader = await check(await source.open(name));
+    if (name === MANIFEST && reader !== null) await ofPack(reader, digests);
+    return reader;
+  };
   if (source.kind === "folder") return { ...source, open };
   const { reader } = source;
   // The file itself is checked when its first byte is asked for.
@@ -60,6 +67,23 @@ export function verified(
     return reader.read(start, end);
   };
   return { ...source, reader: { ...reader, read }, open };
+}
+
+/** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */
+async function ofPack(reader: Reader, digests: Digests): Promise<void> {
+  type Entry = { name?: unknown; sha256?: unknown; parts?: Entry[] };
+  const note = (name: unknown, { sha256 }: Entry) => {
+    if (typeof name === "string" && typeof sha256 === "string" && !digests.has(name)) digests.set(name, sha256);
+  };
+  try {
+    const { files } = JSON.parse(new TextDecoder().decode(await reader.read(0, reader.size))) as { files?: Record<string, Entry> };
+    for (const [name, entry] of Object.entries(files ?? {})) {
+      if (!entry.parts?.length) note(name, entry);
+      for (const part of entry.parts ?? []) note(part.name, part);
+    }
+  } catch {
+    // no manifest of ours: the engine says so
+  }
 }
 
 async function verify(reader: Reader, expected: string, hasher: new () => Hasher, progress: (progress: Progress) => void): Promise<void> {
