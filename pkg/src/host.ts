@@ -3,7 +3,7 @@
 import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import { fetchAll, open } from "./sources/open.js";
-import { hubDigests, verified } from "./sources/verify.js";
+import { type Digests, hubDigests, Verifier } from "./sources/verify.js";
 import { StoredModel } from "./storage/model.js";
 import type { Progress } from "./types.js";
 import type { Canceller, Glue, Source, WasmModel } from "./wasm.js";
@@ -68,14 +68,22 @@ export class Host {
   #load(request: Load): Promise<void> {
     return this.#fresh(request, true, async ({ instance, running, signal, store }) => {
       const { id } = request;
-      const source = await this.#open(request, instance.glue, signal, store);
-      const model = await instance.glue.loadModel(source, request.options, (p) => {
+      const { source, verifier, hub } = await this.#open(request, instance.glue, signal, store);
+      const progress = (p: Progress) => {
         const fromCache = p.file !== undefined && (store?.whole.has(p.file) ?? false);
         this.post({ minke: 1, kind: "progress", id, progress: { ...p, fromCache } });
-      }, running.canceller);
-      if (running.aborted) {
+      };
+      let model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
+      try {
+        // The hub's digests are compared when everything is here, so that the GPU need not wait for the last byte.
+        if (await verifier.opened(hub)) {
+          model.unload();
+          model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
+        }
+        if (running.aborted) throw ABORTED;
+      } catch (error) {
         model.unload();
-        throw ABORTED;
+        throw error;
       }
       await store?.loaded(); // before the page hears of it: a worker may end with its answer
       instance.model = model;
@@ -93,13 +101,14 @@ export class Host {
   #estimate(request: Look): Promise<void> {
     return this.#fresh(request, request.download, async ({ instance, signal, store }) => {
       const { id, location, options, maxBinding, download } = request;
-      const source = download
+      const { source, verifier, hub } = download
         ? await this.#open(request, instance.glue, signal, store)
-        : await open(location, this.fetcher, signal, null);
+        : { source: await open(location, this.fetcher, signal, null) };
       const value = await instance.glue.estimateModel(source, options, maxBinding);
       if (download) {
         if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
         await fetchAll(source, value.files, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
+        if (hub !== undefined) await verifier?.opened(hub);
         await store.loaded();
       }
       this.post({ minke: 1, kind: "done", id, value });
@@ -137,14 +146,14 @@ export class Host {
     }
   }
 
-  /** The files of a request, checked where there is something to check them against. */
-  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<Source> {
-    const { id, location } = request;
-    const digests = await hubDigests(location, this.fetcher, signal);
-    for (const [name, digest] of Object.entries(request.integrity)) digests.set(name, digest);
-    const source = await open(location, this.fetcher, signal, store);
-    const progress = (progress: Progress) => this.post({ minke: 1, kind: "progress", id, progress });
-    return verified(source, digests, glue.Hasher, progress, store);
+  /** The files of a request, checked where there is something to check them against; what the hub says is for later. */
+  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<{ source: Source; verifier: Verifier; hub: Digests }> {
+    const { id, location, integrity } = request;
+    // Without a store the files would have to be fetched twice, which only the caller can ask for.
+    const hub: Digests = store === null ? new Map() : await hubDigests(location, this.fetcher, signal);
+    const verifier = new Verifier(glue.Hasher, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
+    const source = verifier.source(await open(location, this.fetcher, signal, store), new Map(Object.entries(integrity)));
+    return { source, verifier, hub };
   }
 
   async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {

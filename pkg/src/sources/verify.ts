@@ -35,38 +35,83 @@ export async function hubDigests(location: Location, fetcher: typeof fetch, sign
   return digests;
 }
 
-/** The same source, every file of which is read and checked before it is opened to anybody. */
-export function verified(
-  source: Source,
-  digests: Digests,
-  hasher: new () => Hasher,
-  progress: (progress: Progress) => void,
-  store: StoredModel | null,
-): Source {
-  const check = async (reader: Reader | null) => {
-    const expected = reader === null ? undefined : digests.get(reader.name);
-    if (reader === null || expected === undefined) return reader;
+/** Checks files of one load. */
+export class Verifier {
+  readonly #opened = new Map<string, Reader>();
+
+  constructor(
+    readonly hasher: new () => Hasher,
+    readonly progress: (progress: Progress) => void,
+    readonly store: StoredModel | null,
+  ) {}
+
+  /** The same source, of which every file with a digest is read and checked before it is opened to anybody. */
+  source(source: Source, digests: Digests): Source {
+    const check = async (reader: Reader | null) => {
+      const expected = reader === null ? undefined : digests.get(reader.name);
+      if (reader !== null) this.#opened.set(reader.name, reader);
+      if (reader !== null && expected !== undefined) await this.#check(reader, expected);
+      return reader;
+    };
+    const open = async (name: string) => {
+      const reader = await check(await source.open(name));
+      if (name === MANIFEST && reader !== null) await ofPack(reader, digests);
+      return reader;
+    };
+    if (source.kind === "folder") return { ...source, open };
+    const { reader } = source;
+    // The file itself is checked when its first byte is asked for.
+    let checked: Promise<unknown> | undefined;
+    const read = async (start: number, end: number) => {
+      await (checked ??= check(reader));
+      return reader.read(start, end);
+    };
+    return { ...source, reader: { ...reader, read }, open };
+  }
+
+  /** Checks the files that were opened, now that they are here: whether blocks of any had to be replaced. */
+  async opened(digests: Digests): Promise<boolean> {
+    let replaced = false;
+    for (const [name, reader] of this.#opened) {
+      const expected = digests.get(name);
+      if (expected !== undefined) replaced = (await this.#check(reader, expected)) || replaced;
+    }
+    return replaced;
+  }
+
+  /** Whether blocks had to be replaced for the file to be what it should. */
+  async #check(reader: Reader, expected: string): Promise<boolean> {
+    const { store } = this;
     // What was found right need not be hashed again: its blocks are checked one by one.
-    const found = store === null ? undefined : `${expected} ${reader.size} ${store.tag(reader.name) ?? ""}`;
-    if (found !== undefined && store?.manifest.verified[reader.name] === found) return reader;
-    await verify(reader, expected, hasher, progress);
-    if (store !== null && found !== undefined) store.manifest.verified[reader.name] = found;
-    return reader;
-  };
-  const open = async (name: string) => {
-    const reader = await check(await source.open(name));
-    if (name === MANIFEST && reader !== null) await ofPack(reader, digests);
-    return reader;
-  };
-  if (source.kind === "folder") return { ...source, open };
-  const { reader } = source;
-  // The file itself is checked when its first byte is asked for.
-  let checked: Promise<unknown> | undefined;
-  const read = async (start: number, end: number) => {
-    await (checked ??= check(reader));
-    return reader.read(start, end);
-  };
-  return { ...source, reader: { ...reader, read }, open };
+    const right = `${expected} ${reader.size} ${store?.tag(reader.name) ?? ""}`;
+    if (store?.manifest.verified[reader.name] === right) return false;
+    let found = await this.#digest(reader);
+    let replaced: number[] = [];
+    if (found !== expected) {
+      // Something is wrong with what arrived, or with what is published. What differs when it is fetched again was the former.
+      replaced = (await reader.recheck?.()) ?? [];
+      if (replaced.length > 0) found = await this.#digest(reader);
+    }
+    if (found !== expected) {
+      const failure: Failure = {
+        code: "integrity", message: `${reader.name}: its SHA-256 is ${found}, not ${expected}`, retryable: true,
+        detail: { file: reader.name, expected, found },
+      };
+      throw failure;
+    }
+    if (store !== null) store.manifest.verified[reader.name] = right;
+    return replaced.length > 0;
+  }
+
+  async #digest(reader: Reader): Promise<string> {
+    const hash = new this.hasher();
+    for (let start = 0; start < reader.size; start += STRIDE) {
+      const end = Math.min(reader.size, start + STRIDE);
+      hash.update(await reader.read(start, end));
+      this.progress({ stage: "verify", loaded: end, total: reader.size, file: reader.name, fromCache: false });
+    }
+    return hash.finish();
+  }
 }
 
 /** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */
@@ -84,28 +129,4 @@ async function ofPack(reader: Reader, digests: Digests): Promise<void> {
   } catch {
     // no manifest of ours: the engine says so
   }
-}
-
-async function verify(reader: Reader, expected: string, hasher: new () => Hasher, progress: (progress: Progress) => void): Promise<void> {
-  let found = await digest(reader, hasher, progress);
-  if (found === expected) return;
-  // Something is wrong with what arrived, or with what is published. Whatever differs when it is fetched again was the former.
-  const replaced = (await reader.recheck?.()) ?? [];
-  if (replaced.length > 0) found = await digest(reader, hasher, progress);
-  if (found === expected) return;
-  const failure: Failure = {
-    code: "integrity", message: `${reader.name}: its SHA-256 is ${found}, not ${expected}`, retryable: true,
-    detail: { file: reader.name, expected, found },
-  };
-  throw failure;
-}
-
-async function digest(reader: Reader, hasher: new () => Hasher, progress: (progress: Progress) => void): Promise<string> {
-  const hash = new hasher();
-  for (let start = 0; start < reader.size; start += STRIDE) {
-    const end = Math.min(reader.size, start + STRIDE);
-    hash.update(await reader.read(start, end));
-    progress({ stage: "verify", loaded: end, total: reader.size, file: reader.name, fromCache: false });
-  }
-  return hash.finish();
 }
