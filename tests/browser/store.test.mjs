@@ -194,6 +194,20 @@ describe("a download", { skip: noSmol }, () => {
     assert.equal(asked(path, from), 1 + flipped.length * BLOCK, "a byte to see whether it is the same, and the blocks");
   }));
 
+  test("without a network waits for it", { timeout: 120_000 }, () => profile(async (context) => {
+    const page = await open(context);
+    const from = server.requests.length;
+    await begin(page);
+    while (asked(path, from) < 20e6) await new Promise((resolve) => setTimeout(resolve, 5));
+    await context.setOffline(true);
+    // Longer than all the tries of a request that a server leaves unanswered.
+    const outcome = await Promise.race([ended(page), new Promise((resolve) => setTimeout(() => resolve("waiting"), 15_000))]);
+    assert.equal(outcome, "waiting");
+    await context.setOffline(false);
+    assert.equal(await ended(page), null);
+    assert.equal(await storedHash(page, "smol.gguf"), sha256(smollm));
+  }));
+
   test("in two tabs is one download", { timeout: 300_000 }, () => profile(async (context) => {
     const pages = await Promise.all([open(context), open(context)]);
     const from = server.requests.length;

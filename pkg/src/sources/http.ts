@@ -150,7 +150,7 @@ class HttpFile {
     let filled = 0;
     for (let attempt = 0; ; attempt++) {
       const from = start + filled;
-      const response = await this.#answer(from, end);
+      const response = await this.#answer(from, end, TRIES, true);
       const before = filled;
       let fault: unknown = new Error("the answer is cut short");
       try {
@@ -188,8 +188,10 @@ class HttpFile {
   }
 
   /** An answer that says something about the file: faults that pass are waited out. */
-  async #answer(start: number, end: number, tries = TRIES): Promise<Response> {
+  async #answer(start: number, end: number, tries = TRIES, patient = false): Promise<Response> {
     for (let attempt = 0; ; attempt++) {
+      // In the middle of a file the network is waited for.
+      if (patient && offline()) await this.#online();
       let status = 0;
       let wait: number | undefined;
       let fault: unknown;
@@ -212,6 +214,7 @@ class HttpFile {
         request.abort(); // what answers now is not waited for
         fault = error;
       }
+      if (patient && offline()) attempt = -1;
       if (attempt + 1 >= tries || this.context.signal.aborted) throw this.#failed(fault, status);
       await this.#pause(attempt, wait);
     }
@@ -236,9 +239,23 @@ class HttpFile {
     });
   }
 
+  /** Waits until the browser sees a network again. */
+  #online(): Promise<void> {
+    const { signal } = this.context;
+    return new Promise((resolve, reject) => {
+      // Not every worker hears of it as an event.
+      const timer = setInterval(() => {
+        if (!signal.aborted && offline()) return;
+        clearInterval(timer);
+        if (signal.aborted) reject(this.#failed(signal.reason, 0));
+        else resolve();
+      }, PAUSE);
+    });
+  }
+
   /** Waits longer each time, and not in step with other clients. */
   #pause(attempt: number, asked?: number): Promise<void> {
-    const time = asked ?? PAUSE * 2 ** attempt * (0.5 + Math.random());
+    const time = asked ?? PAUSE * 2 ** Math.max(0, attempt) * (0.5 + Math.random());
     return new Promise((resolve, reject) => {
       const { signal } = this.context;
       const stop = () => {
