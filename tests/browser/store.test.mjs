@@ -10,13 +10,14 @@ import { after, afterEach, before, describe, test } from "node:test";
 import { absent, golden, installApp, root, smollm } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
+import * as lib from "./lib/store.mjs";
+import { begin, damage, ended, sha256, storedHash } from "./lib/store.mjs";
 
 const noBrowser = chromiumPath ? false : "Chromium is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";
 const BLOCK = 1 << 20;
-const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 /** The native command, which the native tests have built. */
 const command = join(root, "target/debug", process.platform === "win32" ? "minke.exe" : "minke");
@@ -47,6 +48,9 @@ afterEach(() => {
   if (server) server.fault = () => undefined;
 });
 
+const open = (context) => lib.open(context, server);
+const asked = (path, from) => lib.asked(server, path, from);
+
 /** A fresh profile, closed after `use`. */
 async function profile(use) {
   const context = await browser.newContext();
@@ -56,44 +60,6 @@ async function profile(use) {
     await context.close();
   }
 }
-
-async function open(context) {
-  const page = await context.newPage();
-  page.on("pageerror", (error) => console.error("page:", error.message));
-  await page.goto(`${server.origin}/app/`);
-  await page.waitForFunction(() => document.title === "ready");
-  return page;
-}
-
-/** Bytes of a file that were asked for since `from`. */
-function asked(path, from) {
-  let bytes = 0;
-  for (const { path: p, range } of server.requests.slice(from)) {
-    if (p !== path) continue;
-    const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(range);
-    bytes += Math.min(Number(end) + 1, statSync(smollm).size) - Number(start);
-  }
-  return bytes;
-}
-
-/** SHA-256 of what lies in the store under a file name, made in the page. */
-const storedHash = (page, name) => page.evaluate(async (name) => {
-  const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("minke");
-  for await (const [, folder] of root) {
-    const handle = await folder.getFileHandle(`${name}.data`).catch(() => null);
-    if (handle === null) continue;
-    const bytes = await (await handle.getFile()).arrayBuffer();
-    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    return [...hash].map((b) => b.toString(16).padStart(2, "0")).join("");
-  }
-}, name);
-
-
-/** Begins a download in the page; `window.done` becomes its outcome. */
-const begin = (page, source = "/smol.gguf") => page.evaluate((source) => {
-  window.done = minke.store.download(source).then(() => null, (e) => facts(e));
-}, source);
-const ended = (page) => page.evaluate(() => window.done);
 
 describe("a loaded model stays", { skip: noGolden }, () => {
   test("the second load starts from the device", { timeout: 300_000 }, () => profile(async (context) => {
@@ -172,20 +138,7 @@ describe("a download", { skip: noSmol }, () => {
     await begin(page);
     assert.equal(await ended(page), null);
     const flipped = [0, 17, 18, 50, 92];
-    await page.evaluate(async ([indices, BLOCK]) => {
-      const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("minke");
-      for await (const [, folder] of root) {
-        const handle = await folder.getFileHandle("smol.gguf.data");
-        const file = await handle.getFile();
-        const writable = await handle.createWritable({ keepExistingData: true });
-        for (const index of indices) {
-          const at = index * BLOCK + 4321;
-          const [byte] = new Uint8Array(await file.slice(at, at + 1).arrayBuffer());
-          await writable.write({ type: "write", position: at, data: new Uint8Array([byte ^ 4]) });
-        }
-        await writable.close();
-      }
-    }, [flipped, BLOCK]);
+    await damage(page, "smol.gguf", flipped.map((index) => index * BLOCK + 4321), 4);
     assert.notEqual(await storedHash(page, "smol.gguf"), sha256(smollm));
     const from = server.requests.length;
     await begin(page);

@@ -15,6 +15,7 @@ cargo xtask demo [--port N]       serve the chat page with the small demo model 
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
+cargo xtask soak [faults|kills|flips|quotas] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
@@ -34,6 +35,7 @@ fn command(args: &[String]) -> Result<()> {
         ["demo", rest @ ..] => demo(rest),
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
+        ["soak", rest @ ..] => soak(rest),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -50,6 +52,17 @@ fn fuzz(rest: &[&str]) -> Result<()> {
         targets => (targets, 600),
     };
     fuzz::run(if targets.is_empty() { &fuzz::TARGETS } else { targets }, seconds)
+}
+
+/// Faults, kills, damage and full disks, by seed, against the built package.
+fn soak(options: &[&str]) -> Result<()> {
+    assets::demo_model()?;
+    build::all()?;
+    setup::npm("tests/browser")?;
+    setup::require_debian(&["chromium"])?;
+    let mut node = run::command("node", &["tests/browser/soak.mjs"]);
+    node.args(options);
+    run::check(node)
 }
 
 /// Serves the page, or with `--prompt` asks once in headless Chromium.
