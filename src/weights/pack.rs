@@ -1,10 +1,12 @@
 //! Packs: folders made for static hosts. Files larger than a host takes are cut into parts; `minke.json` says how, and
 //! what the SHA-256 of every file and part is. Joined, the parts are the file as it was, byte for byte.
 //!
-//!     { "minke": 1, "quantization": "q4",
-//!       "files": { "config.json": { "size": 689, "sha256": "…" },
-//!                  "model.safetensors": { "size": 96000123, "sha256": "…", "parts": [
-//!                    { "name": "model.safetensors.00001-of-00004", "size": 25165824, "sha256": "…" }, … ] } } }
+//! ```json
+//! { "minke": 1, "quantization": "q4",
+//!   "files": { "config.json": { "size": 689, "sha256": "…" },
+//!              "model.safetensors": { "size": 96000123, "sha256": "…", "parts": [
+//!                { "name": "model.safetensors.00001-of-00004", "size": 25165824, "sha256": "…" }, … ] } } }
+//! ```
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
