@@ -76,7 +76,7 @@ export class Host {
       let model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
       try {
         // The hub's digests are compared when everything is here, so that the GPU need not wait for the last byte.
-        if (await verifier.opened(hub)) {
+        if (await verifier.opened(await hub)) {
           model.unload();
           model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
         }
@@ -108,7 +108,7 @@ export class Host {
       if (download) {
         if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
         await fetchAll(source, value.files, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
-        if (hub !== undefined) await verifier?.opened(hub);
+        if (hub !== undefined) await verifier?.opened(await hub);
         await store.loaded();
       }
       this.post({ minke: 1, kind: "done", id, value });
@@ -147,10 +147,10 @@ export class Host {
   }
 
   /** The files of a request, checked where there is something to check them against; what the hub says is for later. */
-  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<{ source: Source; verifier: Verifier; hub: Digests }> {
+  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<{ source: Source; verifier: Verifier; hub: Promise<Digests> }> {
     const { id, location, integrity } = request;
     // Without a store the files would have to be fetched twice, which only the caller can ask for.
-    const hub: Digests = store === null ? new Map() : await hubDigests(location, this.fetcher, signal);
+    const hub = store === null ? Promise.resolve(new Map()) : hubDigests(location, this.fetcher, signal);
     const verifier = new Verifier(glue.Hasher, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
     const source = verifier.source(await open(location, this.fetcher, signal, store), new Map(Object.entries(integrity)));
     return { source, verifier, hub };

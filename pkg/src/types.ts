@@ -40,8 +40,8 @@ export interface LoadOptions {
   cache?: "opfs" | "none";
   /**
    * Digests of files by name: each is read whole and checked before any of it is used (without a store, that is to fetch it
-   * twice). Of repositories on a hub the digests of large files are asked for, and compared with what is stored before the
-   * load resolves.
+   * twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
+   * stored whole before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
   powerPreference?: "low-power" | "high-performance";

@@ -9,6 +9,9 @@ import type { Location } from "./locate.js";
 /** Bytes of a file read at once. */
 const STRIDE = 8 << 20;
 
+/** Milliseconds that a hub has to list its files. */
+const PATIENCE = 20_000;
+
 /** SHA-256 by file name, in hexadecimal. */
 export type Digests = Map<string, string>;
 
@@ -21,7 +24,7 @@ export async function hubDigests(location: Location, fetcher: typeof fetch, sign
   if (location.kind === "files" || location.tree === undefined) return digests;
   try {
     const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
-    const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal });
+    const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
     const entries: unknown = response.ok ? await response.json() : [];
     for (const entry of Array.isArray(entries) ? entries : []) {
       const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown } };
@@ -69,12 +72,16 @@ export class Verifier {
     return { ...source, reader: { ...reader, read }, open };
   }
 
-  /** Checks the files that were opened, now that they are here: whether blocks of any had to be replaced. */
+  /**
+   * Checks the opened files that are stored whole: whether blocks of any had to be replaced. Of a file that had no room, or
+   * tensors that nobody asked for, nothing is fetched just to be hashed.
+   */
   async opened(digests: Digests): Promise<boolean> {
     let replaced = false;
     for (const [name, reader] of this.#opened) {
       const expected = digests.get(name);
-      if (expected !== undefined) replaced = (await this.#check(reader, expected)) || replaced;
+      const here = (await this.store?.file(name))?.complete ?? false;
+      if (here && expected !== undefined) replaced = (await this.#check(reader, expected)) || replaced;
     }
     return replaced;
   }
