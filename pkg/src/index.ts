@@ -6,5 +6,5 @@ export { availability, estimate, load } from "./load.js";
 export { store } from "./store.js";
 export type {
   Availability, DeviceInfo, Estimate, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, LoadOptions, Message, Model, ModelInfo,
-  ModelSource, Progress, Role, StreamPart, TemplateOptions, StoredModelInfo, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
+  ModelSource, Progress, Role, Session, SessionOptions, StreamPart, TemplateOptions, StoredModelInfo, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
 } from "./types.js";

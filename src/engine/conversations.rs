@@ -11,7 +11,7 @@ use super::cached::Cached;
 use crate::gpu::{Aside, Role};
 use crate::{Error, Result};
 
-/// Bytes that copies of conversations take together, at most; nor do they take more than the KV cache itself.
+/// Bytes that copies of conversations take together, at most.
 pub const COPIES: u64 = 256 << 20;
 
 /// Every conversation that is open.

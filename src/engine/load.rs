@@ -36,8 +36,7 @@ pub struct LoadOptions {
     pub queued_steps: Option<usize>,
     /// Every prompt is fed whole, whatever of it is in the KV cache: to compare.
     pub without_reuse: bool,
-    /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES), or as many as
-    /// the cache has where that is less.
+    /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
     pub copies_budget: Option<u64>,
     /// The device.
     pub device: DeviceOptions,
@@ -215,7 +214,7 @@ impl Engine {
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
         let suited = if software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-        let copies_budget = options.copies_budget.unwrap_or(super::COPIES.min(executor.memory().kv));
+        let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
         let session = Session::new(model, executor, queued_steps, &mut compile).await?;
         cancel.check()?;
         Ok(Self {

@@ -319,7 +319,9 @@ impl WasmModel {
     ) -> Result<Array, JsValue> {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
         let pieces = Array::new(); // in JavaScript's memory: wasm holds one at a time
-        let mut sink = |bytes: &[u8]| drop(pieces.push(&Uint8Array::from(bytes)));
+        let mut sink = |bytes: &[u8]| {
+            pieces.push(&Uint8Array::from(bytes));
+        };
         let run = async { engine?.save_conversation(conversation, &note, &cancel, &mut sink).await };
         run.await.map_err(|e| failure(&e))?;
         Ok(pieces)

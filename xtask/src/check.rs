@@ -29,7 +29,9 @@ pub fn all() -> Result<()> {
     tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
     tally.native()?;
     tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
-    tally.node("facade")?;
+    for file in ["facade", "sessions"] {
+        tally.node(file)?;
+    }
     if built {
         for file in ["worker", "browser", "store", "hostile", "firefox"] {
             tally.node(file)?;
