@@ -178,7 +178,8 @@ export class Host {
     if (!ON_GPU.has(method)) {
       try {
         const value = (model[method] as (...args: unknown[]) => unknown)(...request.args);
-        this.#done(id, method, value as Methods[Method][1]);
+        // What a conversation held is given back at once.
+        this.#done(id, method, value as Methods[Method][1], method === "closeConversation" ? model.memory() : undefined);
       } catch (error) {
         this.#fail(id, instance.dead ?? failure(error));
       }

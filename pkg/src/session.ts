@@ -110,9 +110,12 @@ class RemoteSession extends EventTarget implements Session {
         sent?.();
         return answer;
       });
-      this.#said = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
-      this.#usage = value.usage.inputTokens + value.usage.outputTokens;
-      await this.measure().catch(() => {}); // a template may refuse to show it without a question; the sum stands then
+      const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
+      // A template may refuse to show it without a question; what was fed and said is counted then.
+      const usage = await this.#count(after).catch(() => value.usage.inputTokens + value.usage.outputTokens);
+      signal.throwIfAborted();
+      this.#said = after;
+      this.#usage = usage;
       return value;
     });
   }
@@ -132,6 +135,7 @@ class RemoteSession extends EventTarget implements Session {
           throw error;
         }
       });
+      signal.throwIfAborted();
       this.#said = said;
       this.#usage = value ?? this.#usage;
     });
@@ -143,14 +147,12 @@ class RemoteSession extends EventTarget implements Session {
       if (!Number.isInteger(messageCount) || messageCount < 0 || messageCount > length) {
         throw invalid("messageCount", `expected a whole number from 0 to ${length}, got ${messageCount}`);
       }
-      const before = this.#said;
-      this.#said = { messages: before.messages.slice(0, messageCount), ids: new Uint32Array() };
-      await this.measure().catch((error) => {
-        if (!(error instanceof EngineError && error.code === "template")) {
-          this.#said = before;
-          throw error;
-        }
+      const said = { messages: this.#said.messages.slice(0, messageCount), ids: new Uint32Array() };
+      this.#usage = await this.#count(said).catch((error) => {
+        if (error instanceof EngineError && error.code === "template") return Math.floor((this.#usage * messageCount) / length);
+        throw error;
       });
+      this.#said = said;
     });
   }
 
@@ -195,11 +197,14 @@ class RemoteSession extends EventTarget implements Session {
     this.destroy();
   }
 
-  /** Counts the tokens of what was said. */
+  /** Looks how many tokens what was said takes; as many as it can tell. */
   async measure(): Promise<void> {
-    const { messages, ids } = this.#said;
+    this.#usage = await this.#count(this.#said).catch(() => 0);
+  }
+
+  async #count({ messages, ids }: Said): Promise<number> {
     const { templateArgs } = this.#options;
-    this.#usage = messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
+    return messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
   }
 
   /** What was said with more added. Messages and raw text do not mix. */
