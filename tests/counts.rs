@@ -275,7 +275,8 @@ fn measured() -> Option<String> {
         ];
         assert_eq!([passes, submits, objects, readbacks], [1, 1, 0, 1], "{name}");
         assert_eq!(dispatches, engine.plans().decode.steps.len() as u64, "{name}");
-        writeln!(table, "| {name} | {dispatches} | {passes} | {submits} | {objects} | {readbacks} |").expect("a string");
+        writeln!(table, "| {name} | {dispatches} | {passes} | {submits} | {objects} | {readbacks} |")
+            .expect("a string");
     }
     Some(table)
 }

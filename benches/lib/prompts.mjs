@@ -5,7 +5,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./site.mjs";
 
-export const SHORT = "The capital of France is";
+/** Of which transformers in f32 is on record, and which no engine ends before long. */
+export const SHORT = "Once upon a time, in a small village by the sea,";
 
 /** `count` prompts of each size: `{ 128: [{ text, ids }, …], … }`, made by a page that has a tokenizer. */
 export async function prompts(page, sizes, count) {
