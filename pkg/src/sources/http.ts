@@ -125,8 +125,10 @@ class HttpFile {
       await this.#seen(size, response);
       return this.#follow(response);
     }
-    // A compressed body's declared length is that of the compressed bytes: the file has to be here to be measured.
+    // The file has to be here to be measured.
     const blob = await response.blob();
+    const declared = Number(response.headers.get("content-length") ?? 0);
+    if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the answer is cut short");
     await this.#seen(blob.size, response);
     for (let index = 0; index * BLOCK < blob.size; index++) {
       const part = blob.slice(index * BLOCK, (index + 1) * BLOCK);
@@ -316,10 +318,14 @@ function isPage(response: Response): boolean {
   return response.headers.get("content-type")?.startsWith("text/html") ?? false;
 }
 
-/** Bytes of a whole body; undefined where the server does not tell, or tells those of its compressed form. */
+/**
+ * Bytes of a whole body; undefined where the server does not tell, or tells those of its compressed form. Other origins hide
+ * which it is: small files are what gets compressed.
+ */
 function lengthOf(response: Response): number | undefined {
   const length = response.headers.get("content-length");
-  return length === null || response.headers.get("content-encoding") !== null ? undefined : Number(length);
+  if (length === null || response.headers.get("content-encoding") !== null) return undefined;
+  return response.type === "cors" && Number(length) < BLOCK ? undefined : Number(length);
 }
 
 /** The file's size in the Content-Range of a 416. */
