@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use futures_channel::oneshot;
 
+use super::bytes::Bytes;
 use super::device::{Allocation, Buffer, Device, MemoryUse, Role};
 use super::plan::{Access, BufferId, Buffers, Plan, Step};
 use crate::{Error, Result};
@@ -137,6 +138,11 @@ impl Executor {
     /// Writes to a buffer before the next submit. `offset` and the length are multiples of 4, in bytes.
     pub fn write(&self, id: BufferId, offset: u64, data: &[u8]) {
         self.device.queue.write_buffer(self.raw(id), offset, data);
+    }
+
+    /// The same for bytes wherever they are, padded with zeros to whole words.
+    pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
+        self.device.upload(self.raw(id), offset, bytes);
     }
 
     /// Builds the plan's pipelines and bind groups.

@@ -10,7 +10,8 @@ const TYPES = {
 };
 
 /**
- * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, or { type, body }.
+ * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, { type, body }, or a map
+ * from name to `{ size, read(start, end) }` for files that are made where they are asked for.
  *
  * `fault(request)` may return what to do instead of the right thing for one request `{ path, range, method, count }`:
  * `{ status, headers?, body? }`, `{ ignoreRange: true }`, `{ cutAfter: bytes }`, `{ drop: true }`, `{ shift: bytes }`, `{ headers }` or `{ hang: true }`.
@@ -48,8 +49,8 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       response.writeHead(200, { "content-type": found.type, ...always });
       return response.end(found.body);
     }
-    const { size } = await fs.stat(found.file);
-    const head = { "content-type": TYPES[extname(found.file)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const { size } = found.made ?? (await fs.stat(found.file));
+    const head = { "content-type": TYPES[extname(found.file ?? path)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     let start = 0;
     let end = size;
     let status = 200;
@@ -65,6 +66,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     }
     response.writeHead(status, { ...head, "content-length": end - start });
     if (request.method === "HEAD" || end === start) return response.end();
+    if (found.made !== undefined) return made(response, found.made, start, end);
     if (fault.cutAfter !== undefined) {
       const stream = createReadStream(found.file, { start, end: Math.min(end, start + fault.cutAfter) - 1 });
       stream.on("end", () => response.destroy());
@@ -73,10 +75,23 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     createReadStream(found.file, { start, end: end - 1 }).on("error", () => response.destroy()).pipe(response);
   }
 
+  /** Sends what a generator makes, a piece at a time, as fast as it is taken. */
+  async function made(response, { read }, start, end) {
+    for (let at = start; at < end; at += 1 << 20) {
+      if (response.destroyed) return;
+      if (!response.write(read(at, Math.min(end, at + (1 << 20))))) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+    }
+    response.end();
+  }
+
   async function find(path) {
     const prefix = Object.keys(mounts).filter((p) => path === p || (p.endsWith("/") && path.startsWith(p))).sort((a, b) => b.length - a.length)[0];
     if (prefix === undefined) return undefined;
     const target = mounts[prefix];
+    if (target instanceof Map) {
+      const made = target.get(path.slice(prefix.length));
+      return made && { made };
+    }
     if (typeof target !== "string") return target;
     const rest = path.slice(prefix.length);
     let file = rest === "" && !prefix.endsWith("/") ? target : normalize(join(target, rest));
