@@ -31,7 +31,7 @@ pub fn all() -> Result<()> {
     tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
     tally.node("facade")?;
     if built {
-        for file in ["worker", "browser", "store", "hostile", "firefox"] {
+        for file in ["worker", "browser", "store", "memory", "hostile", "firefox"] {
             tally.node(file)?;
         }
     }

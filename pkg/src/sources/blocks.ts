@@ -6,7 +6,7 @@ import { BLOCK } from "../storage/journal.js";
 const CELL = BLOCK;
 /** Cells of one request at most. */
 const RUN = 8;
-/** Cells kept; the memory one open file may hold, besides the reads under way. */
+/** Cells kept; the memory that all files of a load may hold, besides the reads under way. */
 const KEPT = 24;
 /** Cells fetched ahead of a reader that goes straight on, and cells of one such request: several are under way at once. */
 const AHEAD = 12;
@@ -15,15 +15,41 @@ const AHEAD_RUN = 3;
 /** Fetches exactly the bytes [start, end). */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
+/** What the files of a load hold together: the oldest goes first, whichever file it is of. */
+export class Shelf {
+  readonly #drop = new Map<Promise<Uint8Array>, () => void>(); // oldest first
+
+  /** A cell was asked for; `drop` takes it away from its file. */
+  touch(cell: Promise<Uint8Array>, drop: () => void): void {
+    this.#drop.delete(cell);
+    this.#drop.set(cell, drop);
+  }
+
+  /** A cell is gone. */
+  forget(cell: Promise<Uint8Array>): void {
+    this.#drop.delete(cell);
+  }
+
+  /** Drops what is too much. */
+  trim(): void {
+    for (const [cell, drop] of this.#drop) {
+      if (this.#drop.size <= KEPT) return;
+      this.#drop.delete(cell);
+      drop();
+    }
+  }
+}
+
 /** Reads of one file of `size` bytes, of which `head` is already here. */
 export class Blocks {
-  readonly #cells = new Map<number, Promise<Uint8Array>>(); // oldest first
+  readonly #cells = new Map<number, Promise<Uint8Array>>();
   #last = 0; // where the previous read ended
 
   constructor(
     readonly size: number,
     public head: Uint8Array,
     readonly fetchRange: FetchRange,
+    readonly shelf: Shelf = new Shelf(),
   ) {}
 
   /** Exactly the bytes [start, end), in memory of their own. */
@@ -42,14 +68,19 @@ export class Blocks {
       const part = cell.subarray(Math.max(0, start - from), Math.min(cell.length, end - from));
       out.set(part, Math.max(0, from - start));
     }
-    this.#evict();
+    this.shelf.trim();
     return out;
   }
 
   /** Drops what is held, the head too. */
   forget(): void {
-    this.#cells.clear();
+    for (const [index, cell] of this.#cells) this.#drop(index, cell);
     this.head = new Uint8Array();
+  }
+
+  #drop(index: number, cell: Promise<Uint8Array>): void {
+    this.shelf.forget(cell);
+    if (this.#cells.get(index) === cell) this.#cells.delete(index);
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */
@@ -63,8 +94,7 @@ export class Blocks {
     const cells: Promise<Uint8Array>[] = [];
     for (let index = first; index <= last; index++) {
       const cell = this.#cells.get(index)!;
-      this.#cells.delete(index);
-      this.#cells.set(index, cell);
+      this.shelf.touch(cell, () => this.#drop(index, cell));
       cells.push(cell);
     }
     return cells;
@@ -76,10 +106,9 @@ export class Blocks {
     for (let i = 0; i < count; i++) {
       const cell = run.then((bytes) => bytes.subarray(i * CELL, (i + 1) * CELL));
       // A failed cell is forgotten, so that whoever asks next tries again; nobody may be waiting for a read-ahead.
-      cell.catch(() => {
-        if (this.#cells.get(index + i) === cell) this.#cells.delete(index + i);
-      });
+      cell.catch(() => this.#drop(index + i, cell));
       this.#cells.set(index + i, cell);
+      this.shelf.touch(cell, () => this.#drop(index + i, cell));
     }
   }
 
@@ -91,13 +120,6 @@ export class Blocks {
       // Short ones only at the file's end, so that the requests stay large.
       if (count === AHEAD_RUN || (count > 0 && (next + count) * CELL >= this.size)) this.#fetch(next, count);
       next += Math.max(1, count);
-    }
-  }
-
-  #evict(): void {
-    for (const index of this.#cells.keys()) {
-      if (this.#cells.size <= KEPT) return;
-      this.#cells.delete(index);
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Reader } from "../wasm.js";
 import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
 import type { StoredModel } from "../storage/model.js";
-import { Blocks, type FetchRange } from "./blocks.js";
+import { Blocks, type FetchRange, type Shelf } from "./blocks.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
 const HEAD = 64 * 1024;
@@ -25,6 +25,8 @@ export interface HttpContext {
   signal: AbortSignal;
   /** Keeps what arrives, where the browser keeps anything. */
   store?: StoredModel | null;
+  /** What the files hold in memory together. */
+  shelf?: Shelf;
 }
 
 /** Opens a file; null where the server says there is none. */
@@ -129,7 +131,7 @@ class HttpFile {
   }
 
   #reader(size: number, head: Uint8Array, kept?: StoredFile | null, fetchRange: FetchRange = (start, end) => this.#fetchRange(start, end)): Reader {
-    const blocks = new Blocks(size, head, kept == null ? fetchRange : through(kept, fetchRange));
+    const blocks = new Blocks(size, head, kept == null ? fetchRange : through(kept, fetchRange), this.context.shelf);
     return {
       name: this.name,
       size,

@@ -4,6 +4,7 @@ import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
 import type { Progress } from "../types.js";
 import type { Reader, Source } from "../wasm.js";
+import { Shelf } from "./blocks.js";
 import { openHttp, readBlob, type HttpContext } from "./http.js";
 import { child, type Location } from "./locate.js";
 
@@ -11,7 +12,7 @@ import { child, type Location } from "./locate.js";
 export async function open(location: Location, fetcher: typeof fetch, signal: AbortSignal, store: StoredModel | null): Promise<Source> {
   if (location.kind === "files") return openFiles(location);
   const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
-  const context: HttpContext = { fetch: fetcher, headers, signal, store };
+  const context: HttpContext = { fetch: fetcher, headers, signal, store, shelf: new Shelf() };
   const sibling = (name: string) => openHttp(child(location.url, name), name, context);
   if (location.kind === "folder") return { kind: "folder", id: location.id, file: location.file, open: sibling };
   const name = decodeURIComponent(new URL(location.url).pathname.split("/").at(-1) ?? "") || "model.gguf";

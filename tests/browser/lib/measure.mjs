@@ -100,13 +100,18 @@ function processes() {
   return found;
 }
 
-/** Bytes in memory by kind of process, shared pages counted in shares: `{ renderer, "gpu-process", … }`. */
+/**
+ * Bytes in memory by kind of process, shared pages counted in shares: `{ renderer, "gpu-process", … }`; with `" shared"` behind
+ * the kind, those of them that are shared memory.
+ */
 export function memory() {
   const sums = {};
   for (const { pid, kind } of processes()) {
     try {
       const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
-      sums[kind] = (sums[kind] ?? 0) + 1024 * Number(/^Pss:\s+(\d+)/m.exec(text)[1]);
+      const add = (name, field) => (sums[name] = (sums[name] ?? 0) + 1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(text)[1]));
+      add(kind, "Pss");
+      add(`${kind} shared`, "Pss_Shmem");
     } catch {
       // it ended
     }

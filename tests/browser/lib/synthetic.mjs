@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 /** What decides on shapes, by name. `vocabulary` is the number of tokens of the tokenizer, where it is another. */
 export const SHAPES = {
   "tiny": { model_type: "qwen2", vocab_size: 2048, hidden_size: 256, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, intermediate_size: 512, max_position_embeddings: 4096, tie_word_embeddings: false },
+  "Qwen2.5-0.5B": { model_type: "qwen2", vocab_size: 151936, hidden_size: 896, num_hidden_layers: 24, num_attention_heads: 14, num_key_value_heads: 2, intermediate_size: 4864, max_position_embeddings: 32768, tie_word_embeddings: true },
   "DeepSeek-R1-Distill-Qwen-1.5B": { model_type: "qwen2", vocab_size: 151936, hidden_size: 1536, num_hidden_layers: 28, num_attention_heads: 12, num_key_value_heads: 2, intermediate_size: 8960, max_position_embeddings: 131072, tie_word_embeddings: false },
   "DeepSeek-R1-Distill-Qwen-7B": { model_type: "qwen2", vocab_size: 152064, hidden_size: 3584, num_hidden_layers: 28, num_attention_heads: 28, num_key_value_heads: 4, intermediate_size: 18944, max_position_embeddings: 131072, tie_word_embeddings: false },
   // The largest tokenizer there is, over a model of two layers.
