@@ -10,7 +10,7 @@ import { launchKept } from "./lib/chromium.mjs";
 import { LISTENER, WORKER, memory, sampled } from "./lib/measure.mjs";
 import { plot } from "./lib/plot.mjs";
 import { serve } from "./lib/server.mjs";
-import { SHAPES, synthetic } from "./lib/synthetic.mjs";
+import { SHAPES, synthetic } from "./lib/shapes.mjs";
 
 /** Serves the application and the shapes. */
 export async function kitchen(names) {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { chromiumPath, launchKept } from "./lib/chromium.mjs";
-import { synthetic } from "./lib/synthetic.mjs";
+import { synthetic } from "./lib/shapes.mjs";
 import { figures, kitchen, measure } from "./memory.mjs";
 
 const MB = 1e6;

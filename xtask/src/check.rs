@@ -153,7 +153,7 @@ fn logged(mut command: Command, log: &PathBuf) -> Result<bool> {
 }
 
 /// Points Vulkan at Mesa's software device, and gives its loader the folder it asks for.
-fn vulkan(command: &mut Command) -> Result<()> {
+pub fn vulkan(command: &mut Command) -> Result<()> {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         let folder = root().join("target/run");
         fs::create_dir_all(&folder)?;

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
 
 mod assets;
+mod bench;
 mod build;
 mod check;
 mod fuzz;
@@ -17,6 +18,7 @@ cargo xtask test                  every check: format, lints, types, native test
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
 cargo xtask soak [faults|kills|flips|quotas] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
+cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
@@ -37,6 +39,7 @@ fn command(args: &[String]) -> Result<()> {
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["soak", rest @ ..] => soak(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

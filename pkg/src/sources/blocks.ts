@@ -6,8 +6,10 @@ import { BLOCK } from "../storage/journal.js";
 const CELL = BLOCK;
 /** Cells of one request at most. */
 const RUN = 8;
-/** Cells kept; the memory that all files of a load may hold, besides the reads under way. */
+/** Cells kept of all open files together, besides the reads under way. */
 const KEPT = 24;
+/** Reads that end before this are of a header: nothing is fetched ahead of the next. */
+const HEADER = 64 * 1024;
 /** Cells fetched ahead of a reader that goes straight on, and cells of one such request: several are under way at once. */
 const AHEAD = 12;
 const AHEAD_RUN = 3;
@@ -15,49 +17,44 @@ const AHEAD_RUN = 3;
 /** Fetches exactly the bytes [start, end). */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
-/** What the files of a load hold together: the oldest goes first, whichever file it is of. */
-export class Shelf {
-  readonly #drop = new Map<Promise<Uint8Array>, () => void>(); // oldest first
+/** The cells that the files of one source keep, the oldest first. */
+export class Pool {
+  readonly #cells = new Map<string, () => void>();
 
-  /** A cell was asked for; `drop` takes it away from its file. */
-  touch(cell: Promise<Uint8Array>, drop: () => void): void {
-    this.#drop.delete(cell);
-    this.#drop.set(cell, drop);
+  /** Makes a cell the newest; `drop` is called when its time is over. */
+  touch(key: string, drop: () => void): void {
+    this.#cells.delete(key);
+    this.#cells.set(key, drop);
   }
 
-  /** A cell is gone. */
-  forget(cell: Promise<Uint8Array>): void {
-    this.#drop.delete(cell);
-  }
-
-  /** Drops what is too much. */
-  trim(): void {
-    for (const [cell, drop] of this.#drop) {
-      if (this.#drop.size <= KEPT) return;
-      this.#drop.delete(cell);
+  evict(): void {
+    for (const [key, drop] of this.#cells) {
+      if (this.#cells.size <= KEPT) return;
+      this.#cells.delete(key);
       drop();
     }
   }
 }
 
-/** Reads of one file of `size` bytes, of which `head` is already here. */
+let lastFile = 0;
+
+/** Reads of one file of `size` bytes. */
 export class Blocks {
+  readonly #file = ++lastFile;
   readonly #cells = new Map<number, Promise<Uint8Array>>();
   #last = 0; // where the previous read ended
 
   constructor(
     readonly size: number,
-    public head: Uint8Array,
     readonly fetchRange: FetchRange,
-    readonly shelf: Shelf = new Shelf(),
+    readonly pool: Pool,
   ) {}
 
   /** Exactly the bytes [start, end), in memory of their own. */
   async read(start: number, end: number): Promise<Uint8Array> {
-    if (end <= this.head.length) return this.head.slice(start, end);
     const first = Math.floor(start / CELL);
     const last = Math.floor((end - 1) / CELL);
-    const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > this.head.length;
+    const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > HEADER;
     this.#last = end;
     const cells = this.#request(first, last);
     if (straightOn) this.#readAhead(last);
@@ -68,19 +65,13 @@ export class Blocks {
       const part = cell.subarray(Math.max(0, start - from), Math.min(cell.length, end - from));
       out.set(part, Math.max(0, from - start));
     }
-    this.shelf.trim();
+    this.pool.evict();
     return out;
   }
 
-  /** Drops what is held, the head too. */
+  /** Drops what is held. */
   forget(): void {
-    for (const [index, cell] of this.#cells) this.#drop(index, cell);
-    this.head = new Uint8Array();
-  }
-
-  #drop(index: number, cell: Promise<Uint8Array>): void {
-    this.shelf.forget(cell);
-    if (this.#cells.get(index) === cell) this.#cells.delete(index);
+    this.#cells.clear();
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */
@@ -93,9 +84,8 @@ export class Blocks {
     }
     const cells: Promise<Uint8Array>[] = [];
     for (let index = first; index <= last; index++) {
-      const cell = this.#cells.get(index)!;
-      this.shelf.touch(cell, () => this.#drop(index, cell));
-      cells.push(cell);
+      cells.push(this.#cells.get(index)!);
+      this.#touch(index);
     }
     return cells;
   }
@@ -106,10 +96,16 @@ export class Blocks {
     for (let i = 0; i < count; i++) {
       const cell = run.then((bytes) => bytes.subarray(i * CELL, (i + 1) * CELL));
       // A failed cell is forgotten, so that whoever asks next tries again; nobody may be waiting for a read-ahead.
-      cell.catch(() => this.#drop(index + i, cell));
+      cell.catch(() => {
+        if (this.#cells.get(index + i) === cell) this.#cells.delete(index + i);
+      });
       this.#cells.set(index + i, cell);
-      this.shelf.touch(cell, () => this.#drop(index + i, cell));
+      this.#touch(index + i);
     }
+  }
+
+  #touch(index: number): void {
+    this.pool.touch(`${this.#file}:${index}`, () => this.#cells.delete(index));
   }
 
   #readAhead(last: number): void {
