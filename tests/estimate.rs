@@ -152,13 +152,13 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
     let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
     for case in ["models/llama", "models/deepseek_v2", "models/gpt_oss_mxfp4"] {
         let folder = DiskFolder::new(root.join(case));
-        let device = DeviceOptions { max_binding: Some(8192), ..DeviceOptions::default() };
+        let device = DeviceOptions { max_binding: Some(1024), ..DeviceOptions::default() };
         let options = LoadOptions { device, ..LoadOptions::default() };
-        let limits = Limits { max_binding: 8192, ..limits() };
+        let limits = Limits { max_binding: 1024, ..limits() };
         let (cancel, mut quiet) = (Cancel::default(), |_| {});
         let said = block_on(estimate(Source::Folder(&folder, None), options, Some(limits))).expect("an estimate");
         let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
-        let refused = refused.expect_err("nothing fits 8 KiB");
+        let refused = refused.expect_err("nothing fits 1 KiB");
         assert_eq!(said.fit, Fit::No, "{case}");
         assert_eq!((said.reasons[0].code, &said.reasons[0].message), (refused.code(), &refused.to_string()), "{case}");
         let options = LoadOptions { context_length: Some(1 << 30), ..LoadOptions::default() };

@@ -52,8 +52,8 @@ export async function measure(context, server, name, options = {}) {
   const told = await page.evaluate(() => told);
   const processes = sampler.stop();
   await page.close();
-  const fetched = server.requests.slice(requests).filter((r) => r.path.endsWith(".safetensors")).map((r) => /(\d+)-(\d+)/.exec(r.range));
-  return { name, options, estimate, before, ...result, told, processes, fetched: fetched.reduce((sum, [, a, b]) => sum + Number(b) - Number(a) + 1, 0) };
+  const fetched = server.requests.slice(requests).filter((r) => r.path.endsWith(".safetensors"));
+  return { name, options, estimate, before, ...result, told, processes, fetched: fetched.reduce((sum, r) => sum + r.sent, 0) };
 }
 
 const high = (samples, of) => samples.reduce((most, s) => Math.max(most, of(s) ?? 0), 0);
