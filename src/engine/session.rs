@@ -85,40 +85,67 @@ pub(super) enum Next {
     Insert(Vec<u32>),
 }
 
-impl Session {
-    /// Builds the pipelines of every plan. `progress` hears the number of plans built and of all.
-    pub async fn new(
-        model: Model,
-        executor: Executor,
-        queued_steps: usize,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Self> {
-        let samples = samples(&model.buffers);
-        let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
-        let mut done = 0;
-        let mut built = || {
-            progress(done, 5);
-            done += 1;
-        };
-        built();
-        let decode = executor.prepare(&plans.decode).await?;
-        built();
-        let prefill = executor.prepare(&plans.prefill).await?;
-        built();
-        let head = executor.prepare(&plans.head).await?;
-        built();
-        let sample = executor.prepare(&plans.sample).await?;
-        built();
-        let all_rows = executor.prepare(&plans.all_rows).await?;
-        built();
+/// A model's plans on the GPU, and the landing places of what they make.
+pub(super) struct Pipelines {
+    decode: Prepared,
+    prefill: Prepared,
+    head: Prepared,
+    sample: Prepared,
+    all_rows: Prepared,
+    landings: Vec<Staging>,
+    logits: Staging,
+}
+
+impl Pipelines {
+    /// Plans of a model.
+    pub const COUNT: usize = 5;
+
+    /// Builds the pipelines of every plan; `built` hears of each plan.
+    pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
+        let plans = &model.plans;
         let mut landings = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
             landings.push(executor.staging(u64::from(SLOT) * 4).await?);
         }
-        let logits = executor.staging((all_logits.rows * all_logits.stride() * 4) as u64).await?;
+        let logits = executor.staging(Self::logits_bytes(model)).await?;
+        let prepare = async |plan| {
+            let prepared = executor.prepare(plan).await?;
+            built();
+            Ok::<_, Error>(prepared)
+        };
         Ok(Self {
+            decode: prepare(&plans.decode).await?,
+            prefill: prepare(&plans.prefill).await?,
+            head: prepare(&plans.head).await?,
+            sample: prepare(&plans.sample).await?,
+            all_rows: prepare(&plans.all_rows).await?,
+            landings,
+            logits,
+        })
+    }
+
+    fn logits_bytes(model: &Model) -> u64 {
+        (model.all_logits.rows * model.all_logits.stride() * 4) as u64
+    }
+
+    /// Bytes that it allocates, on a device that aligns uniforms to `alignment` bytes.
+    pub fn bytes(model: &Model, queued_steps: usize, alignment: u64) -> u64 {
+        let Plans { decode, prefill, head, sample, all_rows } = &model.plans;
+        let params: u64 =
+            [decode, prefill, head, sample, all_rows].map(|plan| plan.params(alignment).0.len() as u64).iter().sum();
+        queued_steps as u64 * u64::from(SLOT) * 4 + Self::logits_bytes(model) + params
+    }
+}
+
+impl Session {
+    /// From what was built for the model.
+    pub fn new(model: Model, executor: Executor, pipelines: Pipelines) -> Self {
+        let samples = samples(&model.buffers);
+        let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
+        let Pipelines { decode, prefill, head, sample, all_rows, landings, logits } = pipelines;
+        Self {
             executor,
             plans,
             context_length,
@@ -135,7 +162,7 @@ impl Session {
             all_rows,
             landings,
             logits,
-        })
+        }
     }
 
     /// Says which tokens the next submit takes, of how many so far, and how many were sampled before it.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use futures_channel::oneshot;
 
+use super::bytes::Bytes;
 use super::device::{Allocation, Buffer, Device, MemoryUse, Role};
 use super::plan::{Access, BufferId, Buffers, Plan, Step};
 use crate::{Error, Result};
@@ -149,20 +150,17 @@ impl Executor {
         self.device.queue.write_buffer(self.raw(id), offset, data);
     }
 
+    /// The same for bytes wherever they are, padded with zeros to whole words.
+    pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
+        self.device.upload(self.raw(id), offset, bytes);
+    }
+
     /// Builds the plan's pipelines and bind groups.
     ///
     /// # Errors
     /// [`Error::Internal`] with the compiler's message where a shader or layout is rejected, [`Error::Memory`].
     pub async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
-        let alignment = u64::from(self.device.uniform_alignment);
-        let mut words: Vec<u8> = Vec::new();
-        let mut offsets = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            words.resize(words.len().next_multiple_of(alignment as usize), 0);
-            offsets.push(words.len() as u64);
-            words.extend_from_slice(bytemuck::cast_slice(&step.params));
-            words.resize(words.len().next_multiple_of(16), 0);
-        }
+        let (words, offsets) = plan.params(u64::from(self.device.facts().min_uniform_buffer_offset_alignment));
         let params = if words.is_empty() {
             None
         } else {

@@ -25,7 +25,7 @@ pub use config::ModelConfig;
 pub use kv_cache::{KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
-use crate::gpu::{Activation, Buffers, Matrix, Plan};
+use crate::gpu::{Activation, Buffers, Matrix, Plan, Role};
 use crate::kernels::{Control, Embed, Epilogue, Matmul, Matvec, RmsNorm, Sample};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
@@ -178,7 +178,16 @@ impl Model {
 impl Model {
     /// Bytes of weights on the device.
     pub fn weight_bytes(&self) -> u64 {
-        self.buffers.iter().filter(|b| b.role == crate::gpu::Role::Weights).map(|b| b.bytes).sum()
+        self.bytes(Role::Weights)
+    }
+
+    /// Bytes of the KV cache on the device.
+    pub fn kv_bytes(&self) -> u64 {
+        self.bytes(Role::Kv)
+    }
+
+    fn bytes(&self, role: Role) -> u64 {
+        self.buffers.iter().filter(|b| b.role == role).map(|b| b.bytes).sum()
     }
 }
 

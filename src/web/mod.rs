@@ -187,8 +187,10 @@ pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64)
     let run = async {
         let options: EngineOptions = from_js("options", options)?;
         let options = options.load_options()?;
-        let limits = (max_binding > 0.0)
-            .then(|| Limits { max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64) });
+        let limits = (max_binding > 0.0).then(|| Limits {
+            max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64),
+            ..Limits::default()
+        });
         estimate(JsSource::of(&source)?.source(), options, limits).await
     };
     run.await.map(|estimate| to_js(&estimate)).map_err(|e| failure(&e))
