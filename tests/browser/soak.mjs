@@ -14,9 +14,9 @@ import { writeCheckpoint } from "./lib/synthetic.mjs";
 
 const BLOCK = 2 ** 20;
 /** Runs of faults at once, each in a page of its own. */
-const LANES = 4;
-/** Milliseconds of the package's clock in one of ours: what stalls for 20 s does so for 0.8. */
-const CLOCK = 25;
+const LANES = 6;
+/** Milliseconds of the package's clock in one of ours: what stalls for 20 s does so for 2. */
+const CLOCK = 10;
 /** Bytes that a response gets in a millisecond. */
 const PACE = 16384;
 
@@ -26,7 +26,9 @@ const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [na
 const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
 
 const what = process.argv[2]?.startsWith("--") ? "all" : (process.argv[2] ?? "all");
-const seeds = Number(process.argv[process.argv.indexOf("--seeds") + 1] || 25);
+const given = process.argv.indexOf("--seeds");
+const seeds = given < 0 ? 25 : Number(process.argv[given + 1]);
+if (!(seeds >= 1) || !["all", "faults", "kills", "aborts", "flips", "quotas", "tabs"].includes(what)) throw new Error("see cargo xtask help");
 const server = await serve({ "/app/": installApp(`soak-app-${what}`), "/m/": folders[0] });
 server.mounts["/app/open.html"] = { type: "text/html", body: '<!doctype html><title>app</title><script type="module" src="app.js"></script>' };
 server.pace = PACE;

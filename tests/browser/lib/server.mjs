@@ -65,7 +65,8 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       return response.end(found.body);
     }
     const file = await fs.open(fault.file ?? found.file);
-    response.on("close", () => file.close().catch(() => {}));
+    if (response.destroyed) return file.close();
+    response.once("close", () => file.close().catch(() => {}));
     const { size } = await file.stat();
     const head = { "content-type": TYPES[extname(found.file)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     if (fault.weak) head.etag = `W/${head.etag}`;
