@@ -20,15 +20,16 @@ const CLOCK = 10;
 /** Bytes that a response gets in a millisecond. */
 const PACE = 16384;
 
-const folders = ["a", "b"].map((name) => join(root, "target/soak", name));
-const shards = folders.map((folder, i) => writeCheckpoint(folder, i + 1))[0];
-const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [name, sha256(join(folder, name))])));
-const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
-
 const what = process.argv[2]?.startsWith("--") ? "all" : (process.argv[2] ?? "all");
 const given = process.argv.indexOf("--seeds");
 const seeds = given < 0 ? 25 : Number(process.argv[given + 1]);
 if (!(seeds >= 1) || !["all", "faults", "kills", "aborts", "flips", "quotas", "tabs"].includes(what)) throw new Error("see cargo xtask help");
+
+const folders = ["a", "b"].map((name) => join(root, "target/soak", what, name)); // parts may run beside each other
+const shards = folders.map((folder, i) => writeCheckpoint(folder, i + 1))[0];
+const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [name, sha256(join(folder, name))])));
+const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
+
 const server = await serve({ "/app/": installApp(`soak-app-${what}`), "/m/": folders[0] });
 server.mounts["/app/open.html"] = { type: "text/html", body: '<!doctype html><title>app</title><script type="module" src="app.js"></script>' };
 server.pace = PACE;

@@ -65,10 +65,16 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       return response.end(found.body);
     }
     const file = await fs.open(fault.file ?? found.file);
-    if (response.destroyed) return file.close();
-    response.once("close", () => file.close().catch(() => {}));
+    try {
+      await answerWith(file, found.file, { request, response, entry, fault, range, always });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function answerWith(file, name, { request, response, entry, fault, range, always }) {
     const { size } = await file.stat();
-    const head = { "content-type": TYPES[extname(found.file)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const head = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     if (fault.weak) head.etag = `W/${head.etag}`;
     entry.tag = head.etag;
     let start = 0;
