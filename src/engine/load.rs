@@ -1,6 +1,6 @@
 //! From a checkpoint to a model that generates.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -34,6 +34,10 @@ pub struct LoadOptions {
     pub chunk: Option<usize>,
     /// Steps of decode under way at once, at most [`QUEUED_STEPS`]; what suits the adapter by default.
     pub queued_steps: Option<usize>,
+    /// Every prompt is fed whole, whatever of it is in the KV cache: to compare.
+    pub without_reuse: bool,
+    /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
+    pub copies_budget: Option<u64>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -210,6 +214,7 @@ impl Engine {
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
         let suited = if software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
+        let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
         let session = Session::new(model, executor, queued_steps, &mut compile).await?;
         cancel.check()?;
         Ok(Self {
@@ -222,6 +227,10 @@ impl Engine {
             template,
             defaults,
             stop_ids,
+            without_reuse: options.without_reuse,
+            conversations: RefCell::default(),
+            copies_budget,
+            digest: RefCell::default(),
             busy: Cell::new(false),
         })
     }

@@ -8,7 +8,7 @@ mod quantize;
 mod tensor;
 
 pub use device::{Device, DeviceFacts, DeviceOptions, MemoryUse, Role};
-pub use executor::{Counts, Executor, Prepared, Readback, Staging};
+pub use executor::{Aside, Counts, Executor, Prepared, Readback, Staging};
 pub use layout::{GROUP, Layout};
 pub use plan::{Access, Binding, BufferId, BufferSpec, Buffers, Plan, Shader, Step, fold_grid};
 pub use quantize::QuantizeJob;

@@ -29,7 +29,9 @@ pub fn all() -> Result<()> {
     tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
     tally.native()?;
     tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
-    tally.node("facade")?;
+    for file in ["facade", "sessions"] {
+        tally.node(file)?;
+    }
     if built {
         for file in ["worker", "browser", "store", "hostile", "firefox"] {
             tally.node(file)?;
@@ -156,7 +158,7 @@ fn logged(mut command: Command, log: &PathBuf) -> Result<bool> {
 }
 
 /// Points Vulkan at Mesa's software device, and gives its loader the folder it asks for.
-fn vulkan(command: &mut Command) -> Result<()> {
+pub fn vulkan(command: &mut Command) -> Result<()> {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         let folder = root().join("target/run");
         fs::create_dir_all(&folder)?;

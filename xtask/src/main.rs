@@ -1,6 +1,7 @@
 //! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
 
 mod assets;
+mod bench;
 mod build;
 mod check;
 mod fuzz;
@@ -16,6 +17,7 @@ cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, p
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
 cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
+cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
@@ -36,6 +38,7 @@ fn command(args: &[String]) -> Result<()> {
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["soak", rest @ ..] => soak(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
