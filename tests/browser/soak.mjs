@@ -275,11 +275,16 @@ const table = parts.flatMap((part) => (existsSync(left(part)) ? JSON.parse(readF
 if (seeds >= 25) {
   writeFileSync(join(root, "docs/soak.md"), `# The store's campaign
 
-Written by \`cargo xtask soak\`: headless Chromium, a checkpoint of ${size} bytes in ${shards.length} shards, blocks of 1 MiB, up to 4 ranges at once.
-A fault meets a quarter of the requests for weights (tests/browser/lib/faults.mjs says which). A run is right where every
-stored shard has the published SHA-256. Killed and aborted loads are begun again until the last weight is on the GPU; one
-in 20 until a prompt's logits, which are those of an undisturbed load bit for bit. "Twice" is what the server wrote to its sockets for weights beyond their size; of files that
-changed on the way, of the new version. A killed or aborted load loses the blocks in flight. Waits go by a clock ${CLOCK} times as fast.
+Written by \`cargo xtask soak\`: headless Chromium, a checkpoint of ${size} bytes in ${shards.length} shards, blocks of 1 MiB, up to 4 ranges
+at once, each at most 16 MB a second. A fault meets a quarter of the requests for weights (tests/browser/lib/faults.mjs says which); waits
+go by a clock ${CLOCK} times as fast.
+
+A run is right where every stored shard has the published SHA-256. Killed and aborted loads are begun again until the last
+weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
+
+"Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
+counts, so a busy machine counts more. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+the blocks in flight.
 
 | runs | of | right | twice, mean | twice, most | seconds |
 |---|---|---|---|---|---|
