@@ -80,7 +80,7 @@ export interface Progress {
   total: number;
   /** The file that the latest bytes are of. */
   file?: string;
-  /** Whether they were on this device already. */
+  /** Whether they were on this device before this load. */
   fromCache: boolean;
 }
 

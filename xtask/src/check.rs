@@ -36,6 +36,9 @@ pub fn all() -> Result<()> {
         for file in ["worker", "browser", "store", "memory", "hostile", "firefox"] {
             tally.node(file)?;
         }
+        tally.step("store campaign, a 25th of it", || {
+            run::quiet(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"])).map(drop)
+        });
     }
     for line in &tally.skipped {
         println!("skipped: {line}");

@@ -66,9 +66,16 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       return response.end(found.body);
     }
     const file = await opened(fault.file ?? found.file);
-    response.on("close", () => file.close().catch(() => {}));
+    try {
+      await answerWith(file, typeof found.file === "string" ? found.file : path, { request, response, entry, fault, range, always });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function answerWith(file, name, { request, response, entry, fault, range, always }) {
     const { size } = await file.stat();
-    const head = { "content-type": TYPES[extname(path)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const head = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     if (fault.weak) head.etag = `W/${head.etag}`;
     entry.tag = head.etag;
     let start = 0;
