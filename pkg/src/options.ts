@@ -53,6 +53,7 @@ const LOAD: Record<string, Check> = {
   quantization: oneOf("auto", "none", "q8", "q4"),
   kvCache: built("auto", "f16"),
   cache: oneOf("opfs", "none"),
+  onStorageFull: ofType("function"),
   integrity: (value, name) => {
     plain(value, name);
     for (const [file, digest] of Object.entries(value as Record<string, unknown>)) {
@@ -140,6 +141,10 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   // Absent ones must stay absent: the engine knows no undefined.
   for (const key of ["contextLength", "quantization", "kvCache", "powerPreference", "internal"] as const) {
     if (options[key] !== undefined) engine[key] = options[key];
+  }
+  if (options.internal !== undefined) {
+    const { clockRate: _, ...internal } = options.internal;
+    engine.internal = internal;
   }
   return { options, engine };
 }

@@ -2,7 +2,7 @@
 
 import type { Failure } from "./errors.js";
 import type { Location } from "./sources/locate.js";
-import type { GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { GenerateResult, Message, ModelInfo, Progress, StorageFull, StreamPart, TokenLogprob } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
 export interface Memory {
@@ -39,6 +39,8 @@ export interface Opening {
   /** SHA-256 in hexadecimal by file name. */
   integrity: Record<string, string>;
   wasm: string | BufferSource | WebAssembly.Module;
+  /** How many times faster the clock of requests runs. */
+  clockRate: number;
 }
 
 /** Ids are unique per page, so that several models can share one worker. */
@@ -48,6 +50,8 @@ export type Request = { minke: 1; id: number } & (
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0] } }[Method]
   | { kind: "unload"; model: number }
+  /** Answers "full": the models to delete. */
+  | { kind: "room"; ids: readonly string[] }
   | { kind: "abort" }
   | { kind: "stop" }
 );
@@ -56,6 +60,8 @@ export type Reply = { minke: 1 } & (
   | { kind: "ready" }
   | { kind: "progress"; id: number; progress: Progress }
   | { kind: "part"; id: number; part: StreamPart }
+  /** There is no room for what arrives; waits for "room". */
+  | { kind: "full"; id: number; full: StorageFull }
   | { kind: "done"; id: number; value: unknown; memory?: Memory }
   | { kind: "failed"; id: number; failure: Failure }
   /** The model's wasm instance trapped: nothing will answer for it any more. */

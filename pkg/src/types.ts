@@ -17,15 +17,16 @@ export type ModelSource =
       /** Default "https://huggingface.co". */
       endpoint?: string;
     }
-  /** Dropped or picked from disk: nothing is fetched. */
-  | { files: readonly (File | FileSystemFileHandle)[] }
+  /** Dropped or picked from disk: nothing is fetched. Folders are looked through, three deep. */
+  | { files: readonly (File | FileSystemHandle | FileSystemEntry)[] }
   /** One .gguf. */
   | File
   | Blob;
 
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
-  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. */
+  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. Whole blocks (1 MiB) of what arrived stay on
+   *  this device: the next load goes on from them. */
   signal?: AbortSignal;
   /** Tokens; default: the largest that fits, at most the model's own. */
   contextLength?: number;
@@ -39,8 +40,14 @@ export interface LoadOptions {
    */
   cache?: "opfs" | "none";
   /**
-   * Digests of files by name: each is read whole and checked before any of it is used (without a store, that is to fetch it
-   * twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
+   * Asked where this origin may keep no more: resolves to the ids of stored models to delete. Nothing is ever deleted
+   * unasked. Where too little is given up, a load goes on without keeping the rest; `store.download` rejects with
+   * "storage", the same facts in its `detail`.
+   */
+  onStorageFull?: (full: StorageFull) => readonly string[] | Promise<readonly string[]>;
+  /**
+   * Digests of files by name: each is read whole and checked before a weight of it is used (without a store, that is to
+   * fetch it twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
    * stored whole before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
@@ -51,17 +58,49 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
-  /** @internal For tests: the largest binding and the most weights in bytes, the KV cache in f32. */
-  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean };
+  /** @internal For tests: the largest binding and the most weights in bytes, the KV cache in f32, how many times faster
+   *  the clock of requests runs. */
+  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean; clockRate?: number };
 }
 
+/**
+ * How far a load is. Stages come in this order, those with nothing to do are left out; in each, `loaded` never falls, and
+ * it equals `total`, which never changes, exactly once: at the stage's end.
+ *
+ * - "download": weights arrive, from the network or from this device. Where digests are known beforehand (`integrity`, a
+ *   pack's) they are compared here, before any weight is used. Otherwise weights go on to the GPU as they arrive.
+ * - "upload": weights go to the GPU, after a download that had to be compared first.
+ * - "compile": pipelines.
+ * - "verify": stored files are compared with a hub's digests.
+ */
 export interface Progress {
-  stage: "download" | "verify" | "upload" | "compile";
-  /** Bytes, or pipelines in "compile". */
+  stage: "download" | "upload" | "compile" | "verify";
+  /** Bytes of weights, or pipelines in "compile". */
   loaded: number;
   total: number;
+  /** The file that the latest bytes are of. */
   file?: string;
+  /** Whether they were on this device already. */
   fromCache: boolean;
+}
+
+/** What there is no room for, and what could go. */
+export interface StorageFull {
+  /** The model being kept. */
+  id: string;
+  /** Bytes of its files, as far as they are known, that are not kept yet. */
+  needed: number;
+  /** Bytes this origin uses and may use, by the browser's estimate. */
+  used: number;
+  quota: number;
+  /** Other models on this device, the least recently used first; none that is being loaded. */
+  evictable: readonly EvictableModel[];
+}
+
+export interface EvictableModel {
+  id: string;
+  bytes: number;
+  lastUsed: Date;
 }
 
 export interface DeviceInfo {

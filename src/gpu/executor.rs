@@ -212,7 +212,7 @@ impl Executor {
             self.count(|c| c.objects_created += 1);
             raw.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(step.shader.name),
-                source: wgpu::ShaderSource::Wgsl(step.shader.source.into()),
+                source: wgpu::ShaderSource::Wgsl(step.shader.text().into()),
             })
         });
         let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };

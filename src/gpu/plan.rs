@@ -12,8 +12,15 @@ use super::device::Role;
 pub struct Shader {
     /// File name without its ending, with the weight layout where there is one: `matvec.q4`.
     pub name: &'static str,
-    /// WGSL text.
-    pub source: &'static str,
+    /// WGSL files that make it, in order: the package holds each of them once.
+    pub files: &'static [&'static str],
+}
+
+impl Shader {
+    /// The module's text.
+    pub fn text(&self) -> String {
+        self.files.join("\n")
+    }
 }
 
 /// A buffer of a [`Buffers`] table.

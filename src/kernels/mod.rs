@@ -154,8 +154,10 @@ macro_rules! shader {
     ($name:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: $name,
-            source: concat!($(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
-                            include_str!(concat!("../../shaders/", $name, ".wgsl"))),
+            files: &[
+                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
+                include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            ],
         }
     };
 }
@@ -181,11 +183,13 @@ macro_rules! layout_shaders {
     (@one $file:literal, $layout:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: concat!($file, ".", $layout),
-            source: concat!(include_str!("../../shaders/lib/state.wgsl"), "\n",
-                            include_str!("../../shaders/lib/block.wgsl"), "\n",
-                            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
-                            include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")), "\n",
-                            include_str!(concat!("../../shaders/", $file, ".wgsl"))),
+            files: &[
+                include_str!("../../shaders/lib/state.wgsl"),
+                include_str!("../../shaders/lib/block.wgsl"),
+                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
+                include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")),
+                include_str!(concat!("../../shaders/", $file, ".wgsl")),
+            ],
         }
     };
 }

@@ -341,8 +341,9 @@ fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tole
 fn params_match_the_shaders() {
     for kernel in super::KERNELS {
         for shader in kernel.shaders {
-            let module = naga::front::wgsl::parse_str(shader.source)
-                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(shader.source)));
+            let text = shader.text();
+            let module = naga::front::wgsl::parse_str(&text)
+                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
             let members = module
                 .types
                 .iter()

@@ -20,8 +20,8 @@ export const absent = (path) => (existsSync(path) ? false : `${path.replace(root
 const CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 
 /** Packs `pkg/`, installs the tarball, writes a page that imports it. Returns the application's folder. */
-export function installApp() {
-  const app = join(root, "target/browser-app");
+export function installApp(name = "browser-app") {
+  const app = join(root, "target", name);
   rmSync(app, { recursive: true, force: true });
   mkdirSync(app, { recursive: true });
   mkdirSync(shots, { recursive: true });
