@@ -12,7 +12,7 @@ use common::{block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::gpu::{BufferId, Counts, Role, Step};
-use minke::kernels::KERNELS;
+use minke::kernels::{KERNELS, TOKEN_TILE};
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::Checkpoint;
 use shapes::{Shape, published};
@@ -157,7 +157,7 @@ Written by `MINKE_RECORD=1 cargo test --test counts`, and compared by that test:
 
 Weights of 4 bits (for gpt-oss experts as published), no tensor split, a context of 4,096. Dispatches: of the whole token, then
 of a dense layer and of a mixture's. Weights: bytes read for one token; ÷ active: by the bytes of the weights that take part, each
-counted once. Experts: the share of their bytes that is read, beside k of E. KV: bytes of the cache that one token reads with 128
+counted once. Experts: the share of their bytes that is read, beside k of E; what every token goes to lies with them where it can. KV: bytes of the cache that one token reads with 128
 and 4,096 tokens in it, and in brackets how many query heads ask for each of them (neighbouring workgroups of one dispatch: memory is
 meant to be read once). 4,096 : 128 is what a token reads of weights and cache there, in terms of here. Pipelines: of all plans.
 Beside: bytes on the GPU that are neither weights nor cache, in terms of those.
@@ -165,6 +165,16 @@ Beside: bytes on the GPU that are neither weights nor cache, in terms of those.
 | model | dispatches | dense | mixture | weights, MB | ÷ active | experts | k of E | KV at 128, MB | at 4,096, MB | 4,096 : 128 | pipelines | beside |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
+
+const TARGETS: &str = "
+## Targets, and four models
+
+| figure | reach | SmolLM2-135M | R1-Distill-Qwen-1.5B | DeepSeek-V2-Lite | gpt-oss-20b |
+|---|---|---|---|---|---|
+";
+
+/// Columns of the table of targets.
+const TARGET_MODELS: [&str; 4] = ["SmolLM2-135M", "DeepSeek-R1-Distill-Qwen-1.5B", "DeepSeek-V2-Lite", "gpt-oss-20b"];
 
 const MEASURED: &str = "
 ## One model of every architecture, as the executor counted it
@@ -181,21 +191,61 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / 1e6)
 }
 
+/// The figures of the table of targets for one model.
+fn against_targets(model: &Model, reads: &Reads, pipelines: usize, beside: f64) -> [String; 8] {
+    let moe = model.config.moe.as_ref();
+    let per_token = reads.kv[&CONTEXT] as f64 / CONTEXT as f64;
+    [
+        dispatches(model, false),
+        dispatches(model, true),
+        format!("{:.3}", reads.weights as f64 / reads.active as f64),
+        moe.map_or("–".to_owned(), |moe| format!("{} of {}", moe.top_k, moe.experts)),
+        format!("{per_token:.0}"),
+        TOKEN_TILE.to_string(),
+        pipelines.to_string(),
+        format!("{:.1} %", beside * 100.0),
+    ]
+}
+
+const TARGET_ROWS: [[&str; 2]; 8] = [
+    ["dispatches of a dense layer", "≤ 7, stretch 5"],
+    ["dispatches of a mixture's layer", "≤ 9"],
+    ["weight bytes read ÷ active", "≤ 1.02"],
+    ["experts read of a layer's", "k, never E"],
+    ["KV bytes read for each of 4,096 tokens", "what they hold"],
+    ["prefill: tokens for which weights are read once", "≥ 16, stretch 64"],
+    ["pipelines", "≤ 40"],
+    ["GPU bytes beside weights and cache", "≤ 10 %"],
+];
+
+/// What is the same for all, and where it is counted.
+const TARGET_NOTES: &str = "
+One compute pass, one submit, no object and no wait for a step just submitted: counted below for every architecture, and in the
+browser by `tests/browser`. Host time and calls from wasm to JavaScript: `bench.md`. The wasm heap: `tests/browser`. The stretch of
+five dispatches is not reached: rope and the reduction of attention's stretches are steps of their own, because a workgroup can wait
+for others only at the end of a dispatch. Prefill's stretch of 64 tokens is not reached: a tile of 16 leaves accumulators in registers.
+";
+
 /// The table of published models; what is beyond the targets panics.
 fn from_shapes() -> String {
     let mut table = HEAD.to_owned();
+    let mut targets = BTreeMap::new();
     for shape in published() {
         let name = shape.name;
         let model = declare(&shape);
-        let Reads { weights, active, experts, all_experts, kv, kv_asked } = reads(&model);
+        let reads = reads(&model);
+        let &Reads { weights, active, experts, all_experts, ref kv, kv_asked } = &reads;
         let ratio = weights as f64 / active as f64;
         assert!(ratio <= 1.02, "{name}: weights are read {ratio:.3} times");
         let moe = model.config.moe.as_ref();
         let share = match moe {
             None => ["–".to_owned(), "–".to_owned()],
             Some(moe) => {
-                let shared = experts as f64 / all_experts as f64;
-                [format!("{:.1} %", 100.0 * shared), format!("{} of {}", moe.top_k, moe.experts)]
+                let read = experts as f64 / all_experts as f64;
+                let shared = moe.shared_inner.unwrap_or(0).div_ceil(moe.inner);
+                let most = (moe.top_k + shared) as f64 / (moe.experts + shared) as f64;
+                assert!(read <= most + 1e-9, "{name}: {read:.4} of the experts are read, not {most:.4}");
+                [format!("{:.1} %", 100.0 * read), format!("{} of {}", moe.top_k, moe.experts)]
             }
         };
         let [short, long] = [kv[&128], kv[&CONTEXT]];
@@ -212,6 +262,7 @@ fn from_shapes() -> String {
         let held = of_role(&model, Role::Weights) + of_role(&model, Role::Kv);
         let beside = beside(&model) as f64 / held as f64;
         assert!(beside <= 0.1, "{name}: {:.1} % beside weights and cache", beside * 100.0);
+        targets.insert(name, against_targets(&model, &reads, pipelines, beside));
         writeln!(
             table,
             "| {name} | {} | {} | {} | {} | {ratio:.3} | {} | {} | {} | {} ({kv_asked}) | {cost:.2} | {pipelines} | {:.1} % |",
@@ -227,7 +278,13 @@ fn from_shapes() -> String {
         )
         .expect("a string");
     }
-    table
+    const { assert!(TOKEN_TILE >= 16, "weights are read once for a tile of tokens") };
+    table += TARGETS;
+    for (i, [figure, reach]) in TARGET_ROWS.iter().enumerate() {
+        let of_models: Vec<&str> = TARGET_MODELS.iter().map(|name| targets[name][i].as_str()).collect();
+        writeln!(table, "| {figure} | {reach} | {} |", of_models.join(" | ")).expect("a string");
+    }
+    table + TARGET_NOTES
 }
 
 fn counted(engine: &Engine, tokens: usize) -> Counts {

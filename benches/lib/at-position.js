@@ -6,8 +6,8 @@
   const write = GPUQueue.prototype.writeBuffer;
   GPUQueue.prototype.writeBuffer = function (buffer, offset, data, ...rest) {
     if (buffer.label !== "state" || position === 0) return write.call(this, buffer, offset, data, ...rest);
-    const state = new Uint32Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
-    state[0] += position;
+    const state = new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength)); // sizes are in its elements
+    new Uint32Array(state.buffer)[0] += position;
     globalThis.moved = (globalThis.moved ?? 0) + 1;
     return write.call(this, buffer, offset, state, ...rest);
   };

@@ -2,6 +2,7 @@
 // are made when they are asked for. What they compute means nothing; what it costs is what a model of that shape costs.
 
 import { createServer } from "node:http";
+import { random } from "../../tests/browser/lib/random.mjs";
 
 /** Shapes by name; all are Qwen2's (a Llama with biases on q, k and v). */
 export const SHAPES = {
@@ -13,15 +14,13 @@ export const SHAPES = {
 
 const BLOCK = 1 << 20;
 
-/** Numbers between -1/32 and 1/32 as bf16, without a pattern that a product would notice. */
+/** bf16 numbers from 2^-11 to 2^-8 of either sign. */
 function noise() {
-  const block = Buffer.alloc(BLOCK);
-  let state = 1;
-  for (let i = 0; i < BLOCK; i += 2) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    block.writeUInt16LE(((state >>> 16) & 0x8000) | ((116 + ((state >>> 8) & 3)) << 7) | (state >>> 25), i);
-  }
-  return block;
+  const next = random(1);
+  return Buffer.from(Uint16Array.from({ length: BLOCK / 2 }, () => {
+    const bits = Math.floor(next() * 1024);
+    return ((bits & 512) << 6) | ((116 + ((bits >> 7) & 3)) << 7) | (bits & 127);
+  }).buffer);
 }
 
 function tensors({ layers, hidden, heads, kvHeads, inner, vocabulary }) {

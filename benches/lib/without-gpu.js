@@ -1,5 +1,5 @@
 // Put in front of the engine, in a page or a worker: the device takes every call and, once weights are written, does no work. Commands
-// are encoded and finished as ever; a submit, a write and a copy end there, and what is read back is a token that was sampled. The
+// are encoded and finished as ever and sent to the browser's GPU process; a submit, a write and a copy end there, and what is read back is a token that was sampled. The
 // adapter does not say that it is software, so that the engine does what it does on a GPU.
 
 (() => {
@@ -14,7 +14,11 @@
       return idle ? act.apply(this, args) : original.apply(this, args);
     };
   };
-  instead(GPUQueue, "submit", () => void counts.submits++);
+  const submit = GPUQueue.prototype.submit;
+  instead(GPUQueue, "submit", function () {
+    counts.submits++;
+    submit.call(this, []); // what was encoded leaves the page, as it would
+  });
   instead(GPUQueue, "onSubmittedWorkDone", () => Promise.resolve());
   const write = GPUQueue.prototype.writeBuffer;
   GPUQueue.prototype.writeBuffer = function (buffer, offset, data, ...rest) {

@@ -11,16 +11,16 @@ const PARTS: [&str; 5] = ["counts", "host", "ceiling", "scaling", "peers"];
 /// Those that a busy machine cannot disturb.
 const COUNTS: &str = "counts";
 
-/// `[part …] [--quick] [--record] [--rounds N]`
+/// `[part …] [--quick] [--record] [--rounds N]`: rounds are those of `peers`.
 pub fn run(words: &[&str]) -> Result<()> {
     let mut parts = Vec::new();
-    let mut options = Vec::new();
+    let (mut quick, mut rounds) = (Vec::new(), Vec::new());
     let (mut record, mut words) = (false, words.iter());
     while let Some(&word) = words.next() {
         match word {
             "--record" => record = true,
-            "--quick" => options.push(word),
-            "--rounds" => options.extend([word, words.next().copied().unwrap_or("")]),
+            "--quick" => quick.push(word),
+            "--rounds" => rounds.extend([word, words.next().copied().unwrap_or("")]),
             part if PARTS.contains(&part) => parts.push(part),
             _ => bail!("{word:?} is no part of the bench; there are {}", PARTS.join(", ")),
         }
@@ -36,11 +36,11 @@ pub fn run(words: &[&str]) -> Result<()> {
         match part {
             COUNTS => counts(record)?,
             "ceiling" => {
-                native(&options)?;
-                node("ceiling", &options)?;
+                native(&quick)?;
+                node("ceiling", &quick)?;
             }
-            "peers" => node(part, &options)?,
-            _ => node(part, &options.iter().copied().filter(|o| *o == "--quick").collect::<Vec<_>>())?,
+            "peers" => node("peers", &[&quick[..], &rounds[..]].concat())?,
+            _ => node(part, &quick)?,
         }
     }
     if record { node("report", &[]) } else { Ok(()) }
@@ -69,10 +69,10 @@ fn counts(record: bool) -> Result<()> {
     Ok(())
 }
 
-fn native(options: &[&str]) -> Result<()> {
+fn native(quick: &[&str]) -> Result<()> {
     // The profile of the tests: what counts is done by the driver.
     let mut bench = run::command("cargo", &["run", "--quiet", "--example", "bench_native", "--"]);
-    bench.args(options.iter().filter(|o| **o == "--quick"));
+    bench.args(quick);
     vulkan(&mut bench)?;
     run::check(bench)
 }
