@@ -289,7 +289,7 @@ A run is right where every stored shard has the published SHA-256. Killed and ab
 weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
 
 "Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
-counts, so a busy machine counts more. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+counts, so a busy machine counts more. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
 the blocks in flight.
 
 | runs | of | right | twice, mean | twice, most | seconds |
