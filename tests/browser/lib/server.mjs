@@ -68,7 +68,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     const file = await opened(fault.file ?? found.file);
     response.on("close", () => file.close().catch(() => {}));
     const { size } = await file.stat();
-    const head = { "content-type": TYPES[extname(path)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const head = { "content-type": TYPES[extname(typeof found.file === "string" ? found.file : path)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     if (fault.weak) head.etag = `W/${head.etag}`;
     entry.tag = head.etag;
     let start = 0;
