@@ -10,13 +10,16 @@ import { hubDigests, MANIFEST, Verifier, type Digests, type Heard } from "./sour
 import { evictable, remove } from "./storage/list.js";
 import { StoredModel } from "./storage/model.js";
 import type { EvictableModel, Progress } from "./types.js";
-import type { Canceller, Glue, Source, WasmModel } from "./wasm.js";
+import type { Canceller, Glue, Reader, Source, WasmModel } from "./wasm.js";
 import { instantiate } from "../wasm/minke.js";
 
 type Load = Extract<Request, { kind: "load" }>;
 type Look = Extract<Request, { kind: "estimate" }>;
 type Call = Extract<Request, { kind: "call" }>;
 type Post = (reply: Reply, transfer?: Transferable[]) => void;
+
+/** Methods that wait for their turn on the GPU. */
+const ON_GPU: ReadonlySet<Method> = new Set(["generate", "append", "cloneConversation", "saveConversation", "restoreConversation", "score", "forward"]);
 
 const ABORTED: Failure = { code: "abort", message: "aborted", retryable: true, detail: {} };
 
@@ -264,10 +267,11 @@ export class Host {
     if (instance.dead !== undefined) return this.#fail(id, instance.dead);
     const model = instance.model;
     // Text needs no turn: it answers while the GPU generates.
-    if (method !== "generate" && method !== "score" && method !== "forward") {
+    if (!ON_GPU.has(method)) {
       try {
         const value = (model[method] as (...args: unknown[]) => unknown)(...request.args);
-        this.#done(id, method, value as Methods[Method][1]);
+        // What a conversation held is given back at once.
+        this.#done(id, method, value as Methods[Method][1], method === "closeConversation" ? model.memory() : undefined);
       } catch (error) {
         this.#fail(id, instance.dead ?? failure(error));
       }
@@ -292,7 +296,15 @@ export class Host {
   #run(model: WasmModel, request: Call, canceller: Canceller): Promise<Methods[Method][1]> {
     switch (request.method) {
       case "generate":
-        return model.generate(...request.args, (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+        return model.generate(request.args[0], request.args[1], request.args[2], (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+      case "append":
+        return model.append(...request.args, canceller);
+      case "cloneConversation":
+        return model.cloneConversation(...request.args, canceller);
+      case "saveConversation":
+        return model.saveConversation(...request.args, canceller).then((pieces) => new Blob(pieces));
+      case "restoreConversation":
+        return model.restoreConversation(reader(request.args[0]), canceller);
       case "score":
         return model.score(...request.args, canceller);
       case "forward":
@@ -365,6 +377,11 @@ export class Host {
   #fail(id: number, failure: Failure): void {
     this.post({ minke: 1, kind: "failed", id, failure });
   }
+}
+
+/** A saved conversation, to read. */
+function reader(state: Blob): Reader {
+  return { name: "state", size: state.size, read: async (start, end) => new Uint8Array(await state.slice(start, end).arrayBuffer()) };
 }
 
 /** The store of what a request opens; null where nothing is kept. */

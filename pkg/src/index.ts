@@ -6,5 +6,5 @@ export { availability, estimate, load } from "./load.js";
 export { store } from "./store.js";
 export type {
   Availability, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, LoadOptions, Message, Model, ModelInfo,
-  ModelSource, Progress, Role, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
+  ModelSource, Progress, Role, Session, SessionOptions, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
 } from "./types.js";

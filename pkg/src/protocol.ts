@@ -13,7 +13,13 @@ export interface Memory {
 
 /** What a model can be asked, with arguments and answer. */
 export interface Methods {
-  generate: [args: [input: EngineInput, options: object], value: GenerateResult];
+  generate: [args: [input: EngineInput, options: object, conversation?: number], value: GenerateResult];
+  append: [args: [input: EngineInput, options: object, conversation: number], value: number];
+  openConversation: [args: [], value: number];
+  closeConversation: [args: [conversation: number], value: void];
+  cloneConversation: [args: [conversation: number], value: number];
+  saveConversation: [args: [conversation: number, note: string], value: Blob];
+  restoreConversation: [args: [state: Blob], value: { conversation: number; note: string }];
   score: [args: [input: EngineInput, options: { top?: number; raw?: boolean }], value: TokenLogprob[]];
   forward: [args: [ids: Uint32Array, rows: "last" | "all"], value: Float32Array];
   encode: [args: [text: string, addSpecialTokens: boolean], value: Uint32Array];

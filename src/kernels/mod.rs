@@ -56,7 +56,7 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 18] = [
+pub static KERNELS: [&Kernel; 19] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
@@ -71,6 +71,7 @@ pub static KERNELS: [&Kernel; 18] = [
     &matmul::KERNEL,
     &matvec::KERNEL,
     &norm::KERNEL,
+    &quantize::ARRANGE,
     &quantize::KERNEL,
     &rope_append::KERNEL,
     &route::KERNEL,

@@ -277,7 +277,7 @@ impl Bench {
         })
     }
 
-    fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
         self.run_all(&[out]).remove(0)
     }
 

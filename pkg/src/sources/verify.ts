@@ -37,8 +37,8 @@ export async function hubDigests(location: Location, fetcher: typeof fetch, sign
   return digests;
 }
 
-/** Files up to this size are checked whenever they are opened; larger ones when their bytes are wanted. */
-const SMALL = 1 << 20;
+/** Files up to this size, which are here when they are opened, are checked then; larger ones when their bytes are wanted. */
+const SMALL = 64 << 10;
 
 /** Hears how much of the files that are read whole has been. */
 export type Heard = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;

@@ -14,8 +14,9 @@ const TYPES = {
 const SLICE = 16 * 1024;
 
 /**
- * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, or { type, body }. `pace`: bytes per
- * millisecond of a response, while it is set.
+ * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, { type, body }, or a map from name to
+ * `{ size, read(start, end) }` of files that are made where they are asked for. `pace`: bytes per millisecond of a response, while
+ * it is set.
  *
  * `fault(request)` may return what to do instead of the right thing for one request `{ path, query, range, method, count }`:
  * - `{ status, headers?, body? }`, `{ headers }`: another answer, other headers
@@ -64,10 +65,17 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       response.writeHead(200, { "content-type": found.type, ...always });
       return response.end(found.body);
     }
-    const file = await fs.open(fault.file ?? found.file);
-    response.on("close", () => file.close().catch(() => {}));
+    const file = await opened(fault.file ?? found.file);
+    try {
+      await answerWith(file, typeof found.file === "string" ? found.file : path, { request, response, entry, fault, range, always });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function answerWith(file, name, { request, response, entry, fault, range, always }) {
     const { size } = await file.stat();
-    const head = { "content-type": TYPES[extname(found.file)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const head = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
     if (fault.weak) head.etag = `W/${head.etag}`;
     entry.tag = head.etag;
     let start = 0;
@@ -99,21 +107,32 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       const bytes = Buffer.alloc(to - at);
       if (at < length) await file.read(bytes, 0, Math.min(bytes.length, length - at), start + at);
       return bytes;
-    }, fault);
+    }, fault, file.made ? 64 * SLICE : SLICE);
+  }
+
+  /** A file on disk, or one that is made. */
+  async function opened(file) {
+    if (typeof file === "string") return fs.open(file);
+    return {
+      made: true,
+      stat: async () => file,
+      close: async () => {},
+      read: async (bytes, at, length, from) => file.read(from, from + length).copy(bytes, at),
+    };
   }
 
   /** Writes a body, no faster than the reader takes it, and ends it as the fault wants. */
-  async function send(response, entry, length, read, { trickle, cutAfter, reset, stallAfter } = {}) {
+  async function send(response, entry, length, read, { trickle, cutAfter, reset, stallAfter } = {}, slice = SLICE) {
     const gone = new Promise((resolve) => response.once("close", resolve));
     for (let at = 0; at < length && !response.destroyed; ) {
       const slow = trickle && at < 40;
-      const to = Math.min(length, at + (slow ? 1 : SLICE));
+      const to = Math.min(length, at + (slow ? 1 : slice));
       const bytes = await read(at, to);
       if (response.destroyed) return;
       entry.sent += bytes.length;
       if (!response.write(bytes)) await Promise.race([gone, new Promise((resolve) => response.once("drain", resolve))]);
       if (slow) await new Promise((resolve) => setTimeout(resolve, 2));
-      else if (state.pace) await new Promise((resolve) => setTimeout(resolve, SLICE / state.pace));
+      else if (state.pace) await new Promise((resolve) => setTimeout(resolve, slice / state.pace));
       at = to;
     }
     if (stallAfter !== undefined) return;
@@ -126,6 +145,10 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     const prefix = Object.keys(mounts).filter((p) => path === p || (p.endsWith("/") && path.startsWith(p))).sort((a, b) => b.length - a.length)[0];
     if (prefix === undefined) return undefined;
     const target = mounts[prefix];
+    if (target instanceof Map) {
+      const file = target.get(path.slice(prefix.length));
+      return file && { file };
+    }
     if (typeof target !== "string") return target;
     const rest = path.slice(prefix.length);
     let file = rest === "" && !prefix.endsWith("/") ? target : normalize(join(target, rest));
