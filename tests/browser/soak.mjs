@@ -1,5 +1,5 @@
 // The long campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere, damaged
-// blocks, full disks, two tabs. `cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N]`; run whole, it writes
+// blocks, full disks, two tabs. `cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
 // docs/soak.md. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
@@ -109,7 +109,8 @@ const download = (page, url) => page.evaluate(([url, clockRate]) => {
   window.done = minke.store.download(url, { worker: shared, wasm: engine, internal: { clockRate } }).then(() => null, (e) => facts(e));
 }, [url, CLOCK]);
 
-for (const [kind, make] of Object.entries(KINDS)) {
+const only = process.argv[process.argv.indexOf("--kind") + 1 || Infinity];
+for (const [kind, make] of Object.entries(KINDS).filter(([kind]) => only === undefined || kind === only)) {
   const foreign = kind.startsWith("cors");
   server.cors = foreign;
   await row(`faults ${kind}`, seeds, LANES, lane(foreign ? "/app/open.html" : "/app/"), async (page, r, seed) => {
@@ -270,8 +271,13 @@ await server.close();
 // Each part of the campaign leaves its rows; the last writes what all have left.
 const parts = ["faults", "kills", "aborts", "flips", "quotas", "tabs"];
 const left = (part) => join(root, `target/soak/${part}-${seeds}.json`);
-for (const part of parts) if (what === "all" || what === part) writeFileSync(left(part), JSON.stringify(rows.filter(({ name }) => name.startsWith(part))));
-const table = parts.flatMap((part) => (existsSync(left(part)) ? JSON.parse(readFileSync(left(part), "utf8")) : [])).map(({ name, count, failed, mean, most, seconds, measured }) => `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);
+const earlier = (part) => (existsSync(left(part)) ? JSON.parse(readFileSync(left(part), "utf8")) : []);
+for (const part of parts.filter((part) => what === "all" || what === part)) {
+  const mine = rows.filter(({ name }) => name.startsWith(part));
+  const all = only === undefined ? mine : earlier(part).map((row) => mine.find(({ name }) => name === row.name) ?? row);
+  writeFileSync(left(part), JSON.stringify(all));
+}
+const table = parts.flatMap(earlier).map(({ name, count, failed, mean, most, seconds, measured }) => `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);
 if (seeds >= 25) {
   writeFileSync(join(root, "docs/soak.md"), `# The store's campaign
 
@@ -283,7 +289,7 @@ A run is right where every stored shard has the published SHA-256. Killed and ab
 weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
 
 "Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
-counts, so a busy machine counts more. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+counts, so a busy machine counts more. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
 the blocks in flight.
 
 | runs | of | right | twice, mean | twice, most | seconds |

@@ -6,6 +6,8 @@ import type { Clock } from "./clock.js";
 
 /** Tries without any progress before a request counts as failed. */
 export const TRIES = 5;
+/** The same in the middle of a file, where much would be given up: 40 seconds or more. */
+const PATIENT_TRIES = 8;
 /** Milliseconds: the first pause between tries, and the longest that a server may ask for (hubs count in windows of 5 minutes). */
 const PAUSE = 300;
 const LONGEST_PAUSE = 330_000;
@@ -61,10 +63,10 @@ export class Limit {
 
 /** What else an answer must be. */
 export interface Asking {
-  /** Default TRIES. */
-  tries?: number;
-  /** Whether to wait for a network that is gone. */
+  /** Whether to wait for a network that is gone, and longer for a server that fails. */
   patient?: boolean;
+  /** Default TRIES, or PATIENT_TRIES. */
+  tries?: number;
   /** Sent as If-Range. */
   version?: string;
 }
@@ -80,7 +82,7 @@ export class Requests {
   ) {}
 
   /** An answer that says something about the bytes [start, end): faults that pass are waited out. */
-  async answer(start: number, end: number, { tries = TRIES, patient = false, version }: Asking = {}): Promise<Response> {
+  async answer(start: number, end: number, { patient = false, tries = patient ? PATIENT_TRIES : TRIES, version }: Asking = {}): Promise<Response> {
     const { context } = this;
     for (let attempt = 0; ; attempt++) {
       // In the middle of a file the network is waited for.

@@ -166,10 +166,10 @@ export class Verifier {
       return hash.finish();
     };
     let found = await hash();
-    if (expected === undefined || found === expected) return this.#note(reader, expected);
+    if (expected === undefined) return false;
+    const mended = found !== expected;
     // Something is wrong with what arrived, or with what is published. What differs when it is fetched again was the former.
-    const replaced = (await reader.recheck?.()) ?? [];
-    if (replaced.length > 0) found = await hash();
+    if (mended && ((await reader.recheck?.()) ?? []).length > 0) found = await hash();
     if (found !== expected) {
       const failure: Failure = {
         code: "integrity", message: `${reader.name}: its SHA-256 is ${found}, not ${expected}`, retryable: true,
@@ -177,14 +177,12 @@ export class Verifier {
       };
       throw failure;
     }
-    this.#note(reader, expected);
-    return true;
-  }
-
-  #note(reader: Reader, right?: string): false {
-    if (right !== undefined) this.#right.add(reader.name);
-    if (right !== undefined && this.store !== null) this.store.manifest.verified[reader.name] = this.#key(reader);
-    return false;
+    this.#right.add(reader.name);
+    if (this.store !== null) {
+      this.store.manifest.verified[reader.name] = this.#key(reader);
+      await this.store.note(); // a load that is killed need not hash it again
+    }
+    return mended;
   }
 
   /** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */

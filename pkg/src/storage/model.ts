@@ -32,7 +32,7 @@ export class StoredModel {
       const folder = await all.getDirectoryHandle(name, { create: true });
       const known = await readManifest(folder);
       const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release, ask);
-      await model.#note();
+      await model.note();
       return model;
     } catch {
       release();
@@ -90,7 +90,7 @@ export class StoredModel {
     this.#closed = true;
     try {
       for (const file of this.#files.values()) file.close();
-      await this.#note();
+      await this.note();
     } finally {
       this.#files.clear();
       this.release();
@@ -106,12 +106,15 @@ export class StoredModel {
     return this.#asking;
   };
 
-  async #note(): Promise<void> {
+  /** Writes down what is known of the model. What there is no room for is asked of the server again. */
+  async note(): Promise<void> {
     const handle = await access(await this.folder.getFileHandle("model.json", { create: true }));
     try {
       const bytes = new TextEncoder().encode(JSON.stringify(this.manifest));
       handle.truncate(0);
       handle.write(bytes, { at: 0 });
+    } catch {
+      // over the quota: some browsers throw
     } finally {
       handle.close();
     }

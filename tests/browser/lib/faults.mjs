@@ -39,10 +39,11 @@ export const KINDS = {
   h500: some(() => ({ status: 500 })),
   h502_html: some(() => ({ status: 502, headers: page, body: HTML })),
   h503_thrice: (r) => {
-    let left = 0;
+    // Three in a row, then one that is answered.
+    let left = -1;
     return () => {
-      if (left === 0 && r() < SHARE) left = 3;
-      return left > 0 && left-- ? { status: 503 } : undefined;
+      if (left < 0 && r() < SHARE) left = 3;
+      return left >= 0 && left-- > 0 ? { status: 503 } : undefined;
     };
   },
   page_200: inside(() => ({ status: 200, headers: page, body: HTML })),
