@@ -85,7 +85,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
 
     let checkpoint = block_on(Checkpoint::open_folder(&DiskFolder::new(&folder), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
-    let options = ModelOptions { kv_format: KvFormat::F32, ..ModelOptions::default() };
+    let options = ModelOptions { kv_format: Some(KvFormat::F32), ..ModelOptions::default() };
     let model = Model::new(&checkpoint, &config, options).expect("a model");
     let mut memory = CpuMemory::new(&model.buffers);
     for (buffer, bytes) in &model.constants {

@@ -51,7 +51,7 @@ fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
 
 /// Such a model on both sides.
 fn compare(config: &Value, bf16: bool, kv_format: KvFormat, max_binding: u64, tolerance: f32) {
-    let options = ModelOptions { max_binding, kv_format, ..ModelOptions::default() };
+    let options = ModelOptions { max_binding, kv_format: Some(kv_format), ..ModelOptions::default() };
     odd::compare(config, &model(config, &|_| bf16), options, tolerance);
 }
 

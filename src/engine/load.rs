@@ -28,6 +28,8 @@ pub struct LoadOptions {
     pub weight_budget: Option<u64>,
     /// Tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,
+    /// Numbers of the KV cache; by default f16, or q8 where that would leave a short context.
+    pub kv_cache: Option<KvFormat>,
     /// The KV cache in f32, to compare with f32 references.
     pub f32: bool,
     /// Tokens of a prefill chunk, at most; what suits a GPU by default.
@@ -36,6 +38,13 @@ pub struct LoadOptions {
     pub queued_steps: Option<usize>,
     /// The device.
     pub device: DeviceOptions,
+}
+
+impl LoadOptions {
+    /// Numbers of the KV cache that were asked for.
+    pub(super) fn kv_format(&self) -> Option<KvFormat> {
+        if self.f32 { Some(KvFormat::F32) } else { self.kv_cache }
+    }
 }
 
 /// Bytes of weights up to which a model stays as it was published: what is left to a page on a machine of 8 GB, by what
@@ -182,7 +191,7 @@ impl Engine {
         let model_options = ModelOptions {
             max_binding: device.max_binding(),
             context_length: options.context_length,
-            kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
+            kv_format: options.kv_format(),
             rope_factors: rope_factors(checkpoint).await?,
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
