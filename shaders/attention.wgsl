@@ -119,13 +119,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let end = state.position + token_of(rows - 1u) + 1u;
     let start = first_key(state.position + token_of(first_row) + 1u);
-    let stretch = stretch_of(end - start);
-    let first = start + split * stretch;
+    // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
+    let skip = select(0u, start % 64u, SPLITS == 1u);
+    let stretch = stretch_of(end - start + skip);
+    let first = start - skip + split * stretch;
     if (first >= end) {
         return;
     }
-    let keys = min(stretch, end - first); // of this stretch
-    let origin = first % params.capacity;
+    let keys = min(stretch, end - first); // of this stretch, and those it skips
+    let origin = (first + skip) % params.capacity;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
     let fours = (params.key_dim + 3u) / 4u;
@@ -178,8 +180,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 let slot = n * 8u + thread / 8u;
                 let four = at + thread % 8u;
                 var v = vec4<f32>();
-                if (four < fours && tile + slot < keys) {
-                    let row = place(origin, tile + slot) * params.kv_heads + kv_head;
+                if (four < fours && tile + slot >= skip && tile + slot < keys) {
+                    let row = place(origin, tile + slot - skip) * params.kv_heads + kv_head;
                     v = key_four(row * key_words, params.key_dim, four);
                 }
                 key[thread % 8u * 65u + slot] = v;
@@ -249,7 +251,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sum3 = rescaled(sum3, factor[own + 3u * abreast]);
         }
         for (var j = phase; j < min(64u, keys - tile); j += phases) {
-            let base = (place(origin, tile + j) * params.kv_heads + kv_head) * value_words;
+            if (tile + j < skip) {
+                continue;
+            }
+            let base = (place(origin, tile + j - skip) * params.kv_heads + kv_head) * value_words;
             let w = j * quads + own;
             if (inside) {
                 let v = value_four(base, params.value_row, column);

@@ -10,12 +10,15 @@ use common::{all_logits, argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
 use minke::gpu::DeviceOptions;
+use minke::kernels::KvFormat;
 use minke::model::Quantization;
 use minke::text::Message;
 use serde_json::Value;
 
 /// The reference's logits are rounded to four places and ours rest on a KV cache in f16.
 const LOGIT: f32 = 0.05;
+/// The same with bytes.
+const Q8_LOGIT: f32 = 0.4;
 /// A margin below which the argmax may differ.
 const MARGIN: f64 = 0.1;
 
@@ -46,7 +49,7 @@ fn input_of(engine: &Engine, case: &Value) -> (Input, bool) {
 }
 
 /// Top logits along the reference's own continuation.
-fn teacher_forced(engine: &Engine, case: &Value, what: &str) -> f32 {
+fn teacher_forced(engine: &Engine, case: &Value, what: &str, limit: f32) -> f32 {
     let (prompt, greedy, margins) = (ids(&case["ids"]), ids(&case["greedy_ids"]), floats(&case["margins"]));
     let rows = all_logits(engine, &[prompt.clone(), greedy.clone()].concat());
     let mut worst = 0.0f32;
@@ -54,7 +57,7 @@ fn teacher_forced(engine: &Engine, case: &Value, what: &str) -> f32 {
         let row = &rows[prompt.len() - 1 + step];
         for (id, want) in ids(&top["ids"]).into_iter().zip(floats(&top["logits"])) {
             let error = (row[id as usize] - want as f32).abs();
-            assert!(error <= LOGIT, "{what}: logit {id} of step {step} is {}, expected {want}", row[id as usize]);
+            assert!(error <= limit, "{what}: logit {id} of step {step} is {}, expected {want}", row[id as usize]);
             worst = worst.max(error);
         }
         if margins[step] > MARGIN {
@@ -87,23 +90,40 @@ fn free_running(engine: &Engine, case: &Value, what: &str) -> usize {
 
 #[test]
 fn reference() {
+    hold_against_reference(KvFormat::F16, 0.01);
+}
+
+#[test]
+fn reference_with_a_cache_of_bytes() {
+    hold_against_reference(KvFormat::Q8, 0.02);
+}
+
+/// Every case, with the cache in this format.
+fn hold_against_reference(format: KvFormat, nll: f64) {
     let Some((reference, model)) = reference_data() else { return };
-    let engine = load(&model, LoadOptions::default()).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    let options = LoadOptions { kv_cache: Some(format), ..LoadOptions::default() };
+    let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    let limit = if format == KvFormat::Q8 { Q8_LOGIT } else { LOGIT };
     for case in reference["cases"].as_array().expect("cases") {
         if let Some(text) = case["score_text"].as_str() {
             let (want, cancel) = (case["mean_nll"].as_f64().expect("mean_nll"), Cancel::default());
             let scores = block_on(engine.score(Input::Text(text.to_owned()), true, 3, &cancel)).expect("scores");
             let mean = -scores.iter().map(|s| s.logprob).sum::<f64>() / scores.len() as f64;
             println!("score: mean_nll {mean:.4}, expected {want:.4}");
-            assert!((mean - want).abs() <= 0.01, "mean_nll is {mean}, expected {want}");
+            assert!((mean - want).abs() <= nll, "mean_nll is {mean}, expected {want}");
             for (got, want) in scores.iter().zip(floats(&case["logprobs"])) {
-                assert!((got.logprob - want).abs() < 0.05, "{:?}: {}, expected {want}", got.token, got.logprob);
+                assert!(
+                    (got.logprob - want).abs() < f64::from(limit),
+                    "{:?}: {}, expected {want}",
+                    got.token,
+                    got.logprob
+                );
                 assert_eq!(got.top.as_ref().map(Vec::len), Some(3));
             }
             continue;
         }
         let what = case["prompt"].as_str().unwrap_or("chat");
-        let worst = teacher_forced(&engine, case, what);
+        let worst = teacher_forced(&engine, case, what, limit);
         let compared = free_running(&engine, case, what);
         println!("{what:?}: top-10 logits within {worst:.4}, {compared} free-running tokens equal");
     }
@@ -126,7 +146,7 @@ fn reference_in_parts() {
     println!("parts: embed {}, head {}, l0.mlp.gate_up {}", parts("embed"), parts("head"), parts("l0.mlp.gate_up"));
     assert!(parts("embed") > 1 && parts("head") > 1);
     let case = &reference["cases"][0];
-    teacher_forced(&engine, case, "in parts");
+    teacher_forced(&engine, case, "in parts", LOGIT);
     free_running(&engine, case, "in parts");
 }
 

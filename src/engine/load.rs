@@ -219,7 +219,7 @@ impl Engine {
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
         let suited = if software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-        let session = Session::new(model, executor, queued_steps, &mut compile).await?;
+        let session = Session::new(model, executor, queued_steps, host.clock, &mut compile).await?;
         cancel.check()?;
         Ok(Self {
             id: checkpoint.id.clone(),

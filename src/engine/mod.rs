@@ -5,6 +5,7 @@ mod generate;
 mod load;
 mod options;
 mod output;
+mod pace;
 mod score;
 mod session;
 

@@ -1,6 +1,7 @@
 //! Ids in, ids out: chunks of prefill, queued steps of decode, logits. Knows no text.
 
 use super::options::Bias;
+use super::pace::Pace;
 use crate::gpu::{Executor, Prepared, Readback, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{Model, Plans, QUEUED_STEPS};
@@ -12,7 +13,7 @@ pub(super) struct Session {
     pub executor: Executor,
     pub plans: Plans,
     pub context_length: usize,
-    chunk: usize,
+    pace: Pace,
     control: Control,
     all_logits: crate::gpu::Activation,
     decode: Prepared,
@@ -76,6 +77,7 @@ impl Session {
         model: Model,
         executor: Executor,
         queued_steps: usize,
+        clock: fn() -> f64,
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Self> {
         let Model { plans, control, context_length, chunk, all_logits, .. } = model;
@@ -106,7 +108,7 @@ impl Session {
             executor,
             plans,
             context_length,
-            chunk,
+            pace: Pace::new(chunk, clock),
             control,
             all_logits,
             decode,
@@ -139,11 +141,13 @@ impl Session {
     ) -> Result<bool> {
         let Chunk { ids, position, sampled } = chunk;
         let mut done = 0;
-        while ids.len() - done > self.chunk {
-            let piece = &ids[done..done + self.chunk];
+        while ids.len() - done > self.pace.tokens() {
+            let piece = &ids[done..done + self.pace.tokens()];
+            let started = self.pace.start();
             self.start_chunk(position + done, piece, sampled);
             self.executor.submit(&[&self.prefill], &[])?;
             self.executor.idle().await?;
+            self.pace.took(piece.len(), started);
             cancel.check()?;
             done += piece.len();
             progress(done);

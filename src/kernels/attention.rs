@@ -350,7 +350,7 @@ mod tests {
     const TOL: f64 = 2e-5;
 
     fn check(shape: [usize; 3], position: usize, count: usize, span: Span, format: KvFormat) {
-        check_values(shape, None, [position, count, position + count], span, format, false);
+        check_values(shape, None, [position, count, position + count + 70], span, format, false);
     }
 
     /// With `latent`, values are that many leading numbers of each key.
@@ -369,6 +369,13 @@ mod tests {
         let mut cache = |label: &str| b.cache(label, capacity * kv_heads, key_dim, format);
         let k_cache = cache("k");
         let v_cache = if latent.is_some() { k_cache } else { cache("v") };
+        // What nobody may look at is no number.
+        let mut asked = vec![false; capacity];
+        (span.first(position + 1)..position + count).for_each(|p| asked[p % capacity] = true);
+        for cache in [k_cache, v_cache] {
+            let words = kv_heads * format.row_words(key_dim);
+            b.spoil(cache, (0..capacity).filter(|&row| !asked[row]).map(|row| row * words..(row + 1) * words));
+        }
         let sinks = sinks.then(|| b.vector("sinks", heads));
         let scale = 1.0 / (key_dim as f32).sqrt();
         let value_row = key_dim;
@@ -449,6 +456,21 @@ mod tests {
         }
         check_values([4, 2, 24], None, [1000, 1, 131], Span::Window(129), KvFormat::F16, true);
         check_values([4, 2, 24], None, [1000, 1, 700], Span::Chunk(700), KvFormat::F16, true);
+    }
+
+    /// The first token, and as far as models go: positions of more than 16 bits, 64 stretches.
+    #[test]
+    fn the_end_of_a_long_context() {
+        for (position, format) in [(65_535, KvFormat::F16), (65_600, KvFormat::Q8), (131_071, KvFormat::Q8)] {
+            check_values([6, 1, 24], None, [position, 1, 131_072], Span::All, format, false);
+        }
+        check_values([6, 1, 24], None, [70_000, 20, 131_072], Span::All, KvFormat::F16, false);
+        check_values([6, 1, 24], None, [0, 1, 131_072], Span::All, KvFormat::F16, false);
+        assert_eq!(splits(12, 2, 128, 4096), 24, "four workgroups a head");
+        assert_eq!(splits(12, 2, 128, 131_072), 64, "of 2,048 keys each");
+        assert_eq!(splits(32, 8, 128, 8192), 16);
+        assert_eq!(splits(16, 1, 512, 4096), 32, "heads of one latent in two tiles");
+        assert_eq!(splits(4, 1, 64, 64), 1);
     }
 
     /// Of DeepSeek-V2's shape, and of smaller ones.

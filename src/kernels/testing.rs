@@ -119,6 +119,12 @@ impl Bench {
         id
     }
 
+    /// Makes words of a buffer that was set no numbers, in whatever format.
+    pub(crate) fn spoil(&mut self, buffer: BufferId, words: impl Iterator<Item = std::ops::Range<usize>>) {
+        let (_, contents) = self.contents.iter_mut().rev().find(|(id, _)| *id == buffer).expect("it was set");
+        words.for_each(|range| contents[range.start * 4..range.end * 4].fill(0xff));
+    }
+
     /// What stretches of attention leave: values, the maximum of the scores, and the sum of their exponentials.
     pub(crate) fn partials(&mut self, heads: usize, splits: usize, value_dim: usize) -> BufferId {
         let id = super::Attention::declare_partials(&mut self.buffers, heads, splits, value_dim);
