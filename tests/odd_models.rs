@@ -101,14 +101,20 @@ fn odd_widths_with_a_cache_of_bytes() {
     compare(&config(json!({ "head_dim": 80, "num_key_value_heads": 1 })), false, KvFormat::Q8, 128 << 20, 2e-2);
 }
 
-/// A prompt and two decoded tokens at positions that 16 bits do not hold, the last of a context of 131,072 among them.
+/// A prompt far into the context, and decoded tokens at positions that 16 bits do not hold, the last of 131,072 among them.
 #[test]
 fn positions_beyond_65_536() {
     let config = config(json!({
         "max_position_embeddings": 131_072, "num_attention_heads": 6, "num_key_value_heads": 1, "num_hidden_layers": 1,
         "rope_scaling": { "rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096 },
     }));
-    for (format, position, tolerance) in [(KvFormat::F16, 65_534, 5e-3), (KvFormat::Q8, 131_072 - 5, 2e-2)] {
+    let cases = [
+        (KvFormat::F16, 29_990, 5e-3),
+        (KvFormat::F16, 65_534, 5e-3),
+        (KvFormat::Q8, 29_990, 2e-2),
+        (KvFormat::Q8, 131_072 - 3, 2e-2),
+    ];
+    for (format, position, tolerance) in cases {
         let context_length = Some(131_072);
         let options = ModelOptions { kv_format: Some(format), context_length, ..ModelOptions::default() };
         odd::compare_at(&config, &model(&config, &|_| true), options, tolerance, position);
