@@ -110,7 +110,7 @@ mod tests {
             for (format, words) in [
                 (KvFormat::F32, dim.next_multiple_of(4)),
                 (KvFormat::F16, dim.next_multiple_of(4) / 2),
-                (KvFormat::Q8, dim.next_multiple_of(4) / 4 + dim.div_ceil(64)),
+                (KvFormat::Q8, dim.div_ceil(4) + dim.div_ceil(64)),
             ] {
                 assert_eq!(format.row_words(dim), words, "{format:?} {dim}");
                 let mut row = vec![0; words];
