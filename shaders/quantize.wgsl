@@ -1,54 +1,16 @@
-// Rows of f32, f16 or bf16 as they were published become rows of layout q8 or q4; gpu/quantize.rs says how, and makes the
-// same bits on the CPU. Nothing here depends on how a device rounds: scales are worked out in integers, and the products
-// that settle a code are exact. A thread makes two groups of 32, which share a word of scales.
+// Rows as they were published become rows of layout q8 or q4; gpu/quantize.rs says how, and makes the same bits on the CPU.
+// Nothing here depends on how a device rounds: scales are worked out in integers, and the products that settle a code are
+// exact. A thread makes two groups of 32, which share a word of scales.
 override FOUR_BITS: bool = false;
 
-struct Params {
-    k: u32,      // weights in a row
-    groups: u32, // groups of 32 in a row
-}
-struct Job {
-    numbers: u32,   // of the input: 0 f32, 1 f16, 2 bf16
-    rows: u32,      // of the input
-    first_row: u32, // of the part, where the first goes
-    row_step: u32,  // of the part, from one to the next
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> job: Job;
-@group(0) @binding(2) var<storage, read_write> codes: array<u32>;   // [rows, groups, 8] words, or 4
-@group(0) @binding(3) var<storage, read_write> scales: array<u32>;  // [rows, ceil(groups / 2)] pairs of f16
-@group(0) @binding(4) var<storage, read> weights: array<u32>;       // [job.rows, k] numbers without gaps
+@group(0) @binding(2) var<storage, read_write> codes: array<u32>;  // [rows, groups, 8] words, or 4
+@group(0) @binding(3) var<storage, read_write> scales: array<u32>; // [rows, ceil(groups / 2)] pairs of f16
 
 const NAN: u32 = 0x7e00u;
 
-// f32 bits of a finite f16's, without its sign.
-fn f16_bits(h: u32) -> u32 {
-    if ((h & 0x7c00u) == 0x7c00u) {
-        return 0x7f800000u | ((h & 0x3ffu) << 13u);
-    }
-    if (h >= 0x400u) {
-        return (h << 13u) + 0x38000000u;
-    }
-    return bitcast<u32>(f32(h) * 5.9604644775390625e-8); // 2^-24: exact
-}
-
-// f32 bits of number i of a row of the input; 0 past its end and for subnormals.
-fn bits_of(row: u32, i: u32) -> u32 {
-    if (i >= params.k) {
-        return 0u;
-    }
-    let at = row * params.k + i;
-    var bits: u32;
-    if (job.numbers == 0u) {
-        bits = weights[at];
-    } else {
-        let half = (weights[at / 2u] >> (16u * (at & 1u))) & 0xffffu;
-        if (job.numbers == 1u) {
-            bits = f16_bits(half & 0x7fffu) | ((half & 0x8000u) << 16u);
-        } else {
-            bits = half << 16u;
-        }
-    }
+// The same with subnormals as zeros.
+fn normal_bits(row: u32, i: u32) -> u32 {
+    let bits = bits_of(row, i);
     return select(bits, 0u, (bits & 0x7f800000u) == 0u);
 }
 
@@ -107,13 +69,13 @@ fn code4(bits: u32, step: f32, negative: bool) -> u32 {
     return 8u + level(v, step, 7u);
 }
 
-// Makes a group; returns its scale's bits.
+// Makes the group of a row that begins with its weight 32 · group; returns its scale's bits.
 fn quantize(row: u32, out: u32, group: u32) -> u32 {
     let first = group * 32u;
     var extreme = 0u; // bits of the value of largest magnitude, the first of equals
     var finite = true;
     for (var i = 0u; i < 32u; i++) {
-        let bits = bits_of(row, first + i);
+        let bits = normal_bits(row, first + i);
         finite = finite && (bits & 0x7f800000u) != 0x7f800000u;
         if ((bits & 0x7fffffffu) > (extreme & 0x7fffffffu)) {
             extreme = bits;
@@ -124,15 +86,15 @@ fn quantize(row: u32, out: u32, group: u32) -> u32 {
         scale = scale_bits(extreme & 0x7fffffffu, select(127u, 8u, FOUR_BITS));
     }
     let step = select(0.0, bitcast<f32>(f16_bits(scale)), scale < 0x7c00u);
-    let at = (out * params.groups + group) * select(8u, 4u, FOUR_BITS);
+    let at = (out * params.groups + job.first_group + group) * select(8u, 4u, FOUR_BITS);
     if (FOUR_BITS) {
         let negative = extreme != 0u && (extreme >> 31u) == 0u && scale < NAN;
         for (var w = 0u; w < 4u; w++) {
             var word = 0u;
             for (var j = 0u; j < 4u; j++) {
                 let i = first + w * 4u + j;
-                let low = code4(bits_of(row, i), step, negative);
-                let high = code4(bits_of(row, i + 16u), step, negative);
+                let low = code4(normal_bits(row, i), step, negative);
+                let high = code4(normal_bits(row, i + 16u), step, negative);
                 word |= (low | (high << 4u)) << (8u * j);
             }
             codes[at + w] = word;
@@ -142,7 +104,7 @@ fn quantize(row: u32, out: u32, group: u32) -> u32 {
     for (var w = 0u; w < 8u; w++) {
         var word = 0u;
         for (var j = 0u; j < 4u; j++) {
-            word |= code8(bits_of(row, first + w * 4u + j), step) << (8u * j);
+            word |= code8(normal_bits(row, first + w * 4u + j), step) << (8u * j);
         }
         codes[at + w] = word;
     }
@@ -151,15 +113,15 @@ fn quantize(row: u32, out: u32, group: u32) -> u32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>) {
-    let pairs = (params.groups + 1u) / 2u;
+    let groups = (job.k + 31u) / 32u;
+    let pairs = (groups + 1u) / 2u;
     for (var item = id.x; item < job.rows * pairs; item += grid.x * 64u) {
-        let row = item / pairs;
-        let pair = item % pairs;
-        let out = job.first_row + row * job.row_step;
-        var word = quantize(row, out, 2u * pair);
-        if (2u * pair + 1u < params.groups) {
-            word |= quantize(row, out, 2u * pair + 1u) << 16u;
+        let at = place(item, pairs);
+        let out = job.first_row + at.x * job.row_step;
+        var word = quantize(at.x, out, 2u * at.y);
+        if (2u * at.y + 1u < groups) {
+            word |= quantize(at.x, out, 2u * at.y + 1u) << 16u;
         }
-        scales[out * pairs + pair] = word;
+        scales[out * ((params.groups + 1u) / 2u) + job.first_group / 2u + at.y] = word;
     }
 }

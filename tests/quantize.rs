@@ -13,7 +13,7 @@ use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::gpu::{Device, DeviceOptions, Executor};
 use minke::kernels::CpuMemory;
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
-use minke::weights::load::{fill, load as load_weights};
+use minke::weights::load::{BLOCK, fill, load as load_weights};
 use minke::weights::{Checkpoint, DiskFolder, MemoryFolder};
 use minke::{Cancel, Error, Result};
 
@@ -107,7 +107,8 @@ fn refused_memory_steps_down_and_the_next_load_is_as_good_as_the_first() {
         let device = DeviceOptions { max_memory: Some(bytes), ..DeviceOptions::default() };
         load(&folder, LoadOptions { device, ..as_(quantization) })
     };
-    assert_eq!(given(None, exact.total()).expect("it loads").info().quantization, "bf16");
+    // A load needs a little more than it leaves: where what arrives is put in turns, at most a block.
+    assert_eq!(given(None, exact.total() + BLOCK).expect("it loads").info().quantization, "bf16");
     assert_eq!(exact.scratch, eight.scratch, "what only the load needed is given back");
     // Too little for the weights as published, by more than what a load needs besides.
     let room = exact.total() - (exact.weights - eight.weights) / 2;

@@ -82,6 +82,15 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
     let narrow = margins.iter().position(|&m| m <= margin).unwrap_or(want.len());
     let compared = narrow.min(result.ids.len());
     assert_eq!(result.ids[..compared], want[..compared], "{what}: {:?}", result.text);
+    // The second half again, from what the first run left in the KV cache.
+    let half = compared / 2;
+    if half > 0 {
+        let said = Input::Ids([&ids(&case["ids"]), &want[..half]].concat());
+        let rest = GenerateOptions { raw: false, max_output_tokens: Some((compared - half) as f64), ..options };
+        let again = block_on(engine.generate(said, &rest, &cancel, &mut quiet)).expect("a generation");
+        assert_eq!(again.ids, want[half..compared], "{what}: from the middle");
+        assert_eq!(again.usage.cached_tokens, again.usage.input_tokens - 1, "{what}");
+    }
     if result.ids.len() < want.len() && result.ids.len() < narrow {
         assert_eq!(result.finish_reason, FinishReason::Stop, "{what}");
     }

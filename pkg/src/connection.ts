@@ -2,13 +2,15 @@
 
 import { EngineError, invalid, revive } from "./errors.js";
 import type { Memory, Reply, Request } from "./protocol.js";
-import type { LoadOptions, Progress, StreamPart } from "./types.js";
+import type { LoadOptions, Progress, StorageFull, StreamPart } from "./types.js";
 
 /** What a call may be told before it ends. */
 export interface Listener {
   progress?(progress: Progress): void;
   part?(part: StreamPart): void;
   memory?(memory: Memory): void;
+  /** Which models to delete. */
+  full?(full: StorageFull): readonly string[] | Promise<readonly string[]>;
 }
 
 interface Pending extends Listener {
@@ -76,7 +78,7 @@ export class Connection {
 
   /** Sends a request and waits for its answer. A signal that aborts rejects at once with its reason. */
   request(body: Body<Request> & { model: number }, listener: Listener & { signal?: AbortSignal; id?: number } = {}): Promise<unknown> {
-    const { signal, id = nextId(), progress, part, memory } = listener;
+    const { signal, id = nextId(), progress, part, memory, full } = listener;
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const ended = this.#broken ?? this.#ended.get(body.model);
@@ -95,6 +97,7 @@ export class Connection {
         progress,
         part,
         memory,
+        full,
         resolve: (value) => (settle(), resolve(value)),
         reject: (reason) => (settle(), reject(reason)),
       });
@@ -127,6 +130,19 @@ export class Connection {
     for (const pending of [...this.#pending.values()]) if (pending.model === model) pending.reject(error);
   }
 
+  /** What the page gives up; what it throws ends the call. */
+  async #room(id: number, full: StorageFull, pending: Pending): Promise<void> {
+    let ids: string[] = [];
+    try {
+      ids = [...((await pending.full?.(full)) ?? [])].map(String);
+    } catch (error) {
+      if (this.#pending.get(id) !== pending) return;
+      this.tell(id, "abort");
+      return pending.reject(error);
+    }
+    if (this.#pending.get(id) === pending) this.send({ minke: 1, id, kind: "room", ids });
+  }
+
   #break(error: EngineError): void {
     this.#broken = error;
     for (const pending of [...this.#pending.values()]) pending.reject(error);
@@ -151,6 +167,8 @@ export class Connection {
         return pending.progress?.(reply.progress);
       case "part":
         return pending.part?.(reply.part);
+      case "full":
+        return void this.#room(reply.id, reply.full, pending);
       case "failed":
         return pending.reject(revive(reply.failure));
       case "done":

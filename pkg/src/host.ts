@@ -2,17 +2,24 @@
 
 import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
-import { fetchAll, open } from "./sources/open.js";
-import { type Digests, hubDigests, Verifier } from "./sources/verify.js";
+import { Meter } from "./progress.js";
+import { Clock } from "./sources/clock.js";
+import { open, type Opened } from "./sources/open.js";
+import { Limit, type HttpContext } from "./sources/requests.js";
+import { hubDigests, MANIFEST, Verifier, type Digests, type Heard } from "./sources/verify.js";
+import { evictable, remove } from "./storage/list.js";
 import { StoredModel } from "./storage/model.js";
-import type { Progress } from "./types.js";
-import type { Canceller, Glue, Source, WasmModel } from "./wasm.js";
+import type { EvictableModel, Progress } from "./types.js";
+import type { Canceller, Glue, Reader, Source, WasmModel } from "./wasm.js";
 import { instantiate } from "../wasm/minke.js";
 
 type Load = Extract<Request, { kind: "load" }>;
 type Look = Extract<Request, { kind: "estimate" }>;
 type Call = Extract<Request, { kind: "call" }>;
 type Post = (reply: Reply, transfer?: Transferable[]) => void;
+
+/** Methods that wait for their turn on the GPU. */
+const ON_GPU: ReadonlySet<Method> = new Set(["generate", "append", "cloneConversation", "saveConversation", "restoreConversation", "score", "forward"]);
 
 const ABORTED: Failure = { code: "abort", message: "aborted", retryable: true, detail: {} };
 
@@ -35,6 +42,23 @@ interface Instance {
   dead?: Failure;
 }
 
+/** What a request runs on. */
+interface Use {
+  instance: Instance;
+  running: Running;
+  signal: AbortSignal;
+  store: StoredModel | null;
+}
+
+/** A request's files, checked where there is something to check them against; what a hub says is for later. */
+interface Files extends Opened {
+  verifier: Verifier;
+  hub: Promise<Digests>;
+}
+
+/** How often a load begins anew because a file changed on the server. */
+const CHANGES = 2;
+
 /** Answers requests through `post`. */
 export class Host {
   readonly #models = new Map<number, Instance>();
@@ -42,6 +66,8 @@ export class Host {
   /** Aborts that arrived while their load was still fetching wasm. */
   readonly #early = new Set<number>();
   readonly #loading = new Set<number>();
+  /** Requests that wait for room, by id. */
+  readonly #rooms = new Map<number, (ids: readonly string[]) => void>();
 
   constructor(
     readonly post: Post,
@@ -60,31 +86,46 @@ export class Host {
       case "abort":
       case "stop":
         return this.#end(request.id, request.kind);
+      case "room":
+        return this.#rooms.get(request.id)?.(request.ids);
       case "unload":
         return void this.#unload(request.id, request.model);
     }
   }
 
   #load(request: Load): Promise<void> {
-    return this.#fresh(request, true, async ({ instance, running, signal, store }) => {
-      const { id } = request;
-      const { source, verifier, hub } = await this.#open(request, instance.glue, signal, store);
-      const progress = (p: Progress) => {
-        const fromCache = p.file !== undefined && (store?.whole.has(p.file) ?? false);
-        this.post({ minke: 1, kind: "progress", id, progress: { ...p, fromCache } });
-      };
-      let model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
-      try {
-        // The hub's digests are compared when everything is here, so that the GPU need not wait for the last byte.
-        if (await verifier.opened(await hub)) {
-          model.unload();
-          model = await instance.glue.loadModel(source, request.options, progress, running.canceller);
+    return this.#fresh(request, true, async (use) => {
+      const { instance, running, store } = use;
+      const { id, options } = request;
+      const meter = new Meter((progress) => this.post({ minke: 1, kind: "progress", id, progress }), ["download", "upload", "compile", "verify"]);
+      const model = await this.#steady(request, use, async ({ source, verifier, hub, stored }) => {
+        const heard = (stage: Progress["stage"]): Heard => (loaded, total, { name: file }, fromCache) => meter.report({ stage, loaded, total, file, fromCache });
+        let stage: "download" | "upload" = "download";
+        if (await this.#checkable(source, verifier)) {
+          verifier.looking = true;
+          const { files } = await instance.glue.estimateModel(source, options, 0);
+          if (await verifier.beforehand(source, files, heard("download"))) stage = "upload";
+          verifier.looking = false;
         }
-        if (running.aborted) throw ABORTED;
-      } catch (error) {
-        model.unload();
-        throw error;
-      }
+        if (stage === "download") meter.skip("upload");
+        const load = () => instance.glue.loadModel(source, options, (p) => {
+          meter.report(p.stage === "compile" ? p : { ...p, stage, fromCache: stored() });
+        }, running.canceller);
+        let model = await load();
+        try {
+          // The hub's digests are compared when everything is here, so that the GPU need not wait for the last byte.
+          meter.end("verify");
+          if (await verifier.opened(await hub, heard("verify"))) {
+            model.unload();
+            model = await load();
+          }
+          if (running.aborted) throw ABORTED;
+        } catch (error) {
+          model.unload();
+          throw error;
+        }
+        return model;
+      });
       await store?.loaded(); // before the page hears of it: a worker may end with its answer
       instance.model = model;
       this.#models.set(instance.id, instance);
@@ -99,27 +140,75 @@ export class Host {
 
   /** To look leaves nothing behind; to download leaves the files. */
   #estimate(request: Look): Promise<void> {
-    return this.#fresh(request, request.download, async ({ instance, signal, store }) => {
-      const { id, location, options, maxBinding, download } = request;
-      const { source, verifier, hub } = download
-        ? await this.#open(request, instance.glue, signal, store)
-        : { source: await open(location, this.fetcher, signal, null) };
-      const value = await instance.glue.estimateModel(source, options, maxBinding);
-      if (download) {
-        if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
-        await fetchAll(source, value.files, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
-        if (hub !== undefined) await verifier?.opened(await hub);
-        await store.loaded();
-      }
+    return this.#fresh(request, request.download, async (use) => {
+      const { instance, store } = use;
+      const { id, options, maxBinding, download } = request;
+      const meter = new Meter((progress) => this.post({ minke: 1, kind: "progress", id, progress }), ["download", "verify"]);
+      const heard = (stage: Progress["stage"]): Heard => async (loaded, total, { name: file, size }, fromCache) => {
+        if ((await store?.file(file))?.full ?? true) await this.#noRoom(file, size, store);
+        meter.report({ stage, loaded, total, file, fromCache });
+      };
+      const value = await this.#steady(request, use, async ({ source, verifier, hub }) => {
+        verifier.looking = true;
+        if (download) await this.#checkable(source, verifier);
+        const value = await instance.glue.estimateModel(source, options, maxBinding);
+        if (download) {
+          if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
+          await verifier.gather(source, value.files, heard("download"));
+          meter.end("verify");
+          await verifier.opened(await hub, heard("verify"));
+        }
+        return value;
+      });
+      if (download) await store?.loaded();
       this.post({ minke: 1, kind: "done", id, value });
     });
+  }
+
+  /** Whether files are to be checked before they are used: the caller knows their digests, or they are a pack's. */
+  async #checkable(source: Source, verifier: Verifier): Promise<boolean> {
+    if (source.kind === "folder") await source.open(MANIFEST);
+    return verifier.digests.size > 0;
+  }
+
+  async #noRoom(name: string, size: number, store: StoredModel | null): Promise<never> {
+    const bytes = (await store?.file(name))?.bytes ?? 0;
+    const full: Failure = {
+      code: "storage", message: `${name}: there is no room for it; ${bytes} of ${size} bytes are kept`, retryable: false,
+      detail: { name, bytes, size, evictable: await others(store) },
+    };
+    throw full;
+  }
+
+  /** Opens a request's files and uses them; again where one of them changed on the server meanwhile. */
+  async #steady<T>(request: Load | Look, { instance, signal, store }: Use, run: (files: Files) => Promise<T>): Promise<T> {
+    const { location, integrity } = request;
+    for (let changes = 0; ; changes++) {
+      const requests = new AbortController();
+      const context: HttpContext = {
+        fetch: this.fetcher, clock: new Clock(request.clockRate), limit: new Limit(), store, changed: false,
+        headers: location.kind === "files" || location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` },
+        signal: AbortSignal.any([signal, requests.signal]),
+      };
+      try {
+        // Without a store the files would have to be fetched twice, which only the caller can ask for.
+        const hub = store === null ? Promise.resolve(new Map()) : hubDigests(location, this.fetcher, context.signal);
+        const verifier = new Verifier(instance.glue.Hasher, store, new Map(Object.entries(integrity)));
+        const { source, stored } = await open(location, context);
+        return await run({ source: verifier.source(source), verifier, hub, stored });
+      } catch (error) {
+        if (!context.changed || changes === CHANGES || signal.aborted) throw error;
+      } finally {
+        requests.abort(); // read-ahead that nobody needs any more
+      }
+    }
   }
 
   /** Runs a request on an instance of its own, with the store of its files if it `keeps` them; gives back what it took. */
   async #fresh(
     request: Load | Look,
     keeps: boolean,
-    run: (use: { instance: Instance; running: Running; signal: AbortSignal; store: StoredModel | null }) => Promise<void>,
+    run: (use: Use) => Promise<void>,
   ): Promise<void> {
     const { id } = request;
     this.#loading.add(id);
@@ -132,13 +221,14 @@ export class Host {
       running = { model: instance, canceller: new instance.glue.Canceller(), requests, aborted: false };
       this.#running.set(id, running);
       if (this.#early.has(id)) throw ABORTED;
-      store = keeps ? await stored(request, signal) : null;
+      store = keeps ? await stored(request, signal, (needed) => this.#makeRoom(request, needed, () => store)) : null;
       await run({ instance, running, signal, store });
     } catch (error) {
       const failed = running?.aborted ? ABORTED : (running?.model.dead ?? withAddress(failure(error)));
       this.post({ minke: 1, kind: "failed", id, failure: failed });
     } finally {
-      requests.abort(); // read-ahead that nobody needs any more
+      requests.abort();
+      this.#rooms.delete(id);
       await store?.close();
       this.#loading.delete(id);
       this.#early.delete(id);
@@ -146,14 +236,19 @@ export class Host {
     }
   }
 
-  /** The files of a request, checked where there is something to check them against; what the hub says is for later. */
-  async #open(request: Load | Look, glue: Glue, signal: AbortSignal, store: StoredModel | null): Promise<{ source: Source; verifier: Verifier; hub: Promise<Digests> }> {
-    const { id, location, integrity } = request;
-    // Without a store the files would have to be fetched twice, which only the caller can ask for.
-    const hub = store === null ? Promise.resolve(new Map()) : hubDigests(location, this.fetcher, signal);
-    const verifier = new Verifier(glue.Hasher, (progress) => this.post({ minke: 1, kind: "progress", id, progress }), store);
-    const source = verifier.source(await open(location, this.fetcher, signal, store), new Map(Object.entries(integrity)));
-    return { source, verifier, hub };
+  /** Asks the page which models may go: whether any went. */
+  async #makeRoom({ id, location }: Load | Look, needed: number, store: () => StoredModel | null): Promise<boolean> {
+    const models = await others(store());
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    const ids = await new Promise<readonly string[]>((resolve) => {
+      this.#rooms.set(id, resolve);
+      this.post({ minke: 1, kind: "full", id, full: { id: location.id, needed, used: usage, quota, evictable: models } });
+    });
+    this.#rooms.delete(id);
+    let gone = 0;
+    // Another tab may have begun to load one of them.
+    for (const { id } of models) if (ids.includes(id)) gone += await remove(id).catch(() => 0);
+    return gone > 0;
   }
 
   async #instance(id: number, wasm: Load["wasm"]): Promise<Instance> {
@@ -172,10 +267,11 @@ export class Host {
     if (instance.dead !== undefined) return this.#fail(id, instance.dead);
     const model = instance.model;
     // Text needs no turn: it answers while the GPU generates.
-    if (method !== "generate" && method !== "score" && method !== "forward") {
+    if (!ON_GPU.has(method)) {
       try {
         const value = (model[method] as (...args: unknown[]) => unknown)(...request.args);
-        this.#done(id, method, value as Methods[Method][1]);
+        // What a conversation held is given back at once.
+        this.#done(id, method, value as Methods[Method][1], method === "closeConversation" ? model.memory() : undefined);
       } catch (error) {
         this.#fail(id, instance.dead ?? failure(error));
       }
@@ -200,7 +296,15 @@ export class Host {
   #run(model: WasmModel, request: Call, canceller: Canceller): Promise<Methods[Method][1]> {
     switch (request.method) {
       case "generate":
-        return model.generate(...request.args, (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+        return model.generate(request.args[0], request.args[1], request.args[2], (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+      case "append":
+        return model.append(...request.args, canceller);
+      case "cloneConversation":
+        return model.cloneConversation(...request.args, canceller);
+      case "saveConversation":
+        return model.saveConversation(...request.args, canceller).then((pieces) => new Blob(pieces));
+      case "restoreConversation":
+        return model.restoreConversation(reader(request.args[0]), canceller);
       case "score":
         return model.score(...request.args, canceller);
       case "forward":
@@ -275,10 +379,20 @@ export class Host {
   }
 }
 
+/** A saved conversation, to read. */
+function reader(state: Blob): Reader {
+  return { name: "state", size: state.size, read: async (start, end) => new Uint8Array(await state.slice(start, end).arrayBuffer()) };
+}
+
 /** The store of what a request opens; null where nothing is kept. */
-async function stored({ cache, location }: Load | Look, signal: AbortSignal): Promise<StoredModel | null> {
+async function stored({ cache, location }: Load | Look, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
   const kept = cache === "opfs" && location.kind !== "files" && /^https?:/.test(location.url);
-  return kept ? StoredModel.open(location.url, location.id, signal) : null;
+  return kept ? StoredModel.open(location.url, location.id, signal, ask) : null;
+}
+
+/** The models that may go to make room for one. */
+async function others(store: StoredModel | null): Promise<EvictableModel[]> {
+  return (await evictable()).filter(({ id }) => id !== store?.manifest.id);
 }
 
 /** Wraps an instance's exports, so that a trap is noticed wherever wasm was entered from: a promise's callback, say. */

@@ -21,7 +21,7 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
   try {
     const value = await connection.request(
       { kind: "load", ...opening, location },
-      { signal: options.signal, progress: options.onProgress, memory: (m) => (memory = m) },
+      { signal: options.signal, progress: options.onProgress, full: options.onStorageFull, memory: (m) => (memory = m) },
     );
     return new RemoteModel(connection, opening.model, value as LoadValue, memory);
   } catch (error) {
@@ -82,6 +82,7 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   const location = await locate(source);
   const opening: Omit<Opening, "location"> = {
     model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity), wasm: wasmOption(options.wasm),
+    clockRate: options.internal?.clockRate ?? 1,
   };
   return { options, opening, location };
 }
@@ -96,7 +97,7 @@ function digests(given: LoadOptions["integrity"]): Record<string, string> {
 async function look(options: LoadOptions, body: Opening & { maxBinding: number; download: boolean }): Promise<unknown> {
   const connection = await Connection.open(options);
   try {
-    return await connection.request({ kind: "estimate", ...body }, { signal: options.signal, progress: options.onProgress });
+    return await connection.request({ kind: "estimate", ...body }, { signal: options.signal, progress: options.onProgress, full: options.onStorageFull });
   } finally {
     connection.close();
   }

@@ -4,12 +4,13 @@ import { nextId, type Connection, type Listener } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
+import { createSession } from "./session.js";
 import type { LoadValue, Memory, Method, Methods } from "./protocol.js";
 import type {
-  GenerateOptions, GenerateResult, Generation, Input, Message, Model, ModelInfo, TemplateOptions, TokenLogprob, Tokenizer,
+  GenerateOptions, GenerateResult, Generation, Input, Message, Model, ModelInfo, Session, SessionOptions, TemplateOptions, TokenLogprob, Tokenizer,
 } from "./types.js";
 
-type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
+export type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
 
 export class RemoteModel implements Model {
   readonly id: string;
@@ -48,6 +49,11 @@ export class RemoteModel implements Model {
       const { signal, engine } = check.generateOptions(options);
       return this.#ask("generate", [check.input(input), engine], { signal, id, part });
     }, () => this.#connection.tell(id, "stop"));
+  }
+
+  async createSession(options?: SessionOptions): Promise<Session> {
+    const stop = (call: number) => this.#connection.tell(call, "stop");
+    return createSession({ ask: this.#ask, stop, contextLength: this.info.contextLength }, options);
   }
 
   async score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]> {

@@ -1,7 +1,7 @@
 // Checks of everything a user passes: nothing is silently ignored.
 
 import { invalid } from "./errors.js";
-import type { GenerateOptions, Input, LoadOptions, Message, TemplateOptions } from "./types.js";
+import type { GenerateOptions, Input, LoadOptions, Message, SessionOptions, TemplateOptions } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
 /** Most probable tokens that one step reports. */
@@ -48,6 +48,7 @@ const LOAD: Record<string, Check> = {
   quantization: oneOf("auto", "none", "q8", "q4"),
   kvCache: oneOf("auto", "f16", "q8"),
   cache: oneOf("opfs", "none"),
+  onStorageFull: ofType("function"),
   integrity: (value, name) => {
     plain(value, name);
     for (const [file, digest] of Object.entries(value as Record<string, unknown>)) {
@@ -136,6 +137,10 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   for (const key of ["contextLength", "quantization", "kvCache", "powerPreference", "internal"] as const) {
     if (options[key] !== undefined) engine[key] = options[key];
   }
+  if (options.internal !== undefined) {
+    const { clockRate: _, ...internal } = options.internal;
+    engine.internal = internal;
+  }
   return { options, engine };
 }
 
@@ -143,6 +148,19 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
 export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
   const { signal, ...engine } = checked(given, GENERATE);
   return { signal, engine };
+}
+
+/** Session options: what it begins with, and what its calls default to. */
+export function sessionOptions(given?: SessionOptions): { messages?: Message[]; state?: Blob; signal?: AbortSignal; engine: object } {
+  const { messages: list, state, ...rest } = given ?? {};
+  if (state !== undefined && !(state instanceof Blob)) throw invalid("state", "expected a Blob that save() gave");
+  if (state !== undefined && list !== undefined) throw invalid("messages", "a saved state has its own");
+  const begun = list === undefined || (Array.isArray(list) && list.length === 0) ? undefined : messages(list);
+  return { ...(begun && { messages: begun }), ...(state && { state }), ...generateOptions(rest) };
+}
+
+export function signalOption(given?: { signal?: AbortSignal }): { signal?: AbortSignal } {
+  return checked(given, { signal });
 }
 
 export function scoreOptions(given?: { top?: number; raw?: boolean }): { top?: number; raw?: boolean } {

@@ -2,7 +2,7 @@
 
 import type { Failure } from "./errors.js";
 import type { Location } from "./sources/locate.js";
-import type { GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { GenerateResult, Message, ModelInfo, Progress, StorageFull, StreamPart, TokenLogprob } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
 export interface Memory {
@@ -13,7 +13,13 @@ export interface Memory {
 
 /** What a model can be asked, with arguments and answer. */
 export interface Methods {
-  generate: [args: [input: EngineInput, options: object], value: GenerateResult];
+  generate: [args: [input: EngineInput, options: object, conversation?: number], value: GenerateResult];
+  append: [args: [input: EngineInput, options: object, conversation: number], value: number];
+  openConversation: [args: [], value: number];
+  closeConversation: [args: [conversation: number], value: void];
+  cloneConversation: [args: [conversation: number], value: number];
+  saveConversation: [args: [conversation: number, note: string], value: Blob];
+  restoreConversation: [args: [state: Blob], value: { conversation: number; note: string }];
   score: [args: [input: EngineInput, options: { top?: number; raw?: boolean }], value: TokenLogprob[]];
   forward: [args: [ids: Uint32Array, rows: "last" | "all"], value: Float32Array];
   encode: [args: [text: string, addSpecialTokens: boolean], value: Uint32Array];
@@ -39,6 +45,8 @@ export interface Opening {
   /** SHA-256 in hexadecimal by file name. */
   integrity: Record<string, string>;
   wasm: string | BufferSource | WebAssembly.Module;
+  /** How many times faster the clock of requests runs. */
+  clockRate: number;
 }
 
 /** Ids are unique per page, so that several models can share one worker. */
@@ -48,6 +56,8 @@ export type Request = { minke: 1; id: number } & (
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0] } }[Method]
   | { kind: "unload"; model: number }
+  /** Answers "full": the models to delete. */
+  | { kind: "room"; ids: readonly string[] }
   | { kind: "abort" }
   | { kind: "stop" }
 );
@@ -56,6 +66,8 @@ export type Reply = { minke: 1 } & (
   | { kind: "ready" }
   | { kind: "progress"; id: number; progress: Progress }
   | { kind: "part"; id: number; part: StreamPart }
+  /** There is no room for what arrives; waits for "room". */
+  | { kind: "full"; id: number; full: StorageFull }
   | { kind: "done"; id: number; value: unknown; memory?: Memory }
   | { kind: "failed"; id: number; failure: Failure }
   /** The model's wasm instance trapped: nothing will answer for it any more. */

@@ -17,15 +17,16 @@ export type ModelSource =
       /** Default "https://huggingface.co". */
       endpoint?: string;
     }
-  /** Dropped or picked from disk: nothing is fetched. */
-  | { files: readonly (File | FileSystemFileHandle)[] }
+  /** Dropped or picked from disk: nothing is fetched. Folders are looked through, three deep. */
+  | { files: readonly (File | FileSystemHandle | FileSystemEntry)[] }
   /** One .gguf. */
   | File
   | Blob;
 
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
-  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. */
+  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. Whole blocks (1 MiB) of what arrived stay on
+   *  this device: the next load goes on from them. */
   signal?: AbortSignal;
   /** Tokens; default: the largest that fits, at most the model's own. */
   contextLength?: number;
@@ -41,8 +42,14 @@ export interface LoadOptions {
    */
   cache?: "opfs" | "none";
   /**
-   * Digests of files by name: each is read whole and checked before any of it is used (without a store, that is to fetch it
-   * twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
+   * Asked where this origin may keep no more: resolves to the ids of stored models to delete. Nothing is ever deleted
+   * unasked. Where too little is given up, a load goes on without keeping the rest; `store.download` rejects with
+   * "storage", the same facts in its `detail`.
+   */
+  onStorageFull?: (full: StorageFull) => readonly string[] | Promise<readonly string[]>;
+  /**
+   * Digests of files by name: each is read whole and checked before a weight of it is used (without a store, that is to
+   * fetch it twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
    * stored whole before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
@@ -53,17 +60,49 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
-  /** @internal For tests: the largest binding and the most weights in bytes, the KV cache in f32. */
-  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean };
+  /** @internal For tests: the largest binding, the most weights and copies of sessions in bytes, the KV cache in f32, every
+   *  prompt fed whole, how many times faster the clock of requests runs. */
+  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; clockRate?: number };
 }
 
+/**
+ * How far a load is. Stages come in this order, those with nothing to do are left out; in each, `loaded` never falls, and
+ * it equals `total`, which never changes, exactly once: at the stage's end.
+ *
+ * - "download": weights arrive, from the network or from this device. Where digests are known beforehand (`integrity`, a
+ *   pack's) they are compared here, before any weight is used. Otherwise weights go on to the GPU as they arrive.
+ * - "upload": weights go to the GPU, after a download that had to be compared first.
+ * - "compile": pipelines.
+ * - "verify": stored files are compared with a hub's digests.
+ */
 export interface Progress {
-  stage: "download" | "verify" | "upload" | "compile";
-  /** Bytes, or pipelines in "compile". */
+  stage: "download" | "upload" | "compile" | "verify";
+  /** Bytes of weights, or pipelines in "compile". */
   loaded: number;
   total: number;
+  /** The file that the latest bytes are of. */
   file?: string;
+  /** Whether they were on this device before this load. */
   fromCache: boolean;
+}
+
+/** What there is no room for, and what could go. */
+export interface StorageFull {
+  /** The model being kept. */
+  id: string;
+  /** Bytes of its files, as far as they are known, that are not kept yet. */
+  needed: number;
+  /** Bytes this origin uses and may use, by the browser's estimate. */
+  used: number;
+  quota: number;
+  /** Other models on this device, the least recently used first; none that is being loaded. */
+  evictable: readonly EvictableModel[];
+}
+
+export interface EvictableModel {
+  id: string;
+  bytes: number;
+  lastUsed: Date;
 }
 
 export interface DeviceInfo {
@@ -144,6 +183,7 @@ export type FinishReason = "stop" | "length" | "tool-calls" | "abort" | "error";
 
 export interface Usage {
   inputTokens: number;
+  /** Those at the beginning of the input whose keys and values were there from an earlier call. */
   cachedTokens: number;
   outputTokens: number;
   reasoningTokens: number;
@@ -200,6 +240,8 @@ export interface Model extends TextGenerator, AsyncDisposable {
   readonly id: string;
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
+  /** Begins a conversation, or goes on with one that was saved. Generation options are its calls' defaults. */
+  createSession(options?: SessionOptions): Promise<Session>;
   /** Log-probability of each token of the input after the first, given those before it (teacher forcing). */
   score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]>;
   /** Logits, [rows, vocabSize]: of the last id, or of every id. */
@@ -210,6 +252,50 @@ export interface Model extends TextGenerator, AsyncDisposable {
   readonly lost: Promise<import("./errors.js").EngineError>;
   /** Frees everything; calls still under way reject. */
   unload(): Promise<void>;
+}
+
+export interface SessionOptions extends GenerateOptions {
+  /** What was said before: fed at once, so that the first turn pays for its own tokens only. */
+  messages?: readonly Message[];
+  /**
+   * What `save()` gave, of this model loaded alike (the same weights, quantisation and format of the KV cache): the
+   * session goes on without feeding anything. Anything else rejects with "format", changed bytes with "integrity".
+   */
+  state?: Blob;
+}
+
+/**
+ * A conversation whose keys and values stay on the GPU between turns, so that a turn pays for its own tokens only; where
+ * the template writes earlier turns otherwise than they were generated (those of models that think leave out the thought)
+ * for those after the first difference too.
+ *
+ * Calls wait for each other. A call that rejects leaves the messages as they were; one that is stopped keeps what it has.
+ * Sessions of a model take turns on its KV cache: those that wait are copied aside on the GPU, up to 256 MiB together, and
+ * fed again where that is too little. An unloaded model ends its sessions.
+ *
+ * Where a turn does not fit the context any more, the oldest turns are left out, system messages apart, and a
+ * "contextoverflow" event tells of each: a CustomEvent with `detail.messages`. `preventDefault()` keeps the turn, and the
+ * call rejects with "context-overflow".
+ */
+export interface Session extends TextGenerator, EventTarget, AsyncDisposable {
+  /** What was said. Empty in a session of raw text or ids, which messages cannot join. */
+  readonly messages: readonly Message[];
+  /** Tokens of what was said, as the next turn will see it. */
+  readonly contextUsage: number;
+  /** Tokens that the context holds. */
+  readonly contextWindow: number;
+  /** Adds turns without answering them, and feeds them ahead of the question. */
+  append(input: Input, options?: { signal?: AbortSignal }): Promise<void>;
+  /** Goes back to the first so many messages. */
+  truncate(messageCount: number): Promise<void>;
+  /** Another session that goes on from here, without feeding anything again where there is room for a copy. */
+  clone(options?: { signal?: AbortSignal }): Promise<Session>;
+  /** Tokens that an input would add, the beginning of its answer included. */
+  measureContextUsage(input: Input): Promise<number>;
+  /** The messages with their keys and values, for `createSession({ state })`. */
+  save(): Promise<Blob>;
+  /** Gives back what the engine keeps for it. Calls under way reject, as do later ones. */
+  destroy(): void;
 }
 
 export interface ModelInfo {

@@ -9,6 +9,8 @@ export interface Reader {
   /** Bytes. */
   readonly size: number;
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Whether these bytes were on this device before. */
+  stored?(start: number, end: number): boolean;
   /** Fetches the file again, and replaces the blocks that are not the same: their numbers. */
   recheck?(): Promise<number[]>;
 }
@@ -31,7 +33,7 @@ export interface EngineOptions {
   quantization?: string;
   kvCache?: string;
   powerPreference?: string;
-  internal?: { maxBinding?: number; weightBudget?: number; f32?: boolean };
+  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean };
 }
 
 export interface TemplateArguments {
@@ -55,7 +57,13 @@ export interface WasmModel {
   readonly id: string;
   info(): ModelInfo;
   memory(): { weights: number; kv: number; scratch: number };
-  generate(input: EngineInput, options: object, onPart: (part: StreamPart) => void, canceller: Canceller): Promise<GenerateResult>;
+  generate(input: EngineInput, options: object, conversation: number | undefined, onPart: (part: StreamPart) => void, canceller: Canceller): Promise<GenerateResult>;
+  append(input: EngineInput, options: object, conversation: number, canceller: Canceller): Promise<number>;
+  openConversation(): number;
+  closeConversation(conversation: number): void;
+  cloneConversation(conversation: number, canceller: Canceller): Promise<number>;
+  saveConversation(conversation: number, note: string, canceller: Canceller): Promise<Uint8Array<ArrayBuffer>[]>;
+  restoreConversation(state: Reader, canceller: Canceller): Promise<{ conversation: number; note: string }>;
   score(input: EngineInput, options: { top?: number; raw?: boolean }, canceller: Canceller): Promise<TokenLogprob[]>;
   forward(ids: Uint32Array, rows: "last" | "all", canceller: Canceller): Promise<Float32Array>;
   encode(text: string, addSpecialTokens: boolean): Uint32Array;

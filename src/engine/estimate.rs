@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::load::{LoadOptions, Source, WEIGHT_BUDGET, choices, choose, rope_factors, tokenizer};
-use crate::gpu::Role;
-use crate::model::{Model, ModelConfig, ModelOptions};
-use crate::weights::Checkpoint;
+use super::session::Pipelines;
+use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
+use crate::weights::{Checkpoint, unquantised};
 use crate::{Error, Result};
 
 /// What is known of a device before it is opened.
@@ -14,6 +14,15 @@ use crate::{Error, Result};
 pub struct Limits {
     /// Largest storage binding, bytes.
     pub max_binding: u64,
+    /// Uniforms begin at multiples of this many bytes.
+    pub uniform_alignment: u64,
+}
+
+impl Default for Limits {
+    /// Those that every WebGPU device has.
+    fn default() -> Self {
+        Self { max_binding: ModelOptions::default().max_binding, uniform_alignment: 256 }
+    }
 }
 
 /// Whether a model will run.
@@ -67,8 +76,9 @@ pub struct Estimate {
     pub files: Vec<FileSize>,
 }
 
-/// Bytes of the wasm heap that a load of a small model takes (measured: 23 to 35 MB).
-const HEAP: u64 = 35 << 20;
+/// Bytes of the wasm heap that a load takes besides its tokenizer, and for each byte of tokenizer.json (measured: docs/memory.md).
+const HEAP: u64 = 8 << 20;
+const HEAP_PER_TOKENIZER: u64 = 4;
 /// Bytes of files that the readers in JavaScript keep.
 const READERS: u64 = 32 << 20;
 
@@ -110,7 +120,7 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
     };
     match choose(&checkpoint, &config, &options, &wanted, choices(&options)) {
         Err(error @ (Error::BufferLimit { .. } | Error::Dtype { .. })) => estimate.refuse(&error),
-        model => estimate.cost(&checkpoint, &model?.1),
+        model => estimate.cost(&checkpoint, &model?.1, &options, limits.unwrap_or_default()),
     }
     Ok(estimate)
 }
@@ -121,15 +131,18 @@ impl Estimate {
         self.reasons.push(FitReason { code: error.code(), message: error.to_string() });
     }
 
-    fn cost(&mut self, checkpoint: &Checkpoint, model: &Model) {
+    fn cost(&mut self, checkpoint: &Checkpoint, model: &Model, options: &LoadOptions, limits: Limits) {
         let staging = staging(&model.tasks);
         let held = model.buffers.iter().enumerate().filter(|(id, _)| !staging.iter().any(|s| s.0 as usize == *id));
-        self.gpu_bytes = held.map(|(_, buffer)| buffer.bytes).sum();
-        let kv: u64 = model.buffers.iter().filter(|b| b.role == Role::Kv).map(|b| b.bytes).sum();
-        self.kv_bytes_per_token = kv / model.context_length as u64;
+        let queued_steps = options.queued_steps.unwrap_or(QUEUED_STEPS);
+        self.gpu_bytes = held.map(|(_, buffer)| buffer.bytes).sum::<u64>()
+            + Pipelines::bytes(model, queued_steps, limits.uniform_alignment);
+        self.kv_bytes_per_token = model.kv_bytes() / model.context_length as u64;
         self.max_context_length = model.context_length;
         self.download_bytes = bytes_to_read(checkpoint, &model.tasks);
-        self.peak_host_bytes = HEAP + READERS + IN_FLIGHT + 2 * BLOCK + 2 * turned(checkpoint, model);
+        let tokenizer = checkpoint.tokenizer_json.as_ref().map_or(0, |json| json.len() as u64);
+        self.peak_host_bytes =
+            HEAP + HEAP_PER_TOKENIZER * tokenizer + READERS + IN_FLIGHT + 2 * BLOCK + 3 * turned(checkpoint, model);
         let weights = model.weight_bytes();
         if weights > WEIGHT_BUDGET {
             self.fit = self.fit.max_of(Fit::Tight);
@@ -145,15 +158,15 @@ impl Fit {
     }
 }
 
-/// The largest expert that is published transposed, in bytes: it is held whole.
+/// The largest expert that is published transposed and quantised: it is held whole, as it is and as f32, in bytes.
 fn turned(checkpoint: &Checkpoint, model: &Model) -> u64 {
     let pieces = model.tasks.iter().flat_map(|task| match task {
         Task::Matrix { pieces, .. } => pieces.as_slice(),
         Task::Vector { .. } => &[],
     });
     let sources = pieces.flat_map(|piece| &piece.sources).filter_map(|source| match source.form {
-        Form::Columns { k, .. } => {
-            Some(k * checkpoint.tensors[&source.tensor].bytes() / checkpoint.tensors[&source.tensor].rows())
+        Form::Columns { k, .. } if !unquantised(checkpoint.tensors[&source.tensor].dtype) => {
+            Some(k * checkpoint.tensors[&source.tensor].k() * 4)
         }
         _ => None,
     });

@@ -1,6 +1,7 @@
 //! The generation loop: a prompt becomes ids, ids become steps, sampled ids become text, a thought and an answer.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::output::Output;
 use super::session::{Next, Request, Sampled};
@@ -113,6 +114,22 @@ impl Engine {
         cancel: &Cancel,
         emit: &mut dyn FnMut(StreamPart),
     ) -> Result<GenerateResult> {
+        self.generate_in(None, input, options, cancel, emit).await
+    }
+
+    /// Generates in a conversation, whose keys and values are kept until its next turn. The input is all of it, not its
+    /// last turn.
+    ///
+    /// # Errors
+    /// As [`Engine::generate`]; [`Error::InvalidArgument`] where there is no such conversation.
+    pub async fn generate_in(
+        &self,
+        conversation: Option<u32>,
+        input: Input,
+        options: &GenerateOptions,
+        cancel: &Cancel,
+        emit: &mut dyn FnMut(StreamPart),
+    ) -> Result<GenerateResult> {
         cancel.check()?;
         let _taken = self.take()?;
         let mut sampler = options.sampler(&self.defaults, self.host.seed)?;
@@ -129,7 +146,11 @@ impl Engine {
             _ => Vec::new(),
         };
 
-        let mut usage = Usage { input_tokens: prompt.len(), ..Usage::default() };
+        self.take_turn(conversation, &prompt).await?;
+        // The last is fed for its logits.
+        let most = if self.without_reuse { 0 } else { prompt.len() - 1 };
+        let cached = self.session.reusable(&prompt, most);
+        let mut usage = Usage { input_tokens: prompt.len(), cached_tokens: cached, ..Usage::default() };
         let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
         let mut finish_reason = FinishReason::Length;
         let mut first_token = start;
@@ -162,7 +183,7 @@ impl Engine {
             }
             Next::Go
         };
-        let request = Request { prompt: &prompt, sampler, bias, limit };
+        let request = Request { prompt: &prompt, cached, sampler, bias, limit };
         self.session.generate(&request, cancel, &mut prefilled, &mut token).await?;
         output.finish();
         if output.ids.is_empty() {
@@ -183,6 +204,39 @@ impl Engine {
         let messages = with_answer(messages, &text, &reasoning);
         let logprobs = (sampler.logprobs > 0).then_some(logprobs);
         Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
+    }
+
+    /// Feeds an input to a conversation, so that the turn after it need not. The tokens of the input: all of it, not its last
+    /// turn.
+    ///
+    /// # Errors
+    /// As [`Engine::generate_in`].
+    pub async fn append(
+        &self,
+        conversation: Option<u32>,
+        input: Input,
+        options: &GenerateOptions,
+        cancel: &Cancel,
+    ) -> Result<usize> {
+        cancel.check()?;
+        let _taken = self.take()?;
+        let ids = self.ids_of(input, options.raw, &options.template_args)?;
+        self.check_ids(&ids)?;
+        self.take_turn(conversation, &ids).await?;
+        self.session.prefill(&ids, cancel, &mut |_| {}).await?;
+        Ok(ids.len())
+    }
+
+    /// The ids of an input after which no answer begins.
+    pub(super) fn ids_of(&self, input: Input, raw: bool, args: &Map<String, Value>) -> Result<Vec<u32>> {
+        let messages = match input {
+            Input::Ids(ids) => return Ok(ids),
+            Input::Text(text) if raw => return self.tokenizer.encode(&text, true),
+            Input::Text(text) => vec![Message::new("user", text)],
+            Input::Messages(_) if raw => return Err(Error::invalid("raw", "it is of a text or ids, not of messages")),
+            Input::Messages(messages) => messages,
+        };
+        Ok(self.encode_messages(&messages, &[], false, args)?.ids)
     }
 
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
@@ -262,7 +316,7 @@ impl Engine {
         messages: &[Message],
         tools: &[crate::text::ToolSpec],
         add_generation_prompt: bool,
-        args: &serde_json::Map<String, serde_json::Value>,
+        args: &Map<String, Value>,
     ) -> Result<crate::text::Prompt> {
         let input = self.message_input(messages, tools, add_generation_prompt, args);
         encode_messages(&self.tokenizer, self.template()?, &input)
@@ -274,7 +328,7 @@ impl Engine {
         messages: &[Message],
         tools: &[crate::text::ToolSpec],
         add_generation_prompt: bool,
-        args: &serde_json::Map<String, serde_json::Value>,
+        args: &Map<String, Value>,
     ) -> Result<String> {
         let input = self.message_input(messages, tools, add_generation_prompt, args);
         crate::text::render_messages(self.template()?, &input)
@@ -285,7 +339,7 @@ impl Engine {
         messages: &'a [Message],
         tools: &'a [crate::text::ToolSpec],
         add_generation_prompt: bool,
-        args: &'a serde_json::Map<String, serde_json::Value>,
+        args: &'a Map<String, Value>,
     ) -> MessageInput<'a> {
         MessageInput { messages, tools, add_generation_prompt, args, now: Some((self.host.local_time)()) }
     }

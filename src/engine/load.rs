@@ -1,11 +1,14 @@
 //! From a checkpoint to a model that generates.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use serde::Serialize;
 
-use super::session::Session;
+use super::session::{Pipelines, Session};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::KvFormat;
@@ -36,6 +39,10 @@ pub struct LoadOptions {
     pub chunk: Option<usize>,
     /// Steps of decode under way at once, at most [`QUEUED_STEPS`]; what suits the adapter by default.
     pub queued_steps: Option<usize>,
+    /// Every prompt is fed whole, whatever of it is in the KV cache: to compare.
+    pub without_reuse: bool,
+    /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
+    pub copies_budget: Option<u64>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -188,7 +195,7 @@ impl Engine {
 
         let device = Rc::new(Device::open(options.device).await?);
         let software = device.facts().software;
-        let model_options = ModelOptions {
+        let wanted = ModelOptions {
             max_binding: device.max_binding(),
             context_length: options.context_length,
             kv_format: options.kv_format(),
@@ -196,30 +203,24 @@ impl Engine {
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
-        let (model, mut executor) = fit(checkpoint, &config, &options, model_options, device, cancel).await?;
-        let info = info(checkpoint, &config, &model, template.as_ref());
-        cancel.check()?;
-
-        for (buffer, bytes) in &model.constants {
-            executor.write(*buffer, 0, bytes);
-        }
-        let total = bytes_to_read(checkpoint, &model.tasks);
-        let loaded = Cell::new(0);
-        let mut download = |bytes: u64, file: &str| {
-            loaded.set(loaded.get() + bytes);
-            let file = Some(file.to_owned());
-            progress(Progress { stage: Stage::Download, loaded: loaded.get(), total, file, from_cache: false });
-        };
-        load(checkpoint, &model.tasks, &executor, cancel, &mut download).await?;
-        staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
-        let mut compile = |done: usize, all: usize| {
-            let (loaded, total) = (done as u64, all as u64);
-            progress(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
-        };
         // A software adapter has no latency to hide: a step queued past the end would only cost time.
         let suited = if software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-        let session = Session::new(model, executor, queued_steps, host.clock, &mut compile).await?;
+        let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
+        let mut fitting =
+            Fitting { checkpoint, config: &config, options: &options, choices: choices(&options), wanted };
+        let (info, session) = loop {
+            cancel.check()?;
+            let model = fitting.choose()?;
+            match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
+                Ok((executor, pipelines)) => {
+                    let info = info(checkpoint, &config, &model, template.as_ref());
+                    break (info, Session::new(model, executor, pipelines, host.clock));
+                }
+                Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
+                Err(error) => return Err(error),
+            }
+        };
         cancel.check()?;
         Ok(Self {
             id: checkpoint.id.clone(),
@@ -231,6 +232,10 @@ impl Engine {
             template,
             defaults,
             stop_ids,
+            without_reuse: options.without_reuse,
+            conversations: RefCell::default(),
+            copies_budget,
+            digest: RefCell::default(),
             busy: Cell::new(false),
         })
     }
@@ -267,30 +272,112 @@ pub(super) fn choose(
     unreachable!("the last is returned whatever it is")
 }
 
-/// The most exact model that is wanted, within the budget and granted by the device. A platform does not say how much
-/// memory there is: weights nobody asked to keep become smaller, then a context nobody asked for shorter, until it fits.
-async fn fit(
-    checkpoint: &Checkpoint,
-    config: &ModelConfig,
-    options: &LoadOptions,
-    mut wanted: ModelOptions,
-    device: Rc<Device>,
-    cancel: &Cancel,
-) -> Result<(Model, Executor)> {
-    let mut choices = choices(options);
-    loop {
-        cancel.check()?;
-        let (chosen, model) = choose(checkpoint, config, options, &wanted, choices)?;
-        choices = &choices[chosen..];
-        match Executor::new(device.clone(), &model.buffers).await {
-            Ok(executor) => return Ok((model, executor)),
-            Err(Error::Memory { .. }) if choices.len() > 1 => choices = &choices[1..],
-            Err(Error::Memory { .. }) if options.context_length.is_none() && model.context_length > 2048 => {
-                wanted.kv_budget /= 4;
-            }
-            Err(e) => return Err(e),
-        }
+/// What a model may still become while it is fitted to the memory that a device grants. A platform does not say how much there
+/// is: it is asked.
+struct Fitting<'a> {
+    checkpoint: &'a Checkpoint,
+    config: &'a ModelConfig,
+    options: &'a LoadOptions,
+    /// What weights that come unquantised may become, the most exact first.
+    choices: &'static [Quantization],
+    wanted: ModelOptions,
+}
+
+/// Tokens of context that a default goes down to before weights go below 8 bits, and before a load is refused.
+const CONTEXT_STEPS: [usize; 2] = [8192, 2048];
+
+impl Fitting<'_> {
+    /// The most exact model that is left, within the budget.
+    fn choose(&mut self) -> Result<Model> {
+        let (chosen, model) = choose(self.checkpoint, self.config, self.options, &self.wanted, self.choices)?;
+        self.choices = &self.choices[chosen..];
+        Ok(model)
     }
+
+    /// After the device refused a model: whether something smaller is left. Nobody notices 8 bits; of what is noticed, a default
+    /// context beyond most conversations goes first, then exactness, then more of the context. What was asked for stays.
+    fn shrink(&mut self, refused: &Model) -> bool {
+        let longer = |than: usize| self.options.context_length.is_none() && refused.context_length > than;
+        match self.choices {
+            [Quantization::None, _, ..] => self.choices = &self.choices[1..],
+            _ if longer(CONTEXT_STEPS[0]) => self.wanted.kv_budget = refused.kv_bytes() / 2,
+            [_, _, ..] => self.choices = &self.choices[1..],
+            _ if longer(CONTEXT_STEPS[1]) => self.wanted.kv_budget = refused.kv_bytes() / 2,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Allocates a model, builds its pipelines and fills its buffers, the last two at once: a platform compiles while the network is
+/// waited for. Nothing stays allocated where that fails.
+async fn fill(
+    checkpoint: &Checkpoint,
+    model: &Model,
+    device: Rc<Device>,
+    queued_steps: usize,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Executor, Pipelines)> {
+    let mut executor = Executor::new(device, &model.buffers).await?;
+    cancel.check()?;
+    for (buffer, bytes) in &model.constants {
+        executor.write(*buffer, 0, bytes);
+    }
+    let total = bytes_to_read(checkpoint, &model.tasks);
+    let (read, built) = (Cell::new(0), Cell::new(0));
+    let progress = RefCell::new(progress);
+    // Pipelines are told of when the weights are there: most are built by then.
+    let compiled = || {
+        let (loaded, total) = (built.get(), Pipelines::COUNT as u64);
+        progress.borrow_mut()(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
+    };
+    let one_more = || {
+        built.set(built.get() + 1);
+        if read.get() >= total {
+            compiled();
+        }
+    };
+    let mut download = |bytes: u64, file: &str| {
+        read.set((read.get() + bytes).min(total));
+        let (loaded, file) = (read.get(), Some(file.to_owned()));
+        progress.borrow_mut()(Progress { stage: Stage::Download, loaded, total, file, from_cache: false });
+    };
+    let weights = async {
+        load(checkpoint, &model.tasks, &executor, cancel, &mut download).await?;
+        read.set(total);
+        compiled();
+        Ok(())
+    };
+    let (pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
+    staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
+    Ok((executor, pipelines))
+}
+
+/// Runs two futures at once until both are done or one fails. The first is looked at first.
+async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = Result<B>>) -> Result<(A, B)> {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut got_a, mut got_b) = (None, None);
+    poll_fn(|context| {
+        if got_a.is_none()
+            && let Poll::Ready(result) = a.as_mut().poll(context)
+        {
+            got_a = Some(result?);
+        }
+        if got_b.is_none()
+            && let Poll::Ready(result) = b.as_mut().poll(context)
+        {
+            got_b = Some(result?);
+        }
+        match (got_a.take(), got_b.take()) {
+            (Some(a), Some(b)) => Poll::Ready(Ok((a, b))),
+            (a, b) => {
+                (got_a, got_b) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: Option<&ChatTemplate>) -> ModelInfo {

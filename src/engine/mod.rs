@@ -1,23 +1,28 @@
 //! The engine: loads a model and generates with it. The only place that sees everything.
 
+mod cached;
+mod conversations;
 mod estimate;
 mod generate;
 mod load;
 mod options;
 mod output;
 mod pace;
+mod saved;
 mod score;
 mod session;
 
+pub use conversations::COPIES;
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
 pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, rope_factors, tokenizer};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
 pub use score::{LogitRows, TokenLogprob};
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use conversations::Conversations;
 use session::Session;
 
 use crate::gpu::{Device, MemoryUse};
@@ -53,6 +58,13 @@ pub struct Engine {
     template: Option<ChatTemplate>,
     defaults: GenerationDefaults,
     stop_ids: Vec<u32>,
+    /// Prompts are fed whole, whatever is in the KV cache.
+    without_reuse: bool,
+    conversations: RefCell<Conversations>,
+    /// Bytes that copies of conversations take on the GPU, at most.
+    copies_budget: u64,
+    /// What tells this model from others, once it was asked for.
+    digest: RefCell<Option<String>>,
     busy: Cell<bool>,
 }
 

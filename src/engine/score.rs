@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::session::Rows;
-use super::{Engine, GenerateOptions, Input};
+use super::{Engine, Input};
 use crate::kernels::logprobs;
 use crate::{Cancel, Error, Result};
 
@@ -44,6 +44,7 @@ impl Engine {
         cancel.check()?;
         let _taken = self.take()?;
         self.check_ids(ids)?;
+        self.take_turn(None, &[]).await?;
         self.session.logits(ids, rows, cancel, sink).await
     }
 
@@ -52,19 +53,7 @@ impl Engine {
     pub async fn score(&self, input: Input, raw: bool, top: usize, cancel: &Cancel) -> Result<Vec<TokenLogprob>> {
         cancel.check()?;
         let _taken = self.take()?;
-        let options = GenerateOptions { raw, ..GenerateOptions::default() };
-        let ids = match input {
-            Input::Messages(messages) if !raw => {
-                self.encode_messages(&messages, &[], false, &options.template_args)?.ids
-            }
-            Input::Text(text) if !raw => {
-                let messages = [crate::text::Message::new("user", text)];
-                self.encode_messages(&messages, &[], false, &options.template_args)?.ids
-            }
-            Input::Text(text) => self.tokenizer.encode(&text, true)?,
-            Input::Ids(ids) => ids,
-            Input::Messages(_) => return Err(Error::invalid("raw", "scores a text or ids, not messages")),
-        };
+        let ids = self.ids_of(input, raw, &Default::default())?;
         self.check_ids(&ids)?;
         let top = top.min(self.info.vocab_size);
         if ids.len() * top > MAX_TOP {
@@ -84,6 +73,7 @@ impl Engine {
             position = next;
             Ok(())
         };
+        self.take_turn(None, &[]).await?;
         self.session.logits(&ids, Rows::All, cancel, &mut row).await?;
         Ok(scores)
     }

@@ -1,18 +1,31 @@
 //! Ids in, ids out: chunks of prefill, queued steps of decode, logits. Knows no text.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::cached::Cached;
 use super::options::Bias;
 use super::pace::Pace;
-use crate::gpu::{Executor, Prepared, Readback, Staging};
+use crate::gpu::{BufferId, BufferSpec, Buffers, Executor, Prepared, Readback, Role, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
-use crate::model::{Model, Plans, QUEUED_STEPS};
+use crate::model::{KvBuffer, Model, Plans, QUEUED_STEPS};
 use crate::{Cancel, Error, Result};
-use std::collections::VecDeque;
+
+/// Bytes of a buffer that tell it from another model's: in rope tables, the angles of position 1 are among them.
+const SAMPLE: u64 = 2048;
 
 /// A model's plans on the GPU, and the state of the one conversation in its KV cache.
 pub(super) struct Session {
     pub executor: Executor,
     pub plans: Plans,
     pub context_length: usize,
+    /// The buffers of the KV cache.
+    pub kv: Vec<KvBuffer>,
+    /// Bytes by which a model is told from others.
+    pub samples: Vec<(BufferId, Range<u64>)>,
+    /// What is in the KV cache.
+    pub cached: RefCell<Cached>,
     pace: Pace,
     control: Control,
     all_logits: crate::gpu::Activation,
@@ -38,8 +51,10 @@ pub enum Rows {
 
 /// A generation to run.
 pub(super) struct Request<'a> {
-    /// Ids to feed, at least one.
+    /// Ids to go on from, at least one.
     pub prompt: &'a [u32],
+    /// How many of them are in the KV cache, below all.
+    pub cached: usize,
     /// How to choose.
     pub sampler: SamplerOptions,
     /// Which tokens to favour.
@@ -71,43 +86,73 @@ pub(super) enum Next {
     Insert(Vec<u32>),
 }
 
-impl Session {
-    /// Builds the pipelines of every plan. `progress` hears the number of plans built and of all.
-    pub async fn new(
-        model: Model,
-        executor: Executor,
-        queued_steps: usize,
-        clock: fn() -> f64,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Self> {
-        let Model { plans, control, context_length, chunk, all_logits, .. } = model;
-        let mut done = 0;
-        let mut built = || {
-            progress(done, 5);
-            done += 1;
-        };
-        built();
-        let decode = executor.prepare(&plans.decode).await?;
-        built();
-        let prefill = executor.prepare(&plans.prefill).await?;
-        built();
-        let head = executor.prepare(&plans.head).await?;
-        built();
-        let sample = executor.prepare(&plans.sample).await?;
-        built();
-        let all_rows = executor.prepare(&plans.all_rows).await?;
-        built();
+/// A model's plans on the GPU, and the landing places of what they make.
+pub(super) struct Pipelines {
+    decode: Prepared,
+    prefill: Prepared,
+    head: Prepared,
+    sample: Prepared,
+    all_rows: Prepared,
+    landings: Vec<Staging>,
+    logits: Staging,
+}
+
+impl Pipelines {
+    /// Plans of a model.
+    pub const COUNT: usize = 5;
+
+    /// Builds the pipelines of every plan; `built` hears of each plan.
+    pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
+        let plans = &model.plans;
         let mut landings = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
             landings.push(executor.staging(u64::from(SLOT) * 4).await?);
         }
-        let logits = executor.staging((all_logits.rows * all_logits.stride() * 4) as u64).await?;
+        let logits = executor.staging(Self::logits_bytes(model)).await?;
+        let prepare = async |plan| {
+            let prepared = executor.prepare(plan).await?;
+            built();
+            Ok::<_, Error>(prepared)
+        };
         Ok(Self {
+            decode: prepare(&plans.decode).await?,
+            prefill: prepare(&plans.prefill).await?,
+            head: prepare(&plans.head).await?,
+            sample: prepare(&plans.sample).await?,
+            all_rows: prepare(&plans.all_rows).await?,
+            landings,
+            logits,
+        })
+    }
+
+    fn logits_bytes(model: &Model) -> u64 {
+        (model.all_logits.rows * model.all_logits.stride() * 4) as u64
+    }
+
+    /// Bytes that it allocates, on a device that aligns uniforms to `alignment` bytes.
+    pub fn bytes(model: &Model, queued_steps: usize, alignment: u64) -> u64 {
+        let Plans { decode, prefill, head, sample, all_rows } = &model.plans;
+        let params: u64 =
+            [decode, prefill, head, sample, all_rows].map(|plan| plan.params(alignment).0.len() as u64).iter().sum();
+        queued_steps as u64 * u64::from(SLOT) * 4 + Self::logits_bytes(model) + params
+    }
+}
+
+impl Session {
+    /// From what was built for the model.
+    pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
+        let samples = samples(&model.buffers);
+        let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
+        let Pipelines { decode, prefill, head, sample, all_rows, landings, logits } = pipelines;
+        Self {
             executor,
             plans,
             context_length,
+            kv,
+            samples,
+            cached: RefCell::default(),
             pace: Pace::new(chunk, clock),
             control,
             all_logits,
@@ -118,15 +163,26 @@ impl Session {
             all_rows,
             landings,
             logits,
-        })
+        }
     }
 
     /// Says which tokens the next submit takes, of how many so far, and how many were sampled before it.
     fn start_chunk(&self, position: usize, ids: &[u32], sampled: usize) {
+        self.cached.borrow_mut().feed(position, ids);
         let sampled = sampled as u32;
         let state = State { position: position as u32, count: ids.len() as u32, draws: sampled, ring: sampled };
         self.executor.write(self.control.state, 0, bytemuck::bytes_of(&state));
         self.executor.write(self.control.tokens, 0, bytemuck::cast_slice(ids));
+    }
+
+    /// Feeds a piece of a prompt in a submit of its own and waits for it.
+    async fn feed_piece(&self, position: usize, ids: &[u32], sampled: usize) -> Result<()> {
+        let started = self.pace.start();
+        self.start_chunk(position, ids, sampled);
+        self.executor.submit(&[&self.prefill], &[])?;
+        self.executor.idle().await?;
+        self.pace.took(ids.len(), started);
+        Ok(())
     }
 
     /// Feeds the tokens of the chunk in pieces, the last one's submit ending with `last`. `false` if the caller stopped
@@ -143,11 +199,7 @@ impl Session {
         let mut done = 0;
         while ids.len() - done > self.pace.tokens() {
             let piece = &ids[done..done + self.pace.tokens()];
-            let started = self.pace.start();
-            self.start_chunk(position + done, piece, sampled);
-            self.executor.submit(&[&self.prefill], &[])?;
-            self.executor.idle().await?;
-            self.pace.took(piece.len(), started);
+            self.feed_piece(position + done, piece, sampled).await?;
             cancel.check()?;
             done += piece.len();
             progress(done);
@@ -161,6 +213,29 @@ impl Session {
         Ok(true)
     }
 
+    /// Tokens at the start of a prompt, at most `most`, that need not be fed again.
+    pub fn reusable(&self, prompt: &[u32], most: usize) -> usize {
+        self.cached.borrow().reusable(prompt, most, &self.kv)
+    }
+
+    /// The next prompt is fed whole.
+    pub fn forget(&self) {
+        *self.cached.borrow_mut() = Cached::default();
+    }
+
+    /// Feeds what of `ids` is not in the KV cache yet. `fed` hears how many are; `false` if the caller stopped it.
+    pub async fn prefill(&self, ids: &[u32], cancel: &Cancel, fed: &mut dyn FnMut(usize)) -> Result<bool> {
+        let mut at = self.reusable(ids, ids.len());
+        while at < ids.len() && !cancel.stopped() {
+            let piece = &ids[at..ids.len().min(at + self.pace.tokens())];
+            self.feed_piece(at, piece, 0).await?;
+            cancel.check()?;
+            at += piece.len();
+            fed(at);
+        }
+        Ok(at == ids.len())
+    }
+
     /// Generates: `token` hears each token and says what follows; `prefilled` hears the tokens of the prompt done so
     /// far. Steps are queued ahead of the tokens read; those after the last one wanted are left unread, and what they
     /// wrote to the KV cache is written over or never looked at.
@@ -171,7 +246,7 @@ impl Session {
         prefilled: &mut dyn FnMut(usize),
         token: &mut dyn FnMut(Sampled) -> Next,
     ) -> Result<()> {
-        let Request { prompt, sampler, limit, .. } = request;
+        let Request { prompt, cached, sampler, limit, .. } = request;
         self.executor.write(self.control.options, 0, bytemuck::bytes_of(sampler));
         self.write_history(request, &[]);
         let slot_bytes = match sampler.logprobs {
@@ -184,8 +259,9 @@ impl Session {
             Readback { from: self.control.ring, bytes: start..start + slot_bytes, to: landing(step) }
         };
         let first = [&self.head, &self.sample];
-        let chunk = Chunk { ids: prompt, position: 0, sampled: 0 };
-        if cancel.stopped() || !self.feed(chunk, &first, read(0), cancel, prefilled).await? {
+        let chunk = Chunk { ids: &prompt[*cached..], position: *cached, sampled: 0 };
+        let mut fed = |done: usize| prefilled(cached + done);
+        if cancel.stopped() || !self.feed(chunk, &first, read(0), cancel, &mut fed).await? {
             return Ok(());
         }
         let mut generated = Vec::new();
@@ -196,6 +272,7 @@ impl Session {
                 self.executor.submit(&[&self.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
+                self.note(prompt.len(), &generated, queued);
             }
             let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(landing(step)).await?);
             cancel.check()?;
@@ -203,9 +280,11 @@ impl Session {
                 prefilled(prompt.len());
             }
             if slot[1] != 0 {
+                self.forget();
                 return Err(Error::NonFinite { position: prompt.len() + step - 1 });
             }
             generated.push(slot[0]);
+            self.note(prompt.len(), &generated, queued);
             match token(sampled(&slot, sampler)) {
                 Next::Stop => return Ok(()),
                 Next::Go => {}
@@ -232,9 +311,21 @@ impl Session {
                 self.executor.submit(&[&self.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
+                self.note(prompt.len(), &generated, queued);
             }
         }
         Ok(())
+    }
+
+    /// Notes what is in the KV cache when `queued` steps were submitted and so many of their tokens are known: each step
+    /// after the first has written a place, that of the token before its own.
+    fn note(&self, prompt: usize, generated: &[u32], queued: usize) {
+        let cached = &mut *self.cached.borrow_mut();
+        let known = generated.len().min(queued - 1);
+        if let Some(new) = generated.get(cached.ids.len() - prompt..known) {
+            cached.ids.extend(new);
+        }
+        cached.written = cached.written.max(prompt + queued - 1);
     }
 
     /// Tells the sampler what it is to know about tokens, where it looks at that.
@@ -245,8 +336,21 @@ impl Session {
         }
     }
 
-    /// Logits of `ids`, a block of rows at a time, each row `[vocabulary]`.
+    /// Logits of `ids` from an empty context, a block of rows at a time, each row `[vocabulary]`. What is in the cache then
+    /// is not gone on from: nobody looked whether the logits are numbers.
     pub async fn logits(
+        &self,
+        ids: &[u32],
+        rows: Rows,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(&[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let result = self.all_logits(ids, rows, cancel, sink).await;
+        self.forget();
+        result
+    }
+
+    async fn all_logits(
         &self,
         ids: &[u32],
         rows: Rows,
@@ -275,6 +379,13 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// The beginnings of all weights and tables, however matrices were split.
+fn samples(buffers: &Buffers) -> Vec<(BufferId, Range<u64>)> {
+    let first_part = |label: &str| label.rsplit('.').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0) == 0;
+    let wanted = |(_, spec): &(u32, &BufferSpec)| spec.role == Role::Weights && first_part(&spec.label);
+    (0..).zip(buffers.iter()).filter(wanted).map(|(id, spec)| (BufferId(id), 0..spec.bytes.min(SAMPLE))).collect()
 }
 
 /// Tokens to feed.

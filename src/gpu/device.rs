@@ -79,6 +79,7 @@ pub struct DeviceFacts {
     pub features: Vec<String>,
     pub max_buffer_size: u64,
     pub max_storage_buffer_binding_size: u64,
+    pub min_uniform_buffer_offset_alignment: u32,
     pub shader_f16: bool,
     pub subgroups: bool,
     /// A software adapter (SwiftShader, lavapipe, WARP).
@@ -98,7 +99,6 @@ pub struct Device {
     facts: DeviceFacts,
     max_memory: u64,
     pub(super) max_workgroups: u32,
-    pub(super) uniform_alignment: u32,
     ledger: Arc<Ledger>,
     loss: Arc<Mutex<Loss>>,
 }
@@ -141,7 +141,6 @@ impl Device {
             facts,
             max_memory: options.max_memory.unwrap_or(u64::MAX),
             max_workgroups: limits.max_compute_workgroups_per_dimension,
-            uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             ledger: Arc::default(),
             loss,
         })
@@ -290,6 +289,7 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
             .min(limits.max_buffer_size)
             .min(u64::from(u32::MAX) & !255) // sizes are usize, which has 32 bits in wasm
             .min(options.max_binding.unwrap_or(u64::MAX)),
+        min_uniform_buffer_offset_alignment: limits.min_uniform_buffer_offset_alignment,
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         software: info.device_type == wgpu::DeviceType::Cpu

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use futures_channel::oneshot;
 
+use super::bytes::Bytes;
 use super::device::{Allocation, Buffer, Device, MemoryUse, Role};
 use super::plan::{Access, BufferId, Buffers, Plan, Step};
 use crate::{Error, Result};
@@ -50,6 +51,16 @@ pub struct Readback<'a> {
     pub bytes: Range<u64>,
     /// Destination.
     pub to: &'a Staging,
+}
+
+/// Bytes of buffers, copied to buffers of their own on the device.
+pub struct Aside(Vec<(BufferId, Range<u64>, Buffer)>);
+
+impl Aside {
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, range, _)| range.end - range.start).sum()
+    }
 }
 
 type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
@@ -139,20 +150,17 @@ impl Executor {
         self.device.queue.write_buffer(self.raw(id), offset, data);
     }
 
+    /// The same for bytes wherever they are, padded with zeros to whole words.
+    pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
+        self.device.upload(self.raw(id), offset, bytes);
+    }
+
     /// Builds the plan's pipelines and bind groups.
     ///
     /// # Errors
     /// [`Error::Internal`] with the compiler's message where a shader or layout is rejected, [`Error::Memory`].
     pub async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
-        let alignment = u64::from(self.device.uniform_alignment);
-        let mut words: Vec<u8> = Vec::new();
-        let mut offsets = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            words.resize(words.len().next_multiple_of(alignment as usize), 0);
-            offsets.push(words.len() as u64);
-            words.extend_from_slice(bytemuck::cast_slice(&step.params));
-            words.resize(words.len().next_multiple_of(16), 0);
-        }
+        let (words, offsets) = plan.params(u64::from(self.device.facts().min_uniform_buffer_offset_alignment));
         let params = if words.is_empty() {
             None
         } else {
@@ -212,7 +220,7 @@ impl Executor {
             self.count(|c| c.objects_created += 1);
             raw.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(step.shader.name),
-                source: wgpu::ShaderSource::Wgsl(step.shader.source.into()),
+                source: wgpu::ShaderSource::Wgsl(step.shader.text().into()),
             })
         });
         let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };
@@ -330,6 +338,68 @@ impl Executor {
         let staging = self.staging(bytes.end - bytes.start).await?;
         self.submit(&[], &[Readback { from: id, bytes, to: &staging }])?;
         self.fetch(&staging).await
+    }
+
+    /// Reads stretches of several buffers, one behind the other, in one submit.
+    pub async fn read_all(&self, stretches: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
+        let total = stretches.iter().map(|(_, range)| range.end - range.start).sum();
+        let staging = self.staging(total).await?;
+        self.copy(|encoder| {
+            let mut at = 0;
+            for (id, range) in stretches {
+                let bytes = range.end - range.start;
+                encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &staging.buffer.raw, at, bytes);
+                at += bytes;
+            }
+        })?;
+        staging.filled.set(total);
+        self.fetch(&staging).await
+    }
+
+    /// Copies stretches of buffers, in bytes, to where nothing writes. Their ends are multiples of 4.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where the device does not grant as much more, [`Error::DeviceLost`].
+    pub async fn set_aside(&self, stretches: &[(BufferId, Range<u64>)], role: Role) -> Result<Aside> {
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let size = |range: &Range<u64>| range.end - range.start;
+        let wanted: Vec<_> = stretches
+            .iter()
+            .map(|(_, range)| Allocation { label: "set aside", bytes: size(range), role, usage })
+            .collect();
+        let buffers = self.device.allocate(&wanted).await?;
+        self.count(|c| c.objects_created += buffers.len() as u64);
+        let parts = stretches.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
+        let aside = Aside(parts.collect());
+        self.copy(|encoder| {
+            for (id, range, buffer) in &aside.0 {
+                encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &buffer.raw, 0, size(range));
+            }
+        })?;
+        Ok(aside)
+    }
+
+    /// Copies what was set aside back to where it lay.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn put_back(&self, aside: &Aside) -> Result<()> {
+        self.copy(|encoder| {
+            for (id, range, buffer) in &aside.0 {
+                encoder.copy_buffer_to_buffer(&buffer.raw, 0, self.raw(*id), range.start, range.end - range.start);
+            }
+        })
+    }
+
+    /// A submit of copies alone.
+    fn copy(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
+        self.device.check()?;
+        let mut encoder =
+            self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("copy") });
+        record(&mut encoder);
+        self.device.queue.submit([encoder.finish()]);
+        self.count(|c| c.submits += 1);
+        Ok(())
     }
 
     /// Waits until everything submitted so far is done.

@@ -12,8 +12,15 @@ use super::device::Role;
 pub struct Shader {
     /// File name without its ending, with the weight layout where there is one: `matvec.q4`.
     pub name: &'static str,
-    /// WGSL text.
-    pub source: &'static str,
+    /// WGSL files that make it, in order: the package holds each of them once.
+    pub files: &'static [&'static str],
+}
+
+impl Shader {
+    /// The module's text.
+    pub fn text(&self) -> String {
+        self.files.join("\n")
+    }
 }
 
 /// A buffer of a [`Buffers`] table.
@@ -127,6 +134,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The parameters of all steps in one buffer, each at a multiple of `alignment` bytes: its bytes, and where each step's are.
+    pub fn params(&self, alignment: u64) -> (Vec<u8>, Vec<u64>) {
+        let mut words: Vec<u8> = Vec::new();
+        let mut offsets = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            words.resize(words.len().next_multiple_of(alignment as usize), 0);
+            offsets.push(words.len() as u64);
+            words.extend_from_slice(bytemuck::cast_slice(&step.params));
+            words.resize(words.len().next_multiple_of(16), 0);
+        }
+        (words, offsets)
+    }
+
     /// An empty plan.
     pub fn new(label: impl Into<String>) -> Self {
         Self { label: label.into(), steps: Vec::new() }

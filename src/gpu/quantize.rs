@@ -11,22 +11,80 @@
 //! that is not finite, or too large for an f16 scale, becomes NaN: it must not turn into numbers.
 
 use super::layout::{GROUP, Layout};
+use super::plan::BufferId;
 
 /// f16's quiet NaN.
 const NAN: u16 = 0x7e00;
 
-/// What the quantising kernel does next: the host writes it before each submit.
+/// Where published weights arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The weights, without gaps.
+    pub input: BufferId,
+    /// One [`QuantizeJob`].
+    pub job: BufferId,
+    /// Factors of e4m3, f32.
+    pub factors: BufferId,
+}
+
+/// What the kernels that fill a part with published weights do next: the host writes it before each submit. See
+/// `shaders/lib/published.wgsl`.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct QuantizeJob {
-    /// Numbers of the input: 0 f32, 1 f16, 2 bf16.
+    /// Numbers of the input: 0 f32, 1 f16, 2 bf16, 3 e4m3 with factors.
     pub numbers: u32,
-    /// Rows of the input, without gaps.
+    /// Rows to be made.
     pub rows: u32,
     /// The part's row that the first becomes.
     pub first_row: u32,
     /// Rows of the part from one to the next.
     pub row_step: u32,
+    /// Weights of a row that are here.
+    pub k: u32,
+    /// The group of the part's rows where they go; even.
+    pub first_group: u32,
+    /// Where the first weight is in the input, in weights.
+    pub base: u32,
+    /// Weights of the input from one row's to the next row's.
+    pub row_stride: u32,
+    /// Weights of the input from one of a row to the next.
+    pub stride: u32,
+    /// Of e4m3: weights of a stored row.
+    pub width: u32,
+    /// Of e4m3: weights before the input's first, from the first row of its block of 128 rows.
+    pub origin: u32,
+    /// Of e4m3: factors of a block of rows.
+    pub across: u32,
+}
+
+impl QuantizeJob {
+    /// Whole rows of `k` weights without gaps.
+    pub fn whole(numbers: u32, rows: usize, k: usize) -> Self {
+        let (rows, k) = (rows as u32, k as u32);
+        Self { numbers, rows, row_step: 1, k, row_stride: k, stride: 1, ..Self::default() }
+    }
+}
+
+/// The value of an E4M3 code (4 bits of exponent, 3 of mantissa, no infinities: arXiv 2209.05433) times a factor, rounded to
+/// nearest, ties to even. Subnormals are zeros, NaN is one NaN.
+pub fn e4m3_product(code: u8, factor: f32) -> f32 {
+    let flushed = |v: f32| if v.to_bits() >> 23 & 255 == 0 { 0f32.copysign(v) } else { v };
+    let (exponent, mantissa) = (i32::from(code >> 3 & 15), f32::from(code & 7));
+    let magnitude = match (exponent, code & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
+    };
+    // The product of 4 and 24 bits is exact in f64, which has subnormals of its own far below.
+    let product = f64::from(if code >> 7 == 1 { -magnitude } else { magnitude }) * f64::from(flushed(factor));
+    if product.is_nan() {
+        return f32::NAN;
+    }
+    if product.abs() < f64::from(f32::MIN_POSITIVE) {
+        return 0f32.copysign(product as f32);
+    }
+    product as f32
 }
 
 impl Layout {

@@ -58,7 +58,7 @@ pub struct Kernel {
 }
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 18] = [
+pub static KERNELS: [&Kernel; 19] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
@@ -73,6 +73,7 @@ pub static KERNELS: [&Kernel; 18] = [
     &matmul::KERNEL,
     &matvec::KERNEL,
     &norm::KERNEL,
+    &quantize::ARRANGE,
     &quantize::KERNEL,
     &rope_append::KERNEL,
     &route::KERNEL,
@@ -156,8 +157,10 @@ macro_rules! shader {
     ($name:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: $name,
-            source: concat!($(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
-                            include_str!(concat!("../../shaders/", $name, ".wgsl"))),
+            files: &[
+                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
+                include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            ],
         }
     };
 }
@@ -183,11 +186,13 @@ macro_rules! layout_shaders {
     (@one $file:literal, $layout:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: concat!($file, ".", $layout),
-            source: concat!(include_str!("../../shaders/lib/state.wgsl"), "\n",
-                            include_str!("../../shaders/lib/block.wgsl"), "\n",
-                            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")), "\n",)*
-                            include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")), "\n",
-                            include_str!(concat!("../../shaders/", $file, ".wgsl"))),
+            files: &[
+                include_str!("../../shaders/lib/state.wgsl"),
+                include_str!("../../shaders/lib/block.wgsl"),
+                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
+                include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")),
+                include_str!(concat!("../../shaders/", $file, ".wgsl")),
+            ],
         }
     };
 }

@@ -1,69 +1,97 @@
-//! Unquantised rows, as they were published, to `Q8` or `Q4` while a model loads.
+//! Rows as they were published to the layout of a part, while a model loads: `Q8` or `Q4`, or numbers in their places.
 
 use super::{CpuMemory, Kernel, Params, params, shader};
-use crate::gpu::{Access, Binding, BufferId, Layout, Part, QuantizeJob, Shader, Step};
+use crate::gpu::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Shader, Step, e4m3_product};
 
-static SHADERS: [Shader; 1] = [shader!("quantize")];
+static SHADERS: [Shader; 1] = [shader!("quantize", "published")];
+static ARRANGE_SHADERS: [Shader; 1] = [shader!("arrange", "published")];
 
 /// See `shaders/quantize.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "quantize", shaders: &SHADERS, params: QuantizeParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel { name: "quantize", shaders: &SHADERS, params: PublishedParams::FIELDS, reference };
+/// See `shaders/arrange.wgsl`.
+pub static ARRANGE: Kernel =
+    Kernel { name: "arrange", shaders: &ARRANGE_SHADERS, params: PublishedParams::FIELDS, reference };
 
-params!(QuantizeParams { k: u32, groups: u32 });
+params!(PublishedParams { k: u32, groups: u32 });
 
 /// Workgroups; each goes on until the job is done.
 const GRID: u32 = 512;
 
+/// Rows and columns of a block of `F8_E4M3` that share a factor.
+const FACTOR_BLOCK: u32 = 128;
+
 /// Fills rows of a part of a matrix, as a [`QuantizeJob`] says.
 #[derive(Debug, Clone, Copy)]
 pub struct Quantize<'a> {
-    /// Where they go; in layout `Q8` or `Q4`.
+    /// Where they go: in layout `Q8` or `Q4`, or as the numbers they are.
     pub part: &'a Part,
     /// Weights in a row.
     pub k: usize,
-    /// Rows as published, without gaps.
-    pub input: BufferId,
-    /// One [`QuantizeJob`].
-    pub job: BufferId,
+    /// Where they come from.
+    pub from: Arrival,
 }
 
 impl Quantize<'_> {
     /// The step.
     pub fn step(&self, label: &str) -> Step {
-        assert!(self.part.layout.can_quantize(), "{label}: {:?}", self.part.layout);
-        let scales = self.part.scales.expect("both layouts have scales");
+        let Self { part, k, from } = *self;
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
+        let mut bindings = vec![read(1, from.job), write(2, part.codes), read(4, from.input), read(5, from.factors)];
+        let (kernel, shader, constant) = if part.layout.can_quantize() {
+            bindings.insert(2, write(3, part.scales.expect("both layouts have scales")));
+            (KERNEL.name, &SHADERS[0], ("FOUR_BITS", part.layout == Layout::Q4))
+        } else {
+            assert!(!part.layout.has_scales(), "{label}: {:?}", part.layout);
+            (ARRANGE.name, &ARRANGE_SHADERS[0], ("HALVES", part.layout != Layout::F32))
+        };
         Step {
             label: label.to_owned(),
-            kernel: KERNEL.name,
-            shader: &SHADERS[0],
-            constants: vec![("FOUR_BITS", f64::from(u8::from(self.part.layout == Layout::Q4)))],
-            bindings: vec![read(1, self.job), write(2, self.part.codes), write(3, scales), read(4, self.input)],
-            params: QuantizeParams { k: self.k as u32, groups: Layout::groups(self.k) as u32 }.words(),
+            kernel,
+            shader,
+            constants: vec![(constant.0, f64::from(u8::from(constant.1)))],
+            bindings,
+            params: PublishedParams { k: k as u32, groups: Layout::groups(k) as u32 }.words(),
             grid: [GRID, 1, 1],
-            detail: format!("[{},{}] → {}", self.part.rows.len(), self.k, self.part.layout.name()),
+            detail: format!("[{},{k}] → {}", part.rows.len(), part.layout.name()),
         }
     }
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
-    let p = QuantizeParams::of(step);
     let job: QuantizeJob = memory.read(step.buffer(1));
-    let layout = if step.constant("FOUR_BITS") == 1.0 { Layout::Q4 } else { Layout::Q8 };
-    let k = p.k as usize;
-    for row in 0..job.rows as usize {
-        let values: Vec<f32> = (row * k..(row + 1) * k)
-            .map(|i| match job.numbers {
-                0 => memory.floats(step.buffer(4))[i],
-                1 => bytemuck::cast_slice::<u8, half::f16>(memory.bytes(step.buffer(4)))[i].to_f32(),
-                _ => bytemuck::cast_slice::<u8, half::bf16>(memory.bytes(step.buffer(4)))[i].to_f32(),
-            })
-            .collect();
+    let groups = PublishedParams::of(step).groups as usize;
+    let value = |memory: &CpuMemory, at: usize| match job.numbers {
+        0 => memory.floats(step.buffer(4))[at],
+        1 => bytemuck::cast_slice::<u8, half::f16>(memory.bytes(step.buffer(4)))[at].to_f32(),
+        2 => bytemuck::cast_slice::<u8, half::bf16>(memory.bytes(step.buffer(4)))[at].to_f32(),
+        _ => {
+            let stored = job.origin + at as u32;
+            let (row, column) = (stored / job.width / FACTOR_BLOCK, stored % job.width / FACTOR_BLOCK);
+            let factor = memory.floats(step.buffer(5))[(row * job.across + column) as usize];
+            e4m3_product(memory.bytes(step.buffer(4))[at], factor)
+        }
+    };
+    for row in 0..job.rows {
+        let at = |i: u32| (job.base + row * job.row_stride + i * job.stride) as usize;
+        let (out, group) = ((job.first_row + row * job.row_step) as usize, job.first_group as usize);
+        if step.kernel == ARRANGE.name {
+            let width = if step.constant("HALVES") == 1.0 { 2 } else { 4 };
+            let mut bytes: Vec<u8> = match width {
+                2 => (0..job.k).flat_map(|i| memory.bytes(step.buffer(4))[2 * at(i)..][..2].to_vec()).collect(),
+                _ => (0..job.k).flat_map(|i| value(memory, at(i)).to_le_bytes()).collect(),
+            };
+            bytes.resize((job.k as usize).next_multiple_of(GROUP) * width, 0);
+            memory.write(step.buffer(2), ((out * groups + group) * GROUP * width) as u64, &bytes);
+            continue;
+        }
+        let layout = if step.constant("FOUR_BITS") == 1.0 { Layout::Q4 } else { Layout::Q8 };
+        let values: Vec<f32> = (0..job.k).map(|i| value(memory, at(i))).collect();
         let (mut codes, mut scales) = (Vec::new(), Vec::new());
         layout.quantize_row(&values, &mut codes, &mut scales);
-        let out = job.first_row as usize + row * job.row_step as usize;
-        memory.write(step.buffer(2), (out * codes.len()) as u64, &codes);
-        memory.write(step.buffer(3), (out * scales.len()) as u64, &scales);
+        let bytes = layout.code_group_bytes();
+        memory.write(step.buffer(2), ((out * groups + group) * bytes) as u64, &codes);
+        memory.write(step.buffer(3), (out * groups.next_multiple_of(2) * 2 + group * 2) as u64, &scales);
     }
 }
 
@@ -90,11 +118,18 @@ mod tests {
         values
     }
 
+    fn arrival(b: &mut Bench, bytes: usize) -> Arrival {
+        Arrival {
+            input: b.buffers.add("input", bytes as u64, Role::Scratch),
+            job: b.buffers.add("job", size_of::<QuantizeJob>() as u64, Role::Scratch),
+            factors: b.buffers.add("factors", 4096, Role::Scratch),
+        }
+    }
+
     fn check(layout: Layout, numbers_kind: u32, [rows, k]: [usize; 2], wild: bool) {
         let mut b = Bench::new(1, 8);
         let m = Matrix::declare(&mut b.buffers, "w", k, &[(2 * rows + 3, layout)], 1 << 30).unwrap();
-        let input = b.buffers.add("input", (rows * k * 4) as u64, Role::Scratch);
-        let job = b.buffers.add("job", 16, Role::Scratch);
+        let from = arrival(&mut b, rows * k * 4);
         let values = numbers(rows * k, wild);
         let bytes: Vec<u8> = match numbers_kind {
             0 => bytemuck::cast_slice(&values).to_vec(),
@@ -103,10 +138,10 @@ mod tests {
         };
         let mut padded = bytes.clone();
         padded.resize(bytes.len().next_multiple_of(4), 0);
-        b.set(input, &padded);
-        let what = QuantizeJob { numbers: numbers_kind, rows: rows as u32, first_row: 3, row_step: 2 };
-        b.set(job, bytemuck::bytes_of(&what));
-        b.plan.push([Quantize { part: &m.parts[0], k, input, job }.step("quantize")]);
+        b.set(from.input, &padded);
+        let what = QuantizeJob { first_row: 3, row_step: 2, ..QuantizeJob::whole(numbers_kind, rows, k) };
+        b.set(from.job, bytemuck::bytes_of(&what));
+        b.plan.push([Quantize { part: &m.parts[0], k, from }.step("quantize")]);
         let note = format!("{layout:?} of numbers {numbers_kind}, [{rows},{k}]");
         b.check_exact(m.parts[0].codes, &note);
         b.check_exact(m.parts[0].scales.unwrap(), &note);
@@ -142,15 +177,125 @@ mod tests {
             for numbers in [1, 2] {
                 let mut b = Bench::new(1, 8);
                 let m = Matrix::declare(&mut b.buffers, "w", 1, &[(COUNT, layout)], 1 << 30).unwrap();
-                let input = b.buffers.add("input", every.len() as u64, Role::Scratch);
-                let job = b.buffers.add("job", 16, Role::Scratch);
-                b.set(input, &every);
-                let what = QuantizeJob { numbers, rows: COUNT as u32, first_row: 0, row_step: 1 };
-                b.set(job, bytemuck::bytes_of(&what));
-                b.plan.push([Quantize { part: &m.parts[0], k: 1, input, job }.step("quantize")]);
+                let from = arrival(&mut b, every.len());
+                b.set(from.input, &every);
+                b.set(from.job, bytemuck::bytes_of(&QuantizeJob::whole(numbers, COUNT, 1)));
+                b.plan.push([Quantize { part: &m.parts[0], k: 1, from }.step("quantize")]);
                 b.check_exact(m.parts[0].codes, &format!("{layout:?} of numbers {numbers}"));
                 b.check_exact(m.parts[0].scales.unwrap(), &format!("{layout:?} of numbers {numbers}"));
             }
         }
+    }
+
+    /// Columns of stored rows in two jobs, as experts are published transposed; rows take turns.
+    #[test]
+    fn columns_become_rows() {
+        for (layout, kind) in [
+            (Layout::Q8, 2u32),
+            (Layout::Q4, 1),
+            (Layout::Q4, 0),
+            (Layout::F32, 0),
+            (Layout::F16, 1),
+            (Layout::Bf16, 2),
+        ] {
+            for ([k, columns], cut) in [([160, 7], 64), ([97, 40], 64), ([64, 130], 64), ([33, 3], 0)] {
+                let mut b = Bench::new(1, 8);
+                let m = Matrix::declare(&mut b.buffers, "w", k, &[(2 * columns + 1, layout)], 1 << 30).unwrap();
+                let width = if kind == 0 { 4 } else { 2 };
+                let mut bytes: Vec<u8> = match kind {
+                    0 => bytemuck::cast_slice(&numbers(k * columns, false)).to_vec(),
+                    1 => {
+                        numbers(k * columns, false).iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect()
+                    }
+                    _ => numbers(k * columns, false)
+                        .iter()
+                        .flat_map(|&v| half::bf16::from_f32(v).to_le_bytes())
+                        .collect(),
+                };
+                bytes.resize(bytes.len().next_multiple_of(4), 0);
+                for stored in [0..cut, cut..k] {
+                    if stored.is_empty() {
+                        continue;
+                    }
+                    let from = arrival(&mut b, bytes.len());
+                    b.set(from.input, &bytes);
+                    let job = QuantizeJob {
+                        first_row: 1,
+                        row_step: 2,
+                        first_group: (stored.start / GROUP) as u32,
+                        base: (stored.start * columns) as u32,
+                        row_stride: 1,
+                        stride: columns as u32,
+                        ..QuantizeJob::whole(kind, columns, stored.len())
+                    };
+                    b.set(from.job, bytemuck::bytes_of(&job));
+                    b.plan.push([Quantize { part: &m.parts[0], k, from }.step("columns")]);
+                }
+                let note = format!("{layout:?} of numbers {kind}, columns of [{k},{columns}]");
+                b.check_exact(m.parts[0].codes, &note);
+                if let Some(scales) = m.parts[0].scales {
+                    b.check_exact(scales, &note);
+                }
+                // The first row that is made is the first column.
+                if layout == Layout::F16 || layout == Layout::Bf16 {
+                    let (got, _) = b.run(m.parts[0].codes);
+                    let row = &got[layout.code_row_bytes(k)..];
+                    let column: Vec<u8> = (0..k).flat_map(|i| bytes[i * columns * width..][..width].to_vec()).collect();
+                    assert_eq!(row[..k * width], column, "{note}");
+                }
+            }
+        }
+    }
+
+    /// Every code with factors of all kinds, from the middle of a block of rows.
+    #[test]
+    fn e4m3_is_the_same_as_on_the_host() {
+        for layout in [Layout::Q8, Layout::Q4, Layout::F32] {
+            for ([rows, k], width, origin_row) in [([9, 300], 300, 120), ([6, 64], 192, 0), ([256, 33], 33, 0)] {
+                let mut b = Bench::new(1, 8);
+                let m = Matrix::declare(&mut b.buffers, "w", k, &[(rows, layout)], 1 << 30).unwrap();
+                let from = arrival(&mut b, rows * k);
+                // Odd factors come one to a run of codes, so that most groups keep numbers.
+                let codes: Vec<u8> =
+                    (0..rows * k).map(|i| if i < 600 { (i % 256) as u8 } else { (i * 7 % 127) as u8 }).collect();
+                b.set(from.input, &codes);
+                let factors: Vec<f32> = [1.37e-2, -2.9, 1e-41, 3e38, 1.2e-38, 0.0, f32::INFINITY, 7e-5]
+                    .into_iter()
+                    .cycle()
+                    .take(1024)
+                    .collect();
+                b.set(from.factors, bytemuck::cast_slice(&factors));
+                let job = QuantizeJob {
+                    width,
+                    origin: origin_row * width,
+                    across: width.div_ceil(FACTOR_BLOCK),
+                    ..QuantizeJob::whole(3, rows, k)
+                };
+                b.set(from.job, bytemuck::bytes_of(&job));
+                b.plan.push([Quantize { part: &m.parts[0], k, from }.step("e4m3")]);
+                let note = format!("{layout:?} of e4m3 [{rows},{k}]");
+                b.check_exact(m.parts[0].codes, &note);
+                if let Some(scales) = m.parts[0].scales {
+                    b.check_exact(scales, &note);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn e4m3_products_are_ieee_products() {
+        for code in 0..=255u8 {
+            for factor in [1.0f32, 0.1, 3.3e-4, -7.77, 1.234_567_9e10, 1e-37, 2e38] {
+                let exact = f64::from(e4m3_product(code, 1.0)) * f64::from(factor);
+                let (got, want) = (e4m3_product(code, factor), exact as f32);
+                let normal = want == 0.0 || want.abs() >= f32::MIN_POSITIVE || want.is_nan();
+                assert!(
+                    if normal { got.to_bits() == want.to_bits() || want.is_nan() && got.is_nan() } else { got == 0.0 },
+                    "{code} {factor}"
+                );
+            }
+        }
+        assert_eq!([0x38, 0xb8, 0x01, 0x7e, 0x00].map(|c| e4m3_product(c, 1.0)), [1.0, -1.0, 1.0 / 512.0, 448.0, 0.0]);
+        assert!(e4m3_product(0x7f, 1.0).is_nan() && e4m3_product(0xff, 1.0).is_nan());
     }
 }

@@ -281,7 +281,7 @@ impl Bench {
         })
     }
 
-    fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
         self.run_all(&[out]).remove(0)
     }
 
@@ -358,8 +358,9 @@ fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tole
 fn params_match_the_shaders() {
     for kernel in super::KERNELS {
         for shader in kernel.shaders {
-            let module = naga::front::wgsl::parse_str(shader.source)
-                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(shader.source)));
+            let text = shader.text();
+            let module = naga::front::wgsl::parse_str(&text)
+                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
             let members = module
                 .types
                 .iter()

@@ -7,14 +7,14 @@ use super::config::RopeFactors;
 use super::kv_cache::{KvSizes, kv_format, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
-use crate::gpu::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
+use crate::gpu::{Activation, Arrival, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
 use crate::kernels::{
     Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, Router, Sorted, TOKEN_TILE, rope_table,
     splits,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::dtype::Dtype;
-use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task};
+use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task, factor_bytes, input_bytes};
 use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
@@ -152,8 +152,8 @@ pub struct Builder<'a> {
     local_rope_table: BufferId,
     pub(super) max_binding: u64,
     quantization: Quantization,
-    /// Input and job of the quantising kernel, where it is needed.
-    quantizing: Option<(BufferId, BufferId)>,
+    /// Where published weights arrive that the GPU quantises or arranges.
+    arrival: Option<Arrival>,
     pub(super) checkpoint: &'a Checkpoint,
     names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
             local_rope_table,
             max_binding: options.max_binding,
             quantization: options.quantization,
-            quantizing: None,
+            arrival: None,
             checkpoint,
             names: Names::of(checkpoint.format, |name| checkpoint.tensors.contains_key(name)),
             bytes_by_layout: BTreeMap::new(),
@@ -340,13 +340,19 @@ impl<'a> Builder<'a> {
         Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
     }
 
-    /// Notes what a matrix is to be loaded from.
+    /// Notes what a matrix is to be loaded from. Numbers that are quantised, decoded, turned around or take turns are so on the
+    /// GPU.
     pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
-        let mut sources = pieces.iter().flat_map(|piece| &piece.sources);
-        let numbers =
-            |source: &Slice| matches!(source.form, Form::Columns { .. }) || self.is_unquantised(&source.tensor);
-        let unquantised = sources.any(numbers);
-        let quantizer = |part: &Part| (unquantised && part.layout.can_quantize()).then(|| self.quantizer(matrix, part));
+        let sources = || pieces.iter().flat_map(|piece| &piece.sources);
+        let columns = |source: &Slice| matches!(source.form, Form::Columns { .. });
+        let unquantised = sources().any(|source| columns(source) || self.is_unquantised(&source.tensor));
+        let arranged = pieces.iter().any(|piece| piece.fuse == Fuse::Interleave)
+            || sources().any(|source| matches!(source.form, Form::Fp8 { .. }) || columns(source));
+        let wanted = |part: &Part| {
+            let layout = part.layout;
+            layout.can_quantize() || arranged && !layout.has_scales() && matrix.k as u64 * 4 <= BLOCK
+        };
+        let quantizer = |part: &Part| (unquantised && wanted(part)).then(|| self.quantizer(matrix, part));
         let quantizers = matrix.parts.iter().map(quantizer).collect();
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
     }
@@ -415,16 +421,17 @@ impl<'a> Builder<'a> {
 
     fn quantizer(&mut self, matrix: &Matrix, part: &Part) -> Quantizer {
         let tensors = &self.checkpoint.tensors;
-        let (input, job) = *self.quantizing.get_or_insert_with(|| {
-            // What is not published as numbers may become f32 on its way.
-            let numbers =
-                |t: &TensorEntry| if unquantised(t.dtype) { t.bytes() } else { t.elements().saturating_mul(4) };
-            let largest = tensors.values().map(numbers).max();
-            let input = self.buffers.add("quantize.input", largest.unwrap_or(BLOCK).min(BLOCK), Role::Scratch);
-            (input, self.buffers.add("quantize.job", size_of::<QuantizeJob>() as u64, Role::Scratch))
+        let from = *self.arrival.get_or_insert_with(|| {
+            let mut add = |label: &str, bytes: u64| self.buffers.add(label, bytes, Role::Scratch);
+            let factors = tensors.values().filter(|t| t.dtype == Dtype::F8_E4M3).map(factor_bytes).max();
+            Arrival {
+                input: add("quantize.input", tensors.values().map(input_bytes).max().unwrap_or(BLOCK)),
+                job: add("quantize.job", size_of::<QuantizeJob>() as u64),
+                factors: add("quantize.factors", factors.unwrap_or(0)),
+            }
         });
-        let step = Quantize { part, k: matrix.k, input, job }.step(&matrix.label);
-        Quantizer { step, input, job }
+        let step = Quantize { part, k: matrix.k, from }.step(&matrix.label);
+        Quantizer { step, from }
     }
 
     /// A published matrix `[rows, k]`.

@@ -20,11 +20,26 @@ pub struct LayerCache {
     pub tokens: usize,
 }
 
+/// A buffer of a cache: the bytes of a position lie together, at its remainder by the tokens held.
+#[derive(Debug, Clone, Copy)]
+pub struct KvBuffer {
+    /// Where they lie.
+    pub buffer: BufferId,
+    /// Tokens it holds.
+    pub tokens: usize,
+    /// Bytes of each.
+    pub token_bytes: u64,
+    /// What its layer's queries see.
+    pub span: Span,
+}
+
 /// The caches of all layers.
 #[derive(Debug, Clone)]
 pub struct KvCache {
     /// By layer.
     pub layers: Vec<LayerCache>,
+    /// Every buffer, in the order of the layers.
+    pub buffers: Vec<KvBuffer>,
     /// How numbers are stored.
     pub format: KvFormat,
 }
@@ -84,15 +99,20 @@ impl KvSizes {
 
     /// Declares the caches.
     pub fn declare(&self, buffers: &mut Buffers, context: usize) -> KvCache {
+        let mut all = Vec::new();
         let layer = |(i, &span): (usize, &Span)| {
             let tokens = self.tokens(span, context);
-            let mut add =
-                |name: &str, width| buffers.add(format!("l{i}.{name}"), self.bytes(tokens as u64, width), Role::Kv);
+            let mut add = |name: &str, width| {
+                let buffer = buffers.add(format!("l{i}.{name}"), self.bytes(tokens as u64, width), Role::Kv);
+                all.push(KvBuffer { buffer, tokens, token_bytes: self.bytes(1, width), span });
+                buffer
+            };
             let keys = add("keys", self.widths[0]);
             let values = if self.widths[1] > 0 { add("values", self.widths[1]) } else { keys };
             LayerCache { keys, values, tokens }
         };
-        KvCache { layers: self.spans.iter().enumerate().map(layer).collect(), format: self.format }
+        let layers = self.spans.iter().enumerate().map(layer).collect();
+        KvCache { layers, buffers: all, format: self.format }
     }
 }
 

@@ -22,10 +22,10 @@ mod smollm3;
 
 pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
-pub use kv_cache::{AMPLE_CONTEXT, KvCache, LayerCache, QUEUED_STEPS};
+pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
-use crate::gpu::{Activation, Buffers, Matrix, Plan};
+use crate::gpu::{Activation, Buffers, Matrix, Plan, Role};
 use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
@@ -103,6 +103,8 @@ pub struct Model {
     pub plans: Plans,
     /// The small buffers.
     pub control: Control,
+    /// The buffers of the KV cache.
+    pub kv: Vec<KvBuffer>,
     /// The rope table's buffer contents and other constants computed here: buffer and bytes.
     pub constants: Vec<(crate::gpu::BufferId, Vec<u8>)>,
     /// Tokens the KV cache holds.
@@ -156,13 +158,14 @@ impl Model {
         let quantization = b.quantization();
         let parameters = b.parameters();
         let active_parameters = parameters - b.inactive;
-        let Builder { buffers, tasks, constants, control, scratch, context_length, kv, .. } = b;
+        let Builder { buffers, tasks, constants, control, kv, scratch, context_length, .. } = b;
         Ok(Self {
             config: config.clone(),
             buffers,
             tasks,
             plans,
             control,
+            kv: kv.buffers,
             constants,
             context_length,
             kv_format: kv.format,
@@ -178,7 +181,16 @@ impl Model {
 impl Model {
     /// Bytes of weights on the device.
     pub fn weight_bytes(&self) -> u64 {
-        self.buffers.iter().filter(|b| b.role == crate::gpu::Role::Weights).map(|b| b.bytes).sum()
+        self.bytes(Role::Weights)
+    }
+
+    /// Bytes of the KV cache on the device.
+    pub fn kv_bytes(&self) -> u64 {
+        self.bytes(Role::Kv)
+    }
+
+    fn bytes(&self, role: Role) -> u64 {
+        self.buffers.iter().filter(|b| b.role == role).map(|b| b.bytes).sum()
     }
 }
 

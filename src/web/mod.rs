@@ -7,7 +7,7 @@ mod value;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Float32Array, Function, Promise, Uint32Array};
+use js_sys::{Array, Float32Array, Function, Promise, Uint8Array, Uint32Array};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ use crate::kernels::KvFormat;
 use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
-use source::JsSource;
+use source::{JsReader, JsSource};
 use value::{failure, from_js, input, messages, object, result, to_js};
 
 /// Runs when the module is instantiated: a panic traps the instance, and says why on the console first.
@@ -62,13 +62,16 @@ struct EngineOptions {
     internal: Internal,
 }
 
-/// For tests: splits tensors, limits the weights of a load, keeps the KV cache in f32.
+/// For tests: splits tensors, limits the weights of a load and what is kept of conversations, keeps the KV cache in f32,
+/// feeds every prompt whole.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Internal {
     max_binding: Option<f64>,
     weight_budget: Option<f64>,
+    copies_budget: Option<f64>,
     f32: bool,
+    without_reuse: bool,
 }
 
 impl EngineOptions {
@@ -100,8 +103,19 @@ impl EngineOptions {
         let max_binding = self.internal.max_binding.map(|n| n as u64);
         let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
-        let f32 = self.internal.f32;
-        Ok(LoadOptions { quantization, kv_cache, weight_budget, context_length, f32, device, ..LoadOptions::default() })
+        let copies_budget = self.internal.copies_budget.map(|n| n as u64);
+        let Internal { f32, without_reuse, .. } = self.internal;
+        Ok(LoadOptions {
+            quantization,
+            kv_cache,
+            weight_budget,
+            context_length,
+            f32,
+            without_reuse,
+            copies_budget,
+            device,
+            ..LoadOptions::default()
+        })
     }
 }
 
@@ -176,8 +190,10 @@ pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64)
     let run = async {
         let options: EngineOptions = from_js("options", options)?;
         let options = options.load_options()?;
-        let limits = (max_binding > 0.0)
-            .then(|| Limits { max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64) });
+        let limits = (max_binding > 0.0).then(|| Limits {
+            max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64),
+            ..Limits::default()
+        });
         estimate(JsSource::of(&source)?.source(), options, limits).await
     };
     run.await.map(|estimate| to_js(&estimate)).map_err(|e| failure(&e))
@@ -237,11 +253,12 @@ impl WasmModel {
         ])
     }
 
-    /// Generates; `on_part` hears every `StreamPart`.
+    /// Generates, in a conversation or none; `on_part` hears every `StreamPart`.
     pub async fn generate(
         &self,
         prompt: JsValue,
         options: JsValue,
+        conversation: Option<u32>,
         on_part: Function,
         canceller: &Canceller,
     ) -> Result<JsValue, JsValue> {
@@ -251,9 +268,77 @@ impl WasmModel {
             let mut emit = |part: StreamPart| {
                 let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // what a listener throws is its own affair
             };
-            engine?.generate(input(prompt)?, &options, &cancel, &mut emit).await
+            engine?.generate_in(conversation, input(prompt)?, &options, &cancel, &mut emit).await
         };
         run.await.map(|r| result(&r)).map_err(|e| failure(&e))
+    }
+
+    /// Feeds an input to a conversation ahead of its turn: its tokens.
+    pub async fn append(
+        &self,
+        prompt: JsValue,
+        options: JsValue,
+        conversation: u32,
+        canceller: &Canceller,
+    ) -> Result<usize, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            let options: GenerateOptions = from_js("options", options)?;
+            engine?.append(Some(conversation), input(prompt)?, &options, &cancel).await
+        };
+        run.await.map_err(|e| failure(&e))
+    }
+
+    /// Begins a conversation: its number.
+    #[wasm_bindgen(js_name = openConversation)]
+    pub fn open_conversation(&self) -> Result<u32, JsValue> {
+        self.engine().map(|e| e.open_conversation()).map_err(|e| failure(&e))
+    }
+
+    /// Ends one.
+    #[wasm_bindgen(js_name = closeConversation)]
+    pub fn close_conversation(&self, conversation: u32) {
+        if let Ok(engine) = self.engine() {
+            engine.close_conversation(conversation);
+        }
+    }
+
+    /// Begins another that goes on from the same keys and values.
+    #[wasm_bindgen(js_name = cloneConversation)]
+    pub async fn clone_conversation(&self, conversation: u32, canceller: &Canceller) -> Result<u32, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            cancel.check()?;
+            engine?.clone_conversation(conversation).await
+        };
+        run.await.map_err(|e| failure(&e))
+    }
+
+    /// A conversation's tokens with their keys and values, and a note: the bytes of a file, in pieces.
+    #[wasm_bindgen(js_name = saveConversation)]
+    pub async fn save_conversation(
+        &self,
+        conversation: u32,
+        note: String,
+        canceller: &Canceller,
+    ) -> Result<Array, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let pieces = Array::new(); // in JavaScript's memory: wasm holds one at a time
+        let mut sink = |bytes: &[u8]| {
+            pieces.push(&Uint8Array::from(bytes));
+        };
+        let run = async { engine?.save_conversation(conversation, &note, &cancel, &mut sink).await };
+        run.await.map_err(|e| failure(&e))?;
+        Ok(pieces)
+    }
+
+    /// Begins a conversation with what was saved, read through a `Reader`: `{ conversation, note }`.
+    #[wasm_bindgen(js_name = restoreConversation)]
+    pub async fn restore_conversation(&self, reader: JsValue, canceller: &Canceller) -> Result<JsValue, JsValue> {
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async { engine?.restore_conversation(&JsReader::new(reader)?, &cancel).await };
+        let (conversation, note) = run.await.map_err(|e| failure(&e))?;
+        Ok(object(&[("conversation", conversation.into()), ("note", note.into())]))
     }
 
     /// Log probabilities of the input's tokens after the first.

@@ -10,6 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::value::{from_failure, get, string};
 use crate::engine::Source;
+use crate::gpu::Bytes;
 use crate::weights::source::{ByteSource, Folder};
 use crate::{Error, Result};
 
@@ -41,19 +42,8 @@ impl JsReader {
         let read = function(&reader, "read")?.ok_or_else(|| Error::invalid("source", "a file has no read()"))?;
         Ok(Self { name: string(&reader, "name")?, len, reader, read })
     }
-}
 
-#[async_trait(?Send)]
-impl ByteSource for JsReader {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> u64 {
-        self.len
-    }
-
-    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+    async fn bytes(&self, range: Range<u64>) -> Result<Uint8Array> {
         let wanted = crate::weights::source::check_range(&self.name, self.len, &range)?;
         let bytes = call(&self.read, &self.reader, &[(range.start as f64).into(), (range.end as f64).into()]).await?;
         let bytes: Uint8Array = bytes
@@ -67,7 +57,26 @@ impl ByteSource for JsReader {
                 retryable: true,
             });
         }
-        Ok(bytes.to_vec())
+        Ok(bytes)
+    }
+}
+
+#[async_trait(?Send)]
+impl ByteSource for JsReader {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        self.bytes(range).await.map(|bytes| bytes.to_vec())
+    }
+
+    async fn arriving(&self, range: Range<u64>) -> Result<Bytes> {
+        self.bytes(range).await.map(Bytes::Outside)
     }
 }
 

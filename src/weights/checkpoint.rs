@@ -14,6 +14,7 @@ use super::pack::Unpacked;
 use super::source::{ByteSource, Folder, read_all};
 use super::split::Split;
 use super::{json, safetensors};
+use crate::gpu::Bytes;
 use crate::{Error, FormatKind, Result};
 
 /// Bytes accepted of config.json, tokenizer_config.json, generation_config.json.
@@ -322,6 +323,11 @@ impl Checkpoint {
 
     /// The published bytes of some rows of a tensor.
     pub async fn read_rows(&self, entry: &TensorEntry, rows: Range<u64>) -> Result<Vec<u8>> {
+        self.arriving(entry, rows).await.map(Bytes::into_vec)
+    }
+
+    /// The same, wherever the bytes are.
+    pub async fn arriving(&self, entry: &TensorEntry, rows: Range<u64>) -> Result<Bytes> {
         if rows.start > rows.end || rows.end > entry.rows() {
             let message = format!("rows {rows:?} of tensor {:?}, which has {}", entry.name, entry.rows());
             return Err(Error::Internal { message });
@@ -329,7 +335,7 @@ impl Checkpoint {
         let row_bytes = entry.row_bytes()?;
         let start = entry.range.start + rows.start * row_bytes; // within the tensor, so within the file
         let end = entry.range.start + rows.end * row_bytes;
-        self.shards[entry.shard].read(start..end).await
+        self.shards[entry.shard].arriving(start..end).await
     }
 
     /// Bytes of all tensors.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
+use crate::gpu::Bytes;
 use crate::{Error, FormatKind, Result};
 
 /// A file of known length that can be read in ranges.
@@ -24,6 +25,11 @@ pub trait ByteSource {
 
     /// Exactly the bytes of `range`, which must lie within the file; anything else is a typed error.
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// The same where they arrive, for bytes that go on to the GPU.
+    async fn arriving(&self, range: Range<u64>) -> Result<Bytes> {
+        self.read(range).await.map(Bytes::Here)
+    }
 }
 
 /// A place with named files: a repository, a URL ending in `/`, a directory, a drop.

@@ -78,9 +78,25 @@ describe("sources", () => {
     await assert.rejects(load("http://127.0.0.1:9/m/model.gguf"), failure("network", (e) => e.retryable && e.detail.status === null));
   });
 
-  test("a file that changes while it is read is refused", async () => {
+  test("a file that changes while it is read is read anew, one that goes on changing refused", async () => {
     server.fault = ({ count }) => (count > 1 ? { headers: { etag: '"other"' } } : undefined);
-    await assert.rejects(load(), failure("network", (e) => /changed/.test(e.message)));
+    assert.equal((await load()).info.sum, sum);
+    server.fault = ({ count }) => ({ headers: { etag: `"${count}"` } });
+    await assert.rejects(load(), failure("network", (e) => /changed/.test(e.message) && e.retryable));
+  });
+
+  test("a server's limit is kept: one request asks whether it is over", async () => {
+    let until = 0;
+    let [early, late] = [0, 0];
+    server.fault = ({ count }) => {
+      if (count === 2) until = performance.now() + 300;
+      if (count > 2 && performance.now() < until - 20) early++;
+      if (performance.now() < until) return { status: 429, headers: { ratelimit: '"api";r=0;t=6' } };
+      if (count > 2 && late++ === 0) return { status: 429, headers: { "retry-after": "0" } };
+      return undefined;
+    };
+    assert.equal((await load(url, { internal: { clockRate: 20 } })).info.sum, sum);
+    assert.ok(early <= 4, `${early} requests that were under way when the limit was told`);
   });
 
   test("names resolve to the addresses one expects", async () => {
@@ -88,7 +104,7 @@ describe("sources", () => {
       const seen = [];
       const fetch = async (input, init) => (seen.push([String(input), init?.headers?.Authorization]), new Response("", { status: 404 }));
       await assert.rejects(load(source, { fetch }), (e) => e.code === "network" || e.code === "format");
-      return seen[0];
+      return seen.find(([address]) => !address.includes("minke.json")); // whether it is a pack is asked first
     };
     assert.deepEqual(await asked("org/repo"), ["https://huggingface.co/org/repo/resolve/main/model.bin", undefined]);
     assert.deepEqual(await asked("org/repo/a/b.gguf"), ["https://huggingface.co/org/repo/resolve/main/a/b.gguf", undefined]);

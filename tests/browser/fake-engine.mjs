@@ -23,14 +23,38 @@ export function instantiate(guard) {
 
   class Model {
     memoryNow = { weights: 1, kv: 2, scratch: 3 };
+    conversations = new Set();
+    last = 0;
     constructor(id, bytes, requests) { Object.assign(this, { id, bytes, requests, log: [] }); }
-    info() { return { architecture: "fake", vocabSize: 4, bytes: this.bytes, sum: this.sum }; }
+    info() { return { architecture: "fake", vocabSize: 4, contextLength: 30, bytes: this.bytes, sum: this.sum }; }
     memory() { return this.memoryNow; }
-    async generate(input, options, onPart, canceller) {
+    // Conversations: a message has a token, and so has each of its characters.
+    count(input) { return typeof input === "string" || input instanceof Uint32Array ? input.length : input.reduce((sum, m) => sum + 1 + m.content.length, 0); }
+    fit(input) { if (this.count(input) > 30) fail("context-overflow", "too long", { inputTokens: this.count(input), contextLength: 30 }); }
+    known(conversation) { if (!this.conversations.has(conversation)) fail("invalid-argument", "it has been destroyed", { argument: "session" }); }
+    openConversation() { this.conversations.add(++this.last); return this.last; }
+    closeConversation(conversation) { this.conversations.delete(conversation); }
+    async cloneConversation(conversation) { await pause(1); this.known(conversation); return this.openConversation(); }
+    async append(input, options, conversation, canceller) {
+      await pause(2);
+      if (canceller.state === "abort") fail("abort", "aborted");
+      this.known(conversation);
+      if (input[0]?.content === "unshown") fail("template", "it wants a question");
+      this.fit(input);
+      return this.count(input);
+    }
+    async saveConversation(conversation, note) { await pause(1); this.known(conversation); return [new TextEncoder().encode("state "), new TextEncoder().encode(note)]; }
+    async restoreConversation(reader) {
+      const text = new TextDecoder().decode(await reader.read(0, reader.size));
+      if (!text.startsWith("state ")) fail("format", "this is no saved conversation");
+      return { conversation: this.openConversation(), note: text.slice(6) };
+    }
+    async generate(input, options, conversation, onPart, canceller) {
+      if (conversation !== undefined) { this.known(conversation); this.fit(input); }
       if (input === "trap") wasm.trap();
       if (input === "trap later") { setTimeout(() => { try { wasm.trap(); } catch {} }); await new Promise(() => {}); }
       if (input === "refuse") fail("context-overflow", "too long", { inputTokens: 9 });
-      this.log.push(`begin ${input}`);
+      this.log.push(`begin ${typeof input === "string" ? input : this.count(input)}`);
       const count = options.maxOutputTokens ?? 5;
       let text = "";
       let finishReason = "length";
@@ -41,18 +65,19 @@ export function instantiate(guard) {
         text += `${i} `;
         onPart({ type: "text-delta", text: `${i} ` });
       }
-      this.log.push(`end ${input}`);
+      this.log.push(`end ${typeof input === "string" ? input : this.count(input)}`);
       this.memoryNow = { ...this.memoryNow, scratch: 4 };
-      const usage = { outputTokens: count };
+      const usage = { inputTokens: this.count(input), outputTokens: count };
       onPart({ type: "finish", finishReason, usage });
-      return { text, finishReason, usage, options, log: [...this.log] };
+      const messages = Array.isArray(input) ? [...input, { role: "assistant", content: text }] : [];
+      return { text, finishReason, usage, options, messages, conversation, ids: Uint32Array.from({ length: count }, (_, i) => i), log: [...this.log] };
     }
     async forward(ids, rows) { return Float32Array.from(rows === "all" ? ids : ids.slice(-1)); }
     async score() { return []; }
     encode(text, special) { return Uint32Array.from([special ? 1 : 0, ...text].map(Number)); }
     decode(ids, skip) { return `${[...ids]} ${skip}`; }
     applyChatTemplate(messages) { return messages.map((m) => m.content).join("|"); }
-    encodeMessages(messages) { return Uint32Array.of(messages.length); }
+    encodeMessages(messages, options) { return new Uint32Array(this.count(messages) + (options.addGenerationPrompt ? 1 : 0)); }
     lost() { return new Promise(() => {}); }
     unload() { this.log.push("unload"); }
     free() {}

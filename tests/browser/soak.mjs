@@ -1,145 +1,301 @@
-// The long campaign of the store: every kind of transport fault by seed, kills at any point, damaged blocks, full disks.
-// `cargo xtask soak [faults|kills|flips|quotas] [--seeds N]`; store.test.mjs plays a sample of it.
+// The long campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere, damaged
+// blocks, full disks, two tabs. `cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
+// docs/soak.md. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
 
-import { statSync } from "node:fs";
-import { installApp, smollm } from "./lib/app.mjs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { installApp, root } from "./lib/app.mjs";
 import { launch } from "./lib/chromium.mjs";
+import { KINDS } from "./lib/faults.mjs";
+import { random } from "./lib/random.mjs";
 import { serve } from "./lib/server.mjs";
-import { asked, begin, damage, ended, open, sha256, storedHash } from "./lib/store.mjs";
+import { begin, clear, damage, ended, open, sent, sha256, storedHashes } from "./lib/store.mjs";
+import { writeCheckpoint } from "./lib/synthetic.mjs";
 
-const PATH = "/smol.gguf";
-const size = statSync(smollm).size;
-const want = sha256(smollm);
+const BLOCK = 2 ** 20;
+/** Runs of faults at once, each in a page of its own. */
+const LANES = 6;
+/** Milliseconds of the package's clock in one of ours: what stalls for 20 s does so for 2. */
+const CLOCK = 10;
+/** Bytes that a response gets in a millisecond. */
+const PACE = 16384;
 
-/** A generator of numbers from 0 to 1, the same for the same seed (SplitMix32). */
-function random(seed) {
-  let state = (seed * 0x9e3779b9) >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let z = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
-    z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-    return ((z ^ (z >>> 15)) >>> 0) / 2 ** 32;
-  };
-}
+const what = process.argv[2]?.startsWith("--") ? "all" : (process.argv[2] ?? "all");
+const given = process.argv.indexOf("--seeds");
+const seeds = given < 0 ? 25 : Number(process.argv[given + 1]);
+if (!(seeds >= 1) || !["all", "faults", "kills", "aborts", "flips", "quotas", "tabs"].includes(what)) throw new Error("see cargo xtask help");
 
-/** What happens to a share of the requests. Never to all: a server that is always wrong cannot be read from. */
-const KINDS = {
-  none: () => undefined,
-  range_200: () => ({ ignoreRange: true }),
-  range_before: () => ({ shift: -1 }),
-  range_after: () => ({ shift: 1 }),
-  cut_early: () => ({ cutAfter: 1 }),
-  cut_late: (r) => ({ cutAfter: 1 + Math.floor(r() * 900_000) }),
-  no_answer: () => ({ drop: true }),
-  h408: () => ({ status: 408 }),
-  h429: () => ({ status: 429, headers: { "retry-after": "0" } }),
-  h429_ratelimit: () => ({ status: 429, headers: { ratelimit: '"api";r=0;t=0' } }),
-  h500: () => ({ status: 500 }),
-  h502_html: () => ({ status: 502, headers: { "content-type": "text/html" }, body: "<html>bad gateway</html>" }),
-  h503: () => ({ status: 503 }),
-  etag_weak: () => ({ headers: { etag: `W/"${size}"` } }),
-  mixed: (r) => KINDS[["range_200", "range_after", "cut_early", "cut_late", "no_answer", "h429", "h503"][Math.floor(r() * 7)]](r),
-};
+const folders = ["a", "b"].map((name) => join(root, "target/soak", what, name)); // parts may run beside each other
+const shards = folders.map((folder, i) => writeCheckpoint(folder, i + 1))[0];
+const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [name, sha256(join(folder, name))])));
+const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
 
-const [what = "all", ...rest] = process.argv.slice(2);
-const seeds = Number(rest[rest.indexOf("--seeds") + 1] || 25);
-const server = await serve({ "/app/": installApp(), [PATH]: smollm });
+const server = await serve({ "/app/": installApp(`soak-app-${what}`), "/m/": folders[0] });
+server.mounts["/app/open.html"] = { type: "text/html", body: '<!doctype html><title>app</title><script type="module" src="app.js"></script>' };
+server.pace = PACE;
+const elsewhere = `http://127.0.0.1:${server.port}`; // another origin than localhost
 const browser = await launch();
+const rows = [];
 let failures = 0;
 
-/** One run in a profile of its own. */
-async function run(name, seed, body) {
-  const context = await browser.newContext();
-  const from = server.requests.length;
+const isShard = ({ path }) => path.startsWith("/m/") && path.endsWith(".safetensors");
+const percent = (value) => `${(100 * value).toFixed(1)} %`;
+
+/** A profile of its own for each lane, with what `make` makes of it, for all rows that want the same. */
+const profiles = new Map();
+const kept = (key, make) => (i) => {
+  const name = `${key} ${i}`;
+  if (!profiles.has(name)) profiles.set(name, browser.newContext().then(make));
+  return profiles.get(name);
+};
+
+/** Plays one row of the table: `count` runs of `body`, which gives numbers from 0 to 1, or throws. */
+async function row(name, count, lanes, prepare, body) {
+  if (what !== "all" && what !== name.split(" ")[0]) return;
   const began = Date.now();
-  try {
-    const note = await body(context, random(seed), from);
-    console.log(`ok     ${name} ${seed}: ${note} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-  } catch (error) {
-    failures++;
-    console.log(`FAILED ${name} ${seed}: ${error.message}`);
-  } finally {
-    server.fault = () => undefined;
-    await context.close();
-  }
+  const values = [];
+  let seed = 0;
+  let failed = 0;
+  const lane = async (_, i) => {
+    const use = await prepare(i);
+    while (seed < count) {
+      const mine = ++seed;
+      try {
+        values.push(await body(use, random(mine), mine));
+      } catch (error) {
+        failed++;
+        console.log(`FAILED ${name} ${mine}: ${error.message.split("\n")[0]}`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(lanes, count) }, lane));
+  failures += failed;
+  const known = values.filter((value) => typeof value === "number");
+  const mean = known.reduce((a, b) => a + b, 0) / known.length;
+  const seconds = ((Date.now() - began) / 1000).toFixed(0);
+  rows.push({ name, count, failed, mean, most: Math.max(...known), seconds, measured: known.length > 0 });
+  console.log(`${failed ? "FAILED" : "ok    "} ${name}: ${count - failed} of ${count}${known.length ? `, ${percent(mean)} twice, ${percent(Math.max(...known))} at most` : ""} (${seconds} s)`);
 }
 
-/** Lets a download end and compares its bytes. */
-async function whole(page) {
+const same = async (page, version = 0) => {
+  const found = await storedHashes(page, shards);
+  for (const name of shards) if (found[name] !== want[version][name]) throw new Error(`${name} is ${found[name]}`);
+};
+const well = async (page) => {
   const error = await ended(page);
   if (error !== null) throw new Error(`${error.code}: ${error.message}`);
-  const hash = await storedHash(page, "smol.gguf");
-  if (hash !== want) throw new Error(`the bytes are ${hash}`);
-}
+};
 
-const twice = (from) => `${(100 * (asked(server, PATH, from) / size - 1)).toFixed(1)} % asked for twice`;
+// ---------------------------------------------------------------- transport faults
 
-if (["all", "faults"].includes(what)) {
-  for (const [name, fault] of Object.entries(KINDS)) {
-    for (let seed = 1; seed <= seeds; seed++) {
-      await run(name, seed, async (context, r, from) => {
-        server.fault = (request) => (request.path === PATH && r() < 0.25 ? fault(r) : undefined);
-        const page = await open(context, server);
-        await begin(page);
-        await whole(page);
-        return twice(from);
+/** Faults by the folder that a run's files are asked for in. */
+const faults = new Map();
+server.fault = (request) => faults.get(request.path.split("/")[2])?.(request);
+const mount = (id, fault) => {
+  server.mounts[`/m/${id}/`] = folders[0];
+  faults.set(id, (request) => (isShard(request) && request.method === "GET" ? fault(request) : undefined));
+};
+
+/** A page whose downloads share a worker and a compiled engine. */
+const lane = (path) => kept(path, async (context) => {
+  const page = await open(context, server, path);
+  await page.evaluate(async () => {
+    window.shared = new Worker("./node_modules/minke/dist/worker.js", { type: "module" });
+    window.engine = await WebAssembly.compileStreaming(fetch("./node_modules/minke/dist/minke_bg.wasm"));
+  });
+  return page;
+});
+const download = (page, url) => page.evaluate(([url, clockRate]) => {
+  window.done = minke.store.download(url, { worker: shared, wasm: engine, internal: { clockRate } }).then(() => null, (e) => facts(e));
+}, [url, CLOCK]);
+
+const only = process.argv[process.argv.indexOf("--kind") + 1 || Infinity];
+for (const [kind, make] of Object.entries(KINDS).filter(([kind]) => only === undefined || kind === only)) {
+  const foreign = kind.startsWith("cors");
+  server.cors = foreign;
+  await row(`faults ${kind}`, seeds, LANES, lane(foreign ? "/app/open.html" : "/app/"), async (page, r, seed) => {
+    const id = `${kind}-${seed}`;
+    let changed = false;
+    if (kind === "etag_change") {
+      // From some request on, every file is another.
+      let left = Math.floor(r() * 12);
+      mount(id, ({ path }) => {
+        changed ||= left-- <= 0;
+        return changed ? { file: join(folders[1], path.split("/").at(-1)), headers: { etag: '"b"' } } : undefined;
       });
+    } else mount(id, make(r));
+    const from = server.requests.length;
+    try {
+      await download(page, `${foreign ? elsewhere : ""}/m/${id}/`);
+      await well(page);
+      await same(page, changed ? 1 : 0);
+      const transferred = sent(server, from, (request) => request.path.startsWith(`/m/${id}/`) && isShard(request) && (!changed || request.tag === '"b"'));
+      return transferred / size - 1;
+    } finally {
+      await clear(page);
+      faults.delete(id);
+      delete server.mounts[`/m/${id}/`];
     }
-  }
+  });
+  server.cors = false;
 }
-if (["all", "kills"].includes(what)) {
-  for (let seed = 1; seed <= 8 * seeds; seed++) {
-    await run("kill", seed, async (context, r, from) => {
-      const share = r();
-      let page = await open(context, server);
-      await begin(page);
-      let over = false;
-      const end = () => (over = true);
-      ended(page).then(end, end);
-      while (!over && asked(server, PATH, from) < share * size) await new Promise((resolve) => setTimeout(resolve, 2));
-      await page.close();
-      page = await open(context, server);
-      await begin(page);
-      await whole(page);
-      return `at ${(100 * share).toFixed(0)} %, ${twice(from)}`;
-    });
-  }
+server.requests.length = 0;
+
+// ---------------------------------------------------------------- kills and aborts of loads
+
+/** How a load ended: the hash of a prompt's logits, or that it was stopped. */
+const finish = async (page) => {
+  const answer = await page.evaluate(() => window.loading);
+  if (answer.error) throw new Error(`${answer.error.code}: ${answer.error.message}`);
+  return answer;
+};
+/** Begins a load; with `weights` it is stopped when those are all on the GPU. */
+const load = (page, url, weights = false) => page.evaluate(([url, clockRate, weights]) => {
+  window.stop = new AbortController();
+  const onProgress = ({ stage, loaded, total }) => weights && stage === "download" && loaded === total && stop.abort("weights");
+  window.loading = minke.load(url, { contextLength: 64, signal: stop.signal, onProgress, internal: { clockRate } }).then(async (model) => {
+    const logits = await model.forward(Uint32Array.of(1, 2, 3, 5, 8, 13), { rows: "all" });
+    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", logits));
+    await model.unload();
+    return { hash: [...hash].join() };
+  }).catch((e) => (typeof e === "string" ? { stopped: e } : { error: facts(e) }));
+}, [url, CLOCK, weights]);
+
+/** Logits of an undisturbed load. */
+let logits;
+async function undisturbed(context) {
+  const page = await open(context, server);
+  await load(page, "/m/");
+  logits = (await finish(page)).hash;
+  await clear(page);
+  await page.close();
 }
-if (["all", "flips"].includes(what)) {
-  for (let seed = 1; seed <= Math.ceil(seeds / 5); seed++) {
-    await run("flips", seed, async (context, r) => {
-      const page = await open(context, server);
-      await begin(page);
-      await whole(page);
-      const blocks = [...new Set(Array.from({ length: 20 }, () => Math.floor(r() * Math.floor(size / 2 ** 20))))];
-      await damage(page, "smol.gguf", blocks.map((index) => index * 2 ** 20 + Math.floor(r() * 2 ** 20)), 1 << Math.floor(r() * 8));
-      const from = server.requests.length;
-      await begin(page);
-      await whole(page);
-      const extra = asked(server, PATH, from) - 1;
-      if (extra !== blocks.length * 2 ** 20) throw new Error(`${extra} bytes were fetched for ${blocks.length} blocks`);
-      return `${blocks.length} blocks found and fetched`;
-    });
+
+/** Ends a load by `end` when a share of its bytes has been sent, loads again; what was sent twice of all. */
+const broken = (prefix, end) => async (context, r, seed) => {
+  const id = `${prefix}-${seed}`;
+  mount(id, () => undefined);
+  const share = r() * 1.02; // the last few when all is here: while pipelines compile
+  const from = server.requests.length;
+  const mine = (request) => request.path.startsWith(`/m/${id}/`) && isShard(request);
+  let page = await open(context, server);
+  try {
+    await load(page, `/m/${id}/`);
+    const deadline = Date.now() + 20_000;
+    while (sent(server, from, mine) < Math.min(share, 1) * size && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 2));
+    if (share > 1) await new Promise((resolve) => setTimeout(resolve, 10_000 * (share - 1)));
+    page = (await end(page, context)) ?? page;
+    // Software compiles pipelines for half a minute: one load in 20 goes on to its logits, the others to their last weight.
+    const whole = seed % 20 === 1;
+    await load(page, `/m/${id}/`, !whole);
+    const { hash, stopped } = await finish(page);
+    if (whole ? hash !== logits : stopped !== "weights") throw new Error(`it ended with ${stopped ?? "other logits"}`);
+    await same(page);
+    return sent(server, from, mine) / size - 1;
+  } finally {
+    await clear(page).catch(() => {});
+    await page.close();
   }
-}
-if (["all", "quotas"].includes(what)) {
-  for (let seed = 1; seed <= 2 * seeds; seed++) {
-    await run("quota", seed, async (context, r) => {
-      const quotaSize = Math.floor(2e6 + r() * 1.2 * size);
-      const page = await open(context, server);
-      const session = await context.newCDPSession(page);
-      await session.send("Storage.overrideQuotaForOrigin", { origin: server.origin, quotaSize });
-      await begin(page);
-      const error = await ended(page);
-      if (error !== null && error.code !== "storage") throw new Error(`${error.code}: ${error.message}`);
-      await session.send("Storage.overrideQuotaForOrigin", { origin: server.origin });
-      await begin(page);
-      await whole(page);
-      return `${quotaSize} bytes of room: ${error === null ? "enough" : "said so, then resumed"}`;
-    });
+};
+const alone = kept("loads", async (context) => {
+  await undisturbed(context);
+  return context;
+});
+await row("kills of loads", 8 * seeds, 2, alone, broken("kill", async (page, context) => {
+  await page.close();
+  return open(context, server);
+}));
+await row("aborts of loads", 2 * seeds, 2, alone, broken("abort", async (page) => {
+  await page.evaluate(() => stop.abort("stopped"));
+  await page.evaluate(() => window.loading);
+}));
+
+// ---------------------------------------------------------------- damage, full disks, two tabs
+
+await row("flips of bits (20 a run)", Math.ceil(seeds / 5), 1, lane("/app/"), async (page, r) => {
+  await download(page, "/m/");
+  await well(page);
+  // Whole blocks of any shard, once each.
+  const places = shards.flatMap((name) => Array.from({ length: Math.floor(statSync(join(folders[0], name)).size / BLOCK) }, (_, index) => [name, index]));
+  let found = 0;
+  for (let left = 20; left > 0; ) {
+    const taken = places.map((place) => [r(), place]).sort((a, b) => a[0] - b[0]).slice(0, Math.min(left, 10)).map(([, place]) => place);
+    for (const [name, index] of taken) await damage(page, name, [index * BLOCK + Math.floor(r() * BLOCK)], 1 << Math.floor(r() * 8));
+    const from = server.requests.length;
+    await download(page, "/m/");
+    await well(page);
+    await same(page);
+    const extra = sent(server, from, isShard) - shards.length; // a byte of each tells whether it is the same
+    if (extra !== taken.length * BLOCK) throw new Error(`${extra} bytes were sent for ${taken.length} blocks`);
+    found += taken.length;
+    left -= taken.length;
   }
-}
+  await clear(page);
+  return found === 20 ? undefined : Promise.reject(new Error(`${found} of 20`));
+});
+
+await row("quotas", 2 * seeds, 1, lane("/app/"), async (page, r) => {
+  const session = await page.context().newCDPSession(page);
+  const quotaSize = Math.floor(2e5 + r() * 1.2 * size);
+  const quota = (quotaSize) => session.send("Storage.overrideQuotaForOrigin", { origin: server.origin, quotaSize });
+  await quota(quotaSize);
+  await download(page, "/m/");
+  const error = await ended(page);
+  if (error !== null && error.code !== "storage") throw new Error(`${error.code}: ${error.message}`);
+  if (error === null && quotaSize < size) throw new Error(`${size} bytes within ${quotaSize}`);
+  await quota(undefined);
+  await download(page, "/m/");
+  await well(page);
+  await same(page);
+  await clear(page);
+  await session.detach();
+});
+
+await row("tabs (two at once)", Math.ceil(seeds / 5), 1, kept("tabs", (context) => context), async (context, _, seed) => {
+  const id = `tabs-${seed}`;
+  mount(id, () => undefined);
+  const pages = await Promise.all([open(context, server), open(context, server)]);
+  const from = server.requests.length;
+  await Promise.all(pages.map((page) => begin(page, `/m/${id}/`)));
+  await Promise.all(pages.map(well));
+  await same(pages[0]);
+  const twice = sent(server, from, isShard) / size - 1;
+  await clear(pages[0]);
+  await Promise.all(pages.map((page) => page.close()));
+  return twice;
+});
+
 await browser.close();
 await server.close();
+
+// Each part of the campaign leaves its rows; the last writes what all have left.
+const parts = ["faults", "kills", "aborts", "flips", "quotas", "tabs"];
+const left = (part) => join(root, `target/soak/${part}-${seeds}.json`);
+const earlier = (part) => (existsSync(left(part)) ? JSON.parse(readFileSync(left(part), "utf8")) : []);
+for (const part of parts.filter((part) => what === "all" || what === part)) {
+  const mine = rows.filter(({ name }) => name.startsWith(part));
+  const all = only === undefined ? mine : earlier(part).map((row) => mine.find(({ name }) => name === row.name) ?? row);
+  writeFileSync(left(part), JSON.stringify(all));
+}
+const table = parts.flatMap(earlier).map(({ name, count, failed, mean, most, seconds, measured }) => `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);
+if (seeds >= 25) {
+  writeFileSync(join(root, "docs/soak.md"), `# The store's campaign
+
+Written by \`cargo xtask soak\`: headless Chromium, a checkpoint of ${size} bytes in ${shards.length} shards, blocks of 1 MiB, up to 4 ranges
+at once, each at most 16 MB a second. A fault meets a quarter of the requests for weights (tests/browser/lib/faults.mjs says which); waits
+go by a clock ${CLOCK} times as fast.
+
+A run is right where every stored shard has the published SHA-256. Killed and aborted loads are begun again until the last
+weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
+
+"Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
+counts, so a busy machine counts more. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+the blocks in flight.
+
+| runs | of | right | twice, mean | twice, most | seconds |
+|---|---|---|---|---|---|
+${table.join("\n")}
+`);
+}
 console.log(failures === 0 ? "all hold" : `${failures} failed`);
 process.exit(failures === 0 ? 0 : 1);

@@ -110,6 +110,10 @@ pub fn check(
             }
         }
         assert_eq!(greedy(&engine, &prompt_ids, want.len()), want, "{name} {prompt}: greedy through the KV cache");
+        // Half of it again, from what is in the cache.
+        let (said, rest) = want.split_at(want.len() / 2);
+        let again = greedy(&engine, &[&prompt_ids, said].concat(), rest.len());
+        assert_eq!(again, rest, "{name} {prompt}: from the middle");
     }
     Ok(worst)
 }

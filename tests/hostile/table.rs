@@ -189,6 +189,10 @@ fn write_corpus(rows: &BTreeMap<String, Row>) {
         fs::create_dir_all(folder.join(target)).expect("a folder");
         fs::write(folder.join(target).join(name.replace(' ', "-")), bytes).expect("a file");
     };
+    let file = |parts: Value| json!({ "size": 10, "sha256": "0".repeat(64), "parts": parts });
+    let part = |name: &str| json!({ "name": name, "size": 5, "sha256": "0".repeat(64) });
+    let files = json!({ "a": file(json!([part("a.1"), part("a.2")])), "b": file(json!([])) });
+    put("pack", "good", json!({ "minke": 1, "quantization": "q4", "files": files }).to_string().as_bytes());
     let target = |file: &str| match file {
         "model.gguf" => Some("gguf"),
         "config.json" => Some("config"),
@@ -217,7 +221,7 @@ fn write_corpus(rows: &BTreeMap<String, Row>) {
 fn markdown(rows: &BTreeMap<String, Row>) -> String {
     let mut text = "# Hostile files\n\nWhat becomes of each row of the malformed inputs this project is tested with (`cargo test --test hostile table`, \
                     which\nwrites this file with `MINKE_RECORD=1`). The same happens through the package in Chromium (`tests/browser/hostile.test.mjs`), \
-                    where a good\nmodel loads next. Rows about transport belong to the loading of files, and are not built yet.\n\n| row | end | message |\n|---|---|---|\n"
+                    where a good\nmodel loads next. Rows about transport are played by `cargo xtask soak`.\n\n| row | end | message |\n|---|---|---|\n"
         .to_owned();
     for (name, row) in rows {
         let end = match &row.kind {

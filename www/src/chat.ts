@@ -1,6 +1,6 @@
 // The conversation: what was said, and the answer as it comes.
 
-import { EngineError, type Generation, type Message, type Model } from "minke";
+import { EngineError, type Generation, type Model, type Session } from "minke";
 import { element, make } from "./dom.js";
 
 const messages = element("messages");
@@ -10,29 +10,31 @@ const send = element<HTMLButtonElement>("send");
 const stop = element<HTMLButtonElement>("stop");
 
 let model: Model | undefined;
-let conversation: Message[] = [];
+/** The conversation: what was said stays on the GPU, so that a question costs its own tokens only. */
+let session: Promise<Session> | undefined;
 let current: Generation | undefined;
 
 /** Starts talking to a model, or to none. */
 export function open(next: Model | undefined): void {
-  current?.stop();
-  model = next;
   clear();
+  model = next;
+  if (model !== undefined) prompt.focus();
 }
 
 /** Forgets the conversation. */
 export function clear(): void {
-  current?.stop();
   current = undefined;
-  conversation = [];
+  void session?.then((gone) => gone.destroy(), () => {});
+  session = undefined;
   messages.replaceChildren();
+  if (document.body.dataset.state === "answering") busy(false);
   if (model !== undefined) prompt.focus();
 }
 
 composer.addEventListener("submit", (event) => {
   event.preventDefault();
   const text = prompt.value.trim();
-  if (text === "" || model === undefined || current !== undefined) return;
+  if (text === "" || model === undefined || document.body.dataset.state !== "ready") return;
   prompt.value = "";
   void answer(model, text);
 });
@@ -51,23 +53,38 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") current?.stop();
 });
 
+/** Begins a conversation with a model. */
+async function begin(model: Model): Promise<Session> {
+  const system = element<HTMLInputElement>("system").value.trim();
+  const begun = await model.createSession({ messages: system === "" ? [] : [{ role: "system", content: system }] });
+  begun.addEventListener("contextoverflow", () => messages.append(make("p", "message left-out", "This chat has grown too long for the model: it no longer knows how it began.")));
+  return begun;
+}
+
 async function answer(model: Model, text: string): Promise<void> {
-  if (conversation.length === 0) {
-    const system = element<HTMLInputElement>("system").value.trim();
-    if (system !== "") conversation.push({ role: "system", content: system });
-  }
-  const asked: Message[] = [...conversation, { role: "user", content: text }];
+  busy(true);
   messages.append(make("p", "message user", text));
   const reply = new Reply();
   follow(true);
+  const talk = (session ??= begin(model));
+  let conversation: Session;
+  try {
+    conversation = await talk;
+  } catch (error) {
+    if (session !== talk) return;
+    session = undefined;
+    reply.fail(error);
+    prompt.value ||= text;
+    return busy(false);
+  }
+  if (session !== talk) return; // the chat was left meanwhile
   const temperature = element<HTMLInputElement>("temperature").valueAsNumber;
   const longest = element<HTMLInputElement>("longest").valueAsNumber;
-  const generation = model.stream(asked, {
+  const generation = conversation.stream(text, {
     maxOutputTokens: Number.isNaN(longest) ? undefined : longest,
     temperature: Number.isNaN(temperature) ? undefined : temperature,
   });
   current = generation;
-  busy(true);
   try {
     for await (const part of generation) {
       const bottom = atBottom();
@@ -78,15 +95,18 @@ async function answer(model: Model, text: string): Promise<void> {
     }
     const result = await generation.result;
     reply.finish(`${result.usage.outputTokens} tokens · ${result.usage.tokensPerSecond.toFixed(1)} per second${ENDS[result.finishReason] ?? ""}`);
-    if (current === generation) conversation = result.messages;
   } catch (error) {
-    reply.fail(error);
-    if (current === generation && prompt.value === "") prompt.value = text;
+    if (session === talk) {
+      reply.fail(error);
+      prompt.value ||= text;
+    }
   } finally {
-    if (current === generation) current = undefined;
-    if (document.body.dataset.state === "answering") busy(current !== undefined); // not after leaving the chat
-    if (current === undefined) prompt.focus();
-    follow(atBottom());
+    if (session === talk) {
+      current = undefined;
+      busy(false);
+      prompt.focus();
+      follow(atBottom());
+    }
   }
 }
 

@@ -29,11 +29,16 @@ pub fn all() -> Result<()> {
     tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
     tally.native()?;
     tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
-    tally.node("facade")?;
+    for file in ["facade", "sessions"] {
+        tally.node(file)?;
+    }
     if built {
-        for file in ["worker", "browser", "store", "hostile", "firefox"] {
+        for file in ["worker", "browser", "store", "memory", "hostile", "firefox"] {
             tally.node(file)?;
         }
+        tally.step("store campaign, a 25th of it", || {
+            run::quiet(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"])).map(drop)
+        });
     }
     for line in &tally.skipped {
         println!("skipped: {line}");
@@ -153,7 +158,7 @@ fn logged(mut command: Command, log: &PathBuf) -> Result<bool> {
 }
 
 /// Points Vulkan at Mesa's software device, and gives its loader the folder it asks for.
-fn vulkan(command: &mut Command) -> Result<()> {
+pub fn vulkan(command: &mut Command) -> Result<()> {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         let folder = root().join("target/run");
         fs::create_dir_all(&folder)?;

@@ -13,7 +13,7 @@ use crate::run::{self, root};
 /// Set for the compiler's stand-in.
 const WRAPPER: &str = "MINKE_FUZZ_WRAPPER";
 
-pub const TARGETS: [&str; 6] = ["gguf", "safetensors", "index", "config", "tokenizer", "template"];
+pub const TARGETS: [&str; 7] = ["gguf", "safetensors", "index", "config", "tokenizer", "template", "pack"];
 
 const COVERAGE: [&str; 6] = [
     "-Cpasses=sancov-module",

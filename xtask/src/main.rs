@@ -1,6 +1,7 @@
 //! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
 
 mod assets;
+mod bench;
 mod build;
 mod check;
 mod fuzz;
@@ -15,7 +16,9 @@ cargo xtask demo [--port N]       serve the chat page with the small demo model 
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
-cargo xtask soak [faults|kills|flips|quotas] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
+cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
+cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
+cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
@@ -36,6 +39,7 @@ fn command(args: &[String]) -> Result<()> {
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["soak", rest @ ..] => soak(rest),
+        ["bench", rest @ ..] => bench::run(rest),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -60,7 +64,11 @@ fn soak(options: &[&str]) -> Result<()> {
     build::all()?;
     setup::npm("tests/browser")?;
     setup::require_debian(&["chromium"])?;
-    let mut node = run::command("node", &["tests/browser/soak.mjs"]);
+    let (script, options) = match options {
+        ["memory", rest @ ..] => ("tests/browser/memory.mjs", rest),
+        options => ("tests/browser/soak.mjs", options),
+    };
+    let mut node = run::command("node", &[script]);
     node.args(options);
     run::check(node)
 }

@@ -6,8 +6,10 @@ import { BLOCK } from "../storage/journal.js";
 const CELL = BLOCK;
 /** Cells of one request at most. */
 const RUN = 8;
-/** Cells kept; the memory one open file may hold, besides the reads under way. */
+/** Cells kept of all open files together, besides the reads under way. */
 const KEPT = 24;
+/** Reads that end before this are of a header: nothing is fetched ahead of the next. */
+const HEADER = 64 * 1024;
 /** Cells fetched ahead of a reader that goes straight on, and cells of one such request: several are under way at once. */
 const AHEAD = 12;
 const AHEAD_RUN = 3;
@@ -15,23 +17,44 @@ const AHEAD_RUN = 3;
 /** Fetches exactly the bytes [start, end). */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
-/** Reads of one file of `size` bytes, of which `head` is already here. */
+/** The cells that the files of one source keep, the oldest first. */
+export class Pool {
+  readonly #cells = new Map<string, () => void>();
+
+  /** Makes a cell the newest; `drop` is called when its time is over. */
+  touch(key: string, drop: () => void): void {
+    this.#cells.delete(key);
+    this.#cells.set(key, drop);
+  }
+
+  evict(): void {
+    for (const [key, drop] of this.#cells) {
+      if (this.#cells.size <= KEPT) return;
+      this.#cells.delete(key);
+      drop();
+    }
+  }
+}
+
+let lastFile = 0;
+
+/** Reads of one file of `size` bytes. */
 export class Blocks {
-  readonly #cells = new Map<number, Promise<Uint8Array>>(); // oldest first
+  readonly #file = ++lastFile;
+  readonly #cells = new Map<number, Promise<Uint8Array>>();
   #last = 0; // where the previous read ended
 
   constructor(
     readonly size: number,
-    public head: Uint8Array,
     readonly fetchRange: FetchRange,
+    readonly pool: Pool,
   ) {}
 
   /** Exactly the bytes [start, end), in memory of their own. */
   async read(start: number, end: number): Promise<Uint8Array> {
-    if (end <= this.head.length) return this.head.slice(start, end);
     const first = Math.floor(start / CELL);
     const last = Math.floor((end - 1) / CELL);
-    const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > this.head.length;
+    const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > HEADER;
     this.#last = end;
     const cells = this.#request(first, last);
     if (straightOn) this.#readAhead(last);
@@ -42,14 +65,13 @@ export class Blocks {
       const part = cell.subarray(Math.max(0, start - from), Math.min(cell.length, end - from));
       out.set(part, Math.max(0, from - start));
     }
-    this.#evict();
+    this.pool.evict();
     return out;
   }
 
-  /** Drops what is held, the head too. */
+  /** Drops what is held. */
   forget(): void {
     this.#cells.clear();
-    this.head = new Uint8Array();
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */
@@ -62,10 +84,8 @@ export class Blocks {
     }
     const cells: Promise<Uint8Array>[] = [];
     for (let index = first; index <= last; index++) {
-      const cell = this.#cells.get(index)!;
-      this.#cells.delete(index);
-      this.#cells.set(index, cell);
-      cells.push(cell);
+      cells.push(this.#cells.get(index)!);
+      this.#touch(index);
     }
     return cells;
   }
@@ -80,7 +100,12 @@ export class Blocks {
         if (this.#cells.get(index + i) === cell) this.#cells.delete(index + i);
       });
       this.#cells.set(index + i, cell);
+      this.#touch(index + i);
     }
+  }
+
+  #touch(index: number): void {
+    this.pool.touch(`${this.#file}:${index}`, () => this.#cells.delete(index));
   }
 
   #readAhead(last: number): void {
@@ -91,13 +116,6 @@ export class Blocks {
       // Short ones only at the file's end, so that the requests stay large.
       if (count === AHEAD_RUN || (count > 0 && (next + count) * CELL >= this.size)) this.#fetch(next, count);
       next += Math.max(1, count);
-    }
-  }
-
-  #evict(): void {
-    for (const index of this.#cells.keys()) {
-      if (this.#cells.size <= KEPT) return;
-      this.#cells.delete(index);
     }
   }
 }

@@ -4,58 +4,57 @@ import type { Failure } from "../errors.js";
 import type { Reader } from "../wasm.js";
 import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
-import type { StoredModel } from "../storage/model.js";
-import { Blocks, type FetchRange } from "./blocks.js";
+import { Blocks, type Pool } from "./blocks.js";
+import { isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
+import { Stream } from "./stream.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
 const HEAD = 64 * 1024;
-/** Tries without any progress before a request counts as failed. */
-const TRIES = 5;
-/** Milliseconds: the first pause between tries, and the longest that a server may ask for. */
-const PAUSE = 300;
-const LONGEST_PAUSE = 60_000;
-/** Milliseconds without a byte after which a request counts as broken. */
-const STALL = 20_000;
-
-export interface HttpContext {
-  fetch: typeof fetch;
-  /** Sent with requests to the given URLs, not with those to where they redirect. */
-  headers: Record<string, string>;
-  /** Fires when nothing more will be read. */
-  signal: AbortSignal;
-  /** Keeps what arrives, where the browser keeps anything. */
-  store?: StoredModel | null;
-}
 
 /** Opens a file; null where the server says there is none. */
-export async function openHttp(url: string, name: string, context: HttpContext): Promise<Reader | null> {
-  return new HttpFile(url, name, context).open();
+export async function openHttp(url: string, name: string, context: HttpContext, pool: Pool): Promise<Reader | null> {
+  return new HttpFile(url, name, context, pool).open();
 }
 
 class HttpFile {
-  /** Where the first answer came from, which saves a redirect per request. */
-  #resolved?: string;
+  readonly #requests: Requests;
+  #size = 0;
   #tag: string | null = null;
+  #head = new Uint8Array();
+  #kept: StoredFile | null = null;
+  /** Blocks that came from the network. */
+  readonly #arrived = new Set<number>();
+  /** An answer with the whole file, while it arrives. */
+  #stream?: Stream;
+  /** Blocks of such an answer that the store does not keep; browsers hold large blobs outside memory. */
+  readonly #spool = new Map<number, Blob>();
+  /** Such answers since one brought a block. */
+  #barren = 0;
 
   constructor(
     readonly url: string,
     readonly name: string,
     readonly context: HttpContext,
-  ) {}
+    readonly pool: Pool,
+  ) {
+    this.#requests = new Requests(url, context);
+  }
 
   async open(): Promise<Reader | null> {
     const { store } = this.context;
     const kept = await store?.file(this.name);
     if (kept != null && (await this.#unchanged(kept))) {
-      if (kept.complete) store!.whole.add(this.name);
-      return this.#reader(kept.identity.size, new Uint8Array(), kept);
+      this.#kept = kept;
+      this.#size = kept.identity.size;
+      this.#tag = kept.identity.tag;
+      return this.#reader();
     }
     const absent = store?.manifest.absent.includes(this.name) ?? false;
     if (absent && offline()) return null;
     for (let attempt = 0; ; attempt++) {
       let response: Response;
       try {
-        response = await this.#answer(0, HEAD, absent ? 1 : TRIES);
+        response = await this.#requests.answer(0, HEAD, { tries: absent ? 1 : TRIES });
       } catch (error) {
         if (absent && unreachable(error)) return null;
         throw error;
@@ -64,30 +63,17 @@ class HttpFile {
         await store?.missing(this.name);
         return null;
       }
-      this.#tag = response.headers.get("etag");
+      this.#tag = tagOf(response);
       try {
-        if (response.status === 206) return await this.#ranged(response);
-        if (response.status === 416) return this.#plain(0, new Uint8Array(), response);
-        return await this.#whole(response);
+        if (response.status === 206) await this.#ranged(response);
+        else if (response.status === 416) await this.#empty(response);
+        else await this.#whole(response);
+        return this.#reader();
       } catch (error) {
-        if (isFailure(error) || attempt + 1 >= TRIES) throw this.#failed(error, response.status);
-        await this.#pause(attempt);
+        if (isFailure(error) || attempt + 1 >= TRIES) throw this.#requests.failed(error, response.status);
+        await this.#requests.pause(attempt);
       }
     }
-  }
-
-  /** The server does ranges: keep the head, ask for the rest as it is read. */
-  async #ranged(response: Response): Promise<Reader> {
-    if (response.redirected) this.#resolved = response.url;
-    const range = contentRange(response);
-    const head = new Uint8Array(await response.arrayBuffer());
-    let size = range?.size;
-    if (size === undefined && head.length < HEAD) size = head.length;
-    // The header may be hidden from pages of other origins; a HEAD answer's length is not.
-    size ??= await this.#length();
-    if (range !== null && (range.start !== 0 || range.end - range.start !== head.length)) throw new Error("the answer is cut short");
-    if (head.length < Math.min(size, HEAD)) throw new Error("the answer is cut short");
-    return this.#plain(size, head.subarray(0, size), response);
   }
 
   /** Whether the server still has the file that is stored. Where it cannot be asked, what is stored must do. */
@@ -96,244 +82,220 @@ class HttpFile {
     if (offline()) return true;
     let response: Response;
     try {
-      response = await this.#answer(0, 1, 1);
+      response = await this.#requests.answer(0, 1, { tries: 1 });
     } catch (error) {
       if (unreachable(error)) return true;
       throw error;
     }
     await response.body?.cancel();
-    if (response.redirected) this.#resolved = response.url;
-    this.#tag = response.headers.get("etag");
-    if (response.status === 416) return size === 0;
-    if (!response.ok || tagOf(response) !== tag) return false;
-    const now = response.status === 206 ? contentRange(response)?.size : Number(response.headers.get("content-length") ?? Number.NaN);
+    if (response.status === 416) return size === (totalOf(response) ?? 0);
+    // A page in place of a file, a network's own start page say, tells nothing of the file.
+    if (response.ok && isPage(response) && tagOf(response) === null) return true;
+    if (!response.ok || !sameTag(tagOf(response), tag)) return false;
+    const now = response.status === 206 ? contentRange(response)?.size : lengthOf(response);
     // A size that the server does not tell is vouched for by the tag.
-    return now === undefined || Number.isNaN(now) ? tag !== null : now === size || response.headers.get("content-encoding") !== null;
+    return now === undefined ? tag !== null || response.headers.get("content-encoding") !== null : now === size;
   }
 
-  /** A reader of a file that has just been seen for the first time, or anew. */
-  async #plain(size: number, head: Uint8Array, response: Response): Promise<Reader> {
-    const kept = await this.context.store?.create({ name: this.name, size, tag: tagOf(response) });
-    if (kept != null && head.length === size && size > 0) await kept.write(0, head);
-    return this.#reader(size, head, kept);
+  /** The server does ranges: keep the head, ask for the rest as it is read. */
+  async #ranged(response: Response): Promise<void> {
+    const range = contentRange(response);
+    const head = await this.#requests.body(response, range === null ? HEAD : range.end);
+    let size = range?.size;
+    if (size === undefined && head.length < HEAD) size = head.length;
+    // The header may be hidden from pages of other origins; a HEAD answer's length is not.
+    size ??= await this.#requests.length();
+    if (range !== null && (range.start !== 0 || head.length < range.end)) throw new Error("the answer is not the file's beginning");
+    if (head.length < Math.min(size, HEAD)) throw new Error("the answer is cut short");
+    await this.#seen(size, response);
+    this.#head = head;
+    if (this.#head.length === size && size > 0) await this.#kept?.write(0, this.#head);
   }
 
-  /** The server ignores ranges: its one stream becomes a blob, which browsers keep outside memory where it is large. */
-  async #whole(response: Response): Promise<Reader> {
+  /** There is no first byte: an empty file, unless the answer says otherwise. */
+  async #empty(response: Response): Promise<void> {
+    if ((totalOf(response) ?? 0) > 0) throw new Error("the server answered 416 to a range that is there");
+    await this.#seen(0, response);
+  }
+
+  /** The server ignores ranges: its one answer is all there is. */
+  async #whole(response: Response): Promise<void> {
+    const size = lengthOf(response);
+    if (size !== undefined) {
+      await this.#seen(size, response);
+      return this.#follow(response);
+    }
+    // The file has to be here to be measured.
     const blob = await response.blob();
-    const declared = Number(response.headers.get("content-length") ?? Number.NaN);
-    // A compressed body's declared length is that of the compressed bytes.
+    const declared = Number(response.headers.get("content-length") ?? 0);
     if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the answer is cut short");
-    const kept = await this.context.store?.create({ name: this.name, size: blob.size, tag: tagOf(response) });
-    return this.#reader(blob.size, new Uint8Array(), kept, (start, end) => readBlob(blob, start, end, this.url));
+    await this.#seen(blob.size, response);
+    for (let index = 0; index * BLOCK < blob.size; index++) {
+      const part = blob.slice(index * BLOCK, (index + 1) * BLOCK);
+      this.#arrived.add(index);
+      await this.#kept?.write(index, new Uint8Array(await part.arrayBuffer()));
+      if (!this.#kept?.has(index)) this.#spool.set(index, part);
+    }
   }
 
-  #reader(size: number, head: Uint8Array, kept?: StoredFile | null, fetchRange: FetchRange = (start, end) => this.#fetchRange(start, end)): Reader {
-    const blocks = new Blocks(size, head, kept == null ? fetchRange : through(kept, fetchRange));
+  /** A file that is seen for the first time, or anew. */
+  async #seen(size: number, response: Response): Promise<void> {
+    this.#size = size;
+    this.#kept = (await this.context.store?.create({ name: this.name, size, tag: tagOf(response) })) ?? null;
+  }
+
+  /** Takes an answer that begins with the first byte to its end, whoever waits for which block of it. */
+  #follow(response: Response): void {
+    const stream = new Stream(this.#requests.chunks(response), this.#size, async (index, bytes) => {
+      if (this.#kept?.has(index) || this.#spool.has(index)) return;
+      this.#barren = 0;
+      this.#arrived.add(index);
+      await this.#kept?.write(index, bytes);
+      if (!this.#kept?.has(index)) this.#spool.set(index, new Blob([bytes as Uint8Array<ArrayBuffer>]));
+    });
+    this.#stream = stream;
+    stream.done.finally(() => (this.#stream = undefined));
+  }
+
+  #reader(): Reader {
+    const { name } = this;
+    const size = this.#size;
+    const blocks = new Blocks(size, (start, end) => this.#blocks(start, end), this.pool);
     return {
-      name: this.name,
+      name,
       size,
       read: async (start, end) => {
-        if (!(start >= 0 && start <= end && end <= size)) throw this.#failure(`bytes ${start}-${end} lie outside its ${size}`, 0, false);
+        if (!(start >= 0 && start <= end && end <= size)) throw this.#requests.failure(`bytes ${start}-${end} lie outside its ${size}`, 0, false);
+        if (end <= this.#head.length) return this.#head.slice(start, end);
         return start === end ? new Uint8Array() : blocks.read(start, end);
+      },
+      stored: (start, end) => {
+        for (let index = Math.floor(start / BLOCK); index * BLOCK < end; index++) if (this.#arrived.has(index)) return false;
+        return this.#kept !== null && end > this.#head.length;
       },
       recheck: async () => {
         blocks.forget();
-        return kept == null ? [] : replaced(kept, fetchRange);
+        this.#head = new Uint8Array();
+        this.#spool.clear();
+        return this.#replaced();
       },
     };
   }
 
-  /** Exactly the bytes [start, end), going on from where a broken answer ended. */
-  async #fetchRange(start: number, end: number): Promise<Uint8Array> {
-    const out = new Uint8Array(end - start);
-    let filled = 0;
-    for (let attempt = 0; ; attempt++) {
-      const from = start + filled;
-      const response = await this.#answer(from, end, TRIES, true);
-      const before = filled;
-      let fault: unknown = new Error("the answer is cut short");
-      try {
-        if (response.status !== 206 && response.status !== 200) {
-          await response.body?.cancel();
-          throw this.#failure(`the server answered ${response.status}`, response.status, false);
-        }
-        const tag = response.headers.get("etag");
-        if (tag !== null && this.#tag !== null && tag !== this.#tag) {
-          await response.body?.cancel();
-          throw this.#failure("the file changed on the server while it was read", response.status, true);
-        }
-        const range = contentRange(response);
-        if (response.status === 206 && range !== null && range.start !== from) {
-          await response.body?.cancel();
-          throw new Error(`asked for byte ${from}, got byte ${range.start}`);
-        }
-        // A server that changed its mind about ranges starts at the beginning.
-        let skip = response.status === 200 ? from : 0;
-        for await (const chunk of chunks(response)) {
-          const part = chunk.subarray(Math.min(skip, chunk.length), Math.min(chunk.length, skip + out.length - filled));
-          skip -= Math.min(skip, chunk.length);
-          out.set(part, filled);
-          filled += part.length;
-          if (filled === out.length) return out;
-        }
-      } catch (error) {
-        if (isFailure(error)) throw error;
-        fault = error;
-      }
-      if (filled > before) attempt = -1;
-      if (attempt + 1 >= TRIES || this.context.signal.aborted) throw this.#failed(fault, response.status);
-      await this.#pause(Math.max(0, attempt));
-    }
-  }
-
-  /** An answer that says something about the file: faults that pass are waited out. */
-  async #answer(start: number, end: number, tries = TRIES, patient = false): Promise<Response> {
-    for (let attempt = 0; ; attempt++) {
-      // In the middle of a file the network is waited for.
-      if (patient && offline()) await this.#online();
-      let status = 0;
-      let wait: number | undefined;
-      let fault: unknown;
-      const request = new AbortController();
-      const signal = AbortSignal.any([this.context.signal, request.signal]);
-      try {
-        const response = await inTime(this.#get({ Range: `bytes=${start}-${end - 1}` }, "GET", signal));
-        status = response.status;
-        if (response.ok || [404, 410, 416].includes(status)) return response;
-        await response.body?.cancel();
-        if ((status === 401 || status === 403) && this.#resolved !== undefined) {
-          this.#resolved = undefined; // a signed address that ran out
-          continue;
-        }
-        if (status !== 408 && status !== 429 && status < 500) throw this.#failure(`the server answered ${status}`, status, false);
-        wait = retryAfter(response);
-        fault = `the server answered ${status}`;
-      } catch (error) {
-        if (isFailure(error)) throw error;
-        request.abort(); // what answers now is not waited for
-        fault = error;
-      }
-      if (patient && offline()) attempt = -1;
-      if (attempt + 1 >= tries || this.context.signal.aborted) throw this.#failed(fault, status);
-      await this.#pause(attempt, wait);
-    }
-  }
-
-  async #length(): Promise<number> {
-    const response = await this.#get({}, "HEAD");
-    const length = Number(response.headers.get("content-length") ?? Number.NaN);
-    if (!response.ok || !Number.isSafeInteger(length)) throw this.#failure("the server does not say how large it is", response.status, false);
-    return length;
-  }
-
-  #get(headers: Record<string, string>, method: string, signal = this.context.signal): Promise<Response> {
-    const { fetch, headers: own } = this.context;
-    return fetch(this.#resolved ?? this.url, {
-      method,
-      // The type keeps development servers from answering with their start page.
-      headers: { Accept: "application/octet-stream", ...headers, ...(this.#resolved === undefined ? own : {}) },
-      credentials: "same-origin",
-      referrerPolicy: "no-referrer",
-      signal,
-    });
-  }
-
-  /** Waits until the browser sees a network again. */
-  #online(): Promise<void> {
-    const { signal } = this.context;
-    return new Promise((resolve, reject) => {
-      // Not every worker hears of it as an event.
-      const timer = setInterval(() => {
-        if (!signal.aborted && offline()) return;
-        clearInterval(timer);
-        if (signal.aborted) reject(this.#failed(signal.reason, 0));
-        else resolve();
-      }, PAUSE);
-    });
-  }
-
-  /** Waits longer each time, and not in step with other clients. */
-  #pause(attempt: number, asked?: number): Promise<void> {
-    const time = asked ?? PAUSE * 2 ** Math.max(0, attempt) * (0.5 + Math.random());
-    return new Promise((resolve, reject) => {
-      const { signal } = this.context;
-      const stop = () => {
-        clearTimeout(timer);
-        reject(this.#failed(signal.reason, 0));
-      };
-      const timer = setTimeout(() => {
-        signal.removeEventListener("abort", stop);
-        resolve();
-      }, Math.min(time, LONGEST_PAUSE));
-      if (signal.aborted) stop();
-      else signal.addEventListener("abort", stop, { once: true });
-    });
-  }
-
-  #failed(fault: unknown, status: number): Failure {
-    if (isFailure(fault)) return fault;
-    if (this.context.signal.aborted) return { code: "abort", message: "aborted", retryable: true, detail: {} };
-    // A fetch that gets no answer says nothing about why, on purpose.
-    const unanswered = fault instanceof TypeError && status === 0;
-    const message = unanswered
-      ? "no answer: the server cannot be reached, or does not allow requests from this page's origin (CORS)"
-      : fault instanceof Error ? fault.message : String(fault);
-    return this.#failure(message, status, true);
-  }
-
-  #failure(message: string, status: number, retryable: boolean): Failure {
-    return { code: "network", message, retryable, detail: { url: this.url, status: status === 0 ? null : status } };
-  }
-}
-
-/** Reads of whole blocks: from the store where it has them, otherwise fetched and kept. */
-function through(kept: StoredFile, fetchRange: FetchRange): FetchRange {
-  return async (start, end) => {
+  /** Whole blocks: from the store where it has them, otherwise fetched and kept. */
+  async #blocks(start: number, end: number): Promise<Uint8Array> {
     const out = new Uint8Array(end - start);
     const last = Math.ceil(end / BLOCK);
     for (let index = start / BLOCK; index < last; ) {
-      const block = await kept.read(index);
+      const stream = this.#stream;
+      const reaches = Math.min(this.#size, (index + 1) * BLOCK);
+      const passed = stream === undefined || stream.position >= reaches;
+      const block = await this.#held(index);
       if (block !== null) {
         out.set(block, index * BLOCK - start);
         index++;
-        continue;
+      } else if (passed || !(await stream.until(reaches))) {
+        const first = index;
+        while (index < last && (index === first || !this.#kept?.has(index))) index++;
+        const part = out.subarray(first * BLOCK - start, Math.min(out.length, index * BLOCK - start));
+        if (!(await this.#fetch(first * BLOCK, part))) index = first; // a stream brings it
       }
-      const first = index;
-      while (index < last && (index === first || !kept.has(index))) index++;
-      const bytes = await fetchRange(first * BLOCK, Math.min(end, index * BLOCK));
-      await kept.write(first, bytes);
-      out.set(bytes, first * BLOCK - start);
     }
     return out;
-  };
-}
-
-/** Fetches a stored file again and keeps the blocks that differ: their numbers. */
-async function replaced(kept: StoredFile, fetchRange: FetchRange): Promise<number[]> {
-  const { size } = kept.identity;
-  const different: number[] = [];
-  for (let start = 0; start < size; start += 8 * BLOCK) {
-    const bytes = await fetchRange(start, Math.min(size, start + 8 * BLOCK));
-    for (let at = 0; at < bytes.length; at += BLOCK) {
-      const [index, block] = [(start + at) / BLOCK, bytes.subarray(at, at + BLOCK)];
-      const held = await kept.read(index);
-      if (held !== null && held.every((byte, i) => byte === block[i])) continue;
-      await kept.write(index, block);
-      different.push(index);
-    }
   }
-  return different;
-}
 
-/** Whether the browser knows that there is no network. */
-function offline(): boolean {
-  return globalThis.navigator?.onLine === false;
-}
+  async #held(index: number): Promise<Uint8Array | null> {
+    const block = (await this.#kept?.read(index)) ?? null;
+    if (block !== null) return block;
+    const blob = this.#spool.get(index);
+    return blob === undefined ? null : new Uint8Array(await blob.arrayBuffer());
+  }
 
-/** Whether a failure says that the server cannot be asked now: no answer, or one that says to come later. */
-function unreachable(error: unknown): boolean {
-  return isFailure(error) && error.code === "network" && error.retryable;
+  /**
+   * Fills `out` with the bytes from `start` on, going on from where a broken answer ended; each block is kept when its last
+   * byte is here. False where a server that ignores ranges sends the whole file: the stream brings the bytes then.
+   */
+  async #fetch(start: number, out: Uint8Array): Promise<boolean> {
+    const end = start + out.length;
+    let filled = 0;
+    let done = 0;
+    const fill = async (bytes: Uint8Array) => {
+      out.set(bytes, filled);
+      filled += bytes.length;
+      for (; done < filled && (filled - done >= BLOCK || filled === out.length); done += BLOCK) {
+        const index = (start + done) / BLOCK;
+        this.#arrived.add(index);
+        await this.#kept?.write(index, out.subarray(done, Math.min(filled, done + BLOCK)));
+      }
+    };
+    if (start < this.#head.length) await fill(this.#head.subarray(start, Math.min(this.#head.length, end)));
+    let ignored = 0;
+    for (let attempt = 0; filled < out.length; attempt++) {
+      const from = start + filled;
+      // Some servers take every If-Range for one that does not match.
+      const version = ignored > 0 ? undefined : strong(this.#tag);
+      const response = await this.#requests.answer(from, end, { patient: true, version });
+      let fault: unknown = new Error("the answer is cut short");
+      try {
+        this.#judge(response, from);
+        if (response.status === 200) {
+          // What lies before `from` may be here already: only a server that goes on like this makes us take it again.
+          if (from > 0 && ++ignored < TRIES) throw new Error("the server ignored the range");
+          if (++this.#barren > TRIES) throw this.#requests.failed(fault, response.status);
+          if (this.#stream === undefined) this.#follow(response);
+          else await response.body?.cancel();
+          return false;
+        }
+        for await (const chunk of this.#requests.chunks(response)) {
+          await fill(chunk.subarray(0, out.length - filled));
+          if (filled === out.length) return true;
+        }
+      } catch (error) {
+        response.body?.cancel().catch(() => {}); // chunks that were begun are cancelled already
+        if (isFailure(error)) throw error;
+        fault = error;
+      }
+      if (start + filled > from) attempt = -1;
+      if (attempt + 1 >= TRIES || this.context.signal.aborted) throw this.#requests.failed(fault, response.status);
+      await this.#requests.pause(attempt);
+    }
+    return true;
+  }
+
+  /** Throws where an answer is none of ours: a failure where that is final, an error where another try may do. */
+  #judge(response: Response, from: number): void {
+    const { status } = response;
+    if (status === 416) {
+      const total = totalOf(response);
+      if (total !== undefined && total !== this.#size) throw this.#changed(status);
+      throw new Error("the server answered 416 to a range that is there");
+    }
+    if (status !== 206 && status !== 200) throw this.#requests.failure(`the server answered ${status}`, status, false);
+    const tag = tagOf(response);
+    if (isPage(response) && tag === null) throw new Error("the server answered with a page");
+    if (tag !== null && this.#tag !== null && !sameTag(tag, this.#tag)) throw this.#changed(status);
+    const range = contentRange(response);
+    if (status === 206 && range !== null) {
+      if (range.size !== undefined && range.size !== this.#size) throw this.#changed(status);
+      if (range.start !== from) throw new Error(`asked for byte ${from}, got byte ${range.start}`);
+    }
+    const length = status === 200 ? lengthOf(response) : undefined;
+    if (length !== undefined && length !== this.#size) throw new Error(`the answer has ${length} bytes, the file ${this.#size}`);
+  }
+
+  #changed(status: number): Failure {
+    this.context.changed = true;
+    return this.#requests.failure("the file changed on the server while it was read", status, true);
+  }
+
+  /** Fetches a stored file again: the numbers of the blocks that are other ones now. */
+  async #replaced(): Promise<number[]> {
+    const kept = this.#kept;
+    if (kept === null) return [];
+    const before = kept.forget();
+    for (let start = 0; start < this.#size; start += 8 * BLOCK) await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK));
+    return [...before].filter(([index, hash]) => kept.hash(index)?.some((byte, i) => byte !== hash[i]) ?? true).map(([index]) => index);
+  }
 }
 
 /** What tells one version of a file from another. */
@@ -341,54 +303,39 @@ function tagOf(response: Response): string | null {
   return response.headers.get("etag") ?? response.headers.get("last-modified");
 }
 
-/** The bytes [start, end) of a blob, as a reader must give them. */
-export async function readBlob(blob: Blob, start: number, end: number, name: string): Promise<Uint8Array> {
-  const fail = (message: string): Failure => ({ code: "network", message, retryable: false, detail: { url: name, status: null } });
-  if (!(start >= 0 && start <= end && end <= blob.size)) throw fail(`bytes ${start}-${end} lie outside its ${blob.size}`);
-  try {
-    return new Uint8Array(await blob.slice(start, end).arrayBuffer());
-  } catch (error) {
-    throw fail(`it cannot be read: ${error instanceof Error ? error.message : error}`);
-  }
+/** Compared weakly: servers that compress on the way make a strong tag a weak one. */
+function sameTag(a: string | null, b: string | null): boolean {
+  return a?.replace(/^W\//, "") === b?.replace(/^W\//, "");
 }
 
-/** Waits for something that arrives, but not for ever. */
-function inTime<T>(arriving: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`nothing arrived for ${STALL / 1000} seconds`)), STALL);
-    arriving.then(resolve, reject).finally(() => clearTimeout(timer));
-  });
+/** A tag that If-Range may carry. */
+function strong(tag: string | null): string | undefined {
+  return tag === null || tag.startsWith("W/") ? undefined : tag;
 }
 
-async function* chunks(response: Response): AsyncGenerator<Uint8Array> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return;
-  try {
-    for (;;) {
-      const { done, value } = await inTime(reader.read());
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    // Reached early when all bytes are here: whatever else the server sends is not wanted.
-    reader.cancel().catch(() => {});
-  }
+/** A page of text, which no file of a model is. */
+function isPage(response: Response): boolean {
+  return response.headers.get("content-type")?.startsWith("text/html") ?? false;
+}
+
+/**
+ * Bytes of a whole body; undefined where the server does not tell, or tells those of its compressed form. Other origins hide
+ * which it is: small files are what gets compressed.
+ */
+function lengthOf(response: Response): number | undefined {
+  const length = response.headers.get("content-length");
+  if (length === null || response.headers.get("content-encoding") !== null) return undefined;
+  return response.type === "cors" && Number(length) < BLOCK ? undefined : Number(length);
+}
+
+/** The file's size in the Content-Range of a 416. */
+function totalOf(response: Response): number | undefined {
+  const total = /^bytes \*\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
+  return total === undefined ? undefined : Number(total);
 }
 
 function contentRange(response: Response): { start: number; end: number; size?: number } | null {
   const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
   if (match === null) return null;
   return { start: Number(match[1]), end: Number(match[2]) + 1, size: match[3] === "*" ? undefined : Number(match[3]) };
-}
-
-/** Milliseconds a server asks to wait: Retry-After in seconds or as a date, or the t= of a RateLimit header. */
-function retryAfter(response: Response): number | undefined {
-  const value = response.headers.get("retry-after") ?? /\bt=(\d+)/.exec(response.headers.get("ratelimit") ?? "")?.[1];
-  if (value === undefined || value === null) return undefined;
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : undefined;
-}
-
-function isFailure(error: unknown): error is Failure {
-  return typeof error === "object" && error !== null && typeof (error as Failure).code === "string";
 }

@@ -2,12 +2,13 @@
 
 import { invalid } from "../errors.js";
 import type { ModelSource } from "../types.js";
+import { localFiles, type Local, type Named } from "./local.js";
 
 /** A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files and their digests. */
 export type Location =
   | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string }
   | { kind: "gguf"; id: string; url: string; token?: string; tree?: string }
-  | { kind: "files"; id: string; files: { name: string; blob: Blob }[] };
+  | { kind: "files"; id: string; files: Named[] };
 
 const ENDPOINT = "https://huggingface.co";
 const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
@@ -16,16 +17,12 @@ const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
 export async function locate(source: ModelSource): Promise<Location> {
   if (typeof source === "string") return fromText(source);
   if (source instanceof URL) return fromUrl(source);
-  if (typeof Blob !== "undefined" && source instanceof Blob) return fromFiles([source]);
+  if (typeof Blob !== "undefined" && source instanceof Blob) return fromFiles([source as File]);
   if (typeof source === "object" && source !== null) {
     if ("files" in source) {
       known(source, ["files"]);
       if (!Array.isArray(source.files)) throw invalid("source.files", "expected a list of files");
-      return fromFiles(await Promise.all(source.files.map((f: File | FileSystemFileHandle) => {
-        if (f instanceof Blob) return f;
-        if (typeof f?.getFile !== "function") throw invalid("source.files", "expected files or file handles");
-        return f.getFile();
-      })));
+      return fromFiles(source.files);
     }
     if ("repo" in source) return fromRepository(source);
   }
@@ -90,12 +87,13 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
   return { kind: "folder", id: repo, url: root.href, file, token, tree };
 }
 
-function fromFiles(list: Blob[]): Location {
-  const files = list.map((blob) => ({ name: blob instanceof File && blob.name !== "" ? blob.name : "model.gguf", blob }));
-  if (files.length === 0) throw invalid("source.files", "the list is empty");
+async function fromFiles(given: readonly Local[]): Promise<Location> {
+  if (given.length === 0) throw invalid("source.files", "the list is empty");
+  const { folder, files } = await localFiles(given);
+  if (files.length === 0) return { kind: "files", id: folder ?? "empty", files }; // the engine says what is missing
   const first = files.find((f) => f.name === "config.json") ?? files.find((f) => f.name.endsWith(".gguf")) ?? files[0]!;
-  const folder = first.blob instanceof File ? first.blob.webkitRelativePath?.split("/").at(-2) : undefined;
-  return { kind: "files", id: folder ?? first.name, files };
+  const picked = first.blob instanceof File ? first.blob.webkitRelativePath?.split("/").at(-2) : undefined;
+  return { kind: "files", id: folder ?? picked ?? first.name, files };
 }
 
 /** The address of a file in a folder, its own query (a signature, say) kept. */

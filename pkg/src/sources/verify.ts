@@ -2,12 +2,11 @@
 
 import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
-import type { Progress } from "../types.js";
 import type { Hasher, Reader, Source } from "../wasm.js";
 import type { Location } from "./locate.js";
 
 /** Bytes of a file read at once. */
-const STRIDE = 8 << 20;
+const STRIDE = 1 << 20;
 
 /** Milliseconds that a hub has to list its files. */
 const PATIENCE = 20_000;
@@ -16,7 +15,7 @@ const PATIENCE = 20_000;
 export type Digests = Map<string, string>;
 
 /** What a pack says of its own files, see src/weights/pack.rs. */
-const MANIFEST = "minke.json";
+export const MANIFEST = "minke.json";
 
 /** The digests that a hub knows of its large files; none where it cannot be asked. */
 export async function hubDigests(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Map<string, string>> {
@@ -38,67 +37,139 @@ export async function hubDigests(location: Location, fetcher: typeof fetch, sign
   return digests;
 }
 
+/** Files up to this size, which are here when they are opened, are checked then; larger ones when their bytes are wanted. */
+const SMALL = 64 << 10;
+
+/** Hears how much of the files that are read whole has been. */
+export type Heard = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
+
 /** Checks files of one load. */
 export class Verifier {
+  /** While only headers are read, large files are not checked. */
+  looking = false;
   readonly #opened = new Map<string, Reader>();
+  readonly #checks = new Map<string, Promise<unknown>>();
+  readonly #right = new Set<string>();
+  /** What the files of a pack were cut into. */
+  readonly #parts = new Map<string, string[]>();
 
   constructor(
     readonly hasher: new () => Hasher,
-    readonly progress: (progress: Progress) => void,
     readonly store: StoredModel | null,
+    readonly digests: Digests,
   ) {}
 
   /** The same source, of which every file with a digest is read and checked before it is opened to anybody. */
-  source(source: Source, digests: Digests): Source {
+  source(source: Source): Source {
     const check = async (reader: Reader | null) => {
-      const expected = reader === null ? undefined : digests.get(reader.name);
       if (reader !== null) this.#opened.set(reader.name, reader);
-      if (reader !== null && expected !== undefined) await this.#check(reader, expected);
+      if (reader === null || (this.looking && reader.size > SMALL)) return reader;
+      let checked = this.#checks.get(reader.name);
+      if (checked === undefined) this.#checks.set(reader.name, (checked = this.#check(reader)));
+      await checked;
       return reader;
     };
     const open = async (name: string) => {
       const reader = await check(await source.open(name));
-      if (name === MANIFEST && reader !== null) await ofPack(reader, digests);
+      if (name === MANIFEST && reader !== null) await this.#ofPack(reader);
       return reader;
     };
     if (source.kind === "folder") return { ...source, open };
     const { reader } = source;
     // The file itself is checked when its first byte is asked for.
-    let checked: Promise<unknown> | undefined;
     const read = async (start: number, end: number) => {
-      await (checked ??= check(reader));
+      await check(reader);
       return reader.read(start, end);
     };
     return { ...source, reader: { ...reader, read }, open };
+  }
+
+  /** Reads files of weights whole, and checks those that have a digest. */
+  async gather(source: Source, files: readonly { name: string }[], heard: Heard): Promise<void> {
+    await this.#whole(await this.#readers(source, files), heard);
+  }
+
+  /**
+   * The same where a digest says that a file has to be read before a weight of it is used: false where none does. What else
+   * is missing is fetched along with it, so that there is one download.
+   */
+  async beforehand(source: Source, files: readonly { name: string }[], heard: Heard): Promise<boolean> {
+    const wanted: Reader[] = [];
+    for (const reader of await this.#readers(source, files)) {
+      const kept = (await this.store?.file(reader.name)) ?? null;
+      const missing = kept !== null && !kept.complete;
+      if (this.digests.has(reader.name) ? missing || !this.#isRight(reader) : missing) wanted.push(reader);
+    }
+    if (!wanted.some((reader) => this.digests.has(reader.name))) return false;
+    await this.#whole(wanted, heard);
+    return true;
   }
 
   /**
    * Checks the opened files that are stored whole: whether blocks of any had to be replaced. Of a file that had no room, or
    * tensors that nobody asked for, nothing is fetched just to be hashed.
    */
-  async opened(digests: Digests): Promise<boolean> {
-    let replaced = false;
+  async opened(digests: Digests, heard: Heard): Promise<boolean> {
+    for (const [name, digest] of digests) if (!this.digests.has(name)) this.digests.set(name, digest);
+    const readers: Reader[] = [];
     for (const [name, reader] of this.#opened) {
-      const expected = digests.get(name);
       const here = (await this.store?.file(name))?.complete ?? false;
-      if (here && expected !== undefined) replaced = (await this.#check(reader, expected)) || replaced;
+      if (here && this.digests.has(name) && !this.#isRight(reader)) readers.push(reader);
+    }
+    return this.#whole(readers, heard);
+  }
+
+  async #readers(source: Source, files: readonly { name: string }[]): Promise<Reader[]> {
+    const readers: Reader[] = [];
+    for (const name of files.flatMap(({ name }) => this.#parts.get(name) ?? [name])) {
+      const reader = source.kind === "gguf" && source.reader.name === name ? source.reader : await source.open(name);
+      if (reader !== null) readers.push(reader); // otherwise gone since it was listed: a load will say so
+    }
+    return readers;
+  }
+
+  /** Whether blocks of any file had to be replaced. */
+  async #whole(readers: readonly Reader[], heard: Heard): Promise<boolean> {
+    const total = readers.reduce((sum, reader) => sum + reader.size, 0);
+    let [loaded, replaced] = [0, false];
+    for (const reader of readers) {
+      const again = await this.#check(reader, (bytes, stored) => heard((loaded += bytes), total, reader, stored));
+      replaced ||= again;
     }
     return replaced;
   }
 
-  /** Whether blocks had to be replaced for the file to be what it should. */
-  async #check(reader: Reader, expected: string): Promise<boolean> {
-    const { store } = this;
-    // What was found right need not be hashed again: its blocks are checked one by one.
-    const right = `${expected} ${reader.size} ${store?.tag(reader.name) ?? ""}`;
-    if (store?.manifest.verified[reader.name] === right) return false;
-    let found = await this.#digest(reader);
-    let replaced: number[] = [];
-    if (found !== expected) {
-      // Something is wrong with what arrived, or with what is published. What differs when it is fetched again was the former.
-      replaced = (await reader.recheck?.()) ?? [];
-      if (replaced.length > 0) found = await this.#digest(reader);
-    }
+  /** What a check of this file would find, if it found it right. */
+  #key(reader: Reader): string {
+    return `${this.digests.get(reader.name)} ${reader.size} ${this.store?.tag(reader.name) ?? ""}`;
+  }
+
+  /** Whether nothing is to be checked: blocks of a file that was right are checked one by one when they are read. */
+  #isRight(reader: Reader): boolean {
+    if (!this.digests.has(reader.name)) return false;
+    return this.#right.has(reader.name) || this.store?.manifest.verified[reader.name] === this.#key(reader);
+  }
+
+  /** Reads a file whole if anybody hears of it or it is to be checked: whether blocks had to be replaced. */
+  async #check(reader: Reader, heard?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
+    const expected = this.#isRight(reader) ? undefined : this.digests.get(reader.name);
+    if (expected === undefined && heard === undefined) return false;
+    const hash = async () => {
+      const hash = new this.hasher();
+      for (let start = 0; start < reader.size; start += STRIDE) {
+        const end = Math.min(reader.size, start + STRIDE);
+        const bytes = await reader.read(start, end);
+        if (expected !== undefined) hash.update(bytes);
+        await heard?.(end - start, reader.stored?.(start, end) ?? false);
+      }
+      heard = undefined; // once
+      return hash.finish();
+    };
+    let found = await hash();
+    if (expected === undefined) return false;
+    const mended = found !== expected;
+    // Something is wrong with what arrived, or with what is published. What differs when it is fetched again was the former.
+    if (mended && ((await reader.recheck?.()) ?? []).length > 0) found = await hash();
     if (found !== expected) {
       const failure: Failure = {
         code: "integrity", message: `${reader.name}: its SHA-256 is ${found}, not ${expected}`, retryable: true,
@@ -106,34 +177,29 @@ export class Verifier {
       };
       throw failure;
     }
-    if (store !== null) store.manifest.verified[reader.name] = right;
-    return replaced.length > 0;
+    this.#right.add(reader.name);
+    if (this.store !== null) {
+      this.store.manifest.verified[reader.name] = this.#key(reader);
+      await this.store.note(); // a load that is killed need not hash it again
+    }
+    return mended;
   }
 
-  async #digest(reader: Reader): Promise<string> {
-    const hash = new this.hasher();
-    for (let start = 0; start < reader.size; start += STRIDE) {
-      const end = Math.min(reader.size, start + STRIDE);
-      hash.update(await reader.read(start, end));
-      this.progress({ stage: "verify", loaded: end, total: reader.size, file: reader.name, fromCache: false });
+  /** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */
+  async #ofPack(reader: Reader): Promise<void> {
+    type Entry = { name?: unknown; sha256?: unknown; parts?: Entry[] };
+    const note = (name: unknown, { sha256 }: Entry) => {
+      if (typeof name === "string" && typeof sha256 === "string" && !this.digests.has(name)) this.digests.set(name, sha256);
+    };
+    try {
+      const { files } = JSON.parse(new TextDecoder().decode(await reader.read(0, reader.size))) as { files?: Record<string, Entry> };
+      for (const [name, entry] of Object.entries(files ?? {})) {
+        if (!entry.parts?.length) note(name, entry);
+        for (const part of entry.parts ?? []) note(part.name, part);
+        if (entry.parts?.length) this.#parts.set(name, entry.parts.map((part) => String(part.name)));
+      }
+    } catch {
+      // no manifest of ours: the engine says so
     }
-    return hash.finish();
-  }
-}
-
-/** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */
-async function ofPack(reader: Reader, digests: Digests): Promise<void> {
-  type Entry = { name?: unknown; sha256?: unknown; parts?: Entry[] };
-  const note = (name: unknown, { sha256 }: Entry) => {
-    if (typeof name === "string" && typeof sha256 === "string" && !digests.has(name)) digests.set(name, sha256);
-  };
-  try {
-    const { files } = JSON.parse(new TextDecoder().decode(await reader.read(0, reader.size))) as { files?: Record<string, Entry> };
-    for (const [name, entry] of Object.entries(files ?? {})) {
-      if (!entry.parts?.length) note(name, entry);
-      for (const part of entry.parts ?? []) note(part.name, part);
-    }
-  } catch {
-    // no manifest of ours: the engine says so
   }
 }

@@ -17,11 +17,14 @@ export class StoredFile {
   #end: number; // of the journal
   /** Whether a block could not be kept for want of room. */
   full = false;
+  #closed = false;
 
   private constructor(
     readonly identity: Identity,
     readonly data: SyncHandle,
     readonly journal: SyncHandle,
+    /** Makes room where there is none: whether it is worth to try again. */
+    readonly room: () => Promise<boolean>,
     known: Journal | null,
   ) {
     this.#hashes = known?.hashes ?? new Map();
@@ -29,19 +32,19 @@ export class StoredFile {
   }
 
   /** What lies in two files, if it is one of ours. */
-  static existing(data: SyncHandle, journal: SyncHandle): StoredFile | null {
+  static existing(data: SyncHandle, journal: SyncHandle, room: () => Promise<boolean>): StoredFile | null {
     const bytes = new Uint8Array(journal.getSize());
     journal.read(bytes, { at: 0 });
     const known = decodeJournal(bytes);
-    return known === null ? null : new StoredFile(known.identity, data, journal, known);
+    return known === null ? null : new StoredFile(known.identity, data, journal, room, known);
   }
 
   /** A new one; null where there is no room even for that. */
-  static create(identity: Identity, data: SyncHandle, journal: SyncHandle): StoredFile | null {
+  static async create(identity: Identity, data: SyncHandle, journal: SyncHandle, room: () => Promise<boolean>): Promise<StoredFile | null> {
     journal.truncate(0);
     data.truncate(0);
-    const file = new StoredFile(identity, data, journal, null);
-    return file.#append(encodeIdentity(identity)) ? file : null;
+    const file = new StoredFile(identity, data, journal, room, null);
+    return (await file.#append(encodeIdentity(identity))) ? file : null;
   }
 
   /** Whether every block is here. */
@@ -60,11 +63,24 @@ export class StoredFile {
     return this.#hashes.has(index);
   }
 
+  /** SHA-256 of a block that is here. */
+  hash(index: number): Uint8Array | undefined {
+    return this.#hashes.get(index);
+  }
+
+  /** Counts every block as not here, until it is written again: the hashes they had. */
+  forget(): Map<number, Uint8Array> {
+    const known = new Map(this.#hashes);
+    this.#hashes.clear();
+    return known;
+  }
+
   /** A block, if it is here and whole. One that is not is forgotten, to be fetched again. */
   async read(index: number): Promise<Uint8Array | null> {
     const hash = this.#hashes.get(index);
     if (hash === undefined) return null;
     const bytes = new Uint8Array(Math.min(BLOCK, this.identity.size - index * BLOCK));
+    if (this.#closed) return null;
     const read = this.data.read(bytes, { at: index * BLOCK });
     if (read === bytes.length && same(await sha256(bytes), hash)) return bytes;
     this.#hashes.delete(index);
@@ -73,19 +89,21 @@ export class StoredFile {
 
   /** Keeps neighbouring blocks, the first of them `index`. Where there is no room, nothing more is kept. */
   async write(index: number, bytes: Uint8Array): Promise<void> {
-    if (this.full) return;
+    if (this.full || this.#closed) return;
     const count = blocks(bytes.length);
     const part = (i: number) => bytes.subarray(i * BLOCK, (i + 1) * BLOCK);
     const hashes = await Promise.all(Array.from({ length: count }, (_, i) => sha256(part(i))));
-    if (!this.#put(this.data, bytes, index * BLOCK)) return;
+    if (this.#closed) return; // meanwhile
+    while (!put(this.data, bytes, index * BLOCK)) if (!(await this.#room())) return;
     this.data.flush();
     for (const [i, hash] of hashes.entries()) {
-      if (!this.#append(encodeRecord(index + i, hash))) return;
+      if (!(await this.#append(encodeRecord(index + i, hash)))) return;
       this.#hashes.set(index + i, hash);
     }
   }
 
   close(): void {
+    this.#closed = true;
     for (const handle of [this.data, this.journal]) {
       try {
         handle.flush();
@@ -95,20 +113,24 @@ export class StoredFile {
     }
   }
 
-  #append(bytes: Uint8Array): boolean {
-    const written = this.#put(this.journal, bytes, this.#end);
-    if (written) this.#end += bytes.length;
-    return written;
+  async #append(bytes: Uint8Array): Promise<boolean> {
+    while (!put(this.journal, bytes, this.#end)) if (!(await this.#room())) return false;
+    this.#end += bytes.length;
+    return true;
   }
 
-  /** A write beyond the quota throws in some browsers; in others it returns a number that is not the length. */
-  #put(handle: SyncHandle, bytes: Uint8Array, at: number): boolean {
-    try {
-      if (handle.write(bytes, { at }) === bytes.length) return true;
-    } catch {
-      // as below
-    }
-    this.full = true;
+  async #room(): Promise<boolean> {
+    if (this.#closed) return false;
+    this.full ||= !(await this.room());
+    return !this.full && !this.#closed;
+  }
+}
+
+/** A write beyond the quota throws in some browsers; in others it returns a number that is not the length. */
+function put(handle: SyncHandle, bytes: Uint8Array, at: number): boolean {
+  try {
+    return handle.write(bytes, { at }) === bytes.length;
+  } catch {
     return false;
   }
 }

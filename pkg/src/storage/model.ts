@@ -6,21 +6,23 @@ import type { Identity } from "./journal.js";
 
 export class StoredModel {
   readonly #files = new Map<string, StoredFile>();
-  /** Names of files that were here, whole, when they were opened. */
-  readonly whole = new Set<string>();
   #closed = false;
+  #asking?: Promise<boolean>;
 
   private constructor(
     readonly folder: FileSystemDirectoryHandle,
     readonly manifest: Manifest,
     readonly release: () => void,
+    /** Asks for room: whether some was made. */
+    readonly ask: (needed: number) => Promise<boolean>,
   ) {}
 
   /**
    * Opens the folder of the model at `address`, after others of this origin that load it have ended: what they fetched need
-   * not be fetched again. Null where the browser keeps nothing, or this thread may not write.
+   * not be fetched again. Null where the browser keeps nothing, or this thread may not write. `ask` is called where there is
+   * no room for `needed` bytes more: whether there is some now.
    */
-  static async open(address: string, id: string, signal: AbortSignal): Promise<StoredModel | null> {
+  static async open(address: string, id: string, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
     if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
     const all = await root(true);
     if (all === null) return null;
@@ -29,8 +31,8 @@ export class StoredModel {
     try {
       const folder = await all.getDirectoryHandle(name, { create: true });
       const known = await readManifest(folder);
-      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release);
-      await model.#note();
+      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release, ask);
+      await model.note();
       return model;
     } catch {
       release();
@@ -44,7 +46,7 @@ export class StoredModel {
     if (open !== undefined) return open;
     const handles = await this.#handles(name, false);
     if (handles === null) return null;
-    const file = StoredFile.existing(...handles);
+    const file = StoredFile.existing(...handles, this.#room);
     if (file === null) handles.forEach((handle) => handle.close());
     else this.#files.set(name, file);
     return file;
@@ -56,7 +58,7 @@ export class StoredModel {
     this.#files.delete(identity.name);
     const handles = await this.#handles(identity.name, true);
     if (handles === null) return null;
-    const file = StoredFile.create(identity, ...handles);
+    const file = await StoredFile.create(identity, ...handles, this.#room);
     if (file === null) handles.forEach((handle) => handle.close());
     else this.#files.set(identity.name, file);
     this.manifest.absent = this.manifest.absent.filter((absent) => absent !== identity.name);
@@ -88,19 +90,31 @@ export class StoredModel {
     this.#closed = true;
     try {
       for (const file of this.#files.values()) file.close();
-      await this.#note();
+      await this.note();
     } finally {
       this.#files.clear();
       this.release();
     }
   }
 
-  async #note(): Promise<void> {
+  /** Asks once for all that wait, and not again after a refusal. */
+  readonly #room = (): Promise<boolean> => {
+    this.#asking ??= this.ask([...this.#files.values()].reduce((sum, file) => sum + file.identity.size - file.bytes, 0)).then((made) => {
+      if (made) this.#asking = undefined;
+      return made;
+    });
+    return this.#asking;
+  };
+
+  /** Writes down what is known of the model. What there is no room for is asked of the server again. */
+  async note(): Promise<void> {
     const handle = await access(await this.folder.getFileHandle("model.json", { create: true }));
     try {
       const bytes = new TextEncoder().encode(JSON.stringify(this.manifest));
       handle.truncate(0);
       handle.write(bytes, { at: 0 });
+    } catch {
+      // over the quota: some browsers throw
     } finally {
       handle.close();
     }
@@ -119,8 +133,16 @@ export class StoredModel {
   }
 }
 
-function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
-  return (handle as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
+/** Opens a file for this thread alone. One that a thread held which has just ended is free a little later. */
+async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
+  for (let tries = 40; ; tries--) {
+    try {
+      return await (handle as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
+    } catch (error) {
+      if ((error as DOMException).name !== "NoModificationAllowedError" || tries === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 }
 
 /** Waits for the lock of this name; what is returned gives it back. A tab or worker that ends does so too. */

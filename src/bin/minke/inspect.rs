@@ -128,7 +128,7 @@ impl Report {
         self.vocab_size = Some(config.vocab_size);
         let (_, texts) = tokenizer(checkpoint)?;
         self.chat_template = Some(texts.chat_template(false).is_ok());
-        let limits = Limits { max_binding: ModelOptions::default().max_binding };
+        let limits = Limits::default();
         let (rope_factors, mut refused) = (block_on(rope_factors(checkpoint))?, None);
         for (name, quantization) in [("none", Quantization::None), ("q8", Quantization::Q8), ("q4", Quantization::Q4)] {
             let rope_factors = rope_factors.clone();

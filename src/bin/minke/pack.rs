@@ -173,7 +173,7 @@ fn verify(folder: &Path, written: &Pack, load: bool) -> Result<Estimate, Failure
         return Err(Error::Internal { message: format!("{MANIFEST} reads back as {pack:?}") }.into());
     }
     block_on(written.verify(&place.folder, &mut |_, _| {}))?;
-    let limits = Limits { max_binding: ModelOptions::default().max_binding };
+    let limits = Limits::default();
     let estimate = block_on(estimate(place.source(), LoadOptions::default(), Some(limits)))?;
     if let (Fit::No, Some(reason)) = (estimate.fit, estimate.reasons.first()) {
         return Err(Error::Internal { message: format!("what was written does not load: {}", reason.message) }.into());

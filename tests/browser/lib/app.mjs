@@ -20,8 +20,8 @@ export const absent = (path) => (existsSync(path) ? false : `${path.replace(root
 const CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";
 
 /** Packs `pkg/`, installs the tarball, writes a page that imports it. Returns the application's folder. */
-export function installApp() {
-  const app = join(root, "target/browser-app");
+export function installApp(name = "browser-app") {
+  const app = join(root, "target", name);
   rmSync(app, { recursive: true, force: true });
   mkdirSync(app, { recursive: true });
   mkdirSync(shots, { recursive: true });
@@ -69,6 +69,40 @@ Object.assign(window, {
     const ids = Array.isArray(input) && typeof input[0] === "number" ? Uint32Array.from(input) : input;
     const result = await models.get(id).generate(ids, { temperature: 0, ...options });
     return { ...result, ids: [...result.ids] };
+  },
+  // Turns of sessions on a golden model, each turn's tokens and what of its input was fed: with copies, without, cloned, saved.
+  async turns(url, budget) {
+    const { model } = await open(url, { internal: { f32: true, copiesBudget: budget } });
+    const made = models.get(model);
+    const fed = (r) => r.usage.inputTokens - r.usage.cachedTokens;
+    const options = { raw: true, temperature: 0, maxOutputTokens: 6 };
+    const ids = (n, from) => Uint32Array.from({ length: n }, (_, i) => (i * 31 + from) % 480);
+    const [a, b] = [await made.createSession(options), await made.createSession(options)];
+    const log = [];
+    const turn = async (session, input) => {
+      const result = await session.generate(input);
+      log.push([fed(result), ...result.ids]);
+    };
+    const held = made.memory().kv;
+    await turn(a, ids(40, 1));
+    await turn(b, ids(40, 2));
+    await turn(a, ids(10, 3));
+    await turn(b, ids(10, 4));
+    const most = made.memory().kv - held;
+    const c = await a.clone();
+    const state = await a.save();
+    await turn(c, ids(5, 5));
+    await turn(a, ids(5, 5));
+    const d = await made.createSession({ ...options, state });
+    await turn(d, ids(5, 5));
+    const damaged = new Blob([state.slice(0, -9), new Uint8Array(9)]);
+    const refused = await failed(made.createSession({ state: damaged }));
+    await turn(d, ids(5, 6));
+    for (const session of [a, b, c, d]) session.destroy();
+    await made.generate(ids(3, 1), { maxOutputTokens: 1 });
+    const left = made.memory().kv - held;
+    await close(model);
+    return { log, most, left, refused, bytes: state.size, usage: d.contextUsage };
   },
   // The largest difference of all logits from a golden file's; undefined where the file has none of that name.
   async difference(id, ids, url, name) {

@@ -1,6 +1,8 @@
 // Headless Chromium with WebGPU on its own software adapter.
 
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const PLACES = [process.env.MINKE_CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
@@ -16,4 +18,12 @@ const FLAGS = [
 /** Starts a browser with a fresh profile. */
 export function launch(options = {}) {
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
+}
+
+/** Starts a browser whose files are kept on disk, as a visitor's are, until it is closed: a private window keeps them in memory. */
+export async function launchKept(options = {}) {
+  const profile = mkdtempSync(join(tmpdir(), "minke-profile-"));
+  const context = await chromium.launchPersistentContext(profile, { executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
+  context.on("close", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+  return context;
 }

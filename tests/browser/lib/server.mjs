@@ -1,23 +1,37 @@
-// A static server with byte ranges, a log of what was asked, and the faults real servers have.
+// A static server with byte ranges, a log of what was asked and sent, and the faults real servers have.
 
-import { createReadStream, promises as fs } from "node:fs";
+import { promises as fs } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize, sep } from "node:path";
+import { gzipSync } from "node:zlib";
 
 const TYPES = {
   ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css",
   ".json": "application/json", ".wasm": "application/wasm", ".svg": "image/svg+xml",
 };
 
+/** Bytes of one write. */
+const SLICE = 16 * 1024;
+
 /**
- * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, or { type, body }.
+ * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, { type, body }, or a map from name to
+ * `{ size, read(start, end) }` of files that are made where they are asked for. `pace`: bytes per millisecond of a response, while
+ * it is set.
  *
- * `fault(request)` may return what to do instead of the right thing for one request `{ path, range, method, count }`:
- * `{ status, headers?, body? }`, `{ ignoreRange: true }`, `{ cutAfter: bytes }`, `{ drop: true }`, `{ shift: bytes }`, `{ headers }` or `{ hang: true }`.
+ * `fault(request)` may return what to do instead of the right thing for one request `{ path, query, range, method, count }`:
+ * - `{ status, headers?, body? }`, `{ headers }`: another answer, other headers
+ * - `{ ignoreRange: true }`, `{ shift: bytes }`: the whole file, a range that begins elsewhere
+ * - `{ cutAfter: bytes, reset? }`, `{ stallAfter: bytes }`: an end too early, by a reset; nothing more without an end
+ * - `{ extra: bytes, chunked? }`: more bytes than declared, or than the range has
+ * - `{ weak: true }`: a weak tag · while `cors` is set: `{ cors: false }`, `{ expose }`: no permission, other headers told
+ * - `{ drop: true }`, `{ hang: true }`: no answer
+ * - `{ trickle: true }`: the first bytes one by one · `{ gzip: true }`: compressed on the way · `{ file }`: another file's bytes
+ *
+ * A request's `sent` is the bytes of its body that were written to the socket.
  */
 export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
   const requests = [];
-  const state = { fault: () => undefined, requests, headers: {} };
+  const state = { fault: () => undefined, requests, headers: {}, mounts, pace: undefined, cors: false };
   const server = createServer((request, response) => {
     answer(request, response).catch((error) => {
       if (!response.headersSent) response.writeHead(500, { "content-type": "text/plain" });
@@ -26,15 +40,18 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
   });
 
   async function answer(request, response) {
-    const path = decodeURIComponent(new URL(request.url, "http://x").pathname);
+    const { pathname, search: query } = new URL(request.url, "http://x");
+    const path = decodeURIComponent(pathname);
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-    const entry = { path, range: request.headers.range, method: request.method, headers: request.headers };
+    const entry = { path, query, range: request.headers.range, method: request.method, headers: request.headers, sent: 0 };
     entry.count = requests.filter((r) => r.path === path).length;
     requests.push(entry);
     const fault = state.fault(entry) ?? {};
     if (fault.hang) return;
     if (fault.drop) return request.destroy();
-    const always = { "accept-ranges": "bytes", "cache-control": "no-store", ...state.headers, ...fault.headers };
+    const cors = state.cors && fault.cors !== false;
+    const shared = cors ? { "access-control-allow-origin": "*", "access-control-expose-headers": fault.expose ?? "etag, content-range" } : {};
+    const always = { ...shared, "accept-ranges": "bytes", "cache-control": "no-store", ...state.headers, ...fault.headers };
     if (fault.status) {
       response.writeHead(fault.status, { "content-type": "text/plain", ...always });
       return response.end(fault.body ?? "");
@@ -48,35 +65,90 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
       response.writeHead(200, { "content-type": found.type, ...always });
       return response.end(found.body);
     }
-    const { size } = await fs.stat(found.file);
-    const head = { "content-type": TYPES[extname(found.file)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    const file = await opened(fault.file ?? found.file);
+    try {
+      await answerWith(file, typeof found.file === "string" ? found.file : path, { request, response, entry, fault, range, always });
+    } finally {
+      await file.close();
+    }
+  }
+
+  async function answerWith(file, name, { request, response, entry, fault, range, always }) {
+    const { size } = await file.stat();
+    const head = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", etag: `"${size}"`, ...always };
+    if (fault.weak) head.etag = `W/${head.etag}`;
+    entry.tag = head.etag;
     let start = 0;
     let end = size;
     let status = 200;
-    if (range && !fault.ignoreRange) {
-      start = Number(range[1]) + (fault.shift ?? 0);
+    const other = request.headers["if-range"] !== undefined && request.headers["if-range"] !== head.etag;
+    if (range && !fault.ignoreRange && !other) {
+      start = Math.max(0, Number(range[1]) + (fault.shift ?? 0));
       end = range[2] === "" ? size : Math.min(size, Number(range[2]) + 1);
       if (start >= size) {
         response.writeHead(416, { ...head, "content-range": `bytes */${size}` });
         return response.end();
       }
       status = 206;
-      head["content-range"] = `bytes ${start}-${end - 1}/${size}`;
+      head["content-range"] ??= `bytes ${start}-${end - 1}/${size}`;
     }
-    response.writeHead(status, { ...head, "content-length": end - start });
+    if (!fault.chunked) head["content-length"] = end - start;
+    if (fault.gzip) {
+      const bytes = Buffer.alloc(end - start);
+      await file.read(bytes, 0, bytes.length, start);
+      const body = gzipSync(bytes, { level: 1 });
+      response.writeHead(status, { ...head, "content-encoding": "gzip", "content-length": body.length });
+      return request.method === "HEAD" ? response.end() : send(response, entry, body.length, async (at, to) => body.subarray(at, to));
+    }
+    response.writeHead(status, head);
     if (request.method === "HEAD" || end === start) return response.end();
-    if (fault.cutAfter !== undefined) {
-      const stream = createReadStream(found.file, { start, end: Math.min(end, start + fault.cutAfter) - 1 });
-      stream.on("end", () => response.destroy());
-      return stream.pipe(response, { end: false });
+    const length = Math.min(end - start, fault.cutAfter ?? Infinity, fault.stallAfter ?? Infinity);
+    await send(response, entry, length + (fault.extra ?? 0), async (at, to) => {
+      const bytes = Buffer.alloc(to - at);
+      if (at < length) await file.read(bytes, 0, Math.min(bytes.length, length - at), start + at);
+      return bytes;
+    }, fault, file.made ? 64 * SLICE : SLICE);
+  }
+
+  /** A file on disk, or one that is made. */
+  async function opened(file) {
+    if (typeof file === "string") return fs.open(file);
+    return {
+      made: true,
+      stat: async () => file,
+      close: async () => {},
+      read: async (bytes, at, length, from) => file.read(from, from + length).copy(bytes, at),
+    };
+  }
+
+  /** Writes a body, no faster than the reader takes it, and ends it as the fault wants. */
+  async function send(response, entry, length, read, { trickle, cutAfter, reset, stallAfter } = {}, slice = SLICE) {
+    const gone = new Promise((resolve) => response.once("close", resolve));
+    for (let at = 0; at < length && !response.destroyed; ) {
+      const slow = trickle && at < 40;
+      const to = Math.min(length, at + (slow ? 1 : slice));
+      const bytes = await read(at, to);
+      if (response.destroyed) return;
+      entry.sent += bytes.length;
+      if (!response.write(bytes)) await Promise.race([gone, new Promise((resolve) => response.once("drain", resolve))]);
+      if (slow) await new Promise((resolve) => setTimeout(resolve, 2));
+      else if (state.pace) await new Promise((resolve) => setTimeout(resolve, slice / state.pace));
+      at = to;
     }
-    createReadStream(found.file, { start, end: end - 1 }).on("error", () => response.destroy()).pipe(response);
+    if (stallAfter !== undefined) return;
+    if (reset) response.socket?.resetAndDestroy();
+    else if (cutAfter !== undefined) response.destroy();
+    else response.end();
   }
 
   async function find(path) {
     const prefix = Object.keys(mounts).filter((p) => path === p || (p.endsWith("/") && path.startsWith(p))).sort((a, b) => b.length - a.length)[0];
     if (prefix === undefined) return undefined;
     const target = mounts[prefix];
+    if (target instanceof Map) {
+      const file = target.get(path.slice(prefix.length));
+      return file && { file };
+    }
     if (typeof target !== "string") return target;
     const rest = path.slice(prefix.length);
     let file = rest === "" && !prefix.endsWith("/") ? target : normalize(join(target, rest));

@@ -7,10 +7,10 @@ import { smollm } from "./app.mjs";
 export const sha256 = (path) => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 /** A page of the application. */
-export async function open(context, server) {
+export async function open(context, server, path = "/app/") {
   const page = await context.newPage();
   page.on("pageerror", (error) => console.error("page:", error.message));
-  await page.goto(`${server.origin}/app/`);
+  await page.goto(`${server.origin}${path}`);
   await page.waitForFunction(() => document.title === "ready");
   return page;
 }
@@ -26,25 +26,39 @@ export function asked(server, path, from) {
   return bytes;
 }
 
+/** Bytes that were sent since request `from` of what `match` says. */
+export const sent = (server, from, match) => server.requests.slice(from).filter(match).reduce((sum, r) => sum + r.sent, 0);
+
 /** Begins a download in the page. */
-export const begin = (page, source = "/smol.gguf") => page.evaluate((source) => {
-  window.done = minke.store.download(source).then(() => null, (e) => facts(e));
-}, source);
+export const begin = (page, source = "/smol.gguf", options = {}) => page.evaluate(([source, options]) => {
+  window.done = minke.store.download(source, options).then(() => null, (e) => facts(e));
+}, [source, options]);
 
 /** How it ended: null, or the error's facts. */
 export const ended = (page) => page.evaluate(() => window.done);
 
-/** SHA-256 of what lies in the store under a file name, made in the page. */
-export const storedHash = (page, name) => page.evaluate(async (name) => {
+/** SHA-256 of what lies in the store under file names, made in the page. */
+export const storedHashes = (page, names) => page.evaluate(async (names) => {
   const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("minke");
+  const found = {};
   for await (const [, folder] of root) {
-    const handle = await folder.getFileHandle(`${name}.data`).catch(() => null);
-    if (handle === null) continue;
-    const bytes = await (await handle.getFile()).arrayBuffer();
-    const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-    return [...hash].map((b) => b.toString(16).padStart(2, "0")).join("");
+    for (const name of names) {
+      const handle = await folder.getFileHandle(`${name}.data`).catch(() => null);
+      if (handle === null) continue;
+      const bytes = await (await handle.getFile()).arrayBuffer();
+      const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+      found[name] = [...hash].map((b) => b.toString(16).padStart(2, "0")).join("");
+    }
   }
-}, name);
+  return found;
+}, names);
+
+export const storedHash = async (page, name) => (await storedHashes(page, [name]))[name];
+
+/** Removes every stored model. */
+export const clear = (page) => page.evaluate(async () => {
+  for (const { id } of await minke.store.list()) await minke.store.delete(id);
+});
 
 /** Flips a bit of a stored file at each of some places. */
 export const damage = (page, name, places, bit) => page.evaluate(async ([name, places, bit]) => {

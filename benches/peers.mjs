@@ -1,0 +1,169 @@
+// Minke beside what a page could install instead: the same model, prompts and token counts, one engine at a time in a fresh browser, the
+// engines by turns. node benches/peers.mjs [--quick] [--rounds N] [--only "name;…"]
+//
+// A round of an engine: a browser without a cache, a load, a warm-up that is not counted, then prompts that nothing can be reused of.
+
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { reference } from "../tests/browser/lib/app.mjs";
+import { chromiumPath } from "../tests/browser/lib/chromium.mjs";
+import { Watch } from "./lib/processes.mjs";
+import { prompts, short } from "./lib/prompts.mjs";
+import { modules, onnx, open, root, shipped, smollm, visit } from "./lib/site.mjs";
+import { median } from "./lib/statistics.mjs";
+
+const { values: options } = parseArgs({
+  options: { quick: { type: "boolean" }, rounds: { type: "string" }, only: { type: "string" } },
+});
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
+const DECODED = options.quick ? 8 : 32;
+const SIZES = options.quick ? [128] : [128, 512, 1024];
+const REPEATS = options.quick ? 1 : 2;
+const MINKE = { "/minke/": join(root, "pkg/dist") };
+const MODULES = { "/modules/": modules };
+
+const transformers = (name, load, more) => ({ name, page: "transformers.html", load, files: MODULES, needs: [[join(modules, "@huggingface/transformers"), "npm ci in benches/"], [join(onnx, "onnx/model_q4.onnx"), "benches/export_onnx.py"]], ...more });
+const wllama = (name, load) => ({ name, page: "wllama.html", load, files: MODULES, needs: [[join(modules, "@wllama/wllama"), "npm ci in benches/"]] });
+const ENGINES = [
+  { name: "Minke, WebGPU", page: "minke.html", load: { contextLength: 2048, cache: "none" }, files: MINKE, needs: [] },
+  // Minutes a round: it is given fewer, and each prompt once.
+  transformers("Transformers.js, WebGPU", { device: "webgpu", threads: 1 }, { slow: true }),
+  transformers("Transformers.js, wasm, 2 threads", { device: "wasm", threads: 2 }),
+  transformers("Transformers.js, wasm, 1 thread", { device: "wasm", threads: 1 }),
+  wllama("wllama, 2 threads", { threads: 2, gpuLayers: 0 }),
+  wllama("wllama, 1 thread", { threads: 1, gpuLayers: 0 }),
+  // What becomes of the wish for the GPU is told by its own log.
+  wllama("wllama, WebGPU asked for", { threads: 2, gpuLayers: 999 }),
+];
+
+if (!existsSync(smollm)) throw new Error(`${smollm} is not here: \`cargo xtask setup\``);
+const wanted = options.only?.split(";");
+const engines = ENGINES.filter((engine) => {
+  if (wanted !== undefined && !wanted.includes(engine.name)) return false;
+  const missing = engine.needs.filter(([path]) => !existsSync(path));
+  for (const [path, how] of missing) console.log(`SKIPPED: ${engine.name}: ${path.replace(root, "")} is missing (${how})`);
+  return missing.length === 0;
+});
+const skipped = ENGINES.filter((e) => !engines.includes(e)).map((e) => e.name);
+
+const server = await open();
+const results = engines.map(({ name }) => ({ name, rounds: [], failures: [] }));
+let judged;
+try {
+  const counts = rounds * REPEATS + 1;
+  const { browser, page } = await visit(server, "minke.html");
+  await page.evaluate(() => window.bench.load({ contextLength: 256, cache: "none" }));
+  const long = await prompts(page, SIZES, counts);
+  const question = await short(page);
+  await browser.close();
+
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, engine] of engines.entries()) {
+      if (engine.slow && round >= Math.max(1, rounds - 1)) continue;
+      const began = Date.now();
+      try {
+        results[i].rounds.push(await measure(engine, round, long, question));
+        const { load, prefill, decode } = results[i].rounds.at(-1);
+        const rate = (runs) => (runs?.length > 0 ? median(runs.map((r) => r.rate)).toPrecision(3) : "–");
+        console.log(`${engine.name}, round ${round + 1}: load ${load.seconds.toFixed(1)} s, prefill ${SIZES.filter((n) => n < 1024).map((n) => rate(prefill[n])).join(" / ")}, decode ${rate(decode.short)} / ${rate(decode[1024])} tokens/s on ${results[i].rounds.at(-1).ranOn} (${((Date.now() - began) / 1000).toFixed(0)} s)`);
+      } catch (error) {
+        results[i].failures.push(String(error.message ?? error).slice(0, 500));
+        console.log(`${engine.name}, round ${round + 1}: FAILED: ${results[i].failures.at(-1)}`);
+      }
+      save();
+    }
+  }
+  judged = await judge(question);
+  save();
+} finally {
+  await server.close();
+}
+
+/** One engine in a browser of its own. */
+async function measure(engine, round, long, question) {
+  const from = server.requests.length;
+  const watch = new Watch();
+  const { browser, page, said } = await visit(server, engine.page);
+  try {
+    const loaded = await page.evaluate((load) => window.bench.load(load), engine.load);
+    const sizes = shipped(server, engine.files, from);
+    const record = { ...loaded, said, busy: loadavg()[0], bytes: Object.values(sizes).reduce((a, b) => a + b, 0), sizes, prefill: {}, decode: {} };
+    record.load = { seconds: (loaded.end - loaded.start) / 1000, cpu: watch.seconds(loaded.start, loaded.end) };
+    const run = async (prompt, tokens, known = prompt.ids.length / 50) => {
+      const result = await page.evaluate(([prompt, tokens]) => window.bench.run(prompt, tokens), [prompt, tokens]);
+      if (result.tokens !== tokens) throw new Error(`${result.tokens} tokens for ${tokens}`);
+      if (result.promptTokens !== prompt.ids.length || result.cached > known) throw new Error(`${result.promptTokens} tokens of a prompt of ${prompt.ids.length}, ${result.cached} known before`);
+      record.ranOn = result.ranOn ?? record.ranOn;
+      await new Promise((done) => setTimeout(done, 250)); // the watch sees the end
+      return result;
+    };
+    const prefilled = (prompt, { start, first }) => rates(watch, prompt.ids.length, start, first);
+    const decoded = ({ first, end, tokens }) => rates(watch, tokens - 1, first, end);
+    const repeats = engine.slow ? 1 : REPEATS;
+    await run(long[128][long[128].length - 1], 4);
+    for (const size of SIZES.filter((n) => n < 1024)) {
+      record.prefill[size] = [];
+      for (let i = 0; i < repeats; i++) {
+        const prompt = long[size][round * REPEATS + i];
+        record.prefill[size].push(prefilled(prompt, await run(prompt, 1)));
+      }
+    }
+    record.decode.short = [];
+    for (let i = 0; i < repeats; i++) {
+      const result = await run(question, DECODED, Infinity); // its prefill is not measured
+      record.decode.short.push(decoded(result));
+      record.text = result.text;
+      record.ids = result.ids;
+    }
+    if (SIZES.includes(1024)) {
+      const prompt = long[1024][round * REPEATS];
+      const result = await run(prompt, DECODED);
+      record.prefill[1024] = [prefilled(prompt, result)];
+      record.decode[1024] = [decoded(result)];
+    }
+    watch.stop();
+    return { ...record, peakBytes: watch.peakBytes };
+  } finally {
+    watch.stop();
+    await browser.close();
+  }
+}
+
+/** Tokens by second and by processor second of all the browser's processes. */
+function rates(watch, tokens, from, to) {
+  const cpu = watch.seconds(from, to);
+  return { rate: (tokens / (to - from)) * 1000, perCpu: cpu > 0 ? tokens / cpu : NaN, cpuPerToken: cpu / tokens };
+}
+
+/** How right each engine's answer to the short prompt is: by transformers' own ids in f32, and by what the model thinks of it. */
+async function judge(question) {
+  const golden = existsSync(reference) ? JSON.parse(readFileSync(reference, "utf8")).cases.find((c) => c.raw && c.prompt === question.text) : undefined;
+  const { browser, page } = await visit(server, "minke.html");
+  try {
+    await page.evaluate(() => window.bench.load({ contextLength: 256, cache: "none" }));
+    const found = {};
+    for (const { name, rounds } of results) {
+      const { text } = rounds.at(-1) ?? {};
+      if (text === undefined) continue;
+      const ids = (await page.evaluate((text) => window.bench.tokenizer.encode(text), question.text + text)).slice(question.ids.length);
+      const same = golden?.greedy_ids.findIndex((id, i) => id !== ids[i]);
+      found[name] = {
+        text, same: golden && (same === -1 ? golden.greedy_ids.length : same), of: golden && Math.min(golden.greedy_ids.length, ids.length),
+        nats: await page.evaluate(([prompt, text]) => window.bench.judge(prompt, text), [question.text, text]),
+      };
+    }
+    return found;
+  } finally {
+    await browser.close();
+  }
+}
+
+function save() {
+  const folder = join(root, "target/bench");
+  mkdirSync(folder, { recursive: true });
+  const machine = { cpu: cpus()[0].model, cores: cpus().length, chromium: execFileSync(chromiumPath, ["--version"], { encoding: "utf8" }).trim() };
+  writeFileSync(join(folder, "peers.json"), JSON.stringify({ at: new Date().toISOString(), quick: options.quick ?? false, machine, decoded: DECODED, skipped, engines: results, judged }, null, 1));
+}

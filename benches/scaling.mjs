@@ -1,0 +1,69 @@
+// What a decoded token costs by the context before it and by the model's size, in Chromium on its software adapter.
+// node benches/scaling.mjs [--quick]
+//
+// Contexts of one model are measured by turns, so that a busy minute falls on all of them.
+
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { Watch } from "./lib/processes.mjs";
+import { open, root, visit } from "./lib/site.mjs";
+import { figures, spread } from "./lib/statistics.mjs";
+import { SHAPES, serveShapes } from "./lib/synthetic.mjs";
+
+const { values: options } = parseArgs({ options: { quick: { type: "boolean" } } });
+const LARGEST = "DeepSeek-R1-Distill-Qwen-1.5B";
+const CONTEXTS = options.quick ? [128, 4096] : [128, 512, 1024, 2048, 4096];
+const ROUNDS = options.quick ? 1 : 3;
+const script = readFileSync(join(root, "benches/lib/at-position.js"), "utf8");
+
+const shapes = await serveShapes();
+const server = await open();
+const models = [];
+try {
+  await measure("SmolLM2-135M", "/model.gguf", CONTEXTS, options.quick ? 4 : 16);
+  for (const name of Object.keys(SHAPES).reverse()) {
+    if (options.quick && name !== "0.13B") continue;
+    await measure(name, `${shapes.origin}/${name}/`, name === LARGEST ? CONTEXTS : [128], name === LARGEST ? 4 : 8);
+  }
+} finally {
+  await server.close();
+  await shapes.close();
+}
+
+/** Tokens at each context, by turns. */
+async function measure(name, source, contexts, tokens) {
+  const { browser, page } = await visit(server, "minke.html", script);
+  const watch = new Watch();
+  try {
+    const load = { source, contextLength: Math.max(...contexts) + 64, quantization: "q4", cache: "none", worker: false };
+    const loaded = await page.evaluate((load) => window.bench.load(load), load);
+    const found = Object.fromEntries(contexts.map((n) => [n, []]));
+    for (let round = -1; round < ROUNDS; round++) {
+      for (const context of contexts) {
+        const result = await page.evaluate(async ([position, tokens]) => {
+          globalThis.position = position;
+          const before = globalThis.moved ?? 0;
+          const ran = await window.bench.run({ ids: [7] }, tokens);
+          return { ...ran, moved: globalThis.moved - before };
+        }, [context, tokens + 1]);
+        if (!(result.moved > 0)) throw new Error("nothing was moved: what the engine calls its state has another name");
+        await new Promise((done) => setTimeout(done, 250));
+        // The first round compiles and warms up.
+        if (round >= 0) found[context].push({ wall: (result.end - result.first) / 1000 / tokens, cpu: watch.seconds(result.first, result.end) / tokens, busy: loadavg()[0] });
+      }
+    }
+    const of = (key) => Object.fromEntries(contexts.map((n) => [n, spread(found[n].map((r) => r[key]))]));
+    models.push({ name, tokens, parameters: loaded.info.parameters, weights: loaded.memory.weights, loadSeconds: (loaded.end - loaded.start) / 1000, wall: of("wall"), cpu: of("cpu"), peakBytes: watch.peakBytes });
+    console.log(`${name}: ${contexts.map((n) => `${figures(models.at(-1).wall[n].median * 1000)} ms at ${n}`).join(", ")}; load ${models.at(-1).loadSeconds.toFixed(0)} s`);
+  } catch (error) {
+    models.push({ name, failure: String(error.message).slice(0, 500) });
+    console.log(`${name}: FAILED: ${models.at(-1).failure}`);
+  } finally {
+    watch.stop();
+    await browser.close();
+  }
+  mkdirSync(join(root, "target/bench"), { recursive: true });
+  writeFileSync(join(root, "target/bench/scaling.json"), JSON.stringify({ at: new Date().toISOString(), quick: options.quick ?? false, models }, null, 1));
+}

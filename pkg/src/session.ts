@@ -1,0 +1,292 @@
+// A conversation: its messages are here, its keys and values with the engine.
+
+import { nextId, type Listener } from "./connection.js";
+import { EngineError, invalid } from "./errors.js";
+import { Generating } from "./generation.js";
+import * as check from "./options.js";
+import type { Ask } from "./model.js";
+import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
+import type { EngineInput } from "./wasm.js";
+
+/** What was said: messages, or in a session of raw text and ids the tokens. */
+interface Said {
+  messages: Message[];
+  ids: Uint32Array;
+}
+
+/** What a session needs of its model. */
+export interface Engine {
+  readonly ask: Ask;
+  /** Ends a call and keeps what it has. */
+  stop(call: number): void;
+  readonly contextLength: number;
+}
+
+type Options = Omit<GenerateOptions, "signal">;
+type Call = Listener & { signal?: AbortSignal; id?: number };
+
+/** Makes a session as it was asked for. */
+export async function createSession(engine: Engine, given?: SessionOptions): Promise<Session> {
+  const { messages, state, signal, engine: options } = check.sessionOptions(given);
+  let conversation: number;
+  let said: Said = { messages: [], ids: new Uint32Array() };
+  if (state === undefined) {
+    conversation = await engine.ask("openConversation", [], { signal });
+  } else {
+    const restored = await engine.ask("restoreConversation", [state], { signal });
+    conversation = restored.conversation;
+    said = noted(restored.note);
+  }
+  const session = new RemoteSession(engine, conversation, options, said);
+  try {
+    await (messages === undefined ? session.measure() : session.append(messages, { signal }));
+  } catch (error) {
+    session.destroy();
+    throw error;
+  }
+  return session;
+}
+
+class RemoteSession extends EventTarget implements Session {
+  readonly #engine: Engine;
+  readonly #conversation: number;
+  readonly #options: Options;
+  #said: Said;
+  #usage = 0;
+  /** The last call in line. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** What ends the calls that are under way or wait. */
+  readonly #calls = new Set<(reason: unknown) => void>();
+  #destroyed = false;
+
+  constructor(engine: Engine, conversation: number, options: Options, said: Said) {
+    super();
+    this.#engine = engine;
+    this.#conversation = conversation;
+    this.#options = options;
+    this.#said = said;
+  }
+
+  get messages(): readonly Message[] {
+    return this.#said.messages;
+  }
+
+  get contextUsage(): number {
+    return this.#usage;
+  }
+
+  get contextWindow(): number {
+    return this.#engine.contextLength;
+  }
+
+  generate(input: Input, options?: GenerateOptions): Promise<GenerateResult> {
+    return this.#generate(input, options, {});
+  }
+
+  stream(input: Input, options?: GenerateOptions): Generation {
+    const id = nextId();
+    let sent = false;
+    let stopped = false;
+    const call = {
+      id,
+      sent: () => {
+        sent = true;
+        if (stopped) this.#engine.stop(id);
+      },
+    };
+    return new Generating((part) => this.#generate(input, options, { ...call, part }), () => {
+      stopped = true;
+      if (sent) this.#engine.stop(id);
+    });
+  }
+
+  async #generate(input: Input, given: GenerateOptions | undefined, { sent, ...call }: Call & { sent?(): void }): Promise<GenerateResult> {
+    const { signal, engine } = check.generateOptions(given);
+    const options: Options = { ...this.#options, ...engine };
+    const added = check.input(input);
+    return this.#turn(signal, async (signal) => {
+      const { said, value } = await this.#fitting(added, options, (input) => {
+        const answer = this.#engine.ask("generate", [input, options, this.#conversation], { ...call, signal });
+        sent?.();
+        return answer;
+      });
+      const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
+      // A template may refuse to show it without a question; what was fed and said is counted then.
+      const usage = await this.#count(after).catch(() => value.usage.inputTokens + value.usage.outputTokens);
+      signal.throwIfAborted();
+      this.#said = after;
+      this.#usage = usage;
+      return value;
+    });
+  }
+
+  async append(input: Input, given?: { signal?: AbortSignal }): Promise<void> {
+    const { signal } = check.signalOption(given);
+    const added = check.input(input);
+    if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an answer that has begun can only be gone on from by generate()");
+    return this.#turn(signal, async (signal) => {
+      const feed = (input: EngineInput) => this.#engine.ask("append", [input, this.#options, this.#conversation], { signal });
+      const { said, value } = await this.#fitting(added, this.#options, async (input) => {
+        try {
+          return await feed(input);
+        } catch (error) {
+          // Some templates show no conversation that ends here: it is fed with its next turn.
+          if (error instanceof EngineError && error.code === "template") return undefined;
+          throw error;
+        }
+      });
+      signal.throwIfAborted();
+      this.#said = said;
+      this.#usage = value ?? this.#usage;
+    });
+  }
+
+  async truncate(messageCount: number): Promise<void> {
+    return this.#turn(undefined, async () => {
+      const { length } = this.#said.messages;
+      if (!Number.isInteger(messageCount) || messageCount < 0 || messageCount > length) {
+        throw invalid("messageCount", `expected a whole number from 0 to ${length}, got ${messageCount}`);
+      }
+      const said = { messages: this.#said.messages.slice(0, messageCount), ids: new Uint32Array() };
+      this.#usage = await this.#count(said).catch((error) => {
+        if (error instanceof EngineError && error.code === "template") return Math.floor((this.#usage * messageCount) / length);
+        throw error;
+      });
+      this.#said = said;
+    });
+  }
+
+  async clone(given?: { signal?: AbortSignal }): Promise<Session> {
+    const { signal } = check.signalOption(given);
+    return this.#turn(signal, async (signal) => {
+      const conversation = await this.#engine.ask("cloneConversation", [this.#conversation], { signal });
+      const clone = new RemoteSession(this.#engine, conversation, this.#options, this.#said);
+      clone.#usage = this.#usage;
+      return clone;
+    });
+  }
+
+  async measureContextUsage(input: Input): Promise<number> {
+    const added = check.input(input);
+    return this.#turn(undefined, async () => {
+      const { raw = false, templateArgs } = this.#options;
+      const said = await this.#with(this.#said, added, raw);
+      if (said.ids.length > 0) return said.ids.length - this.#said.ids.length;
+      const ids = await this.#engine.ask("encodeMessages", [said.messages, { addGenerationPrompt: true, ...(templateArgs && { args: templateArgs }) }]);
+      return Math.max(0, ids.length - this.#usage);
+    });
+  }
+
+  async save(): Promise<Blob> {
+    return this.#turn(undefined, async (signal) => {
+      const { messages, ids } = this.#said;
+      const note = JSON.stringify({ messages, ids: [...ids] });
+      return this.#engine.ask("saveConversation", [this.#conversation, note], { signal });
+    });
+  }
+
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    const gone = destroyed();
+    for (const end of this.#calls) end(gone);
+    this.#engine.ask("closeConversation", [this.#conversation]).catch(() => {}); // gone with its model
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.destroy();
+  }
+
+  /** Looks how many tokens what was said takes; as many as it can tell. */
+  async measure(): Promise<void> {
+    this.#usage = await this.#count(this.#said).catch(() => 0);
+  }
+
+  async #count({ messages, ids }: Said): Promise<number> {
+    const { templateArgs } = this.#options;
+    return messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
+  }
+
+  /** What was said with more added. Messages and raw text do not mix. */
+  async #with(said: Said, added: EngineInput, raw: boolean): Promise<Said> {
+    if (!raw && !(added instanceof Uint32Array)) {
+      if (said.ids.length > 0) throw invalid("input", "this session is of raw text or ids; messages cannot join it");
+      return { messages: [...said.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: said.ids };
+    }
+    if (said.messages.length > 0) throw invalid("input", "this session is of messages; raw text and ids cannot join it");
+    if (Array.isArray(added)) throw invalid("raw", "continues a text or ids; messages need the chat template");
+    const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, said.ids.length === 0]) : added as Uint32Array;
+    return { messages: [], ids: joined(said.ids, ids) };
+  }
+
+  /** Runs a call on what was said and `added`; where that is too long for the context, without its oldest turns. */
+  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ said: Said; value: T }> {
+    let kept = this.#said;
+    for (;;) {
+      const said = await this.#with(kept, added, raw);
+      try {
+        return { said, value: await run(said.ids.length > 0 ? said.ids : said.messages) };
+      } catch (error) {
+        const turn = error instanceof EngineError && error.code === "context-overflow" ? oldestTurn(kept.messages) : undefined;
+        if (turn === undefined) throw error;
+        const [from, to] = turn;
+        const event = new CustomEvent("contextoverflow", { cancelable: true, detail: { messages: kept.messages.slice(from, to) } });
+        if (!this.dispatchEvent(event)) throw error;
+        kept = { messages: [...kept.messages.slice(0, from), ...kept.messages.slice(to)], ids: kept.ids };
+      }
+    }
+  }
+
+  /** Runs when the calls before have ended. A signal that aborts rejects at once. */
+  #turn<T>(signal: AbortSignal | undefined, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      if (this.#destroyed) return reject(destroyed());
+      const call = new AbortController();
+      const end = (reason: unknown) => {
+        reject(reason);
+        call.abort(reason);
+      };
+      const abort = () => end(signal!.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#calls.add(end);
+      this.#queue = this.#queue.then(async () => {
+        try {
+          if (!call.signal.aborted) resolve(await run(call.signal));
+        } catch (error) {
+          reject(error);
+        } finally {
+          this.#calls.delete(end);
+          signal?.removeEventListener("abort", abort);
+        }
+      });
+    });
+  }
+}
+
+const destroyed = () => invalid("session", "it has been destroyed");
+
+/** Where the oldest turn lies that can be left out: what a system message said stays. */
+function oldestTurn(messages: readonly Message[]): [from: number, to: number] | undefined {
+  const from = messages.findIndex((message) => message.role !== "system");
+  if (from < 0) return undefined;
+  const next = messages.findIndex((message, i) => i > from && message.role === "user");
+  return [from, next < 0 ? messages.length : next];
+}
+
+function joined(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const both = new Uint32Array(a.length + b.length);
+  both.set(a);
+  both.set(b, a.length);
+  return both;
+}
+
+/** What `save` noted. */
+function noted(note: string): Said {
+  try {
+    const { messages, ids } = JSON.parse(note) as Record<keyof Said, unknown>;
+    return { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+  } catch (error) {
+    throw new EngineError("format", `state: what was said cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
+  }
+}

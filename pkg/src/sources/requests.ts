@@ -1,0 +1,246 @@
+// Requests for one address, repeated where servers and networks fail for a while.
+
+import type { Failure } from "../errors.js";
+import type { StoredModel } from "../storage/model.js";
+import type { Clock } from "./clock.js";
+
+/** Tries without any progress before a request counts as failed. */
+export const TRIES = 5;
+/** The same in the middle of a file, where much would be given up: 40 seconds or more. */
+const PATIENT_TRIES = 8;
+/** Milliseconds: the first pause between tries, and the longest that a server may ask for (hubs count in windows of 5 minutes). */
+const PAUSE = 300;
+const LONGEST_PAUSE = 330_000;
+/** Milliseconds without a byte after which a request counts as broken. */
+const STALL = 20_000;
+
+/** What the requests of one load share. */
+export interface HttpContext {
+  fetch: typeof fetch;
+  clock: Clock;
+  /** Sent with requests to the given URLs, not with those to where they redirect. */
+  headers: Record<string, string>;
+  /** Fires when nothing more will be read. */
+  signal: AbortSignal;
+  /** Keeps what arrives, where the browser keeps anything. */
+  store: StoredModel | null;
+  limit: Limit;
+  /** Whether a file was found to be another than at first. */
+  changed: boolean;
+}
+
+/** A server's limit: until when it wants no requests; after that one asks whether it is over, the others wait. */
+export class Limit {
+  #until = 0;
+  #limited = false;
+  #asking?: Promise<void>;
+
+  /** Waits for its turn; what it returns is told whether the server answered without a limit. */
+  async turn({ clock, signal }: HttpContext): Promise<(over: boolean) => void> {
+    for (;;) {
+      const wait = this.#until - clock.now();
+      if (wait > 0) await clock.sleep(wait, signal);
+      else if (!this.#limited) return () => {};
+      else if (this.#asking !== undefined) await this.#asking;
+      else {
+        let asked = () => {};
+        this.#asking = new Promise((resolve) => (asked = resolve));
+        return (over) => {
+          this.#limited = !over;
+          this.#asking = undefined;
+          asked();
+        };
+      }
+    }
+  }
+
+  /** The server wants nothing for some milliseconds. */
+  set(now: number, milliseconds: number): void {
+    this.#limited = true;
+    this.#until = Math.max(this.#until, now + Math.min(milliseconds, LONGEST_PAUSE));
+  }
+}
+
+/** What else an answer must be. */
+export interface Asking {
+  /** Whether to wait for a network that is gone, and longer for a server that fails. */
+  patient?: boolean;
+  /** Default TRIES, or PATIENT_TRIES. */
+  tries?: number;
+  /** Sent as If-Range. */
+  version?: string;
+}
+
+export class Requests {
+  /** Where the first answer came from, which saves a redirect per request. */
+  #resolved?: string;
+  #redirects = false;
+
+  constructor(
+    readonly url: string,
+    readonly context: HttpContext,
+  ) {}
+
+  /** An answer that says something about the bytes [start, end): faults that pass are waited out. */
+  async answer(start: number, end: number, { patient = false, tries = patient ? PATIENT_TRIES : TRIES, version }: Asking = {}): Promise<Response> {
+    const { context } = this;
+    for (let attempt = 0; ; attempt++) {
+      // In the middle of a file the network is waited for.
+      if (patient && offline()) await this.#online();
+      let status = 0;
+      let fault: unknown;
+      const request = new AbortController();
+      const signal = AbortSignal.any([context.signal, request.signal]);
+      const answered = await context.limit.turn(context).catch((reason) => { throw this.failed(reason, 0); });
+      try {
+        const headers: Record<string, string> = { Range: `bytes=${start}-${end - 1}` };
+        if (version !== undefined && this.#conditional()) headers["If-Range"] = version;
+        const response = await context.clock.within(STALL, this.#get(headers, "GET", signal));
+        status = response.status;
+        if (response.ok || [404, 410, 416].includes(status)) return this.#known(response);
+        await response.body?.cancel();
+        if ((status === 401 || status === 403) && this.#resolved !== undefined) {
+          this.#resolved = undefined; // a signed address that ran out
+          continue;
+        }
+        if (status !== 408 && status !== 429 && status < 500) throw this.failure(`the server answered ${status}`, status, false);
+        const wait = retryAfter(response);
+        if (wait !== undefined) context.limit.set(context.clock.now(), wait);
+        fault = `the server answered ${status}`;
+      } catch (error) {
+        if (isFailure(error)) throw error;
+        request.abort(); // what answers now is not waited for
+        fault = error;
+      } finally {
+        answered(status !== 429 && status !== 503);
+      }
+      if (patient && offline()) attempt = -1;
+      if (attempt + 1 >= tries || context.signal.aborted) throw this.failed(fault, status);
+      await this.pause(attempt);
+    }
+  }
+
+  /** The length that a HEAD answer tells. */
+  async length(): Promise<number> {
+    const response = await this.#get({}, "HEAD", this.context.signal);
+    const length = Number(response.headers.get("content-length") ?? Number.NaN);
+    if (!response.ok || !Number.isSafeInteger(length)) throw this.failure("the server does not say how large it is", response.status, false);
+    return length;
+  }
+
+  /** The chunks of an answer; whatever the server sends after the last that is taken is not wanted. */
+  async *chunks(response: Response): AsyncGenerator<Uint8Array> {
+    const reader = response.body?.getReader();
+    if (reader === undefined) return;
+    try {
+      for (;;) {
+        const { done, value } = await this.context.clock.within(STALL, reader.read());
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      reader.cancel().catch(() => {});
+    }
+  }
+
+  /** The first bytes of a body, at most so many. */
+  async body(response: Response, most: number): Promise<Uint8Array<ArrayBuffer>> {
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of this.chunks(response)) {
+      parts.push(chunk.subarray(0, most - length));
+      length += parts.at(-1)!.length;
+      if (length === most) break;
+    }
+    const out = new Uint8Array(length);
+    for (let at = 0; parts.length > 0; ) {
+      const part = parts.shift()!;
+      out.set(part, at);
+      at += part.length;
+    }
+    return out;
+  }
+
+  /** Waits longer each time, and not in step with other clients. */
+  async pause(attempt: number): Promise<void> {
+    const time = PAUSE * 2 ** Math.max(0, attempt) * (0.5 + Math.random());
+    const { clock, signal } = this.context;
+    await clock.sleep(Math.min(time, LONGEST_PAUSE), signal).catch((reason) => { throw this.failed(reason, 0); });
+  }
+
+  failed(fault: unknown, status: number): Failure {
+    if (isFailure(fault)) return fault;
+    if (this.context.signal.aborted) return { code: "abort", message: "aborted", retryable: true, detail: {} };
+    // A fetch that gets no answer says nothing about why, on purpose.
+    const unanswered = fault instanceof TypeError && status === 0;
+    const message = unanswered
+      ? "no answer: the server cannot be reached, or does not allow requests from this page's origin (CORS)"
+      : fault instanceof Error ? fault.message : String(fault);
+    return this.failure(message, status, true);
+  }
+
+  failure(message: string, status: number, retryable: boolean): Failure {
+    return { code: "network", message, retryable, detail: { url: this.url, status: status === 0 ? null : status } };
+  }
+
+  #known(response: Response): Response {
+    if (response.redirected && response.ok) {
+      this.#resolved = response.url;
+      this.#redirects = true;
+    }
+    return response;
+  }
+
+  /** Whether If-Range may be sent: to other origins browsers ask for permission first, which few servers give. */
+  #conditional(): boolean {
+    return !this.#redirects && (globalThis.origin === undefined || new URL(this.url).origin === globalThis.origin);
+  }
+
+  #get(headers: Record<string, string>, method: string, signal: AbortSignal): Promise<Response> {
+    const { fetch, headers: own } = this.context;
+    return fetch(this.#resolved ?? this.url, {
+      method,
+      // The type keeps development servers from answering with their start page.
+      headers: { Accept: "application/octet-stream", ...headers, ...(this.#resolved === undefined ? own : {}) },
+      credentials: "same-origin",
+      referrerPolicy: "no-referrer",
+      signal,
+    });
+  }
+
+  /** Waits until the browser sees a network again. */
+  #online(): Promise<void> {
+    const { signal } = this.context;
+    return new Promise((resolve, reject) => {
+      // Not every worker hears of it as an event.
+      const timer = setInterval(() => {
+        if (!signal.aborted && offline()) return;
+        clearInterval(timer);
+        if (signal.aborted) reject(this.failed(signal.reason, 0));
+        else resolve();
+      }, PAUSE);
+    });
+  }
+}
+
+/** Whether the browser knows that there is no network. */
+export function offline(): boolean {
+  return globalThis.navigator?.onLine === false;
+}
+
+/** Whether a failure says that the server cannot be asked now: no answer, or one that says to come later. */
+export function unreachable(error: unknown): boolean {
+  return isFailure(error) && error.code === "network" && error.retryable;
+}
+
+export function isFailure(error: unknown): error is Failure {
+  return typeof error === "object" && error !== null && typeof (error as Failure).code === "string";
+}
+
+/** Milliseconds a server asks to wait: Retry-After in seconds or as a date, or the t= of a RateLimit header. */
+function retryAfter(response: Response): number | undefined {
+  const value = response.headers.get("retry-after") ?? /\bt=(\d+)/.exec(response.headers.get("ratelimit") ?? "")?.[1];
+  if (value === undefined || value === null) return undefined;
+  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(0, seconds * 1000) : undefined;
+}

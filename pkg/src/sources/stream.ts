@@ -1,0 +1,62 @@
+// One answer with a whole file, cut into blocks as it arrives.
+
+import { BLOCK } from "../storage/journal.js";
+
+export class Stream {
+  /** Bytes of the blocks that were given out, from the file's beginning. */
+  position = 0;
+  /** Settles when nothing more comes; never rejects. */
+  readonly done: Promise<void>;
+  #ended = false;
+  #waiting: { end: number; wake(here: boolean): void }[] = [];
+
+  /** Gives `sink` each whole block of `size` bytes in turn; what lies beyond them is not taken. */
+  constructor(
+    chunks: AsyncIterable<Uint8Array>,
+    readonly size: number,
+    readonly sink: (index: number, bytes: Uint8Array) => Promise<void>,
+  ) {
+    this.done = this.#run(chunks)
+      .catch(() => {}) // cut short: whoever waits asks for the rest
+      .finally(() => {
+        this.#ended = true;
+        this.#wake();
+      });
+  }
+
+  /** Waits until the bytes before `end` have been given out; false where they will not be. */
+  until(end: number): Promise<boolean> {
+    if (this.position >= end) return Promise.resolve(true);
+    if (this.#ended) return Promise.resolve(false);
+    return new Promise((wake) => this.#waiting.push({ end, wake }));
+  }
+
+  async #run(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+    let block = this.#next();
+    let filled = 0;
+    for await (let chunk of chunks) {
+      while (chunk.length > 0 && block.length > 0) {
+        const part = chunk.subarray(0, block.length - filled);
+        block.set(part, filled);
+        filled += part.length;
+        chunk = chunk.subarray(part.length);
+        if (filled < block.length) break;
+        await this.sink(this.position / BLOCK, block);
+        this.position += block.length;
+        this.#wake();
+        [block, filled] = [this.#next(), 0];
+      }
+      if (block.length === 0) return;
+    }
+  }
+
+  #next(): Uint8Array {
+    return new Uint8Array(Math.min(BLOCK, this.size - this.position));
+  }
+
+  #wake(): void {
+    const all = this.#waiting;
+    this.#waiting = all.filter(({ end }) => end > this.position && !this.#ended);
+    for (const { end, wake } of all) if (end <= this.position || this.#ended) wake(end <= this.position);
+  }
+}

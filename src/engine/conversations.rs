@@ -1,0 +1,165 @@
+//! Several conversations on one KV cache. The cache holds one at a time, the active one's. When another takes its turn, the
+//! used part of the cache is copied aside on the GPU, within a budget and as far as the device grants it; a conversation
+//! whose copy had to go is fed again when its turn comes. What a turn goes on from is found by its tokens: the longest
+//! beginning of the prompt that the cache or some copy holds, whoever put it there.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Engine;
+use super::cached::Cached;
+use crate::gpu::{Aside, Role};
+use crate::{Error, Result};
+
+/// Bytes that copies of conversations take together, at most.
+pub const COPIES: u64 = 256 << 20;
+
+/// Every conversation that is open.
+#[derive(Default)]
+pub(super) struct Conversations {
+    last: u32,
+    turns: u64,
+    open: BTreeMap<u32, Conversation>,
+    /// Whose keys and values are in the cache; none where it was a call without a conversation.
+    active: Option<u32>,
+}
+
+/// One that is open.
+#[derive(Clone, Default)]
+struct Conversation {
+    /// Its tokens whose keys and values were in the cache when it last was active.
+    ids: Vec<u32>,
+    /// Those, where they were copied and are still there.
+    copy: Option<Rc<Copy>>,
+    /// The turn in which it last was active.
+    used: u64,
+}
+
+struct Copy {
+    cached: Cached,
+    aside: Aside,
+}
+
+impl Conversations {
+    fn copies(&self) -> impl Iterator<Item = &Rc<Copy>> {
+        self.open.values().filter_map(|c| c.copy.as_ref())
+    }
+
+    /// Bytes of all copies; clones share theirs.
+    fn bytes(&self) -> u64 {
+        let distinct: BTreeMap<_, _> = self.copies().map(|copy| (Rc::as_ptr(copy), copy.aside.bytes())).collect();
+        distinct.values().sum()
+    }
+
+    /// Gives up copies until as many bytes are within the budget, those longest unused first; never `spared`'s.
+    fn make_room(&mut self, bytes: u64, budget: u64, spared: Option<u32>) -> bool {
+        while bytes + self.bytes() > budget {
+            let held = self.open.iter_mut().filter(|(id, c)| c.copy.is_some() && Some(**id) != spared);
+            let Some((_, oldest)) = held.min_by_key(|(_, c)| c.used) else { return false };
+            oldest.copy = None;
+        }
+        true
+    }
+
+    fn get(&mut self, id: u32) -> Result<&mut Conversation> {
+        self.open.get_mut(&id).ok_or_else(|| Error::invalid("session", "it has been destroyed"))
+    }
+}
+
+impl Engine {
+    /// Begins a conversation: its number, for [`Engine::generate`].
+    pub fn open_conversation(&self) -> u32 {
+        let all = &mut *self.conversations.borrow_mut();
+        all.last += 1;
+        all.open.insert(all.last, Conversation::default());
+        all.last
+    }
+
+    /// Ends one, and gives back what was copied for it.
+    pub fn close_conversation(&self, id: u32) {
+        let all = &mut *self.conversations.borrow_mut();
+        all.open.remove(&id);
+        all.active = all.active.filter(|&active| active != id);
+    }
+
+    /// Begins another that goes on from the same keys and values.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] where there is no such conversation, [`Error::DeviceLost`].
+    pub async fn clone_conversation(&self, id: u32) -> Result<u32> {
+        let _taken = self.take()?;
+        self.conversations.borrow_mut().get(id)?;
+        if self.conversations.borrow().active == Some(id) {
+            self.keep_active(None).await?;
+        }
+        let all = &mut *self.conversations.borrow_mut();
+        let same = all.get(id)?.clone();
+        all.last += 1;
+        all.open.insert(all.last, same);
+        Ok(all.last)
+    }
+
+    /// Tokens whose keys and values are in the cache or in a copy, for a conversation.
+    pub fn conversation_tokens(&self, id: u32) -> Result<Vec<u32>> {
+        let all = &mut *self.conversations.borrow_mut();
+        let active = all.active == Some(id);
+        let conversation = all.get(id)?;
+        Ok(if active { self.session.cached.borrow().ids.clone() } else { conversation.ids.clone() })
+    }
+
+    /// Copies the active conversation's part of the cache aside, if there is one and room for it.
+    async fn keep_active(&self, spared: Option<u32>) -> Result<()> {
+        let cached = self.session.cached.borrow().clone();
+        let stretches = cached.stretches(&self.session.kv);
+        let bytes = stretches.iter().map(|(_, range)| range.end - range.start).sum();
+        let Some(active) = self.conversations.borrow().active else { return Ok(()) };
+        let room = {
+            let all = &mut *self.conversations.borrow_mut();
+            if let Ok(conversation) = all.get(active) {
+                conversation.ids.clone_from(&cached.ids);
+                conversation.copy = None;
+            }
+            !stretches.is_empty() && all.make_room(bytes, self.copies_budget, spared)
+        };
+        if !room {
+            return Ok(());
+        }
+        match self.session.executor.set_aside(&stretches, Role::Kv).await {
+            Ok(aside) => {
+                if let Ok(conversation) = self.conversations.borrow_mut().get(active) {
+                    conversation.copy = Some(Rc::new(Copy { cached, aside }));
+                }
+                Ok(())
+            }
+            Err(Error::Memory { .. }) => Ok(()), // it is fed again when its turn comes
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives the cache to a conversation, or to a call without one, with as much of `prompt` in it as there is anywhere.
+    pub(super) async fn take_turn(&self, id: Option<u32>, prompt: &[u32]) -> Result<()> {
+        if let Some(id) = id {
+            let all = &mut *self.conversations.borrow_mut();
+            all.turns += 1;
+            let turns = all.turns;
+            all.get(id)?.used = turns;
+        }
+        if self.conversations.borrow().active != id {
+            self.keep_active(id).await?;
+        }
+        let all = &mut *self.conversations.borrow_mut();
+        let reusable = |cached: &Cached| cached.reusable(prompt, prompt.len(), &self.session.kv);
+        let here = reusable(&self.session.cached.borrow());
+        if let Some(best) =
+            all.copies().max_by_key(|copy| reusable(&copy.cached)).filter(|c| reusable(&c.cached) > here)
+        {
+            self.session.executor.put_back(&best.aside)?;
+            self.session.cached.borrow_mut().clone_from(&best.cached);
+        }
+        all.active = id;
+        if let Some(own) = id.and_then(|id| all.open.get_mut(&id)) {
+            own.copy = None;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Bytes on their way from a file to the GPU. What JavaScript has read goes there without passing this program's memory, where
+//! nothing here has to look at it.
+
+use super::device::Device;
+
+/// Bytes of a file, where they arrived.
+pub enum Bytes {
+    /// In this program's memory.
+    Here(Vec<u8>),
+    /// In JavaScript's.
+    #[cfg(target_arch = "wasm32")]
+    Outside(js_sys::Uint8Array),
+}
+
+impl Bytes {
+    /// How many.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Here(bytes) => bytes.len(),
+            #[cfg(target_arch = "wasm32")]
+            Self::Outside(bytes) => bytes.length() as usize,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same in this program's memory.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::Here(bytes) => bytes,
+            #[cfg(target_arch = "wasm32")]
+            Self::Outside(bytes) => bytes.to_vec(),
+        }
+    }
+}
+
+impl Device {
+    /// Writes to a buffer, padded with zeros to whole words. `offset` is a multiple of 4, in bytes.
+    pub(super) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: Bytes) {
+        #[cfg(target_arch = "wasm32")]
+        if let Bytes::Outside(array) = &bytes
+            && bytes.len().is_multiple_of(4)
+            && let (Some(queue), Some(raw)) = (self.queue.as_webgpu(), buffer.as_webgpu())
+        {
+            // A write that does not fit is refused with an exception; wgpu's own would stop the program.
+            let written = queue.write_buffer_with_f64_and_u8_array(raw, offset as f64, array);
+            assert!(written.is_ok(), "{} bytes at {offset} lie within the buffer", array.length());
+            return;
+        }
+        let mut bytes = bytes.into_vec();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.queue.write_buffer(buffer, offset, &bytes);
+    }
+}

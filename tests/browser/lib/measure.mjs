@@ -1,0 +1,135 @@
+// What a load costs outside the GPU: the wasm heap, the memory of the browser's processes, and where its time goes.
+
+import { readFileSync, readdirSync } from "node:fs";
+
+/**
+ * A worker's script that runs the package's own and tells, every 100 ms, how large the wasm heap is and how many milliseconds
+ * went where: by wrapping what the platform offers, so that the package is measured as it is.
+ */
+export const WORKER = `
+const channel = new BroadcastChannel("measured");
+const spent = { network: 0, hash: 0, disk: 0, upload: 0, gpu: 0, compile: 0, wasm: 0 };
+const bytes = { uploaded: 0, throughHeap: 0 };
+let memory;
+// Time in which at least one is under way.
+const pending = (name) => {
+  let open = 0, since = 0;
+  return (promise) => {
+    if (open++ === 0) since = performance.now();
+    const end = () => { if (--open === 0) spent[name] += performance.now() - since; };
+    promise.then(end, end);
+    return promise;
+  };
+};
+const wrap = (object, name, make) => { const old = object[name]; object[name] = make(old); };
+const promised = (object, name, stage) => { const track = pending(stage); wrap(object, name, (old) => function (...args) { return track(old.apply(this, args)); }); };
+let depth = 0;
+const timed = (stage, body) => {
+  const began = performance.now();
+  try { return body(); } finally {
+    const took = performance.now() - began;
+    spent[stage] += took;
+    if (depth > 0) spent.wasm -= took;
+  }
+};
+const network = pending("network");
+wrap(self, "fetch", (old) => (...args) => network(old(...args)));
+wrap(ReadableStreamDefaultReader.prototype, "read", (old) => function () { return network(old.call(this)); });
+promised(SubtleCrypto.prototype, "digest", "hash");
+for (const name of ["read", "write", "flush"]) wrap(FileSystemSyncAccessHandle.prototype, name, (old) => function (...args) { return timed("disk", () => old.apply(this, args)); });
+wrap(GPUQueue.prototype, "writeBuffer", (old) => function (buffer, offset, data, from, size) {
+  const length = size ?? data.byteLength;
+  bytes.uploaded += length;
+  if (memory !== undefined && (data.buffer ?? data) === memory.buffer) bytes.throughHeap += length;
+  return timed("upload", () => old.apply(this, arguments));
+});
+promised(GPUQueue.prototype, "onSubmittedWorkDone", "gpu");
+promised(GPUDevice.prototype, "popErrorScope", "compile");
+wrap(GPUDevice.prototype, "createComputePipeline", (old) => function (...args) { return timed("compile", () => old.apply(this, args)); });
+const instantiate = WebAssembly.instantiate;
+WebAssembly.instantiate = async (module, imports) => {
+  const instance = await instantiate(module, imports);
+  const exports = {};
+  for (const [name, value] of Object.entries(instance.exports)) {
+    exports[name] = typeof value !== "function" ? value : (...args) => {
+      if (depth++ > 0) { try { return value(...args); } finally { depth--; } }
+      const began = performance.now();
+      try { return value(...args); } finally { depth--; spent.wasm += performance.now() - began; }
+    };
+  }
+  memory = instance.exports.memory;
+  return new Proxy(instance, { get: (target, name) => (name === "exports" ? exports : target[name]) });
+};
+const tell = () => channel.postMessage({ at: performance.timeOrigin + performance.now(), heap: memory?.buffer.byteLength ?? 0, spent: { ...spent }, bytes: { ...bytes } });
+setInterval(tell, 100);
+channel.onmessage = tell;
+importScripts("node_modules/minke/dist/worker.js");
+`;
+
+/** Runs in the page: keeps what the worker tells. */
+export const LISTENER = `
+window.told = [];
+new BroadcastChannel("measured").onmessage = ({ data }) => told.push(data);
+`;
+
+const parentOf = (pid) => Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
+
+/** Pids below this process, by Chromium's own word for what they do. */
+function processes() {
+  const parents = new Map();
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      parents.set(Number(name), parentOf(name));
+    } catch {
+      // it ended
+    }
+  }
+  const found = [];
+  for (const pid of parents.keys()) {
+    let above = pid;
+    while (above > 1 && above !== process.pid) above = parents.get(above) ?? 0;
+    if (above !== process.pid || pid === process.pid) continue;
+    try {
+      const kind = /--type=(\S+?)[\s\0]/.exec(readFileSync(`/proc/${pid}/cmdline`, "utf8"))?.[1] ?? "browser";
+      found.push({ pid, kind });
+    } catch {
+      // it ended
+    }
+  }
+  return found;
+}
+
+/**
+ * Bytes in memory by kind of process, shared pages counted in shares: `{ renderer, "gpu-process", … }`; with `" shared"` behind
+ * the kind, those of them that are shared memory.
+ */
+export function memory() {
+  const sums = {};
+  for (const { pid, kind } of processes()) {
+    try {
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+      const add = (name, field) => (sums[name] = (sums[name] ?? 0) + 1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(text)[1]));
+      add(kind, "Pss");
+      add(`${kind} shared`, "Pss_Shmem");
+    } catch {
+      // it ended
+    }
+  }
+  return sums;
+}
+
+/** Takes a sample of `memory()` every `period` milliseconds until `stop()` gives them all. */
+export function sampled(period = 250) {
+  const samples = [];
+  const take = () => samples.push({ at: Date.now(), ...memory() });
+  take();
+  const timer = setInterval(take, period);
+  return {
+    stop() {
+      clearInterval(timer);
+      take();
+      return samples;
+    },
+  };
+}

@@ -1,0 +1,151 @@
+// What loading large models takes outside the GPU: checkpoints of true shapes, served as they are made, loaded through the
+// built package in headless Chromium. `cargo xtask soak memory [shape …]`; memory.test.mjs plays a small one.
+// Writes docs/memory.md and docs/memory-*.svg when given --record.
+
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { installApp, root } from "./lib/app.mjs";
+import { launchKept } from "./lib/chromium.mjs";
+import { LISTENER, WORKER, memory, sampled } from "./lib/measure.mjs";
+import { plot } from "./lib/plot.mjs";
+import { serve } from "./lib/server.mjs";
+import { SHAPES, synthetic } from "./lib/shapes.mjs";
+
+/** Serves the application and the shapes. */
+export async function kitchen(names) {
+  const app = installApp();
+  writeFileSync(join(app, "measured.js"), WORKER);
+  const models = Object.fromEntries(names.map((name) => [`/${name}/`, synthetic(name)]));
+  return serve({ "/app/": app, ...models });
+}
+
+/** Loads a model in a page and generates a few tokens: samples, stages, sums. */
+export async function measure(context, server, name, options = {}) {
+  const page = await context.newPage();
+  page.on("pageerror", (error) => console.error("page:", error.message));
+  await page.goto(`${server.origin}/app/`);
+  await page.waitForFunction(() => document.title === "ready");
+  await page.evaluate(LISTENER);
+  const estimate = await page.evaluate(([source, options]) => minke.estimate(source, options), [`/${name}/`, options]);
+  const before = memory();
+  const [requests, sampler] = [server.requests.length, sampled()];
+  const result = await page.evaluate(async ([source, options]) => {
+    const stages = [];
+    const began = performance.timeOrigin + performance.now();
+    let last = "";
+    const onProgress = ({ stage, loaded, total }) => {
+      if (stage !== last) stages.push({ stage, at: performance.timeOrigin + performance.now() });
+      last = stage;
+      window.progress = `${stage} ${loaded} of ${total}`;
+    };
+    const model = await minke.load(source, { ...options, onProgress, worker: () => new Worker("measured.js") });
+    const loaded = performance.timeOrigin + performance.now();
+    const said = await model.generate(Uint32Array.of(5, 6, 7, 8), { maxOutputTokens: 4, temperature: 0 });
+    const [row] = [await model.forward(Uint32Array.of(5, 6), { rows: "last" })];
+    const kept = { info: model.info, memory: model.memory(), ids: [...said.ids], finite: row.every(Number.isFinite), began, loaded, stages };
+    new BroadcastChannel("measured").postMessage("tell");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await model.unload();
+    return kept;
+  }, [`/${name}/`, options]);
+  const told = await page.evaluate(() => told);
+  const processes = sampler.stop();
+  await page.close();
+  const fetched = server.requests.slice(requests).filter((r) => r.path.endsWith(".safetensors"));
+  return { name, options, estimate, before, ...result, told, processes, fetched: fetched.reduce((sum, r) => sum + r.sent, 0) };
+}
+
+const high = (samples, of) => samples.reduce((most, s) => Math.max(most, of(s) ?? 0), 0);
+
+/** The figures of a run. Bytes of the GPU lie in the GPU process of a software adapter: they are taken off. */
+export function figures(run) {
+  const during = run.processes.filter((s) => s.at <= run.loaded + 300);
+  const rise = (kind) => high(during, (s) => s[kind]) - (run.before[kind] ?? 0);
+  const others = Object.keys(run.before).filter((kind) => !kind.endsWith(" shared") && !["renderer", "gpu-process"].includes(kind));
+  const on = Object.values(run.memory).reduce((a, b) => a + b);
+  const last = run.told.filter((t) => t.at <= run.loaded + 50).at(-1);
+  return {
+    seconds: (run.loaded - run.began) / 1000, heap: high(run.told, (t) => t.heap), renderer: rise("renderer"),
+    gpu: rise("gpu-process"), beyond: rise("gpu-process") - on, others: high(during, (s) => others.reduce((sum, k) => sum + (s[k] ?? 0), 0)) - others.reduce((sum, k) => sum + run.before[k], 0),
+    shared: rise("renderer shared"), on, spent: last?.spent ?? {}, bytes: last?.bytes ?? {},
+  };
+}
+
+const mb = (n) => (n / 1e6).toFixed(0);
+
+function print(label, run) {
+  const f = figures(run);
+  console.log(`${label}: ${f.seconds.toFixed(1)} s, heap ${mb(f.heap)} MB, renderer +${mb(f.renderer)} MB (${mb(f.shared)} shared), GPU process +${mb(f.gpu)} MB (${mb(f.on)} on the GPU), others +${mb(f.others)} MB`);
+  console.log(`  spent (s): ${Object.entries(f.spent).map(([k, v]) => `${k} ${(v / 1000).toFixed(1)}`).join(", ")}; uploaded ${mb(f.bytes.uploaded)} MB, ${mb(f.bytes.throughHeap)} MB of it from the heap; fetched ${mb(run.fetched)} MB`);
+  console.log(`  estimate: GPU ${mb(run.estimate.gpuBytes)} MB, download ${mb(run.estimate.downloadBytes)} MB, host ${mb(run.estimate.peakHostBytes)} MB; context ${run.info.contextLength}; ${run.info.quantization}; ids ${run.ids}; finite ${run.finite}`);
+  return f;
+}
+
+/** Bytes over time as a plot: above what the browser took before. */
+function drawn(label, run) {
+  const during = run.processes.filter((s) => s.at >= run.began && s.at <= run.loaded + 2000);
+  const time = (at) => (at - run.began) / 1000;
+  const rise = (kind) => during.map((s) => [time(s.at), ((s[kind] ?? 0) - (run.before[kind] ?? 0)) / 1e6]);
+  const heap = run.told.filter((t) => t.at <= run.loaded + 2000).map((t) => [Math.max(0, time(t.at)), t.heap / 1e6]);
+  return plot(`${run.name}, ${label}`, "seconds", "MB", [{ name: "renderer process", points: rise("renderer") }, { name: "wasm heap", points: heap }]);
+}
+
+const HEAD = `# What a load takes outside the GPU
+
+Checkpoints of published shapes, made where they are asked for and loaded as q4 through the built package in headless Chromium
+on its software adapter: \`cargo xtask soak memory --record\` writes this file. Cold: over the network into OPFS and onto the GPU.
+Warm: from OPFS. Process memory is the rise of the proportional set size over the page before the load. A software adapter keeps
+GPU buffers and compiled kernels in its GPU process: of it, buffers are taken off, and what a load of a tiny model takes there
+and in the renderer is the first row. Times are of a shared machine with two cores; stages overlap, so they do not add up.
+
+| checkpoint | | weights MB | wasm heap MB | renderer MB | of it shared memory | GPU process less buffers MB | estimated host MB | GPU MB, held / estimated | fetched MB, really / estimated |
+|---|---|---|---|---|---|---|---|---|---|
+`;
+
+/** docs/memory.md and its plots, of what lies in `target/memory`. */
+function record(folder) {
+  const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
+  const place = ([pass, run]) => Object.keys(SHAPES).indexOf(run.name) * 10 + ["cold", "warm", "unkept"].indexOf(pass);
+  runs.sort((a, b) => place(a) - place(b));
+  let [table, stages, plots] = [HEAD, "", ""];
+  for (const [pass, run] of runs) {
+    const f = figures(run);
+    table += `| ${run.name} | ${pass} | ${mb(run.memory.weights)} | ${mb(f.heap)} | ${mb(f.renderer)} | ${mb(f.shared)} | ${mb(f.beyond)} | ${mb(run.estimate.peakHostBytes)} | ${mb(f.on)} / ${mb(run.estimate.gpuBytes)} | ${mb(run.fetched)} / ${mb(run.estimate.downloadBytes)} |\n`;
+    const s = (name) => (f.spent[name] / 1000).toFixed(1);
+    stages += `| ${run.name} | ${pass} | ${f.seconds.toFixed(0)} | ${s("network")} | ${s("hash")} | ${s("disk")} | ${s("wasm")} | ${s("upload")} | ${s("gpu")} | ${s("compile")} | ${mb(f.bytes.throughHeap)} of ${mb(f.bytes.uploaded)} |\n`;
+    if (run.memory.weights < 5e8) continue;
+    const file = `memory-${run.name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}-${pass}.svg`;
+    writeFileSync(join(root, "docs", file), drawn(pass, run));
+    plots += `![${run.name}, ${pass}](${file})\n\n`;
+  }
+  const head = "\nSeconds: in all; with a request under way; hashing; reading and writing OPFS; in wasm (tables, tokenizer, repacking); in\n`writeBuffer`; waiting for the GPU to take and quantise what was sent; with pipelines being built. Last: MB that were written to\nthe GPU from the wasm heap, of all.\n\n| checkpoint | | all | network | hash | disk | wasm | upload | GPU | compile | through the heap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+  writeFileSync(join(root, "docs/memory.md"), `${table}${head}${stages}\n${plots}`.trimEnd() + "\n");
+}
+
+async function main(words) {
+  const flag = (name) => words.includes(name);
+  const names = words.filter((w) => !w.startsWith("--"));
+  for (const name of names) if (!(name in SHAPES)) throw new Error(`no shape ${name}; there are ${Object.keys(SHAPES).join(", ")}`);
+  if (names.length === 0) names.push("DeepSeek-R1-Distill-Qwen-1.5B", "gemma-3-vocabulary");
+  const server = await kitchen(names);
+  const folder = join(root, "target/memory");
+  mkdirSync(folder, { recursive: true });
+  try {
+    for (const name of names) {
+      const context = await launchKept();
+      const options = { quantization: "q4", contextLength: 4096, ...(flag("--no-store") ? { cache: "none" } : {}) };
+      for (const pass of flag("--no-store") ? ["unkept"] : ["cold", "warm"]) {
+        const run = await measure(context, server, name, options);
+        writeFileSync(join(folder, `${name}.${pass}.json`), JSON.stringify(run));
+        print(`${name}, ${pass}`, run);
+      }
+      await context.close();
+    }
+  } finally {
+    await server.close();
+  }
+  if (flag("--record")) record(folder);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main(process.argv.slice(2));

@@ -1,0 +1,212 @@
+//! What an estimate says, from headers alone, against what a load takes: the device's ledger, the bytes that are read, the
+//! context that fits, and the reasons of a refusal.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use async_trait::async_trait;
+use common::odd::{self, Stored};
+use common::{HOST, block_on, data};
+use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, Source, estimate};
+use minke::gpu::{Device, DeviceOptions};
+use minke::model::Quantization;
+use minke::weights::{ByteSource, DiskFile, DiskFolder, Folder};
+use minke::{Cancel, Error, Result};
+use serde_json::json;
+
+/// A folder that counts the bytes that are read from it.
+#[derive(Clone)]
+struct Counting {
+    folder: Rc<dyn Folder>,
+    read: Rc<Cell<u64>>,
+}
+
+struct CountingFile {
+    file: Rc<dyn ByteSource>,
+    read: Rc<Cell<u64>>,
+}
+
+#[async_trait(?Send)]
+impl Folder for Counting {
+    fn id(&self) -> &str {
+        self.folder.id()
+    }
+
+    fn share(&self) -> Rc<dyn Folder> {
+        Rc::new(self.clone())
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
+        let file = self.folder.open(name).await?;
+        Ok(file.map(|file| Rc::new(CountingFile { file, read: self.read.clone() }) as Rc<dyn ByteSource>))
+    }
+}
+
+#[async_trait(?Send)]
+impl ByteSource for CountingFile {
+    fn name(&self) -> &str {
+        self.file.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.file.len()
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
+        let bytes = self.file.read(range).await?;
+        self.read.set(self.read.get() + bytes.len() as u64);
+        Ok(bytes)
+    }
+}
+
+/// The device's limits, as a page tells them.
+fn limits() -> Limits {
+    let device = block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe");
+    Limits {
+        max_binding: device.max_binding(),
+        uniform_alignment: device.facts().min_uniform_buffer_offset_alignment.into(),
+    }
+}
+
+/// Estimates and loads; what was estimated, the engine, and the bytes that its weights took to read.
+fn both(path: &Path, options: LoadOptions, limits: Limits) -> (Estimate, Engine, u64) {
+    let folder = if path.is_dir() { path } else { path.parent().expect("a file has a folder") };
+    let folder = Counting { folder: Rc::new(DiskFolder::new(folder)), read: Rc::default() };
+    let file = (!path.is_dir()).then(|| {
+        let file = Rc::new(DiskFile::open(path).expect("the file"));
+        Rc::new(CountingFile { file, read: folder.read.clone() }) as Rc<dyn ByteSource>
+    });
+    let source = match file {
+        None => Source::Folder(&folder, None),
+        Some(file) => Source::Gguf(file, Some(&folder)),
+    };
+    block_on(async {
+        let said = estimate(source.clone(), options, Some(limits)).await.expect("an estimate");
+        let checkpoint = source.open().await.expect("it opens");
+        folder.read.set(0);
+        let engine = Engine::load(&checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await.expect("it loads");
+        (said, engine, folder.read.get())
+    })
+}
+
+/// How far a number is from what it should be, in percent.
+fn off(said: u64, is: u64) -> f64 {
+    100.0 * (said as f64 - is as f64).abs() / is.max(1) as f64
+}
+
+/// One model, loaded as it would be by default and in 4 bits.
+fn check(path: &Path, limits: Limits, worst: &mut f64) {
+    for quantization in [None, Some(Quantization::Q4)] {
+        let (said, engine, read) = both(path, LoadOptions { quantization, ..LoadOptions::default() }, limits);
+        let (held, name) = (engine.memory(), format!("{} {quantization:?}", path.display()));
+        assert_eq!(said.fit, Fit::Yes, "{name}");
+        assert_eq!(said.max_context_length, engine.info().context_length, "{name}: context");
+        let kv = said.kv_bytes_per_token * said.max_context_length as u64;
+        for (what, said, is) in [
+            ("GPU bytes", said.gpu_bytes, held.total()),
+            ("KV bytes", kv, held.kv),
+            ("bytes read", said.download_bytes, read),
+        ] {
+            assert!(off(said, is) <= 5.0, "{name}: {said} {what} were estimated, there are {is}");
+            *worst = worst.max(off(said, is));
+        }
+    }
+}
+
+/// The models of a folder and below.
+fn models(root: &Path, found: &mut Vec<PathBuf>) {
+    let entries = std::fs::read_dir(root).expect("a readable folder").map(|e| e.expect("an entry").path());
+    let entries: Vec<PathBuf> = entries.collect();
+    if entries.iter().any(|path| path.ends_with("golden.json")) {
+        let model = root.join("model.gguf");
+        found.push(if model.exists() { model } else { root.to_path_buf() });
+    }
+    entries.iter().filter(|path| path.is_dir()).for_each(|path| models(path, found));
+}
+
+#[test]
+fn every_golden_case_costs_what_was_estimated() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let (mut found, mut worst, limits) = (Vec::new(), 0.0, limits());
+    models(&root, &mut found);
+    assert!(found.len() >= 25, "{} cases", found.len());
+    found.iter().for_each(|path| check(path, limits, &mut worst));
+    println!("{} cases: estimates within {worst:.2} %", found.len());
+}
+
+#[test]
+fn smollm2_costs_what_was_estimated() {
+    let Some(path) = data("MINKE_REFERENCE_MODEL", ".cache/SmolLM2-135M-Instruct.Q4_1.gguf") else { return };
+    let mut worst = 0.0;
+    check(&path, limits(), &mut worst);
+    println!("SmolLM2: estimates within {worst:.2} %");
+}
+
+#[test]
+fn a_load_refuses_for_the_reason_that_was_estimated() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in ["models/llama", "models/deepseek_v2", "models/gpt_oss_mxfp4"] {
+        let folder = DiskFolder::new(root.join(case));
+        let device = DeviceOptions { max_binding: Some(1024), ..DeviceOptions::default() };
+        let options = LoadOptions { device, ..LoadOptions::default() };
+        let limits = Limits { max_binding: 1024, ..limits() };
+        let (cancel, mut quiet) = (Cancel::default(), |_| {});
+        let said = block_on(estimate(Source::Folder(&folder, None), options, Some(limits))).expect("an estimate");
+        let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
+        let refused = refused.expect_err("nothing fits 1 KiB");
+        assert_eq!(said.fit, Fit::No, "{case}");
+        assert_eq!((said.reasons[0].code, &said.reasons[0].message), (refused.code(), &refused.to_string()), "{case}");
+        let options = LoadOptions { context_length: Some(1 << 30), ..LoadOptions::default() };
+        let said = block_on(estimate(Source::Folder(&folder, None), options, None)).expect_err("no model is so long");
+        let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
+        assert_eq!(said.to_string(), refused.expect_err("nor is it loaded").to_string(), "{case}");
+    }
+}
+
+/// Where memory is refused, 8 bits come first, then a long default context is shortened, then 4 bits.
+#[test]
+fn a_long_context_is_shortened_before_weights_go_below_8_bits() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let config = json!({
+        "model_type": "llama", "vocab_size": 512, "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "intermediate_size": 512, "max_position_embeddings": 65536, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": true, "hidden_act": "silu",
+    });
+    let mut tensors =
+        vec![("model.embed_tokens.weight".to_owned(), vec![512, 256]), ("model.norm.weight".to_owned(), vec![256])];
+    for layer in 0..2 {
+        let mut add =
+            |name: &str, shape: &[usize]| tensors.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
+        for norm in ["input_layernorm", "post_attention_layernorm"] {
+            add(norm, &[256]);
+        }
+        for name in ["q", "k", "v", "o"] {
+            add(&format!("self_attn.{name}_proj"), &[256, 256]);
+        }
+        add("mlp.gate_proj", &[512, 256]);
+        add("mlp.up_proj", &[512, 256]);
+        add("mlp.down_proj", &[256, 512]);
+    }
+    let tokenizer = std::fs::read(root.join("models/llama/tokenizer.json")).expect("a tokenizer");
+    let folder = odd::folder(&config, &tensors, &|_| Stored::Bf16).with("tokenizer.json", tokenizer);
+    let given = |max_memory| {
+        let device = DeviceOptions { max_memory, ..DeviceOptions::default() };
+        let options = LoadOptions { device, ..LoadOptions::default() };
+        let (cancel, mut quiet) = (Cancel::default(), |_| {});
+        block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet))
+            .map(|e| (e.info().quantization.clone(), e.info().context_length, e.memory()))
+    };
+    let (whole, context, held) = given(None).expect("it loads");
+    assert_eq!((whole.as_str(), context), ("bf16", 65536));
+    assert!(held.kv > 100 << 20, "{} bytes of cache", held.kv);
+    let (eight, context, _) = given(Some(held.total() / 3)).expect("it loads");
+    assert_eq!((eight.as_str(), (8192..65536).contains(&context)), ("q8", true), "{context} tokens");
+    let (four, context, _) = given(Some(held.total() - held.kv / 16 * 15)).expect("it loads");
+    assert!(four.contains("q4") && (1024..8192).contains(&context), "{four}, {context} tokens");
+    assert!(matches!(given(Some(1 << 20)), Err(Error::Memory { .. })));
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: counts that hold on every device, then what is measured on this machine: beside other engines, against the
+//! adapter's ceiling, without a GPU's work, and by size. Results lie in `target/bench`; `--record` writes `docs/bench.md` from them.
+
+use anyhow::{Result, bail};
+
+use crate::check::vulkan;
+use crate::run::{self, root};
+use crate::{assets, build, setup};
+
+const PARTS: [&str; 5] = ["counts", "host", "ceiling", "scaling", "peers"];
+/// Those that a busy machine cannot disturb.
+const COUNTS: &str = "counts";
+
+/// `[part …] [--quick] [--record] [--rounds N]`: rounds are those of `peers`.
+pub fn run(words: &[&str]) -> Result<()> {
+    let mut parts = Vec::new();
+    let (mut quick, mut rounds) = (Vec::new(), Vec::new());
+    let (mut record, mut words) = (false, words.iter());
+    while let Some(&word) = words.next() {
+        match word {
+            "--record" => record = true,
+            "--quick" => quick.push(word),
+            "--rounds" => rounds.extend([word, words.next().copied().unwrap_or("")]),
+            part if PARTS.contains(&part) => parts.push(part),
+            _ => bail!("{word:?} is no part of the bench; there are {}", PARTS.join(", ")),
+        }
+    }
+    if parts.is_empty() && !record {
+        parts = PARTS.to_vec();
+    }
+    if parts.iter().any(|part| *part != COUNTS) {
+        prepare(parts.contains(&"peers"))?;
+    }
+    for part in parts {
+        println!("— {part}");
+        match part {
+            COUNTS => counts(record)?,
+            "ceiling" => {
+                native(&quick)?;
+                node("ceiling", &quick)?;
+            }
+            "peers" => node("peers", &[&quick[..], &rounds[..]].concat())?,
+            _ => node(part, &quick)?,
+        }
+    }
+    if record { node("report", &[]) } else { Ok(()) }
+}
+
+/// The model, the package, a browser; and the other engines, where they are to be measured.
+fn prepare(peers: bool) -> Result<()> {
+    assets::demo_model()?;
+    build::all()?;
+    setup::npm("tests/browser")?;
+    setup::require_debian(&["chromium"])?;
+    if peers && let Err(error) = setup::npm("benches") {
+        println!("missing: the other engines ({error:#}); they are skipped");
+    }
+    Ok(())
+}
+
+fn counts(record: bool) -> Result<()> {
+    let mut test = run::command("cargo", &["test", "--quiet", "--test", "counts", "--", "--nocapture"]);
+    if record {
+        test.env("MINKE_RECORD", "1");
+    }
+    vulkan(&mut test)?;
+    run::quiet(test)?;
+    println!("{}", std::fs::read_to_string(root().join("docs/counts.md"))?);
+    Ok(())
+}
+
+fn native(quick: &[&str]) -> Result<()> {
+    // The profile of the tests: what counts is done by the driver.
+    let mut bench = run::command("cargo", &["run", "--quiet", "--example", "bench_native", "--"]);
+    bench.args(quick);
+    vulkan(&mut bench)?;
+    run::check(bench)
+}
+
+fn node(part: &str, options: &[&str]) -> Result<()> {
+    let mut node = run::command("node", &[&format!("benches/{part}.mjs")]);
+    node.args(options);
+    run::check(node)
+}
