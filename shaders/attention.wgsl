@@ -1,9 +1,13 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see (lib/span.wgsl).
 // Grouped heads (arXiv 2305.13245), online softmax over tiles of 64 keys (FlashAttention, arXiv 2205.14135).
-// A workgroup takes one head of one token and one of SPLITS stretches of the context; with more than one, each leaves
-// its unnormalised sum, maximum and denominator to attention_reduce (Flash-Decoding).
+// A row is one query: the heads that share a key and value head, token after token. A workgroup takes ROWS rows, for which
+// keys and values are read once, and one of SPLITS stretches of the context; with more than one, each leaves its
+// unnormalised sums, maxima and denominators to attention_reduce (Flash-Decoding).
 // Values may be the leading part of what is compared as keys: the latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 override SPLITS: u32 = 1u;
+override ROWS: u32 = 16u;    // 4, 8 or 16; at most 8 with WIDE
+override COLUMNS: u32 = 16u; // threads beside each other, a power of two: each has four values of a head
+override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
 override SINKS: bool = false; // each head has one more score, which takes part in the softmax and has no value (gpt-oss)
 
 struct Params {
@@ -11,7 +15,7 @@ struct Params {
     kv_heads: u32,
     key_dim: u32,    // of a query and a key head, even, at most 576
     value_dim: u32,  // of a value head, even, at most 512
-    value_row: u32,  // values of v_cache from one head to the next
+    value_row: u32,  // values of a row of v_cache
     window: u32,     // 0: none
     chunk: u32,      // 0: none
     q_stride: u32,   // f32 elements from one row of q to the next
@@ -22,15 +26,18 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads, key_dim]
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads, value_row]
+@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
+@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
 @group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
-var<workgroup> query: array<vec2<f32>, 288>;
-var<workgroup> partial: array<f32, 512>;      // [64 keys, 8 lanes]
-var<workgroup> score: array<f32, 64>;
-var<workgroup> weight: array<f32, 64>;
+const NONE = -3.0e38; // the score of a key that a row does not see
+
+var<workgroup> query: array<vec4<f32>, 128>;  // [8 fours, 16 rows]
+var<workgroup> key: array<vec4<f32>, 520>;    // [8 fours, 64 keys and one apart]; at the end [64 threads, 4 rows]
+var<workgroup> weight: array<vec4<f32>, 256>; // [64 keys, ROWS / 4] of four rows each
+var<workgroup> lanes: array<vec4<f32>, 64>;   // what threads say of their four rows
+var<workgroup> factor: array<vec4<f32>, 4>;   // of all rows, in fours
 
 // Where the cache has the token `offset` past the one at `origin`; no token sees more than `capacity`.
 fn place(origin: u32, offset: u32) -> u32 {
@@ -38,113 +45,298 @@ fn place(origin: u32, offset: u32) -> u32 {
     return select(i, i - params.capacity, i >= params.capacity);
 }
 
-fn put(base: u32, pair: u32, pairs: u32, v: vec2<f32>) {
-    if (pair < pairs) {
-        out[base + 2u * pair] = v.x;
-        out[base + 2u * pair + 1u] = v.y;
+// Of a row: its head, and after how many of the step's tokens it asks.
+fn head_of(row: u32, kv_head: u32) -> u32 {
+    let group = params.heads / params.kv_heads;
+    return kv_head * group + row % group;
+}
+fn token_of(row: u32) -> u32 {
+    return row / (params.heads / params.kv_heads);
+}
+
+fn query_four(row: u32, kv_head: u32, four: u32) -> vec4<f32> {
+    let at = token_of(row) * params.q_stride + head_of(row, kv_head) * params.key_dim + 4u * four;
+    let last = params.key_dim - 4u * four; // even: two or more are left
+    var v = vec4<f32>(q[at], q[at + 1u], 0.0, 0.0);
+    if (last > 2u) {
+        v.z = q[at + 2u];
+        v.w = q[at + 3u];
+    }
+    return v * params.scale;
+}
+
+// v for each of four rows, weighted.
+fn spread(v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(v * w.x, v * w.y, v * w.z, v * w.w);
+}
+
+fn rescaled(m: mat4x4<f32>, by: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(m[0] * by.x, m[1] * by.y, m[2] * by.z, m[3] * by.w);
+}
+
+// Four dot products with a key.
+fn products(q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>, k: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
+}
+
+// exp(scores - maximum), and nothing of keys that are not seen.
+fn weights(scores: vec4<f32>, maximum: vec4<f32>) -> vec4<f32> {
+    return select(exp(scores - maximum), vec4<f32>(), scores <= vec4<f32>(0.9 * NONE));
+}
+
+// Where a row's results go.
+fn result_at(row: u32, kv_head: u32, split: u32) -> u32 {
+    let head = head_of(row, kv_head);
+    if (SPLITS == 1u) {
+        return token_of(row) * params.out_stride + head * params.value_dim;
+    }
+    return (head * SPLITS + split) * (params.value_dim + 2u);
+}
+
+fn put(row: u32, rows: u32, kv_head: u32, split: u32, column: u32, v: vec4<f32>) {
+    let i = 4u * column;
+    if (row >= rows || i >= params.value_dim) {
+        return;
+    }
+    let at = result_at(row, kv_head, split) + i;
+    out[at] = v.x;
+    out[at + 1u] = v.y;
+    if (i + 2u < params.value_dim) {
+        out[at + 2u] = v.z;
+        out[at + 3u] = v.w;
     }
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let head = workgroup.x;
+    let kv_head = workgroup.x;
     let split = workgroup.y;
-    let t = workgroup.z;
-    if (t >= state.count) {
+    let group = params.heads / params.kv_heads;
+    let first_row = workgroup.z * ROWS;
+    let rows = min(state.count * group, first_row + ROWS); // where they end
+    if (first_row >= rows) {
         return;
     }
-    let end = state.position + t + 1u;
-    let start = first_key(end);
-    let stretch = stretch_of(end - start);
-    let first = start + split * stretch;
+    let end = state.position + token_of(rows - 1u) + 1u;
+    let start = first_key(state.position + token_of(first_row) + 1u);
+    // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
+    let skip = select(0u, start % 64u, SPLITS == 1u);
+    let stretch = stretch_of(end - start + skip);
+    let first = start - skip + split * stretch;
     if (first >= end) {
         return;
     }
-    let keys = min(stretch, end - first); // of this stretch
-    let origin = first % params.capacity;
-    let pairs = params.key_dim / 2u;
-    let value_pairs = params.value_dim / 2u;
-    let kv_head = head / (params.heads / params.kv_heads);
-    let q_base = t * params.q_stride + head * params.key_dim;
-    for (var i = thread; i < pairs; i += 64u) {
-        query[i] = vec2<f32>(q[q_base + 2u * i], q[q_base + 2u * i + 1u]) * params.scale;
-    }
-    workgroupBarrier();
+    let keys = min(stretch, end - first); // of this stretch, and those it skips
+    let origin = (first + skip) % params.capacity;
+    let key_words = kv_words(params.key_dim);
+    let value_words = kv_words(params.value_row);
+    let fours = (params.key_dim + 3u) / 4u;
 
-    var sum0 = vec2<f32>(); // this thread's pair of the output
-    var sum1 = vec2<f32>(); // and those 64, 128 and 192 pairs on
-    var sum2 = vec2<f32>();
-    var sum3 = vec2<f32>();
-    var maximum = -3.0e38;
-    var denominator = 0.0;
-    for (var tile = 0u; tile < keys; tile += 64u) {
-        let lane = thread % 8u;
-        for (var round = 0u; round < 8u; round++) {
-            let slot = round * 8u + thread / 8u;
-            let key = place(origin, min(tile + slot, keys - 1u));
-            let base = (key * params.kv_heads + kv_head) * pairs;
-            var s = 0.0;
-            for (var i = lane; i < pairs; i += 8u) {
-                s += dot(query[i], key_pair(base + i));
-            }
-            partial[slot * 8u + lane] = s;
+    // Scores: this thread has four rows, and every so many-th key of a tile.
+    let quads = ROWS / 4u;
+    let quad = thread % quads;
+    let lane = thread / quads;
+    let apart = 64u / quads;
+    var since = vec4<u32>();
+    var until = vec4<u32>();
+    for (var i = 0u; i < 4u; i++) {
+        let row = first_row + 4u * quad + i;
+        if (row < rows) {
+            until[i] = state.position + token_of(row) + 1u;
+            since[i] = first_key(until[i]);
         }
-        workgroupBarrier();
-        let p = thread * 8u;
-        let s = partial[p] + partial[p + 1u] + partial[p + 2u] + partial[p + 3u]
-              + partial[p + 4u] + partial[p + 5u] + partial[p + 6u] + partial[p + 7u];
-        score[thread] = select(-3.0e38, s, tile + thread < keys);
+    }
+    // Sums: four columns of the rows of `each` quads, and every so many-th key.
+    let abreast = min(quads, 64u / COLUMNS);
+    let each = quads / abreast;
+    let column = thread % COLUMNS;
+    let own = thread / COLUMNS % abreast;
+    let phase = thread / (COLUMNS * abreast);
+    let phases = 64u / (COLUMNS * abreast);
+    let inside = 4u * column < params.value_dim;
+    let wide_inside = 4u * column + 256u < params.value_dim;
+    var sum0 = mat4x4<f32>();
+    var sum1 = mat4x4<f32>();
+    var sum2 = mat4x4<f32>();
+    var sum3 = mat4x4<f32>();
+
+    var maximum = vec4<f32>(NONE);
+    var denominator = vec4<f32>();
+    for (var tile = 0u; tile < keys; tile += 64u) {
+        var s0 = vec4<f32>();
+        var s1 = vec4<f32>();
+        var s2 = vec4<f32>();
+        var s3 = vec4<f32>();
+        for (var at = 0u; at < fours; at += 8u) {
+            for (var i = thread; i < 8u * ROWS; i += 64u) {
+                let four = at + i % 8u;
+                var v = vec4<f32>();
+                if (four < fours) {
+                    v = query_four(min(first_row + i / 8u, rows - 1u), kv_head, four);
+                }
+                query[i % 8u * 16u + i / 8u] = v;
+            }
+            for (var n = 0u; n < 8u; n++) {
+                let slot = n * 8u + thread / 8u;
+                let four = at + thread % 8u;
+                var v = vec4<f32>();
+                if (four < fours && tile + slot >= skip && tile + slot < keys) {
+                    let row = place(origin, tile + slot - skip) * params.kv_heads + kv_head;
+                    v = key_four(row * key_words, params.key_dim, four);
+                }
+                key[thread % 8u * 65u + slot] = v;
+            }
+            workgroupBarrier();
+            for (var j = 0u; j < 8u; j++) {
+                let r = j * 16u + 4u * quad;
+                let q0 = query[r];
+                let q1 = query[r + 1u];
+                let q2 = query[r + 2u];
+                let q3 = query[r + 3u];
+                let k = j * 65u + lane;
+                s0 += products(q0, q1, q2, q3, key[k]);
+                if (ROWS > 4u) {
+                    s1 += products(q0, q1, q2, q3, key[k + apart]);
+                }
+                if (ROWS > 8u) {
+                    s2 += products(q0, q1, q2, q3, key[k + 2u * apart]);
+                    s3 += products(q0, q1, q2, q3, key[k + 3u * apart]);
+                }
+            }
+            workgroupBarrier();
+        }
+        let none = vec4<f32>(NONE);
+        let k0 = vec4<u32>(first + tile + lane);
+        let k1 = k0 + vec4<u32>(apart);
+        let k2 = k1 + vec4<u32>(apart);
+        let k3 = k2 + vec4<u32>(apart);
+        s0 = select(none, s0, (k0 >= since) & (k0 < until));
+        s1 = select(none, s1, (k1 >= since) & (k1 < until) & vec4<bool>(ROWS > 4u));
+        s2 = select(none, s2, (k2 >= since) & (k2 < until) & vec4<bool>(ROWS > 8u));
+        s3 = select(none, s3, (k3 >= since) & (k3 < until) & vec4<bool>(ROWS > 8u));
+        lanes[thread] = max(max(s0, s1), max(s2, s3));
         workgroupBarrier();
         var tile_maximum = maximum;
-        for (var j = 0u; j < 64u; j++) {
-            tile_maximum = max(tile_maximum, score[j]);
+        for (var j = 0u; j < apart; j++) {
+            tile_maximum = max(tile_maximum, lanes[j * quads + quad]);
         }
-        weight[thread] = select(0.0, exp(score[thread] - tile_maximum), tile + thread < keys);
-        workgroupBarrier();
         let rescale = exp(maximum - tile_maximum);
-        sum0 *= rescale;
-        sum1 *= rescale;
-        sum2 *= rescale;
-        sum3 *= rescale;
-        denominator *= rescale;
         maximum = tile_maximum;
-        for (var j = 0u; j < min(64u, keys - tile); j++) {
-            let w = weight[j];
-            denominator += w;
-            let base = (place(origin, tile + j) * params.kv_heads + kv_head) * (params.value_row / 2u);
-            if (thread < value_pairs) {
-                sum0 += w * value_pair(base + thread);
+        s0 = weights(s0, maximum);
+        s1 = weights(s1, maximum);
+        s2 = weights(s2, maximum);
+        s3 = weights(s3, maximum);
+        denominator = denominator * rescale + ((s0 + s1) + (s2 + s3));
+        weight[lane * quads + quad] = s0;
+        if (ROWS > 4u) {
+            weight[(lane + apart) * quads + quad] = s1;
+        }
+        if (ROWS > 8u) {
+            weight[(lane + 2u * apart) * quads + quad] = s2;
+            weight[(lane + 3u * apart) * quads + quad] = s3;
+        }
+        if (lane == 0u) {
+            factor[quad] = rescale;
+        }
+        workgroupBarrier();
+        sum0 = rescaled(sum0, factor[own]);
+        if (each > 1u) {
+            sum1 = rescaled(sum1, factor[own + abreast]);
+        }
+        if (WIDE) {
+            sum2 = rescaled(sum2, factor[0]);
+            sum3 = rescaled(sum3, factor[quads - 1u]);
+        } else if (each > 2u) {
+            sum2 = rescaled(sum2, factor[own + 2u * abreast]);
+            sum3 = rescaled(sum3, factor[own + 3u * abreast]);
+        }
+        for (var j = phase; j < min(64u, keys - tile); j += phases) {
+            if (tile + j < skip) {
+                continue;
             }
-            if (thread + 64u < value_pairs) {
-                sum1 += w * value_pair(base + thread + 64u);
+            let base = (place(origin, tile + j - skip) * params.kv_heads + kv_head) * value_words;
+            let w = j * quads + own;
+            if (inside) {
+                let v = value_four(base, params.value_row, column);
+                sum0 += spread(v, weight[w]);
+                if (each > 1u) {
+                    sum1 += spread(v, weight[w + abreast]);
+                }
+                if (each > 2u) {
+                    sum2 += spread(v, weight[w + 2u * abreast]);
+                    sum3 += spread(v, weight[w + 3u * abreast]);
+                }
             }
-            if (thread + 128u < value_pairs) {
-                sum2 += w * value_pair(base + thread + 128u);
-            }
-            if (thread + 192u < value_pairs) {
-                sum3 += w * value_pair(base + thread + 192u);
+            if (WIDE && wide_inside) {
+                let v = value_four(base, params.value_row, column + 64u);
+                sum2 += spread(v, weight[w]);
+                sum3 += spread(v, weight[j * quads + quads - 1u]);
             }
         }
     }
 
-    var base = t * params.out_stride + head * params.value_dim;
-    var factor = 1.0;
-    if (SPLITS == 1u) {
-        if (SINKS) {
-            let with_sink = max(maximum, sinks[head]);
-            factor = exp(maximum - with_sink);
-            denominator = denominator * factor + exp(sinks[head] - with_sink);
+    lanes[thread] = denominator;
+    workgroupBarrier();
+    if (lane == 0u) {
+        var all = vec4<f32>();
+        for (var j = 0u; j < apart; j++) {
+            all += lanes[j * quads + quad];
         }
-        factor /= denominator;
-    } else {
-        base = (head * SPLITS + split) * (params.value_dim + 2u);
-        if (thread == 0u) {
-            out[base + params.value_dim] = maximum;
-            out[base + params.value_dim + 1u] = denominator;
+        var by = vec4<f32>(1.0);
+        for (var i = 0u; i < 4u; i++) {
+            let row = first_row + 4u * quad + i;
+            if (SPLITS > 1u) {
+                if (row < rows) {
+                    let at = result_at(row, kv_head, split) + params.value_dim;
+                    out[at] = maximum[i];
+                    out[at + 1u] = all[i];
+                }
+            } else if (SINKS) {
+                let sink = sinks[head_of(row, kv_head)];
+                let with_sink = max(maximum[i], sink);
+                by[i] = exp(maximum[i] - with_sink) / (all[i] * exp(maximum[i] - with_sink) + exp(sink - with_sink));
+            } else {
+                by[i] = 1.0 / all[i];
+            }
         }
+        factor[quad] = by;
     }
-    put(base, thread, value_pairs, sum0 * factor);
-    put(base, thread + 64u, value_pairs, sum1 * factor);
-    put(base, thread + 128u, value_pairs, sum2 * factor);
-    put(base, thread + 192u, value_pairs, sum3 * factor);
+    if (phases > 1u) {
+        key[4u * thread] = sum0[0];
+        key[4u * thread + 1u] = sum0[1];
+        key[4u * thread + 2u] = sum0[2];
+        key[4u * thread + 3u] = sum0[3];
+    }
+    workgroupBarrier();
+    if (phase > 0u) {
+        return;
+    }
+    for (var i = 1u; i < phases; i++) {
+        let at = 4u * (thread + i * COLUMNS * abreast);
+        sum0 += mat4x4<f32>(key[at], key[at + 1u], key[at + 2u], key[at + 3u]);
+    }
+    store(first_row + 4u * own, rows, kv_head, split, column, rescaled(sum0, factor[own]));
+    if (each > 1u) {
+        let quad1 = own + abreast;
+        store(first_row + 4u * quad1, rows, kv_head, split, column, rescaled(sum1, factor[quad1]));
+    }
+    if (WIDE) {
+        store(first_row, rows, kv_head, split, column + 64u, rescaled(sum2, factor[0]));
+        if (quads > 1u) {
+            store(first_row + 4u, rows, kv_head, split, column + 64u, rescaled(sum3, factor[1]));
+        }
+    } else if (each > 2u) {
+        let quad2 = own + 2u * abreast;
+        store(first_row + 4u * quad2, rows, kv_head, split, column, rescaled(sum2, factor[quad2]));
+        let quad3 = own + 3u * abreast;
+        store(first_row + 4u * quad3, rows, kv_head, split, column, rescaled(sum3, factor[quad3]));
+    }
+}
+
+// Results of four rows.
+fn store(row: u32, rows: u32, kv_head: u32, split: u32, column: u32, m: mat4x4<f32>) {
+    put(row, rows, kv_head, split, column, m[0]);
+    put(row + 1u, rows, kv_head, split, column, m[1]);
+    put(row + 2u, rows, kv_head, split, column, m[2]);
+    put(row + 3u, rows, kv_head, split, column, m[3]);
 }

@@ -1,5 +1,5 @@
 // Joins the SPLITS stretches that attention left for one token: each is rescaled to the common maximum.
-override SPLITS: u32 = 16u;
+override SPLITS: u32 = 16u;   // at most 64
 override SINKS: bool = false; // as in attention
 
 struct Params {
@@ -12,6 +12,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> parts: array<f32>;       // [heads, SPLITS, value_dim + 2]
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [heads, value_dim]
 @group(0) @binding(6) var<storage, read> sinks: array<f32>;       // [heads], read with SINKS only
+
+var<workgroup> shares: array<f32, 64>; // of the stretches
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -37,12 +39,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let at = base + s * width + params.value_dim;
         denominator += parts[at + 1u] * exp(parts[at] - maximum);
     }
+    if (thread < splits) {
+        shares[thread] = exp(parts[base + thread * width + params.value_dim] - maximum) / denominator;
+    }
+    workgroupBarrier();
     for (var i = thread; i < params.value_dim; i += 64u) {
         var sum = 0.0;
         for (var s = 0u; s < splits; s++) {
-            let at = base + s * width;
-            sum += parts[at + i] * exp(parts[at + params.value_dim] - maximum);
+            sum += parts[base + s * width + i] * shares[s];
         }
-        out[head * params.value_dim + i] = sum / denominator;
+        out[head * params.value_dim + i] = sum;
     }
 }

@@ -2,7 +2,6 @@
 // the cache ("absorbed"), W_ukᵀ · q_nope and q_rope turned to its position; and what the cache keeps of the token, the
 // latent, RMS-normalised, and the turning part of the key, which all heads share. A workgroup per head and token, and one
 // for the cache.
-override KV_F16: bool = true;   // the cache holds pairs of f16 in a word; otherwise f32
 override Q_IN_OUT: bool = false; // the queries lie in rows of `out`, otherwise of x
 
 struct Params {
@@ -25,7 +24,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [T, out_stride]: heads of rank + rotary values, …
 @group(0) @binding(6) var<storage, read> table: array<vec2<f32>>;    // [256 + context / 256, rotary / 2] cos, sin
 @group(0) @binding(7) var<storage, read> gain: array<f32>;           // [rank]
-@group(0) @binding(8) var<storage, read_write> cache: array<u32>;    // [context, rank + rotary]
+@group(0) @binding(8) var<storage, read_write> cache: array<u32>;    // [context] rows of rank + rotary
 
 var<workgroup> sums: array<vec4<f32>, 512>; // [64 threads, 8]
 
@@ -66,19 +65,19 @@ fn append(t: u32, thread: u32) {
     workgroupBarrier();
     let scale = inverseSqrt(sums[0].x / f32(params.rank) + params.eps);
     let width = params.rank + params.rotary;
-    for (var i = 2u * thread; i < width; i += 128u) {
-        var v: vec2<f32>;
+    let base_out = (state.position + t) * kv_words(width);
+    for (var first = 0u; first < width; first += 128u) {
+        let i = first + 2u * thread;
+        var v = vec2<f32>();
         if (i < params.rank) {
             v = vec2<f32>(x[base + i] * gain[i], x[base + i + 1u] * gain[i + 1u]) * scale;
-        } else {
+        } else if (i < width) {
             v = turned_key(t, i - params.rank);
         }
-        let at = (state.position + t) * width + i;
-        if (KV_F16) {
-            cache[at / 2u] = pack2x16float(v);
-        } else {
-            cache[at] = bitcast<u32>(v.x);
-            cache[at + 1u] = bitcast<u32>(v.y);
+        let words = packed(v, i / 2u, width, thread);
+        if (i < width) {
+            if (words.first != NOWHERE) { cache[base_out + words.first] = words.values.x; }
+            if (words.second != NOWHERE) { cache[base_out + words.second] = words.values.y; }
         }
     }
 }

@@ -1,7 +1,7 @@
 // A head's values from the latents it attended to: W_uv · latent, a matrix for each head (arXiv 2405.04434). In decode the
 // latent is what attention's stretches of the context left, joined here: each is rescaled to the common maximum.
 override STRETCHES: bool = false; // x is what the stretches left, otherwise rows of latents
-override SPLITS: u32 = 16u;       // stretches
+override SPLITS: u32 = 16u;       // stretches, at most 64
 
 struct Params {
     groups: u32,      // groups of 32 in a row of W: of the latent

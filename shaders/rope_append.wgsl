@@ -3,7 +3,6 @@
 // keys are RMS-normalised first: 1 each head for itself (Qwen 3, arXiv 2505.09388), 2 all heads together (OLMoE, arXiv
 // 2409.02060). One thread makes two neighbouring values; with QK_NORM it sums the squares for itself, which all threads of
 // a head read from one cache line after another.
-override KV_F16: bool = true;        // the cache holds pairs of f16 in a word; otherwise f32
 override QK_NORM: u32 = 0u;
 override TEMPERATURE: bool = false;  // queries grow with the logarithm of their position (Llama 4)
 
@@ -24,8 +23,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> x: array<f32>;                // [T, x_stride]: q heads, k heads, v heads
 @group(0) @binding(3) var<storage, read> table: array<vec2<f32>>;      // [256 + context / 256, rotary / 2] cos, sin
 @group(0) @binding(4) var<storage, read_write> q: array<f32>;          // [T, q_stride]
-@group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [capacity, kv_heads, head_dim]
-@group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [capacity, kv_heads, head_dim]
+@group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [capacity, kv_heads] rows of head_dim
+@group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [capacity, kv_heads] rows of head_dim
 @group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], or [heads, head_dim]; read with QK_NORM only
 @group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], or [kv_heads, head_dim]; the same
 
@@ -77,21 +76,32 @@ fn rotated(row: u32, head: u32, i: u32, position: u32) -> f32 {
     return v * turn.x + select(-1.0, 1.0, place.second) * other * turn.y;
 }
 
+// 32 threads take a stretch of 64 values of a head.
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let pairs = params.head_dim / 2u;
-    let head = id.x / pairs;
-    let i = (id.x % pairs) * 2u;
-    let t = id.y;
-    if (head >= params.heads + 2u * params.kv_heads || t >= state.count) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let t = workgroup.y;
+    if (t >= state.count) {
         return;
     }
+    let stretches = (params.head_dim + 63u) / 64u;
+    let stretch = 2u * workgroup.x + thread / 32u;
+    let head = stretch / stretches;
+    let pair = stretch % stretches * 32u + thread % 32u;
+    let i = 2u * pair;
+    let inside = head < params.heads + 2u * params.kv_heads && i < params.head_dim;
     let position = state.position + t;
-    let row = t * params.x_stride;
-    let base = row + head * params.head_dim;
-    var v = vec2<f32>(x[base + i], x[base + i + 1u]);
-    if (head < params.heads + params.kv_heads) {
-        v = vec2<f32>(rotated(row, head, i, position), rotated(row, head, i + 1u, position)) * norm_scale(row, head);
+    var v = vec2<f32>();
+    if (inside) {
+        let row = t * params.x_stride;
+        let base = row + head * params.head_dim;
+        v = vec2<f32>(x[base + i], x[base + i + 1u]);
+        if (head < params.heads + params.kv_heads) {
+            v = vec2<f32>(rotated(row, head, i, position), rotated(row, head, i + 1u, position)) * norm_scale(row, head);
+        }
+    }
+    let words = packed(v, pair, params.head_dim, thread);
+    if (!inside) {
+        return;
     }
     if (head < params.heads) {
         if (TEMPERATURE) {
@@ -104,18 +114,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let is_key = head < params.heads + params.kv_heads;
     let kv_head = select(head - params.heads - params.kv_heads, head - params.heads, is_key);
-    let out = (position % params.capacity * params.kv_heads + kv_head) * params.head_dim + i;
-    if (KV_F16) {
-        let word = pack2x16float(v);
-        if (is_key) { k_cache[out / 2u] = word; } else { v_cache[out / 2u] = word; }
+    let out = (position % params.capacity * params.kv_heads + kv_head) * kv_words(params.head_dim);
+    if (is_key) {
+        if (words.first != NOWHERE) { k_cache[out + words.first] = words.values.x; }
+        if (words.second != NOWHERE) { k_cache[out + words.second] = words.values.y; }
     } else {
-        let words = bitcast<vec2<u32>>(v);
-        if (is_key) {
-            k_cache[out] = words.x;
-            k_cache[out + 1u] = words.y;
-        } else {
-            v_cache[out] = words.x;
-            v_cache[out + 1u] = words.y;
-        }
+        if (words.first != NOWHERE) { v_cache[out + words.first] = words.values.x; }
+        if (words.second != NOWHERE) { v_cache[out + words.second] = words.values.y; }
     }
 }

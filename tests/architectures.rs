@@ -5,6 +5,7 @@ mod shapes;
 
 use minke::engine::accept;
 use minke::gpu::Role;
+use minke::kernels::KvFormat;
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::Checkpoint;
 use pollster::block_on;
@@ -14,7 +15,9 @@ use shapes::{Shape, published};
 fn declare(shape: &Shape, quantization: Quantization, max_binding: u64, context: usize) -> Model {
     let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
-    let options = ModelOptions { quantization, max_binding, context_length: Some(context), ..ModelOptions::default() };
+    let kv_format = Some(KvFormat::F16);
+    let options =
+        ModelOptions { quantization, max_binding, context_length: Some(context), kv_format, ..ModelOptions::default() };
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))
 }
 
@@ -111,4 +114,59 @@ fn what_published_models_cost() {
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert_eq!(written, table, "docs/architectures.md is not what the plans say");
+}
+
+/// What attention does for one token far into the context: keys and values are read once for all heads that share them, by
+/// four workgroups a head or more; and what that adds to the weights.
+#[test]
+fn a_long_context_is_read_once_and_by_many() {
+    let shape = published().into_iter().find(|shape| shape.name == "DeepSeek-R1-Distill-Qwen-1.5B").expect("a shape");
+    let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
+    let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
+    for (format, row) in [(KvFormat::F16, 256), (KvFormat::Q8, 136)] {
+        let options = ModelOptions {
+            quantization: Quantization::Q4,
+            kv_format: Some(format),
+            context_length: Some(config.max_position_embeddings),
+            ..ModelOptions::default()
+        };
+        let model = Model::new(&checkpoint, &config, options).expect("its own context");
+        assert_eq!((model.context_length, model.kv_format), (131_072, format));
+        let token = (config.num_layers * config.num_kv_heads * 2 * row) as u64;
+        assert_eq!(kv_bytes(&model), 131_072 * token, "{format:?}");
+        let attend: Vec<_> = model.plans.decode.steps.iter().filter(|s| s.label.ends_with(".attend")).collect();
+        assert_eq!(attend.len(), config.num_layers);
+        for step in attend {
+            let [kv_heads, splits, tiles] = step.grid.map(|n| n as usize);
+            assert_eq!((kv_heads, tiles), (config.num_kv_heads, 1), "all heads of a key are asked at once: {step}");
+            assert!(kv_heads * splits >= 4 * config.num_heads, "{step}");
+        }
+        // The embedding is not read but for a row.
+        let embedding = (config.vocab_size * config.hidden_size) as u64 * 17 / 16;
+        let read = |position: u64| (model.weight_bytes() - embedding + position * token) as f64;
+        let growth = read(4096) / read(128);
+        println!("{format:?}: {growth:.3} of the bytes at 4,096 tokens, against 128");
+        assert!(growth <= 1.5, "{growth}");
+    }
+}
+
+/// Without a word about the cache: 16 bits where that leaves an ample context, else bytes.
+#[test]
+fn the_cache_becomes_bytes_where_that_gives_context() {
+    let model = |name: &str, context_length: Option<usize>, kv_budget: u64| {
+        let shape = published().into_iter().find(|shape| shape.name == name).expect("a shape");
+        let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
+        let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
+        let quantization = Quantization::Q4;
+        let options = ModelOptions { quantization, context_length, kv_budget, ..ModelOptions::default() };
+        let model = Model::new(&checkpoint, &config, options).expect("it fits");
+        (model.kv_format, model.context_length)
+    };
+    let (qwen, llama, gib) = ("DeepSeek-R1-Distill-Qwen-1.5B", "DeepSeek-R1-Distill-Llama-8B", 1 << 30);
+    assert_eq!(model(qwen, None, gib), (KvFormat::F16, gib as usize / (28 * 1024)));
+    assert_eq!(model(qwen, Some(131_072), gib), (KvFormat::Q8, 131_072));
+    assert_eq!(model(qwen, Some(20_000), gib), (KvFormat::F16, 20_000));
+    assert_eq!(model(llama, None, gib), (KvFormat::F16, 8192));
+    assert_eq!(model(llama, None, gib - 1), (KvFormat::Q8, (gib as usize - 1) / (32 * 16 * 136)));
+    assert_eq!(model(llama, Some(100), 1), (KvFormat::Q8, 100), "what was asked for is tried");
 }

@@ -12,7 +12,7 @@ use common::{block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::gpu::{BufferId, Counts, Role, Step};
-use minke::kernels::{KERNELS, TOKEN_TILE};
+use minke::kernels::{KERNELS, KvFormat, TOKEN_TILE};
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::Checkpoint;
 use shapes::{Shape, published};
@@ -32,6 +32,7 @@ fn declare(shape: &Shape) -> Model {
         quantization: Quantization::Q4,
         max_binding: UNBOUNDED,
         context_length: Some(CONTEXT),
+        kv_format: Some(KvFormat::F16),
         ..ModelOptions::default()
     };
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))
@@ -72,7 +73,7 @@ struct Reads {
     all_experts: u64,
     /// Of the KV cache with so many tokens in it.
     kv: BTreeMap<usize, u64>,
-    /// How often each of those is asked for, most: query heads that share it have workgroups of their own.
+    /// How often each of those is asked for, most: where more query heads share it than a workgroup takes.
     kv_asked: u64,
 }
 
@@ -107,7 +108,7 @@ fn reads(model: &Model) -> Reads {
                 let token = |id: &BufferId| model.buffers.get(*id).bytes / param(step, "capacity");
                 *reads.kv.entry(n).or_default() += seen * caches.iter().map(token).sum::<u64>();
             }
-            reads.kv_asked = reads.kv_asked.max(u64::from(step.grid[0]) / param(step, "kv_heads"));
+            reads.kv_asked = reads.kv_asked.max(u64::from(step.grid[2]));
         }
     }
     reads.active = once.iter().map(|(&id, &read)| read.min(model.buffers.get(id).bytes)).sum();
@@ -158,8 +159,8 @@ Written by `MINKE_RECORD=1 cargo test --test counts`, and compared by that test:
 Weights of 4 bits (for gpt-oss experts as published), no tensor split, a context of 4,096. Dispatches: of the whole token, then
 of a dense layer and of a mixture's. Weights: bytes read for one token; ÷ active: by the bytes of the weights that take part, each
 counted once. Experts: the share of their bytes that is read, beside k of E; what every token goes to lies with them where it can. KV: bytes of the cache that one token reads with 128
-and 4,096 tokens in it, and in brackets how many query heads ask for each of them (neighbouring workgroups of one dispatch: memory is
-meant to be read once). 4,096 : 128 is what a token reads of weights and cache there, in terms of here. Pipelines: of all plans.
+and 4,096 tokens in it, as 16 bits, and in brackets how often each of them is asked for: once for all query heads of a workgroup, up
+to 16 (8 of a latent). 4,096 : 128 is what a token reads of weights and cache there, in terms of here. Pipelines: of all plans.
 Beside: bytes on the GPU that are neither weights nor cache, in terms of those.
 
 | model | dispatches | dense | mixture | weights, MB | ÷ active | experts | k of E | KV at 128, MB | at 4,096, MB | 4,096 : 128 | pipelines | beside |

@@ -10,6 +10,7 @@ use common::{argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
 use minke::gpu::{Counts, DeviceOptions};
+use minke::kernels::KvFormat;
 use serde_json::Value;
 
 fn generate(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
@@ -70,7 +71,7 @@ fn plans_read_like_the_model() {
 #[test]
 fn the_interpreted_plans_give_the_reference_logits() {
     use minke::engine::accept;
-    use minke::kernels::{CpuMemory, KvFormat, State, interpret};
+    use minke::kernels::{CpuMemory, State, interpret};
     use minke::model::{Model, ModelConfig, ModelOptions};
     use minke::weights::load::fill;
     use minke::weights::{Checkpoint, DiskFolder};
@@ -85,7 +86,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
 
     let checkpoint = block_on(Checkpoint::open_folder(&DiskFolder::new(&folder), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
-    let options = ModelOptions { kv_format: KvFormat::F32, ..ModelOptions::default() };
+    let options = ModelOptions { kv_format: Some(KvFormat::F32), ..ModelOptions::default() };
     let model = Model::new(&checkpoint, &config, options).expect("a model");
     let mut memory = CpuMemory::new(&model.buffers);
     for (buffer, bytes) in &model.constants {
@@ -115,9 +116,15 @@ fn the_interpreted_plans_give_the_reference_logits() {
 fn a_context_that_does_not_fit_is_a_typed_error() {
     let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
     let folder: &Path = &root.join("models/llama");
-    let device = DeviceOptions { max_binding: Some(40 << 10), ..DeviceOptions::default() };
-    let error = load(folder, LoadOptions { context_length: Some(512), device, ..LoadOptions::default() }).unwrap_err();
-    assert_eq!(error.code(), "buffer-limit", "{error}");
+    let bound = |max_binding: u64, kv_cache| {
+        let device = DeviceOptions { max_binding: Some(max_binding), ..DeviceOptions::default() };
+        load(folder, LoadOptions { context_length: Some(512), kv_cache, device, ..LoadOptions::default() })
+    };
+    for (limit, kv_cache) in [(40 << 10, Some(KvFormat::F16)), (20 << 10, None)] {
+        let error = bound(limit, kv_cache).unwrap_err();
+        assert_eq!(error.code(), "buffer-limit", "{error}");
+    }
+    bound(40 << 10, None).expect("bytes fit");
     let error = load(folder, LoadOptions { context_length: Some(513), ..LoadOptions::default() }).unwrap_err();
     assert_eq!(error.code(), "invalid-argument", "{error}");
 }

@@ -9,6 +9,7 @@ use common::{HOST, all_logits, argmax, block_on, copy, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, LogitRows, Reasoning, accept};
 use minke::gpu::Role;
+use minke::kernels::KvFormat;
 use minke::model::{Model, ModelConfig, ModelOptions};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::Value;
@@ -54,6 +55,13 @@ fn memory_is_that_of_what_layers_see() {
             (whole * 512 + near * (15 + 3)) * token,
             "{case}: three steps may be under way"
         );
+        // A head's row is a byte a value and four bytes for every 64.
+        let checkpoint = block_on(Checkpoint::open_folder(&longer(&folder, 512), &accept)).expect("it opens");
+        let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
+        let row = |dim: usize| dim.next_multiple_of(4) + dim.div_ceil(64) * 4;
+        let q8 = LoadOptions { kv_cache: Some(KvFormat::Q8), f32: false, ..in_chunks(40) };
+        let bytes_of_token = 2 * config.num_kv_heads * row(config.head_dim);
+        assert_eq!(bytes(q8), (whole * 512 + near * (15 + 40)) * bytes_of_token, "{case}");
         let short = LoadOptions { context_length: Some(20), ..in_chunks(40) };
         assert_eq!(bytes(short), (whole + near) * 20 * token, "{case}: no more than the context");
     }
@@ -67,7 +75,9 @@ fn the_default_context_is_what_the_budget_holds() {
         let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
         let token = config.kv_widths().iter().sum::<usize>() * 2;
         let model = |kv_budget: usize, max_binding| {
-            let options = ModelOptions { kv_budget: kv_budget as u64, max_binding, ..ModelOptions::default() };
+            let kv_format = Some(KvFormat::F16);
+            let options =
+                ModelOptions { kv_format, kv_budget: kv_budget as u64, max_binding, ..ModelOptions::default() };
             Model::new(&checkpoint, &config, options).expect("a model")
         };
         let kv = |m: &Model| m.buffers.iter().filter(|b| b.role == Role::Kv).map(|b| b.bytes).sum::<u64>() as usize;

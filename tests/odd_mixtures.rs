@@ -225,7 +225,7 @@ fn every_family() -> [(Value, Tensors); 7] {
 }
 
 fn f32_mode() -> ModelOptions {
-    ModelOptions { kv_format: KvFormat::F32, ..ModelOptions::default() }
+    ModelOptions { kv_format: Some(KvFormat::F32), ..ModelOptions::default() }
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
 
 /// Such a model on both sides.
 fn compare(config: &Value, bf16: bool, kv_format: KvFormat, max_binding: u64, tolerance: f32) {
-    let options = ModelOptions { max_binding, kv_format, ..ModelOptions::default() };
+    let options = ModelOptions { max_binding, kv_format: Some(kv_format), ..ModelOptions::default() };
     odd::compare(config, &model(config, &|_| bf16), options, tolerance);
 }
 
@@ -91,6 +91,34 @@ fn odd_widths_with_a_cache_of_f16() {
     // Keys and values of order one, rounded to f16, in both; an f32 difference may tip one over.
     compare(&config(json!({})), true, KvFormat::F16, 128 << 20, 5e-3);
     compare(&config(json!({ "head_dim": 6, "num_key_value_heads": 9 })), false, KvFormat::F16, 128 << 20, 5e-3);
+}
+
+/// Both round the same values to codes, but for those that an f32 difference tips over: by a step of a 127th.
+#[test]
+fn odd_widths_with_a_cache_of_bytes() {
+    compare(&config(json!({})), true, KvFormat::Q8, 128 << 20, 2e-2);
+    compare(&config(json!({ "head_dim": 6, "num_key_value_heads": 9 })), false, KvFormat::Q8, 128 << 20, 2e-2);
+    compare(&config(json!({ "head_dim": 80, "num_key_value_heads": 1 })), false, KvFormat::Q8, 128 << 20, 2e-2);
+}
+
+/// A prompt far into the context, and decoded tokens at positions that 16 bits do not hold, the last of 131,072 among them.
+#[test]
+fn positions_beyond_65_536() {
+    let config = config(json!({
+        "max_position_embeddings": 131_072, "num_attention_heads": 6, "num_key_value_heads": 1, "num_hidden_layers": 1,
+        "rope_scaling": { "rope_type": "yarn", "factor": 32.0, "original_max_position_embeddings": 4096 },
+    }));
+    let cases = [
+        (KvFormat::F16, 29_990, 5e-3),
+        (KvFormat::F16, 65_534, 5e-3),
+        (KvFormat::Q8, 29_990, 2e-2),
+        (KvFormat::Q8, 131_072 - 3, 2e-2),
+    ];
+    for (format, position, tolerance) in cases {
+        let context_length = Some(131_072);
+        let options = ModelOptions { kv_format: Some(format), context_length, ..ModelOptions::default() };
+        odd::compare_at(&config, &model(&config, &|_| true), options, tolerance, position);
+    }
 }
 
 #[test]

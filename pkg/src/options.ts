@@ -41,17 +41,12 @@ const anything: Check = () => {};
 const unbuilt: Check = (_, name) => {
   throw invalid(name, "this option is not built yet");
 };
-/** An option of which only some values are built. */
-const built = (...words: unknown[]): Check => (value, name) => {
-  if (!words.includes(value)) throw invalid(name, `only ${words.map((w) => JSON.stringify(w)).join(" or ")} is built yet`);
-};
-
 const LOAD: Record<string, Check> = {
   onProgress: ofType("function"),
   signal,
   contextLength: count(1),
   quantization: oneOf("auto", "none", "q8", "q4"),
-  kvCache: built("auto", "f16"),
+  kvCache: oneOf("auto", "f16", "q8"),
   cache: oneOf("opfs", "none"),
   onStorageFull: ofType("function"),
   integrity: (value, name) => {

@@ -33,7 +33,9 @@ export interface LoadOptions {
   /** Of weights that come unquantised; quantised ones are kept as they are. "q4" keeps the embedding and the head in q8.
    *  "auto": the most exact of none, q8 and q4 whose weights are within 2 GiB and granted by the device. */
   quantization?: "auto" | "none" | "q8" | "q4";
-  kvCache?: "auto" | "f16";
+  /** Numbers of the KV cache: 16 bits, or 8.5. "auto": "f16" where that holds 8,192 tokens (or `contextLength`, or all that
+   *  the model takes) within 1 GiB, else "q8". */
+  kvCache?: "auto" | "f16" | "q8";
   /**
    * Where what arrives is kept: in this origin's own file system (default), so that the next load starts from it and an
    * interrupted one goes on; or nowhere. Only workers can keep anything: with `worker: false` nothing is.

@@ -1,16 +1,12 @@
-// Pairs of neighbouring values of the KV cache, by their index in pairs.
-override KV_F16: bool = true; // the cache holds pairs of f16 in a word; otherwise f32
+// Rows of the KV cache: the values of one head of one token, in whole words.
+override KV: u32 = 1u; // 0: f32; 1: pairs of f16; 2: signed bytes, then an f16 for every 32 of them, which 127 stands for
 
-fn key_pair(i: u32) -> vec2<f32> {
-    if (KV_F16) {
-        return unpack2x16float(k_cache[i]);
+// Words of a row of `dim` values.
+fn kv_words(dim: u32) -> u32 {
+    let fours = (dim + 3u) / 4u;
+    switch (KV) {
+        case 0u: { return 4u * fours; }
+        case 1u: { return 2u * fours; }
+        default: { return fours + (dim + 63u) / 64u; }
     }
-    return bitcast<vec2<f32>>(vec2<u32>(k_cache[2u * i], k_cache[2u * i + 1u]));
-}
-
-fn value_pair(i: u32) -> vec2<f32> {
-    if (KV_F16) {
-        return unpack2x16float(v_cache[i]);
-    }
-    return bitcast<vec2<f32>>(vec2<u32>(v_cache[2u * i], v_cache[2u * i + 1u]));
 }

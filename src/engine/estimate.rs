@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::load::{LoadOptions, Source, WEIGHT_BUDGET, choices, choose, rope_factors, tokenizer};
 use super::session::Pipelines;
-use crate::kernels::KvFormat;
 use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
 use crate::weights::{Checkpoint, unquantised};
@@ -115,7 +114,7 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
     let wanted = ModelOptions {
         max_binding: limits.map_or(ModelOptions::default().max_binding, |l| l.max_binding),
         context_length: options.context_length,
-        kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
+        kv_format: options.kv_format(),
         rope_factors: rope_factors(&checkpoint).await?,
         ..ModelOptions::default()
     };

@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub weight_budget: Option<u64>,
     /// Tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,
+    /// Numbers of the KV cache; by default f16, or q8 where that would leave a short context.
+    pub kv_cache: Option<KvFormat>,
     /// The KV cache in f32, to compare with f32 references.
     pub f32: bool,
     /// Tokens of a prefill chunk, at most; what suits a GPU by default.
@@ -43,6 +45,13 @@ pub struct LoadOptions {
     pub copies_budget: Option<u64>,
     /// The device.
     pub device: DeviceOptions,
+}
+
+impl LoadOptions {
+    /// Numbers of the KV cache that were asked for.
+    pub(super) fn kv_format(&self) -> Option<KvFormat> {
+        if self.f32 { Some(KvFormat::F32) } else { self.kv_cache }
+    }
 }
 
 /// Bytes of weights up to which a model stays as it was published: what is left to a page on a machine of 8 GB, by what
@@ -189,7 +198,7 @@ impl Engine {
         let wanted = ModelOptions {
             max_binding: device.max_binding(),
             context_length: options.context_length,
-            kv_format: if options.f32 { KvFormat::F32 } else { KvFormat::F16 },
+            kv_format: options.kv_format(),
             rope_factors: rope_factors(checkpoint).await?,
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
@@ -206,7 +215,7 @@ impl Engine {
             match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
                 Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref());
-                    break (info, Session::new(model, executor, pipelines));
+                    break (info, Session::new(model, executor, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
                 Err(error) => return Err(error),

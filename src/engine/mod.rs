@@ -7,6 +7,7 @@ mod generate;
 mod load;
 mod options;
 mod output;
+mod pace;
 mod saved;
 mod score;
 mod session;

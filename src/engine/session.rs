@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::cached::Cached;
 use super::options::Bias;
+use super::pace::Pace;
 use crate::gpu::{BufferId, BufferSpec, Buffers, Executor, Prepared, Readback, Role, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{KvBuffer, Model, Plans, QUEUED_STEPS};
@@ -25,7 +26,7 @@ pub(super) struct Session {
     pub samples: Vec<(BufferId, Range<u64>)>,
     /// What is in the KV cache.
     pub cached: RefCell<Cached>,
-    chunk: usize,
+    pace: Pace,
     control: Control,
     all_logits: crate::gpu::Activation,
     decode: Prepared,
@@ -141,7 +142,7 @@ impl Pipelines {
 
 impl Session {
     /// From what was built for the model.
-    pub fn new(model: Model, executor: Executor, pipelines: Pipelines) -> Self {
+    pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
         let samples = samples(&model.buffers);
         let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
         let Pipelines { decode, prefill, head, sample, all_rows, landings, logits } = pipelines;
@@ -152,7 +153,7 @@ impl Session {
             kv,
             samples,
             cached: RefCell::default(),
-            chunk,
+            pace: Pace::new(chunk, clock),
             control,
             all_logits,
             decode,
@@ -174,6 +175,16 @@ impl Session {
         self.executor.write(self.control.tokens, 0, bytemuck::cast_slice(ids));
     }
 
+    /// Feeds a piece of a prompt in a submit of its own and waits for it.
+    async fn feed_piece(&self, position: usize, ids: &[u32], sampled: usize) -> Result<()> {
+        let started = self.pace.start();
+        self.start_chunk(position, ids, sampled);
+        self.executor.submit(&[&self.prefill], &[])?;
+        self.executor.idle().await?;
+        self.pace.took(ids.len(), started);
+        Ok(())
+    }
+
     /// Feeds the tokens of the chunk in pieces, the last one's submit ending with `last`. `false` if the caller stopped
     /// it before that.
     async fn feed(
@@ -186,11 +197,9 @@ impl Session {
     ) -> Result<bool> {
         let Chunk { ids, position, sampled } = chunk;
         let mut done = 0;
-        while ids.len() - done > self.chunk {
-            let piece = &ids[done..done + self.chunk];
-            self.start_chunk(position + done, piece, sampled);
-            self.executor.submit(&[&self.prefill], &[])?;
-            self.executor.idle().await?;
+        while ids.len() - done > self.pace.tokens() {
+            let piece = &ids[done..done + self.pace.tokens()];
+            self.feed_piece(position + done, piece, sampled).await?;
             cancel.check()?;
             done += piece.len();
             progress(done);
@@ -218,10 +227,8 @@ impl Session {
     pub async fn prefill(&self, ids: &[u32], cancel: &Cancel, fed: &mut dyn FnMut(usize)) -> Result<bool> {
         let mut at = self.reusable(ids, ids.len());
         while at < ids.len() && !cancel.stopped() {
-            let piece = &ids[at..ids.len().min(at + self.chunk)];
-            self.start_chunk(at, piece, 0);
-            self.executor.submit(&[&self.prefill], &[])?;
-            self.executor.idle().await?;
+            let piece = &ids[at..ids.len().min(at + self.pace.tokens())];
+            self.feed_piece(at, piece, 0).await?;
             cancel.check()?;
             at += piece.len();
             fed(at);

@@ -3,10 +3,10 @@
 
 use super::attention::stretches;
 use super::matvec::{lanes, layout_of};
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, SPLITS, State, layout_shaders, params};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
-static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate");
+static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
 static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
 
 /// See `shaders/latent_query.wgsl`.
@@ -104,7 +104,7 @@ pub struct LatentQuery<'a> {
     pub norm: RmsNorm,
     /// cos and sin, as [`rope_table`](super::rope_table) makes them.
     pub table: BufferId,
-    /// `[context, rank + rotary]`
+    /// `[context]` rows of rank + rotary.
     pub cache: BufferId,
     /// Numbers of the cache.
     pub format: KvFormat,
@@ -115,8 +115,8 @@ pub struct LatentQuery<'a> {
 pub enum Latents {
     /// `[T, heads · rank]`
     Rows(Activation),
-    /// What decode's stretches of attention left.
-    Stretches(BufferId),
+    /// What so many stretches of decode's attention left, at most 64.
+    Stretches(BufferId, usize),
 }
 
 /// Values of the heads from latents.
@@ -211,12 +211,12 @@ impl LatentValue<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let shape = self.shape;
-        let (x, x_stride, joins) = match self.x {
+        let (x, x_stride, joined) = match self.x {
             Latents::Rows(x) => {
                 assert_eq!(x.width, shape.heads * shape.rank, "{label}: width of x");
-                (x.buffer, x.stride(), false)
+                (x.buffer, x.stride(), 0)
             }
-            Latents::Stretches(partials) => (partials, 0, true),
+            Latents::Stretches(partials, splits) => (partials, 0, splits),
         };
         assert_eq!(self.w.k, shape.rank, "{label}: rank");
         let head_rows = shape.rows_of(self.w);
@@ -242,8 +242,8 @@ impl LatentValue<'_> {
                 constants: vec![
                     ("LANES", f64::from(lanes)),
                     ("NORM", 0.0),
-                    ("STRETCHES", f64::from(u8::from(joins))),
-                    ("SPLITS", SPLITS as f64),
+                    ("STRETCHES", f64::from(u8::from(joined > 0))),
+                    ("SPLITS", joined.max(1) as f64),
                 ],
                 bindings,
                 params: params.words(),
@@ -253,7 +253,7 @@ impl LatentValue<'_> {
                     shape.value_dim,
                     shape.rank,
                     part.layout.name(),
-                    if joins { format!(" of {SPLITS} stretches") } else { String::new() }
+                    if joined > 0 { format!(" of {joined} stretches") } else { String::new() }
                 ),
             }
         })
@@ -319,18 +319,7 @@ fn query_reference(step: &Step, memory: &mut CpuMemory) {
             let gain = row(memory, step.buffer(7), 0, rank);
             let mut kept: Vec<f64> = x[..rank].iter().zip(&gain).map(|(v, g)| v * g * scale).collect();
             kept.extend(rotate(step, memory, 6, position, &x[rank..]));
-            let first = position * (rank + rotary);
-            let words = memory.words_mut(step.buffer(8));
-            match KvFormat::of(step) {
-                KvFormat::F32 => {
-                    let out: &mut [f32] = &mut bytemuck::cast_slice_mut(words)[first..];
-                    out.iter_mut().zip(kept).for_each(|(y, v)| *y = v as f32);
-                }
-                KvFormat::F16 => {
-                    let out: &mut [half::f16] = &mut bytemuck::cast_slice_mut(words)[first..];
-                    out.iter_mut().zip(kept).for_each(|(y, v)| *y = half::f16::from_f64(v));
-                }
-            }
+            KvFormat::of(step).put(memory, step.buffer(8), position, &kept);
         }
     }
 }
@@ -346,9 +335,10 @@ fn value_reference(step: &Step, memory: &mut CpuMemory) {
             let x = if step.constant("STRETCHES") == 0.0 {
                 row(memory, step.buffer(4), t * p.x_stride as usize + head * rank, rank)
             } else {
-                let used = stretches(state.position as usize + 1, SPLITS);
+                let splits = step.constant("SPLITS") as usize;
+                let used = stretches(state.position as usize + 1, splits);
                 let parts: Vec<Vec<f64>> = (0..used)
-                    .map(|s| row(memory, step.buffer(4), (head * SPLITS + s) * (rank + 2), rank + 2))
+                    .map(|s| row(memory, step.buffer(4), (head * splits + s) * (rank + 2), rank + 2))
                     .collect();
                 let maximum = parts.iter().map(|p| p[rank]).fold(f64::NEG_INFINITY, f64::max);
                 let share = |p: &[f64]| (p[rank] - maximum).exp();
@@ -388,15 +378,12 @@ mod tests {
             let x = b.activation("x", tokens + 1, if in_out { shape.width() } else { from + q_width });
             let out = b.activation("out", tokens + 1, if in_out { from + q_width } else { out_width });
             let queries = if in_out { Queries::InOut(from) } else { Queries::InX(from) };
-            let cache = b.buffers.add("cache", (context * shape.width() * format.bytes()) as u64, Role::Kv);
+            let cache = b.buffers.add("cache", format.bytes(context, shape.width()), Role::Kv);
             let query = LatentQuery { shape, w: &w, x, queries, out, norm, table: table_buffer, cache, format };
             b.plan.steps.clear();
             b.plan.push(query.steps("query", &b.control));
             b.check(out.buffer, 3e-4, &what);
-            match format {
-                KvFormat::F32 => b.check(cache, 1e-5, &what),
-                KvFormat::F16 => b.check_f16(cache, 4e-3, &what),
-            }
+            b.check_kv(cache, shape.width(), format, &what);
         }
         b.plan.steps.clear();
         let x = b.activation("latents", tokens + 1, shape.heads * shape.rank);
@@ -404,9 +391,11 @@ mod tests {
         b.plan.push(LatentValue { shape, w: &w, x: Latents::Rows(x), y }.steps("value", &b.control));
         b.check(y.buffer, 3e-4, &what);
         b.plan.steps.clear();
-        let partials = b.partials(shape.heads, shape.rank);
+        let splits = 5;
+        let partials = b.partials(shape.heads, splits, shape.rank);
         let y = Activation { rows: 1, ..y };
-        b.plan.push(LatentValue { shape, w: &w, x: Latents::Stretches(partials), y }.steps("value", &b.control));
+        b.plan
+            .push(LatentValue { shape, w: &w, x: Latents::Stretches(partials, splits), y }.steps("value", &b.control));
         b.one_token();
         b.check(y.buffer, 3e-4, &what);
     }
@@ -423,10 +412,12 @@ mod tests {
         };
         for layout in Layout::ALL {
             let rank = 32usize.next_multiple_of(layout.row_multiple());
-            check(layout, shape(4, rank, 24, 16, 20, true), [3, 2], KvFormat::F16, u64::MAX);
+            let format = if layout.has_scales() { KvFormat::Q8 } else { KvFormat::F16 };
+            check(layout, shape(4, rank, 24, 16, 20, true), [3, 2], format, u64::MAX);
         }
         for odd in [shape(3, 40, 33, 6, 7, false), shape(1, 4, 1, 2, 1, true), shape(2, 512, 16, 64, 36, true)] {
             check(Layout::Bf16, odd, [300, 3], KvFormat::F32, u64::MAX);
+            check(Layout::Bf16, odd, [300, 3], KvFormat::Q8, u64::MAX);
         }
         check(Layout::F32, shape(16, 64, 24, 16, 20, true), [0, 2], KvFormat::F16, 32 << 10);
     }

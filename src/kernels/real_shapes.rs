@@ -98,8 +98,14 @@ fn experts_of_qwen3_30b_a3b() {
 
 #[test]
 fn latent_attention_of_deepseek_v2_lite() {
+    for format in [KvFormat::F16, KvFormat::Q8] {
+        latent_attention(format);
+    }
+}
+
+fn latent_attention(format: KvFormat) {
+    let position = 150;
     let shape = LatentShape { heads: 16, rank: 512, nope: 128, rotary: 64, value_dim: 128, interleaved: true };
-    let (position, format) = (150, KvFormat::F16);
     let mut b = Bench::new(1, 8).at(position);
     let inv_freq: Vec<f64> = (0..32).map(|i| 1e4f64.powf(-f64::from(i) / 32.0)).collect();
     let angles = rope_table(&inv_freq, 1.0, 256);
@@ -108,7 +114,7 @@ fn latent_attention_of_deepseek_v2_lite() {
     let w = b.experts("kv_b", shape.heads, shape.head_rows(), shape.rank, Layout::Q8, BINDING);
     let x = b.activation("x", 1, shape.width() + shape.heads * 192);
     let norm = RmsNorm { gain: b.vector("gain", shape.rank), eps: 1e-6 };
-    let cache = b.cache("cache", 256 * shape.width(), format);
+    let cache = b.cache("cache", 256, shape.width(), format);
     let scratch = |b: &mut Bench, label: &str, width: usize| b.scratch(label, 1, shape.heads * width);
     let query = scratch(&mut b, "query", shape.width());
     let (latent, values) = (scratch(&mut b, "latent", shape.rank), scratch(&mut b, "values", shape.value_dim));
@@ -131,9 +137,12 @@ fn latent_attention_of_deepseek_v2_lite() {
         scale: 192f32.powf(-0.5),
         sinks: None,
     };
-    let partials = Attention::declare_partials(&mut b.buffers, shape.heads, shape.rank);
+    let splits = attention.splits();
+    let partials = Attention::declare_partials(&mut b.buffers, shape.heads, splits, shape.rank);
     b.plan.push([attention.stretches("attend", &b.control, partials)]);
-    b.plan.push(LatentValue { shape, w: &w, x: Latents::Stretches(partials), y: values }.steps("value", &b.control));
+    b.plan.push(
+        LatentValue { shape, w: &w, x: Latents::Stretches(partials, splits), y: values }.steps("value", &b.control),
+    );
     // An f16 that rounds the other way moves a score by a thousandth.
     b.check_all(&[query.buffer, values.buffer], 4e-3, "a decoded token");
 }
@@ -141,11 +150,14 @@ fn latent_attention_of_deepseek_v2_lite() {
 #[test]
 fn attention_of_gpt_oss_20b() {
     let (heads, kv_heads, dim) = (64, 8, 64);
-    for (span, position, tokens) in [(Span::Window(128), 200, 1), (Span::All, 200, 1), (Span::Window(128), 120, 20)] {
+    let cases = [(Span::Window(128), 200, 1), (Span::All, 200, 1), (Span::Window(128), 120, 20)];
+    for ((span, position, tokens), format) in
+        cases.into_iter().flat_map(|case| [(case, KvFormat::F16), (case, KvFormat::Q8)])
+    {
         let mut b = Bench::new(tokens, 8).at(position);
         let wide = |b: &mut Bench, label: &str| -> Activation { b.activation(label, tokens, heads * dim) };
         let (q, out) = (wide(&mut b, "q"), wide(&mut b, "out"));
-        let mut cache = |label: &str| b.cache(label, 256 * kv_heads * dim, KvFormat::F16);
+        let mut cache = |label: &str| b.cache(label, 256 * kv_heads, dim, format);
         let (k_cache, v_cache) = (cache("k"), cache("v"));
         let sinks = Some(b.vector("sinks", heads));
         let attention = Attention {
@@ -153,7 +165,7 @@ fn attention_of_gpt_oss_20b() {
             k_cache,
             v_cache,
             out,
-            format: KvFormat::F16,
+            format,
             heads,
             kv_heads,
             key_dim: dim,
@@ -164,11 +176,11 @@ fn attention_of_gpt_oss_20b() {
             scale: 0.125,
             sinks,
         };
-        let partials = Attention::declare_partials(&mut b.buffers, heads, dim);
+        let partials = Attention::declare_partials(&mut b.buffers, heads, attention.splits(), dim);
         match tokens {
             1 => b.plan.push(attention.decode("attend", &b.control, partials)),
-            _ => b.plan.push([attention.prefill("attend", &b.control)]),
+            _ => b.plan.push([attention.whole("attend", &b.control)]),
         }
-        b.check(out.buffer, 2e-5, &format!("{span:?}, {tokens} tokens"));
+        b.check(out.buffer, 2e-5, &format!("{span:?}, {tokens} tokens, {format:?}"));
     }
 }

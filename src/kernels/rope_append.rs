@@ -1,10 +1,10 @@
 //! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, joined with
 //! the append to the KV cache.
 
-use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
 use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
 
-static SHADERS: [Shader; 1] = [shader!("rope_append", "state", "rotate")];
+static SHADERS: [Shader; 1] = [shader!("rope_append", "state", "rotate", "kv", "kv_write")];
 
 /// See `shaders/rope_append.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
@@ -24,42 +24,6 @@ params!(RopeParams {
 
 /// Rows of the first of the two tables of [`rope_table`].
 const LOW: usize = 256;
-
-/// Numbers of the KV cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KvFormat {
-    /// For tests against f32 references.
-    F32,
-    /// Two values a word.
-    F16,
-}
-
-impl KvFormat {
-    /// Bytes of a value.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    pub(super) fn constant(self) -> (&'static str, f64) {
-        ("KV_F16", f64::from(u8::from(self == Self::F16)))
-    }
-
-    /// Reads value `i` of a cache in this format.
-    pub(super) fn get(self, memory: &CpuMemory, cache: BufferId, i: usize) -> f64 {
-        match self {
-            Self::F32 => memory.floats(cache)[i].into(),
-            Self::F16 => bytemuck::cast_slice::<u32, half::f16>(memory.words(cache))[i].to_f64(),
-        }
-    }
-
-    /// The format a step was made for.
-    pub(super) fn of(step: &Step) -> Self {
-        if step.constant("KV_F16") == 1.0 { Self::F16 } else { Self::F32 }
-    }
-}
 
 /// cos and sin of `position · inv_freq`, as two tables to be joined by the angle sum: `[256 + ⌈context / 256⌉,
 /// inv_freq.len()]` pairs. The first holds positions 0..256 times `scale`, the second multiples of 256, so every
@@ -85,9 +49,9 @@ pub struct RopeAppend {
     pub q: Activation,
     /// Table of [`rope_table`].
     pub table: BufferId,
-    /// `[capacity, kv_heads, head_dim]`
+    /// `[capacity, kv_heads]` rows of head_dim.
     pub k_cache: BufferId,
-    /// `[capacity, kv_heads, head_dim]`
+    /// `[capacity, kv_heads]` rows of head_dim.
     pub v_cache: BufferId,
     /// Tokens that the caches hold: a position lies at its remainder.
     pub capacity: usize,
@@ -180,7 +144,7 @@ impl RopeAppend {
                 read(8, self.qk_norm.map_or(self.table, |n| n.k.buffer)),
             ],
             params: params.words(),
-            grid: [(all_heads * self.head_dim / 2).div_ceil(64) as u32, self.qkv.rows as u32, 1],
+            grid: [(all_heads * self.head_dim.div_ceil(64)).div_ceil(2) as u32, self.qkv.rows as u32, 1],
             detail: format!(
                 "qkv[{},({}+2·{})×{}]{} → q, kv:{:?}",
                 self.qkv.rows,
@@ -249,17 +213,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         row.iter_mut().zip(q).for_each(|(y, &v)| *y = v as f32);
         let (k, v) = kv.split_at(kv_heads * dim);
         for (cache, values) in [(step.buffer(5), k), (step.buffer(6), v)] {
-            let first = position % p.capacity as usize * kv_heads * dim;
-            let words = memory.words_mut(cache);
-            match format {
-                KvFormat::F32 => {
-                    let row: &mut [f32] = &mut bytemuck::cast_slice_mut(words)[first..];
-                    row.iter_mut().zip(values).for_each(|(y, &v)| *y = v as f32);
-                }
-                KvFormat::F16 => {
-                    let row: &mut [half::f16] = &mut bytemuck::cast_slice_mut(words)[first..];
-                    row.iter_mut().zip(values).for_each(|(y, &v)| *y = half::f16::from_f64(v));
-                }
+            for (head, values) in values.chunks(dim).enumerate() {
+                format.put(memory, cache, position % p.capacity as usize * kv_heads + head, values);
             }
         }
     }
@@ -289,9 +244,9 @@ mod tests {
     #[test]
     fn both_rotations_and_both_formats() {
         for (heads, kv_heads, head_dim, rotary_dim) in
-            [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2), (3, 1, 16, 0)]
+            [(4, 2, 24, 24), (9, 3, 40, 40), (2, 1, 64, 32), (1, 1, 2, 2), (3, 1, 16, 0), (3, 3, 80, 80), (2, 2, 6, 4)]
         {
-            for format in [KvFormat::F32, KvFormat::F16] {
+            for format in [KvFormat::F32, KvFormat::F16, KvFormat::Q8] {
                 for (interleaved, position, normed) in [(false, 0, 1), (true, 250, 0), (false, 700, 2)] {
                     let (context, capacity) = (1024, if normed == 1 { 1024 } else { 18 });
                     let mut b = Bench::new(7, 8).at(position);
@@ -301,7 +256,7 @@ mod tests {
                     let table = rope_table(&inv_freq, 1.1, context);
                     let table_buffer = b.buffers.add("table", (table.len() * 8) as u64, Role::Weights);
                     b.set(table_buffer, bytemuck::cast_slice(&table));
-                    let bytes = (capacity * kv_heads * head_dim * format.bytes()) as u64;
+                    let bytes = format.bytes(capacity * kv_heads, head_dim);
                     let k_cache = b.buffers.add("k", bytes, Role::Kv);
                     let v_cache = b.buffers.add("v", bytes, Role::Kv);
                     let (q_heads, k_heads) = if normed == 2 { (heads, kv_heads) } else { (1, 1) };
@@ -332,11 +287,7 @@ mod tests {
                         format!("{heads}/{kv_heads}×{head_dim} {format:?} interleaved={interleaved} normed={normed}");
                     b.check(q.buffer, 1e-5, &what);
                     for cache in [k_cache, v_cache] {
-                        match format {
-                            KvFormat::F32 => b.check(cache, 1e-5, &what),
-                            // one rounding to f16 of values of at most 4
-                            KvFormat::F16 => b.check_f16(cache, 4e-3, &what),
-                        }
+                        b.check_kv(cache, head_dim, format, &what);
                     }
                 }
             }

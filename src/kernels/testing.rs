@@ -107,25 +107,29 @@ impl Bench {
         v
     }
 
-    /// A KV cache of `n` random values.
-    pub(crate) fn cache(&mut self, label: &str, n: usize, format: KvFormat) -> BufferId {
-        let id = self.buffers.add(label, (n * format.bytes()) as u64, Role::Kv);
-        let values: Vec<f32> = (0..n).map(|_| self.random.normal()).collect();
-        match format {
-            KvFormat::F32 => self.set(id, bytemuck::cast_slice(&values)),
-            KvFormat::F16 => {
-                let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
-                self.set(id, bytemuck::cast_slice(&halves));
-            }
+    /// A KV cache of `rows` rows of `dim` random values.
+    pub(crate) fn cache(&mut self, label: &str, rows: usize, dim: usize, format: KvFormat) -> BufferId {
+        let id = self.buffers.add(label, format.bytes(rows, dim), Role::Kv);
+        let mut words = vec![0; rows * format.row_words(dim)];
+        for row in words.chunks_mut(format.row_words(dim)) {
+            let values: Vec<f64> = (0..dim).map(|_| self.random.normal().into()).collect();
+            format.store(row, &values);
         }
+        self.set(id, bytemuck::cast_slice(&words));
         id
     }
 
+    /// Makes words of a buffer that was set no numbers, in whatever format.
+    pub(crate) fn spoil(&mut self, buffer: BufferId, words: impl Iterator<Item = std::ops::Range<usize>>) {
+        let (_, contents) = self.contents.iter_mut().rev().find(|(id, _)| *id == buffer).expect("it was set");
+        words.for_each(|range| contents[range.start * 4..range.end * 4].fill(0xff));
+    }
+
     /// What stretches of attention leave: values, the maximum of the scores, and the sum of their exponentials.
-    pub(crate) fn partials(&mut self, heads: usize, value_dim: usize) -> BufferId {
-        let id = super::Attention::declare_partials(&mut self.buffers, heads, value_dim);
+    pub(crate) fn partials(&mut self, heads: usize, splits: usize, value_dim: usize) -> BufferId {
+        let id = super::Attention::declare_partials(&mut self.buffers, heads, splits, value_dim);
         let row = value_dim + 2;
-        let mut values: Vec<f32> = (0..heads * super::SPLITS * row).map(|_| self.random.normal()).collect();
+        let mut values: Vec<f32> = (0..heads * splits * row).map(|_| self.random.normal()).collect();
         values.iter_mut().skip(value_dim + 1).step_by(row).for_each(|v| *v = v.abs() + 0.5);
         self.set(id, bytemuck::cast_slice(&values));
         id
@@ -318,11 +322,24 @@ impl Bench {
         assert_eq!(words(&got), words(&want), "{what}");
     }
 
-    /// The same for a buffer of f16.
-    pub(crate) fn check_f16(&self, out: BufferId, tolerance: f64, what: &str) {
+    /// Asserts that rows of a KV cache hold the reference's values, but for what another rounding makes of them.
+    pub(crate) fn check_kv(&self, out: BufferId, dim: usize, format: KvFormat, what: &str) {
         let (got, want) = self.run(out);
-        let (got, want): (&[f16], &[f16]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
-        compare(got.iter().map(|v| v.to_f64()), want.iter().map(|v| v.to_f64()), tolerance, what);
+        let values = |bytes: &[u8]| -> Vec<f64> {
+            let words: &[u32] = bytemuck::cast_slice(bytes);
+            words.chunks(format.row_words(dim)).flat_map(|row| format.values(row, dim)).collect()
+        };
+        let (got, want) = (values(&got), values(&want));
+        // Of values of at most 4: one rounding to f16; one step of 127 where two that are nearly halfway part.
+        let tolerance = match format {
+            KvFormat::F32 => 1e-5,
+            KvFormat::F16 => 4e-3,
+            KvFormat::Q8 => 4.0 / 127.0,
+        };
+        let apart =
+            got.iter().zip(&want).filter(|(got, want)| (*got - *want).abs() > 4e-3 * want.abs().max(1.0)).count();
+        assert!(apart * 500 <= got.len(), "{what}: {apart} of {} values differ by more than f16", got.len());
+        compare(got.into_iter(), want.into_iter(), tolerance, what);
     }
 }
 

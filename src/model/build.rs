@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::build_experts::most_entries;
 use super::config::RopeFactors;
-use super::kv_cache::{KvSizes, largest_context};
+use super::kv_cache::{KvSizes, kv_format, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
 use crate::gpu::{Activation, Arrival, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
 use crate::kernels::{
     Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, Router, Sorted, TOKEN_TILE, rope_table,
+    splits,
 };
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::dtype::Dtype;
@@ -48,8 +49,8 @@ pub struct ModelOptions {
     pub max_binding: u64,
     /// Tokens of context wanted; the largest that fits by default.
     pub context_length: Option<usize>,
-    /// Numbers of the KV cache.
-    pub kv_format: KvFormat,
+    /// Numbers of the KV cache; by default f16, or q8 where [`AMPLE_CONTEXT`] or the context that is wanted would not fit.
+    pub kv_format: Option<KvFormat>,
     /// Bytes the KV cache may take where no context length is asked for.
     pub kv_budget: u64,
     /// Tokens of a prefill chunk, at most.
@@ -65,7 +66,7 @@ impl Default for ModelOptions {
         Self {
             max_binding: 128 << 20,
             context_length: None,
-            kv_format: KvFormat::F16,
+            kv_format: None,
             kv_budget: 1 << 30,
             chunk: 64,
             quantization: Quantization::None,
@@ -187,10 +188,16 @@ impl<'a> Builder<'a> {
         });
         let widest = hidden.max(inner).max(qkv).max(of_experts).max(of_latents).next_multiple_of(GROUP);
         let chunk = options.chunk.min(options.max_binding as usize / (widest * 4)).max(1);
-        let sizes = KvSizes::new(&config, options.kv_format, chunk);
+        let fits =
+            |format, tokens| KvSizes::new(&config, format, chunk).fit(tokens, options.max_binding, options.kv_budget);
+        let own = config.max_position_embeddings;
+        let format = kv_format(options.kv_format, options.context_length, own, fits);
+        let sizes = KvSizes::new(&config, format, chunk);
         let context_length = context_length(&config, &options, &sizes)?;
         let chunk = chunk.min(context_length);
 
+        let (kv_heads, value_dim) =
+            config.mla.map_or((config.num_kv_heads, config.head_dim), |mla| (1, mla.kv_lora_rank));
         let mut buffers = Buffers::default();
         let control = Control::declare(&mut buffers, chunk, config.vocab_size);
         let mut declare = |label: &str, width| Activation::declare(&mut buffers, label, chunk, width);
@@ -205,7 +212,8 @@ impl<'a> Builder<'a> {
             partials: Attention::declare_partials(
                 &mut buffers,
                 config.num_heads,
-                config.mla.map_or(config.head_dim, |mla| mla.kv_lora_rank),
+                splits(config.num_heads, kv_heads, value_dim, context_length),
+                value_dim,
             ),
             moe: None,
             mla: None,
@@ -571,14 +579,14 @@ fn context_length(config: &ModelConfig, options: &ModelOptions, sizes: &KvSizes)
             Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
         }
         Some(n) if sizes.largest(n) > options.max_binding => Err(Error::BufferLimit {
-            what: format!("a KV cache of {n} tokens"),
+            what: format!(
+                "a KV cache of {n} tokens ({} would fit)",
+                largest_context(n, |n| sizes.largest(n) <= options.max_binding)
+            ),
             needed: sizes.largest(n),
             limit: options.max_binding,
         }),
         Some(n) => Ok(n),
-        None => {
-            let fits = |n| sizes.largest(n) <= options.max_binding && sizes.total(n) <= options.kv_budget;
-            Ok(largest_context(own, fits))
-        }
+        None => Ok(largest_context(own, |n| sizes.fit(n, options.max_binding, options.kv_budget))),
     }
 }

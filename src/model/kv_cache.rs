@@ -49,7 +49,8 @@ pub struct KvCache {
 pub struct KvSizes {
     /// Of each layer.
     spans: Vec<Span>,
-    /// Numbers of a token: as keys, and as values beside them.
+    /// Rows of a token, and the widths of one: as keys, and as values beside them, 0 where there are none.
+    rows: usize,
     widths: [usize; 2],
     format: KvFormat,
     /// Tokens that are written before their queries look.
@@ -60,7 +61,9 @@ impl KvSizes {
     /// Of a model that is fed `chunk` tokens at once, at most.
     pub fn new(config: &ModelConfig, format: KvFormat, chunk: usize) -> Self {
         let spans = (0..config.num_layers).map(|layer| config.span(layer)).collect();
-        Self { spans, widths: config.kv_widths(), format, written: chunk.max(QUEUED_STEPS) }
+        let rows = if config.mla.is_some() { 1 } else { config.num_kv_heads };
+        let widths = config.kv_widths().map(|width| width / rows);
+        Self { spans, rows, widths, format, written: chunk.max(QUEUED_STEPS) }
     }
 
     /// Tokens that a layer keeps: where its first query of a chunk sees `n`, those and the rest of the chunk.
@@ -68,9 +71,9 @@ impl KvSizes {
         span.most().map_or(context, |n| context.min((n - 1).saturating_add(self.written)))
     }
 
-    /// Bytes of so many numbers for each of so many tokens.
+    /// Bytes of a head's width for each of so many tokens.
     fn bytes(&self, tokens: u64, width: usize) -> u64 {
-        tokens * (width * self.format.bytes()) as u64
+        tokens * self.format.bytes(self.rows, width)
     }
 
     /// The tokens that each layer keeps.
@@ -86,7 +89,12 @@ impl KvSizes {
 
     /// Bytes of all buffers.
     pub fn total(&self, context: usize) -> u64 {
-        self.bytes(self.all_tokens(context).sum(), self.widths.iter().sum())
+        self.widths.iter().map(|&width| self.bytes(self.all_tokens(context).sum(), width)).sum()
+    }
+
+    /// Whether each buffer is one binding and all of them stay within the budget.
+    pub fn fit(&self, context: usize, max_binding: u64, budget: u64) -> bool {
+        self.largest(context) <= max_binding && self.total(context) <= budget
     }
 
     /// Declares the caches.
@@ -106,6 +114,21 @@ impl KvSizes {
         let layers = self.spans.iter().enumerate().map(layer).collect();
         KvCache { layers, buffers: all, format: self.format }
     }
+}
+
+/// The tokens of context that a cache of f16 is to hold; where it would hold fewer, and fewer than the model takes, one of q8
+/// holds nearly twice as many.
+pub const AMPLE_CONTEXT: usize = 8192;
+
+/// The format that was asked for, or the one that is chosen where `fits` says whether so many tokens fit in a format.
+pub fn kv_format(
+    asked: Option<KvFormat>,
+    context: Option<usize>,
+    own: usize,
+    fits: impl Fn(KvFormat, usize) -> bool,
+) -> KvFormat {
+    let wanted = context.unwrap_or(AMPLE_CONTEXT).min(own);
+    asked.unwrap_or(if fits(KvFormat::F16, wanted) { KvFormat::F16 } else { KvFormat::Q8 })
 }
 
 /// The largest context, of at most `most`, for which `fits` holds; 1 where it holds for none.
@@ -130,7 +153,7 @@ mod tests {
     #[test]
     fn a_model_of_which_half_the_layers_have_a_window() {
         let spans = (0..24).map(|i| if i % 2 == 0 { Span::Window(128) } else { Span::All }).collect();
-        let sizes = KvSizes { spans, widths: [512; 2], format: KvFormat::F16, written: 64 };
+        let sizes = KvSizes { spans, rows: 8, widths: [64; 2], format: KvFormat::F16, written: 64 };
         let token = 2 * 512 * 2;
         assert_eq!(sizes.total(100), 24 * 100 * token, "all of a short context");
         assert_eq!(sizes.total(131_072), 12 * (131_072 + 127 + 64) * token);

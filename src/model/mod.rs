@@ -22,11 +22,11 @@ mod smollm3;
 
 pub use build::{Builder, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
-pub use kv_cache::{KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
+pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, Matrix, Plan, Role};
-use crate::kernels::{Control, Embed, Epilogue, Matmul, Matvec, RmsNorm, Sample};
+use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
 use crate::{Error, Result};
@@ -109,6 +109,8 @@ pub struct Model {
     pub constants: Vec<(crate::gpu::BufferId, Vec<u8>)>,
     /// Tokens the KV cache holds.
     pub context_length: usize,
+    /// And as what numbers.
+    pub kv_format: KvFormat,
     /// Tokens of a prefill chunk.
     pub chunk: usize,
     /// Tokens of a prefill whose logits are all wanted, and `[rows, vocabulary]` f32 of them.
@@ -166,6 +168,7 @@ impl Model {
             kv: kv.buffers,
             constants,
             context_length,
+            kv_format: kv.format,
             chunk: scratch.x.rows,
             all_logits,
             parameters,

@@ -15,6 +15,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
 use crate::gpu::DeviceOptions;
+use crate::kernels::KvFormat;
 use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
@@ -75,10 +76,6 @@ struct Internal {
 
 impl EngineOptions {
     fn load_options(&self) -> Result<LoadOptions> {
-        let one_of = |name: &str, value: &Option<String>, built: &[&str]| match value {
-            Some(v) if !built.contains(&v.as_str()) => Err(Error::invalid(name, format!("{v:?} is not built yet"))),
-            _ => Ok(()),
-        };
         let quantization = match self.quantization.as_deref() {
             None | Some("auto") => None,
             Some("none") => Some(Quantization::None),
@@ -86,7 +83,12 @@ impl EngineOptions {
             Some("q4") => Some(Quantization::Q4),
             Some(other) => return Err(Error::invalid("quantization", format!("{other:?} is none"))),
         };
-        one_of("kvCache", &self.kv_cache, &["auto", "f16"])?;
+        let kv_cache = match self.kv_cache.as_deref() {
+            None | Some("auto") => None,
+            Some("f16") => Some(KvFormat::F16),
+            Some("q8") => Some(KvFormat::Q8),
+            Some(other) => return Err(Error::invalid("kvCache", format!("{other:?} is none"))),
+        };
         let high_performance = match self.power_preference.as_deref() {
             None => None,
             Some("high-performance") => Some(true),
@@ -105,6 +107,7 @@ impl EngineOptions {
         let Internal { f32, without_reuse, .. } = self.internal;
         Ok(LoadOptions {
             quantization,
+            kv_cache,
             weight_budget,
             context_length,
             f32,

@@ -231,7 +231,7 @@ describe("options", () => {
     await bad({ reasoning: { tokens: 1 } }, "reasoning.tokens");
     await bad({ reasoning: { maxTokens: -1 } }, "reasoning.maxTokens");
     await bad({ reasoning: {} }, "reasoning.maxTokens");
-    for (const options of [{ cache: "memory" }, { integrity: [] }, { quantization: "q5" }, { kvCache: "q8" }, { contextLength: 0 }, { powerPreference: "most" }, { worker: true, fetch }, { other: 1 }, { wasm: 5 }]) {
+    for (const options of [{ cache: "memory" }, { integrity: [] }, { quantization: "q5" }, { kvCache: "q4" }, { contextLength: 0 }, { powerPreference: "most" }, { worker: true, fetch }, { other: 1 }, { wasm: 5 }]) {
       const name = Object.keys(options).at(-1);
       await assert.rejects(load(url, options), failure("invalid-argument", (e) => e.detail.argument === name));
     }

@@ -21,7 +21,8 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
     block_on(async {
         let checkpoint = Checkpoint::open_folder(&DiskFolder::new(folder), &accept).await?;
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
-        let model = Model::new(&checkpoint, &config, ModelOptions { kv_format: KvFormat::F32, ..Default::default() })?;
+        let model =
+            Model::new(&checkpoint, &config, ModelOptions { kv_format: Some(KvFormat::F32), ..Default::default() })?;
         let device = Rc::new(Device::open(DeviceOptions::default()).await?);
         let executor = Executor::new(device, &model.buffers).await?;
         for (buffer, bytes) in &model.constants {

@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
+use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
 const HELP: &str = "minke inspect PATH [--json]
     what a checkpoint is, what it costs to run, and why it would not
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
-               [--quantization q4|q8|none] [--context N]
+               [--quantization q4|q8|none] [--kv f16|q8] [--context N]
     generates; the answer goes to stdout, thoughts and figures to stderr
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
@@ -111,6 +112,7 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
             Arg::Long("quantization") => options.load.quantization = Some(parser.value()?.parse_with(quantization)?),
+            Arg::Long("kv") => options.load.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
             Arg::Long("context") => options.load.context_length = Some(parser.value()?.parse()?),
             other => return Err(other.unexpected().into()),
         }
@@ -145,6 +147,14 @@ fn quantization(name: &str) -> Result<Quantization, String> {
         "q8" => Ok(Quantization::Q8),
         "none" => Ok(Quantization::None),
         other => Err(format!("{other:?} is none of q4, q8, none")),
+    }
+}
+
+fn kv_format(name: &str) -> Result<KvFormat, String> {
+    match name {
+        "f16" => Ok(KvFormat::F16),
+        "q8" => Ok(KvFormat::Q8),
+        other => Err(format!("{other:?} is none of f16, q8")),
     }
 }
 

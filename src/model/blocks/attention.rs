@@ -175,7 +175,7 @@ impl Attention {
         };
         match r.mode {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
-            Mode::Prefill => r.plan.push([attention.prefill(&label("attend"), &r.control)]),
+            Mode::Prefill => r.plan.push([attention.whole(&label("attend"), &r.control)]),
         }
         r.join(&label("o"), &self.o, out, self.o_bias, self.post_norm);
     }

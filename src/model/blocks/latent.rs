@@ -173,15 +173,13 @@ impl LatentAttention {
             scale: self.scale,
             sinks: None,
         };
-        let x = match r.mode {
-            Mode::Decode => {
-                r.plan.push([attention.stretches(&label("attend"), &r.control, r.scratch.partials)]);
-                Latents::Stretches(r.scratch.partials)
-            }
-            Mode::Prefill => {
-                r.plan.push([attention.prefill(&label("attend"), &r.control)]);
-                Latents::Rows(r.rows(s.latent))
-            }
+        let splits = attention.splits();
+        let x = if r.mode == Mode::Decode && splits > 1 {
+            r.plan.push([attention.stretches(&label("attend"), &r.control, r.scratch.partials)]);
+            Latents::Stretches(r.scratch.partials, splits)
+        } else {
+            r.plan.push([attention.whole(&label("attend"), &r.control)]);
+            Latents::Rows(r.rows(s.latent))
         };
         let y = r.rows(s.values);
         r.plan.push(LatentValue { shape, w: &self.v_b, x, y }.steps(&label("value"), &r.control));
