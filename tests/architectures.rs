@@ -3,8 +3,6 @@
 
 mod shapes;
 
-use std::fmt::Write;
-
 use minke::engine::accept;
 use minke::gpu::Role;
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
@@ -49,61 +47,63 @@ the architecture is proved from (`tests/golden.rs`, `tests/gguf_twins.rs`).
 |---|---|---|---|---|---|---|---|---|---|
 ";
 
+/// The model's line; what is beyond the targets panics.
+fn line(shape: &Shape) -> String {
+    let twins = include_str!("gguf_twins.json");
+    let name = shape.name;
+    let whole = declare(shape, Quantization::None, UNBOUNDED, 4096);
+    let [q8, q4] = [Quantization::Q8, Quantization::Q4].map(|q| declare(shape, q, UNBOUNDED, 4096));
+    let split = declare(shape, Quantization::Q4, 128 << 20, 4096);
+    let mixtures = whole.config.moe.as_ref().map_or(Vec::new(), |moe| moe.layers.clone());
+    let mixture = |layer: &usize| mixtures.get(*layer) == Some(&true);
+    let layers = 0..whole.config.num_layers;
+    let column = |kind: bool, most: usize| {
+        let of_kind: Vec<usize> = layers.clone().filter(|l| mixture(l) == kind).collect();
+        let Some(most_costly) = of_kind.iter().map(|&l| dispatches(&whole, l)).max() else {
+            return "–".to_owned();
+        };
+        for model in [&whole, &q8, &q4] {
+            for &layer in &of_kind {
+                let count = dispatches(model, layer);
+                assert!(count <= most, "{name}: layer {layer} is {count} dispatches\n{}", model.plans.decode);
+            }
+        }
+        let with_parts = of_kind.iter().map(|&l| dispatches(&split, l)).max().expect("there are some");
+        if with_parts == most_costly { most_costly.to_string() } else { format!("{most_costly} ({with_parts})") }
+    };
+    // Seven for a Llama. Queries with a latent of their own take one more; Gemma's two blocks end in norms.
+    let most = match shape.architecture() {
+        "gemma3_text" => 9,
+        "deepseek_v2" | "deepseek_v3" => 8,
+        _ => 7,
+    };
+    let dense = column(false, most);
+    let mixed = column(true, 9);
+    let far = whole.config.max_position_embeddings.min(1 << 17);
+    let [more, less] = [far, far - 1024].map(|n| kv_bytes(&declare(shape, Quantization::Q4, UNBOUNDED, n)));
+    let kv = (more - less) / 1024;
+    if name == "DeepSeek-V2-Lite" {
+        assert_eq!(kv, 27 * (512 + 64) * 2, "a latent and the turning part of a key");
+    }
+    let weights = [&whole, &q8, &q4].map(|model| gigabytes(model.weight_bytes()));
+    let architecture = shape.architecture();
+    let layout = &whole.quantization;
+    let [all, eight, four] = weights;
+    let files =
+        if twins.contains(&format!("\"{architecture}.f32.gguf\"")) { "safetensors, GGUF" } else { "safetensors" };
+    format!("| {name} | {architecture} | {files} | {layout} | {all} | {eight} | {four} | {dense} | {mixed} | {kv} |\n")
+}
+
 #[test]
 fn what_published_models_cost() {
-    let mut table = HEAD.to_owned();
-    let twins = include_str!("gguf_twins.json");
-    let mut seen = Vec::new();
-    for shape in published() {
-        let name = shape.name;
-        seen.push(shape.architecture().to_owned());
-        let whole = declare(&shape, Quantization::None, UNBOUNDED, 4096);
-        let [q8, q4] = [Quantization::Q8, Quantization::Q4].map(|q| declare(&shape, q, UNBOUNDED, 4096));
-        let split = declare(&shape, Quantization::Q4, 128 << 20, 4096);
-        let mixtures = whole.config.moe.as_ref().map_or(Vec::new(), |moe| moe.layers.clone());
-        let mixture = |layer: &usize| mixtures.get(*layer) == Some(&true);
-        let layers = 0..whole.config.num_layers;
-        let column = |kind: bool, most: usize| {
-            let of_kind: Vec<usize> = layers.clone().filter(|l| mixture(l) == kind).collect();
-            let Some(most_costly) = of_kind.iter().map(|&l| dispatches(&whole, l)).max() else {
-                return "–".to_owned();
-            };
-            for model in [&whole, &q8, &q4] {
-                for &layer in &of_kind {
-                    let count = dispatches(model, layer);
-                    assert!(count <= most, "{name}: layer {layer} is {count} dispatches\n{}", model.plans.decode);
-                }
-            }
-            let with_parts = of_kind.iter().map(|&l| dispatches(&split, l)).max().expect("there are some");
-            if with_parts == most_costly { most_costly.to_string() } else { format!("{most_costly} ({with_parts})") }
-        };
-        // Seven for a Llama. Queries with a latent of their own take one more; Gemma's two blocks end in norms.
-        let most = match shape.architecture() {
-            "gemma3_text" => 9,
-            "deepseek_v2" | "deepseek_v3" => 8,
-            _ => 7,
-        };
-        let dense = column(false, most);
-        let mixed = column(true, 9);
-        let far = whole.config.max_position_embeddings.min(1 << 17);
-        let [more, less] = [far, far - 1024].map(|n| kv_bytes(&declare(&shape, Quantization::Q4, UNBOUNDED, n)));
-        let kv = (more - less) / 1024;
-        if name == "DeepSeek-V2-Lite" {
-            assert_eq!(kv, 27 * (512 + 64) * 2, "a latent and the turning part of a key");
-        }
-        let weights = [&whole, &q8, &q4].map(|model| gigabytes(model.weight_bytes()));
-        let architecture = shape.architecture();
-        let layout = &whole.quantization;
-        let [all, eight, four] = weights;
-        let files =
-            if twins.contains(&format!("\"{architecture}.f32.gguf\"")) { "safetensors, GGUF" } else { "safetensors" };
-        writeln!(
-            table,
-            "| {name} | {architecture} | {files} | {layout} | {all} | {eight} | {four} | {dense} | {mixed} | {kv} |"
-        )
-        .expect("a string");
-    }
-    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.iter().any(|s| s == a.name)).collect();
+    let shapes = published();
+    let lines = std::thread::scope(|scope| {
+        let threads: Vec<_> = shapes.iter().map(|shape| scope.spawn(|| line(shape))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("within the targets")).collect::<String>()
+    });
+    let table = HEAD.to_owned() + &lines;
+    let seen: Vec<_> = shapes.iter().map(Shape::architecture).collect();
+    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.contains(&a.name)).collect();
     assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name).collect::<Vec<_>>());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md");
     if std::env::var_os("MINKE_RECORD").is_some() {
