@@ -3,7 +3,7 @@
 import type { Failure } from "./errors.js";
 import type { Estimate, GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
 
-/** One published file; `read` gives exactly the bytes asked for or throws a `Failure`. */
+/** One published file; `read` gives exactly the bytes asked for, in memory that the engine may take, or throws a `Failure`. */
 export interface Reader {
   readonly name: string;
   /** Bytes. */

@@ -7,7 +7,7 @@ use super::device::Device;
 pub enum Bytes {
     /// In this program's memory.
     Here(Vec<u8>),
-    /// In JavaScript's.
+    /// In JavaScript's, for whoever has them: an upload gives the memory back.
     #[cfg(target_arch = "wasm32")]
     Outside(js_sys::Uint8Array),
 }
@@ -48,6 +48,10 @@ impl Device {
             // A write that does not fit is refused with an exception; wgpu's own would stop the program.
             let written = queue.write_buffer_with_f64_and_u8_array(raw, offset as f64, array);
             assert!(written.is_ok(), "{} bytes at {offset} lie within the buffer", array.length());
+            if array.length() == array.buffer().byte_length() {
+                // Not left to the garbage collector, which lets hundreds of megabytes gather. Where there is no such method, it is.
+                let _ = array.buffer().transfer_with_length(0);
+            }
             return;
         }
         let mut bytes = bytes.into_vec();

@@ -20,10 +20,11 @@ export function launch(options = {}) {
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
 }
 
-/** Starts a browser whose files are kept on disk, as a visitor's are, until it is closed: a private window keeps them in memory. */
+/** Starts a browser whose files are kept on disk, as a visitor's are, until this process ends: a private window keeps them in memory. */
 export async function launchKept(options = {}) {
   const profile = mkdtempSync(join(tmpdir(), "minke-profile-"));
   const context = await chromium.launchPersistentContext(profile, { executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
-  context.on("close", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
+  // Its processes end a moment after it.
+  process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
   return context;
 }
