@@ -292,8 +292,14 @@ fn conversations_without_room_are_fed_again() {
         (said, owes, total)
     };
     let (plenty, some, none) = (run(1 << 30, None), run(100 << 10, None), run(0, None));
-    let refused = run(1 << 30, Some(plenty.2));
-    assert!(refused.0 == none.0 && refused.1 == none.1, "a device that grants no copy");
+    // Least memory that it loads in, which is more than it holds then: some copies find room, others are refused.
+    let device = |max_memory| DeviceOptions { max_memory: Some(max_memory), ..DeviceOptions::default() };
+    let loads =
+        |limit| load(&folder, LoadOptions { f32: true, device: device(limit), ..LoadOptions::default() }).is_ok();
+    let limit = (0..256).map(|i| plenty.2 + (i << 13)).find(|&limit| loads(limit)).expect("room to load in");
+    let refused = run(1 << 30, Some(limit));
+    assert!(refused.0 == none.0, "a device that grants no copy");
+    assert!(plenty.1 < refused.1 && refused.1 <= none.1, "{} of {} tokens fed", refused.1, none.1);
     assert!(plenty.0 == some.0 && some.0 == none.0);
     assert_eq!(plenty.1, 3 * 30 + 6 * 31);
     assert_eq!(none.1, 3 * (30 + 66 + 102));

@@ -45,7 +45,7 @@ pub fn run(targets: &[&str], seconds: u64) -> Result<()> {
     }
     // The hostile test writes what they begin with.
     let corpus = root().join("target/hostile/corpus");
-    if !corpus.is_dir() {
+    if targets.iter().any(|target| !corpus.join(target).is_dir()) {
         run::quiet(run::command("cargo", &["test", "--quiet", "--test", "hostile", "table"]))?;
     }
     let mut build = run::command("cargo", &["build", "--quiet", "--package", "minke-fuzz", "--bins"]);
