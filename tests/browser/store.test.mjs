@@ -370,17 +370,16 @@ describe("a pack", { skip: noGolden || absent(command) }, () => {
         await close(model);
         return { got, events };
       }, [url, options, ids]);
-      const files = stages.events.filter(({ stage }) => stage === "download").map(({ file }) => file);
-      return { got: stages.got, stages: bar(stages.events), verified: [...new Set(files)] };
+      return { got: stages.got, stages: bar(stages.events) };
     };
     // Rows of this tiny model that are no whole blocks stayed numbers: asked for q8, they become it in both.
     const q8 = { quantization: "q8" };
     const [packed, made] = [await run("/pack/", q8), await run("/golden/models/deepseek_v2/", q8)];
     assert.deepEqual(packed.got, made.got);
-    assert.deepEqual(packed.stages, ["download network", "upload network", "compile"]);
+    // Parts as small as these are checked when they are opened: no check of them comes before the upload.
+    assert.deepEqual(packed.stages, ["download network", "compile"]);
     assert.deepEqual((await run("/pack/", q8)).stages, ["download device", "compile"]);
-    assert.ok(packed.verified.length > 3 && packed.verified.every((f) => f.includes("-of-") || f.includes(".")), `${packed.verified}`);
-    const error = await damaged(context, (path) => path.endsWith(packed.verified.find((f) => f.includes("-of-"))));
+    const error = await damaged(context, (path) => path.startsWith("/pack/") && path.includes("-of-"));
     assert.equal(error?.code, "integrity", error?.message);
   }));
 });
