@@ -29,15 +29,7 @@ pub(super) struct Session {
     pace: Pace,
     control: Control,
     all_logits: crate::gpu::Activation,
-    decode: Prepared,
-    prefill: Prepared,
-    head: Prepared,
-    sample: Prepared,
-    all_rows: Prepared,
-    /// Landing places of sampled ids, one for each step that may be under way.
-    landings: Vec<Staging>,
-    /// Landing place of logits: a block of rows.
-    logits: Staging,
+    pipelines: Pipelines,
 }
 
 /// Which rows of logits are wanted.
@@ -93,7 +85,9 @@ pub(super) struct Pipelines {
     head: Prepared,
     sample: Prepared,
     all_rows: Prepared,
+    /// Of sampled ids, one for each step that may be under way.
     landings: Vec<Staging>,
+    /// Of logits: a block of rows.
     logits: Staging,
 }
 
@@ -145,7 +139,6 @@ impl Session {
     pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
         let samples = samples(&model.buffers);
         let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
-        let Pipelines { decode, prefill, head, sample, all_rows, landings, logits } = pipelines;
         Self {
             executor,
             plans,
@@ -156,13 +149,7 @@ impl Session {
             pace: Pace::new(chunk, clock),
             control,
             all_logits,
-            decode,
-            prefill,
-            head,
-            sample,
-            all_rows,
-            landings,
-            logits,
+            pipelines,
         }
     }
 
@@ -179,7 +166,7 @@ impl Session {
     async fn feed_piece(&self, position: usize, ids: &[u32], sampled: usize) -> Result<()> {
         let started = self.pace.start();
         self.start_chunk(position, ids, sampled);
-        self.executor.submit(&[&self.prefill], &[])?;
+        self.executor.submit(&[&self.pipelines.prefill], &[])?;
         self.executor.idle().await?;
         self.pace.took(ids.len(), started);
         Ok(())
@@ -208,7 +195,7 @@ impl Session {
             }
         }
         self.start_chunk(position + done, &ids[done..], sampled);
-        let plans: Vec<&Prepared> = std::iter::once(&self.prefill).chain(last.iter().copied()).collect();
+        let plans: Vec<&Prepared> = std::iter::once(&self.pipelines.prefill).chain(last.iter().copied()).collect();
         self.executor.submit(&plans, &[readback])?;
         Ok(true)
     }
@@ -253,12 +240,12 @@ impl Session {
             0 => 8,
             n => u64::from(4 + 2 * (n - 1).min(MAX_TOP)) * 4,
         };
-        let landing = |step: usize| &self.landings[step % self.landings.len()];
+        let landing = |step: usize| &self.pipelines.landings[step % self.pipelines.landings.len()];
         let read = |step: usize| {
             let start = (step % RING as usize) as u64 * u64::from(SLOT) * 4;
             Readback { from: self.control.ring, bytes: start..start + slot_bytes, to: landing(step) }
         };
-        let first = [&self.head, &self.sample];
+        let first = [&self.pipelines.head, &self.pipelines.sample];
         let chunk = Chunk { ids: &prompt[*cached..], position: *cached, sampled: 0 };
         let mut fed = |done: usize| prefilled(cached + done);
         if cancel.stopped() || !self.feed(chunk, &first, read(0), cancel, &mut fed).await? {
@@ -268,8 +255,8 @@ impl Session {
         let mut waiting = VecDeque::from([0]);
         let mut queued = 1;
         while let Some(step) = waiting.pop_front() {
-            while queued < *limit && waiting.len() + 1 < self.landings.len() {
-                self.executor.submit(&[&self.decode], &[read(queued)])?;
+            while queued < *limit && waiting.len() + 1 < self.pipelines.landings.len() {
+                self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
                 self.note(prompt.len(), &generated, queued);
@@ -308,7 +295,7 @@ impl Session {
                 }
             }
             if waiting.is_empty() && queued < *limit {
-                self.executor.submit(&[&self.decode], &[read(queued)])?;
+                self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
                 self.note(prompt.len(), &generated, queued);
@@ -360,18 +347,18 @@ impl Session {
         let vocabulary = self.control.logits.width;
         if rows == Rows::Last {
             let bytes = 0..vocabulary as u64 * 4;
-            let read = Readback { from: self.control.logits.buffer, bytes, to: &self.logits };
+            let read = Readback { from: self.control.logits.buffer, bytes, to: &self.pipelines.logits };
             let chunk = Chunk { ids, position: 0, sampled: 0 };
-            self.feed(chunk, &[&self.head], read, cancel, &mut |_| {}).await?;
-            return sink(&floats(&self.executor.fetch(&self.logits).await?));
+            self.feed(chunk, &[&self.pipelines.head], read, cancel, &mut |_| {}).await?;
+            return sink(&floats(&self.executor.fetch(&self.pipelines.logits).await?));
         }
         let stride = self.all_logits.stride();
         for (i, block) in ids.chunks(self.all_logits.rows).enumerate() {
             self.start_chunk(i * self.all_logits.rows, block, 0);
             let bytes = 0..(block.len() * stride * 4) as u64;
-            let read = Readback { from: self.all_logits.buffer, bytes, to: &self.logits };
-            self.executor.submit(&[&self.prefill, &self.all_rows], &[read])?;
-            let bytes = self.executor.fetch(&self.logits).await?;
+            let read = Readback { from: self.all_logits.buffer, bytes, to: &self.pipelines.logits };
+            self.executor.submit(&[&self.pipelines.prefill, &self.pipelines.all_rows], &[read])?;
+            let bytes = self.executor.fetch(&self.pipelines.logits).await?;
             cancel.check()?;
             for row in bytes.chunks_exact(stride * 4) {
                 sink(&floats(&row[..vocabulary * 4]))?;
