@@ -26,7 +26,8 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
     let device = Rc::new(Device::open(DeviceOptions::default()).await?);
     let software = device.facts().software && !base;
     println!("{:?}, {} kernels", device.facts().name, if software { "software" } else { "base" });
-    let options = ModelOptions { max_binding: device.max_binding(), context_length: Some(2048), ..ModelOptions::default() };
+    let options =
+        ModelOptions { max_binding: device.max_binding(), context_length: Some(2048), ..ModelOptions::default() };
     let model = Model::new(&checkpoint, &config, options)?;
     let executor = Executor::new(device, &model.buffers).await?;
     for (buffer, bytes) in &model.constants {
@@ -60,7 +61,10 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
         }
         let (total, ran) = by_kernel.values().fold((0.0, 0.0), |sum, row| (sum.0 + row.1, sum.1 + row.2));
         let steps = plan.steps.len();
-        println!("\n{}: {count} tokens at {position}, {total:.1} ms, {ran:.1} ms of the CPU in {steps} steps", plan.label);
+        println!(
+            "\n{}: {count} tokens at {position}, {total:.1} ms, {ran:.1} ms of the CPU in {steps} steps",
+            plan.label
+        );
         for (name, (steps, ms, ran, compile)) in by_kernel {
             println!("{ms:9.2} ms {ran:9.2} ms of the CPU {steps:4} ×  {name}  (first {compile:.0} ms)");
         }

@@ -94,7 +94,8 @@ fn software_adapters_compute_the_same() {
             let options = LoadOptions { f32, software: Some(true), ..LoadOptions::default() };
             let open = |options| load(&folder, options);
             let engine = open(options).unwrap_or_else(|e| panic!("{case}: {e}"));
-            let own = engine.plans().decode.steps.iter().filter(|step| step.shader.name.starts_with("software.")).count();
+            let own =
+                engine.plans().decode.steps.iter().filter(|step| step.shader.name.starts_with("software.")).count();
             assert!(own > 0, "{case}: no variant runs");
             let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
             println!("{case}: {own} variants, {worst:.1e}");

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::session::{Pipelines, Session};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
-use crate::kernels::KvFormat;
+use crate::kernels::{KvFormat, SelfTest};
 use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
-use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
+use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -214,10 +214,8 @@ impl Engine {
         let (info, session) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
-            if options.software.unwrap_or(software) {
-                model.plans = model.plans.software();
-            }
-            match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
+            let variants = options.software.unwrap_or(software);
+            match fill(checkpoint, &mut model, device.clone(), queued_steps, variants, cancel, progress).await {
                 Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref());
                     break (info, Session::new(model, executor, pipelines, host.clock));
@@ -314,16 +312,18 @@ impl Fitting<'_> {
     }
 }
 
-/// Allocates a model, builds its pipelines and fills its buffers, the last two at once: a platform compiles while the network is
-/// waited for. Nothing stays allocated where that fails.
+/// Allocates a model, builds and tests its pipelines and fills its buffers, the last two at once: a platform compiles while the
+/// network is waited for. The model's plans are those that run. Nothing stays allocated where that fails.
 async fn fill(
     checkpoint: &Checkpoint,
-    model: &Model,
+    model: &mut Model,
     device: Rc<Device>,
     queued_steps: usize,
+    variants: bool,
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Executor, Pipelines)> {
+    let test = SelfTest::new(&model.plans.all(), &mut model.buffers);
     let mut executor = Executor::new(device, &model.buffers).await?;
     cancel.check()?;
     for (buffer, bytes) in &model.constants {
@@ -338,7 +338,7 @@ async fn fill(
         progress.borrow_mut()(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
     };
     let one_more = || {
-        built.set(built.get() + 1);
+        built.set((built.get() + 1).min(Pipelines::COUNT as u64)); // more where plans are built again
         if read.get() >= total {
             compiled();
         }
@@ -354,9 +354,41 @@ async fn fill(
         compiled();
         Ok(())
     };
-    let (pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
-    staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
+    let ((plans, pipelines), ()) =
+        both(build(model, &test, &executor, queued_steps, variants, &one_more), weights).await?;
+    staging(&model.tasks).into_iter().chain(test.buffers()).for_each(|buffer| executor.release(buffer));
+    model.plans = plans;
     Ok((executor, pipelines))
+}
+
+/// The plans that compute what they should here, with their pipelines: in their variants for adapters that are the CPU if
+/// `variants` and none of those is wrong.
+///
+/// # Errors
+/// [`Error::NoWebGpu`] with the names of the kernels where others are wrong; those of [`Pipelines::build`].
+async fn build(
+    model: &Model,
+    test: &SelfTest,
+    executor: &Executor,
+    queued_steps: usize,
+    variants: bool,
+    built: &dyn Fn(),
+) -> Result<(Plans, Pipelines)> {
+    if variants {
+        let plans = model.plans.software();
+        let pipelines = Pipelines::build(model, &plans, executor, queued_steps, built).await?;
+        if test.failures(executor, true).await?.is_empty() {
+            return Ok((plans, pipelines));
+        }
+    }
+    let pipelines = Pipelines::build(model, &model.plans, executor, queued_steps, built).await?;
+    let wrong = test.failures(executor, false).await?;
+    if wrong.is_empty() {
+        return Ok((model.plans.clone(), pipelines));
+    }
+    let adapter = &executor.device().facts().name;
+    let reason = format!("{adapter} computes wrong results ({}); a newer driver or browser may not", wrong.join(", "));
+    Err(Error::NoWebGpu { reason })
 }
 
 /// Runs two futures at once until both are done or one fails. The first is looked at first.

@@ -95,11 +95,16 @@ impl Pipelines {
     /// Plans of a model.
     pub const COUNT: usize = 5;
 
-    /// Builds the pipelines of every plan; `built` hears of each plan.
-    pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
+    /// Builds the pipelines of a model's `plans`; `built` hears of each.
+    pub async fn build(
+        model: &Model,
+        plans: &Plans,
+        executor: &Executor,
+        queued_steps: usize,
+        built: &dyn Fn(),
+    ) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
-        let plans = &model.plans;
         let mut landings = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
             landings.push(executor.staging(u64::from(SLOT) * 4).await?);
@@ -127,9 +132,7 @@ impl Pipelines {
 
     /// Bytes that it allocates, on a device that aligns uniforms to `alignment` bytes.
     pub fn bytes(model: &Model, queued_steps: usize, alignment: u64) -> u64 {
-        let Plans { decode, prefill, head, sample, all_rows } = &model.plans;
-        let params: u64 =
-            [decode, prefill, head, sample, all_rows].map(|plan| plan.params(alignment).0.len() as u64).iter().sum();
+        let params: u64 = model.plans.all().iter().map(|plan| plan.params(alignment).0.len() as u64).sum();
         queued_steps as u64 * u64::from(SLOT) * 4 + Self::logits_bytes(model) + params
     }
 }

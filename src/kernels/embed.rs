@@ -4,7 +4,7 @@ use super::matvec::layout_of;
 use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
 
-static SHADERS: [Shader; 11] = layout_shaders!("embed");
+pub(super) static SHADERS: [Shader; 11] = layout_shaders!("embed");
 
 /// See `shaders/embed.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "embed", shaders: &SHADERS, params: EmbedParams::FIELDS, reference };

@@ -5,7 +5,7 @@ use super::matvec::{layout_of, products};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
 
-static SHADERS: [Shader; 11] = layout_shaders!("matmul", "gate", "epilogue", "tile");
+pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matmul", "gate", "epilogue", "tile");
 
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };

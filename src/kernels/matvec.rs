@@ -123,7 +123,8 @@ pub(super) fn products(
 
 /// The layout a step's shader reads.
 pub(super) fn layout_of(step: &Step, shaders: &'static [Shader]) -> Layout {
-    let index = shaders.iter().position(|s| step.shader.name.ends_with(s.name)).expect("the step was made by this kernel");
+    let index =
+        shaders.iter().position(|s| step.shader.name.ends_with(s.name)).expect("the step was made by this kernel");
     Layout::ALL[index]
 }
 

@@ -92,10 +92,14 @@ pub struct Plans {
 }
 
 impl Plans {
+    /// All of them.
+    pub fn all(&self) -> [&Plan; 5] {
+        [&self.decode, &self.prefill, &self.head, &self.sample, &self.all_rows]
+    }
+
     /// The same for an adapter that is the CPU.
     pub fn software(&self) -> Self {
-        let Self { decode, prefill, head, sample, all_rows } = self;
-        let [decode, prefill, head, sample, all_rows] = [decode, prefill, head, sample, all_rows].map(software);
+        let [decode, prefill, head, sample, all_rows] = self.all().map(software);
         Self { decode, prefill, head, sample, all_rows }
     }
 }
