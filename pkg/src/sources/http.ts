@@ -44,6 +44,7 @@ class HttpFile {
     const { store } = this.context;
     const kept = await store?.file(this.name);
     if (kept != null && (await this.#unchanged(kept))) {
+      await this.#compare(kept.identity.size);
       this.#kept = kept;
       this.#size = kept.identity.size;
       this.#tag = kept.identity.tag;
@@ -140,8 +141,26 @@ class HttpFile {
 
   /** A file that is seen for the first time, or anew. */
   async #seen(size: number, response: Response): Promise<void> {
+    try {
+      await this.#compare(size, response);
+    } catch (error) {
+      response.body?.cancel().catch(() => {}); // one that was read is cancelled already
+      throw error;
+    }
     this.#size = size;
     this.#kept = (await this.context.store?.create({ name: this.name, size, tag: tagOf(response) })) ?? null;
+  }
+
+  /** Throws where the file is not as large as the hub has on record: it is another, or a pointer to it. */
+  async #compare(size: number, response?: Response): Promise<void> {
+    const told = response?.headers.get("x-linked-size") ?? null;
+    const expected = told !== null && /^\d+$/.test(told) ? Number(told) : (await this.context.sizes).get(this.name);
+    if (expected === undefined || expected === size) return;
+    const failure: Failure = {
+      code: "integrity", message: `${this.name}: the server has ${size} bytes of it, ${expected} are on record`, retryable: true,
+      detail: { file: this.name, expected, found: size, url: this.url },
+    };
+    throw failure;
   }
 
   /** Takes an answer that begins with the first byte to its end, whoever waits for which block of it. */

@@ -25,6 +25,8 @@ export interface HttpContext {
   /** Keeps what arrives, where the browser keeps anything. */
   store: StoredModel | null;
   limit: Limit;
+  /** Bytes of large files as a hub has them on record, by name. */
+  sizes: Promise<ReadonlyMap<string, number>>;
   /** Whether a file was found to be another than at first. */
   changed: boolean;
 }
