@@ -32,8 +32,20 @@ impl Bytes {
         match self {
             Self::Here(bytes) => bytes,
             #[cfg(target_arch = "wasm32")]
-            Self::Outside(bytes) => bytes.to_vec(),
+            Self::Outside(bytes) => {
+                let taken = bytes.to_vec();
+                give_back(&bytes);
+                taken
+            }
         }
+    }
+}
+
+/// Not left to the garbage collector, which lets hundreds of megabytes gather. Where there is no such method, it is.
+#[cfg(target_arch = "wasm32")]
+fn give_back(array: &js_sys::Uint8Array) {
+    if array.length() == array.buffer().byte_length() {
+        let _ = array.buffer().transfer_with_length(0);
     }
 }
 
@@ -48,10 +60,7 @@ impl Device {
             // A write that does not fit is refused with an exception; wgpu's own would stop the program.
             let written = queue.write_buffer_with_f64_and_u8_array(raw, offset as f64, array);
             assert!(written.is_ok(), "{} bytes at {offset} lie within the buffer", array.length());
-            if array.length() == array.buffer().byte_length() {
-                // Not left to the garbage collector, which lets hundreds of megabytes gather. Where there is no such method, it is.
-                let _ = array.buffer().transfer_with_length(0);
-            }
+            give_back(array);
             return;
         }
         let mut bytes = bytes.into_vec();

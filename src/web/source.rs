@@ -72,7 +72,7 @@ impl ByteSource for JsReader {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        self.bytes(range).await.map(|bytes| bytes.to_vec())
+        self.bytes(range).await.map(|bytes| Bytes::Outside(bytes).into_vec())
     }
 
     async fn arriving(&self, range: Range<u64>) -> Result<Bytes> {

@@ -6,6 +6,7 @@ import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
 import { Blocks, type Pool } from "./blocks.js";
 import { isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
+import { release } from "./release.js";
 import { Stream } from "./stream.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
@@ -158,7 +159,7 @@ class HttpFile {
     if (expected === undefined || expected === size) return;
     const failure: Failure = {
       code: "integrity", message: `${this.name}: the server has ${size} bytes of it, ${expected} are on record`, retryable: true,
-      detail: { file: this.name, expected, found: size, url: this.url },
+      detail: { file: this.name, expected, found: size },
     };
     throw failure;
   }
@@ -212,6 +213,7 @@ class HttpFile {
       const block = await this.#held(index);
       if (block !== null) {
         out.set(block, index * BLOCK - start);
+        release(block);
         index++;
       } else if (passed || !(await stream.until(reaches))) {
         const first = index;
@@ -267,6 +269,7 @@ class HttpFile {
         }
         for await (const chunk of this.#requests.chunks(response)) {
           await fill(chunk.subarray(0, out.length - filled));
+          release(chunk);
           if (filled === out.length) return true;
         }
       } catch (error) {
@@ -312,7 +315,7 @@ class HttpFile {
     const kept = this.#kept;
     if (kept === null) return [];
     const before = kept.forget();
-    for (let start = 0; start < this.#size; start += 8 * BLOCK) await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK));
+    for (let start = 0; start < this.#size; start += 8 * BLOCK) release(await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK)));
     return [...before].filter(([index, hash]) => kept.hash(index)?.some((byte, i) => byte !== hash[i]) ?? true).map(([index]) => index);
   }
 }
