@@ -42,6 +42,8 @@ const browser = await launch();
 const rows = [];
 let failures = 0;
 
+/** Of the buffers, those that the ledger counts as weights. */
+const isWeight = (label) => /^rope table$|norm$|\.(codes|scales)$/.test(label);
 const isShard = ({ path }) => path.startsWith("/m/") && path.endsWith(".safetensors");
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
