@@ -1,7 +1,7 @@
 // Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
 
 import { BLOCK } from "../storage/journal.js";
-import { release } from "./release.js";
+import { give } from "./spare.js";
 
 /** Bytes of one cell: a block of the store. */
 const CELL = BLOCK;
@@ -15,7 +15,7 @@ const HEADER = 64 * 1024;
 const AHEAD = 12;
 const AHEAD_RUN = 3;
 
-/** Fetches exactly the bytes [start, end), in memory of their own. */
+/** Fetches exactly the bytes [start, end), in memory of their own that `take` gave. */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
 /** The cells that the files of one source keep, the oldest first. */
@@ -37,7 +37,7 @@ export class Pool {
   }
 }
 
-/** Bytes of one request: their memory is given back when none of its cells is kept and nobody copies from one. */
+/** Bytes of one request: their memory is used again when none of its cells is kept and nobody copies from one. */
 class Run {
   #holders = 0;
 
@@ -48,7 +48,7 @@ class Run {
   }
 
   drop(): void {
-    if (--this.#holders === 0) this.bytes.then(release, () => {});
+    if (--this.#holders === 0) this.bytes.then(give, () => {});
   }
 }
 

@@ -6,7 +6,7 @@ import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
 import { Blocks, type Pool } from "./blocks.js";
 import { isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
-import { release } from "./release.js";
+import { give, take } from "./spare.js";
 import { Stream } from "./stream.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
@@ -204,16 +204,13 @@ class HttpFile {
 
   /** Whole blocks: from the store where it has them, otherwise fetched and kept. */
   async #blocks(start: number, end: number): Promise<Uint8Array> {
-    const out = new Uint8Array(end - start);
+    const out = take(end - start);
     const last = Math.ceil(end / BLOCK);
     for (let index = start / BLOCK; index < last; ) {
       const stream = this.#stream;
       const reaches = Math.min(this.#size, (index + 1) * BLOCK);
       const passed = stream === undefined || stream.position >= reaches;
-      const block = await this.#held(index);
-      if (block !== null) {
-        out.set(block, index * BLOCK - start);
-        release(block);
+      if (await this.#held(index, out.subarray(index * BLOCK - start, (index + 1) * BLOCK - start))) {
         index++;
       } else if (passed || !(await stream.until(reaches))) {
         const first = index;
@@ -225,11 +222,13 @@ class HttpFile {
     return out;
   }
 
-  async #held(index: number): Promise<Uint8Array | null> {
-    const block = (await this.#kept?.read(index)) ?? null;
-    if (block !== null) return block;
+  /** Puts a block that is here into `out`. */
+  async #held(index: number, out: Uint8Array): Promise<boolean> {
+    if (await this.#kept?.read(index, out)) return true;
     const blob = this.#spool.get(index);
-    return blob === undefined ? null : new Uint8Array(await blob.arrayBuffer());
+    if (blob === undefined) return false;
+    out.set(new Uint8Array(await blob.arrayBuffer()));
+    return true;
   }
 
   /**
@@ -269,7 +268,6 @@ class HttpFile {
         }
         for await (const chunk of this.#requests.chunks(response)) {
           await fill(chunk.subarray(0, out.length - filled));
-          release(chunk);
           if (filled === out.length) return true;
         }
       } catch (error) {
@@ -315,7 +313,7 @@ class HttpFile {
     const kept = this.#kept;
     if (kept === null) return [];
     const before = kept.forget();
-    for (let start = 0; start < this.#size; start += 8 * BLOCK) release(await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK)));
+    for (let start = 0; start < this.#size; start += 8 * BLOCK) give(await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK)));
     return [...before].filter(([index, hash]) => kept.hash(index)?.some((byte, i) => byte !== hash[i]) ?? true).map(([index]) => index);
   }
 }

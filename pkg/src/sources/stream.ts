@@ -1,7 +1,6 @@
 // One answer with a whole file, cut into blocks as it arrives.
 
 import { BLOCK } from "../storage/journal.js";
-import { release } from "./release.js";
 
 export class Stream {
   /** Bytes of the blocks that were given out, from the file's beginning. */
@@ -11,7 +10,7 @@ export class Stream {
   #ended = false;
   #waiting: { end: number; wake(here: boolean): void }[] = [];
 
-  /** Gives `sink` each whole block of `size` bytes in turn, for its time; what lies beyond them is not taken. */
+  /** Gives `sink` each whole block of `size` bytes in turn; what lies beyond them is not taken. */
   constructor(
     chunks: AsyncIterable<Uint8Array>,
     readonly size: number,
@@ -35,8 +34,7 @@ export class Stream {
   async #run(chunks: AsyncIterable<Uint8Array>): Promise<void> {
     let block = this.#next();
     let filled = 0;
-    for await (const whole of chunks) {
-      let chunk = whole;
+    for await (let chunk of chunks) {
       while (chunk.length > 0 && block.length > 0) {
         const part = chunk.subarray(0, block.length - filled);
         block.set(part, filled);
@@ -45,11 +43,9 @@ export class Stream {
         if (filled < block.length) break;
         await this.sink(this.position / BLOCK, block);
         this.position += block.length;
-        release(block);
         this.#wake();
         [block, filled] = [this.#next(), 0];
       }
-      release(whole);
       if (block.length === 0) return;
     }
   }

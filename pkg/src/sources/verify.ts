@@ -3,7 +3,6 @@
 import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
 import type { Hasher, Reader, Source } from "../wasm.js";
-import { release } from "./release.js";
 import { below, type Location } from "./locate.js";
 
 /** Bytes of a file read at once. */
@@ -169,7 +168,6 @@ export class Verifier {
         const end = Math.min(reader.size, start + STRIDE);
         const bytes = await reader.read(start, end);
         if (expected !== undefined) hash.update(bytes);
-        release(bytes);
         await heard?.(end - start, reader.stored?.(start, end) ?? false);
       }
       heard = undefined; // once
