@@ -15,10 +15,10 @@ import { SHAPES, synthetic } from "./lib/shapes.mjs";
 /** Bytes of the wasm heap at most. */
 export const HEAP = 256 * 2 ** 20;
 /**
- * Bytes on their way at most: what readers keep and fetch ahead (pkg/src/sources/blocks.ts: 24 and 12 MiB, and reads of two blocks
- * of 4 MiB), and what was sent to the GPU and not taken yet (src/weights/load.rs: 64 MiB).
+ * Bytes on their way at most: what readers keep and fetch ahead (pkg/src/sources/blocks.ts: 24 and 12 MiB, reads of two blocks of
+ * 4 MiB; spare.ts: 16 MiB), and what was sent to the GPU and not taken yet (src/weights/load.rs: 64 MiB).
  */
-export const IN_FLIGHT = (24 + 12 + 8 + 64) * 2 ** 20;
+export const IN_FLIGHT = (24 + 12 + 8 + 16 + 64) * 2 ** 20;
 
 /** Serves the application and the shapes. */
 export async function kitchen(names) {

@@ -1,7 +1,7 @@
 // Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
 
 import { BLOCK } from "../storage/journal.js";
-import { give } from "./spare.js";
+import { give, take } from "./spare.js";
 
 /** Bytes of one cell: a block of the store. */
 const CELL = BLOCK;
@@ -82,7 +82,7 @@ export class Blocks {
     for (const { run } of cells) run.hold();
     try {
       if (straightOn) this.#readAhead(last);
-      const out = new Uint8Array(end - start);
+      const out = take(end - start);
       for (const [i, { run, at }] of cells.entries()) {
         const cell = (await run.bytes).subarray(at, at + CELL);
         const from = (first + i) * CELL;

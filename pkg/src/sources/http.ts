@@ -189,6 +189,7 @@ class HttpFile {
         if (end <= this.#head.length) return this.#head.slice(start, end);
         return start === end ? new Uint8Array() : blocks.read(start, end);
       },
+      done: give,
       stored: (start, end) => {
         for (let index = Math.floor(start / BLOCK); index * BLOCK < end; index++) if (this.#arrived.has(index)) return false;
         return this.#kept !== null && end > this.#head.length;

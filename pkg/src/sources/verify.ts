@@ -168,6 +168,7 @@ export class Verifier {
         const end = Math.min(reader.size, start + STRIDE);
         const bytes = await reader.read(start, end);
         if (expected !== undefined) hash.update(bytes);
+        reader.done?.(bytes);
         await heard?.(end - start, reader.stored?.(start, end) ?? false);
       }
       heard = undefined; // once
