@@ -141,7 +141,9 @@ function record(folder) {
     plots += `![${run.name}, ${pass}](${file})\n\n`;
   }
   const head = "\nSeconds: in all; with a request under way; hashing; reading and writing OPFS; in wasm (tables, tokenizer, repacking); in\n`writeBuffer`; waiting for the GPU to take and quantise what was sent; with pipelines being built. Last: MB that were written to\nthe GPU from the wasm heap, of all.\n\n| checkpoint | | all | network | hash | disk | wasm | upload | GPU | compile | through the heap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-  writeFileSync(join(root, "docs/memory.md"), `${table}${head}${stages}\n${plots}`.trimEnd() + "\n");
+  const faults = runs.flatMap(([pass, run]) => beyond(run).map((fault) => `- ${run.name}, ${pass}: ${fault}.\n`));
+  const over = faults.length > 0 ? `\nBeyond the limits:\n\n${faults.join("")}` : "";
+  writeFileSync(join(root, "docs/memory.md"), `${table}${over}${head}${stages}\n${plots}`.trimEnd() + "\n");
 }
 
 async function main(words) {
