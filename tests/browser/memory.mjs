@@ -125,7 +125,7 @@ and in the renderer is the first row. Times are of a shared machine with two cor
 `;
 
 /** docs/memory.md and its plots, of what lies in `target/memory`. */
-function record(folder) {
+export function record(folder) {
   const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
   const place = ([pass, run]) => Object.keys(SHAPES).indexOf(run.name) * 10 + ["cold", "warm", "unkept"].indexOf(pass);
   runs.sort((a, b) => place(a) - place(b));
