@@ -45,7 +45,7 @@ impl Bytes {
 #[cfg(target_arch = "wasm32")]
 fn give_back(array: &js_sys::Uint8Array, done: Option<&js_sys::Function>) {
     if let Some(done) = done {
-        let _ = done.call1(&wasm_bindgen::JsValue::NULL, array); // what it throws is its own affair
+        let _ = done.call1(array, array); // what it throws is its own affair
     }
 }
 
