@@ -84,6 +84,24 @@ fn golden() {
     assert!(passed > 0, "no case of {} has an architecture that is built", root.display());
 }
 
+/// The variants for adapters that are the CPU hold the same references.
+#[test]
+fn software_adapters_compute_the_same() {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in Q8_CASES {
+        let folder = root.join("models").join(case);
+        for (f32, tolerance) in [(true, 1e-3), (false, f16_tolerance(&folder))] {
+            let options = LoadOptions { f32, software: Some(true), ..LoadOptions::default() };
+            let open = |options| load(&folder, options);
+            let engine = open(options).unwrap_or_else(|e| panic!("{case}: {e}"));
+            let own = engine.plans().decode.steps.iter().filter(|step| step.shader.name.starts_with("software.")).count();
+            assert!(own > 0, "{case}: no variant runs");
+            let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
+            println!("{case}: {own} variants, {worst:.1e}");
+        }
+    }
+}
+
 /// Caches of what a layer can still see, in chunks so small that prompts go around them several times.
 #[test]
 fn windows_and_chunks_go_around_their_caches() {

@@ -99,18 +99,23 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
 
 #[test]
 fn reference() {
-    hold_against_reference(KvFormat::F16, 0.01);
+    hold_against_reference(KvFormat::F16, 0.01, false);
+}
+
+#[test]
+fn reference_on_a_software_adapter() {
+    hold_against_reference(KvFormat::F16, 0.01, true);
 }
 
 #[test]
 fn reference_with_a_cache_of_bytes() {
-    hold_against_reference(KvFormat::Q8, 0.02);
+    hold_against_reference(KvFormat::Q8, 0.02, false);
 }
 
-/// Every case, with the cache in this format.
-fn hold_against_reference(format: KvFormat, nll: f64) {
+/// Every case, with the cache in this format, by the kernels of GPUs or their variants for adapters that are the CPU.
+fn hold_against_reference(format: KvFormat, nll: f64, software: bool) {
     let Some((reference, model)) = reference_data() else { return };
-    let options = LoadOptions { kv_cache: Some(format), ..LoadOptions::default() };
+    let options = LoadOptions { kv_cache: Some(format), software: Some(software), ..LoadOptions::default() };
     let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let (limit, margin) = if format == KvFormat::Q8 { (Q8_LOGIT, f64::from(Q8_LOGIT)) } else { (LOGIT, MARGIN) };
     for case in reference["cases"].as_array().expect("cases") {

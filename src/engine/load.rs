@@ -43,6 +43,8 @@ pub struct LoadOptions {
     pub without_reuse: bool,
     /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
     pub copies_budget: Option<u64>,
+    /// Whether plans run in their variants for adapters that are the CPU; by default where the adapter is one.
+    pub software: Option<bool>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -211,7 +213,10 @@ impl Engine {
             Fitting { checkpoint, config: &config, options: &options, choices: choices(&options), wanted };
         let (info, session) = loop {
             cancel.check()?;
-            let model = fitting.choose()?;
+            let mut model = fitting.choose()?;
+            if options.software.unwrap_or(software) {
+                model.plans = model.plans.software();
+            }
             match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
                 Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref());

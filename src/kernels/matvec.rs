@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
+pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
@@ -123,7 +123,7 @@ pub(super) fn products(
 
 /// The layout a step's shader reads.
 pub(super) fn layout_of(step: &Step, shaders: &'static [Shader]) -> Layout {
-    let index = shaders.iter().position(|s| s.name == step.shader.name).expect("the step was made by this kernel");
+    let index = shaders.iter().position(|s| step.shader.name.ends_with(s.name)).expect("the step was made by this kernel");
     Layout::ALL[index]
 }
 

@@ -20,6 +20,7 @@ mod real_shapes;
 mod rope_append;
 mod route;
 mod sample;
+mod software;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -38,6 +39,7 @@ pub use norm::Norm;
 pub use quantize::Quantize;
 pub use rope_append::{QkNorm, RopeAppend, Temperature, rope_table};
 pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
+pub use software::software;
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use half::{bf16, f16};
 
-use super::{Control, CpuMemory, KvFormat, Router, State, interpret};
+use super::{Control, CpuMemory, KvFormat, Router, State, interpret, software};
 use crate::gpu::{Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector};
 
 pub(crate) use pollster::block_on;
@@ -265,12 +265,22 @@ impl Bench {
         memory
     }
 
-    /// Runs the plan on both sides; returns the bytes of `outs`: GPU, reference.
+    /// Runs the plan on both sides, and again in its variant for adapters that are the CPU where it has one; returns the bytes
+    /// of `outs`: GPU, reference.
     fn run_all(&self, outs: &[BufferId]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let memory = self.reference();
+        let variant = software(&self.plan);
+        let mut found = self.run_plan(&self.plan, outs, &memory);
+        if self.plan.steps.iter().zip(&variant.steps).any(|(a, b)| a.shader.name != b.shader.name) {
+            found.extend(self.run_plan(&variant, outs, &memory));
+        }
+        found
+    }
+
+    fn run_plan(&self, plan: &Plan, outs: &[BufferId], memory: &CpuMemory) -> Vec<(Vec<u8>, Vec<u8>)> {
         block_on(async {
             let executor = self.executor().await;
-            let prepared = executor.prepare(&self.plan).await.unwrap();
+            let prepared = executor.prepare(plan).await.unwrap();
             executor.submit(&[&prepared], &[]).unwrap();
             let mut found = Vec::new();
             for &out in outs {
@@ -282,7 +292,7 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, out: BufferId) -> (Vec<u8>, Vec<u8>) {
-        self.run_all(&[out]).remove(0)
+        self.run_plan(&self.plan, &[out], &self.reference()).remove(0)
     }
 
     /// The words of a buffer after the references ran.

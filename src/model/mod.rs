@@ -26,7 +26,7 @@ pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, Matrix, Plan, Role};
-use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample};
+use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, software};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
 use crate::{Error, Result};
@@ -89,6 +89,15 @@ pub struct Plans {
     pub sample: Plan,
     /// After a `prefill` of at most `rows` tokens: logits of all of them.
     pub all_rows: Plan,
+}
+
+impl Plans {
+    /// The same for an adapter that is the CPU.
+    pub fn software(&self) -> Self {
+        let Self { decode, prefill, head, sample, all_rows } = self;
+        let [decode, prefill, head, sample, all_rows] = [decode, prefill, head, sample, all_rows].map(software);
+        Self { decode, prefill, head, sample, all_rows }
+    }
 }
 
 /// A model before anything is allocated or loaded: plain data.

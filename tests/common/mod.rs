@@ -33,8 +33,9 @@ pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
     None
 }
 
-/// Loads a GGUF file or a Hugging Face folder.
+/// Loads a GGUF file or a Hugging Face folder, with the kernels of GPUs unless `options` say otherwise.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
+    let options = LoadOptions { software: options.software.or(Some(false)), ..options };
     let cancel = Cancel::default();
     let mut quiet = |_| {};
     block_on(async {

@@ -1,0 +1,76 @@
+//! Where the time of a token and of a chunk goes: each step of a model's plans alone, by kernel and layout, on whatever
+//! adapter the loader finds. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only "prefill l0"]`; weights are left zero.
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Instant;
+
+use minke::gpu::{Device, DeviceOptions, Executor, Plan};
+use minke::kernels::State;
+use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::weights::DiskFile;
+use minke::weights::checkpoint::Checkpoint;
+
+/// Milliseconds that the threads of this process ran, which a busy machine changes little; 0 where there is no such count.
+fn cpu_ms() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let ran = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    ran.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e6
+}
+
+async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result<()> {
+    let file = Rc::new(DiskFile::open(path)?);
+    let checkpoint = Checkpoint::open_gguf(file, None, &|_| Ok(())).await?;
+    let config = ModelConfig::from_checkpoint(&checkpoint)?;
+    let device = Rc::new(Device::open(DeviceOptions::default()).await?);
+    let software = device.facts().software && !base;
+    println!("{:?}, {} kernels", device.facts().name, if software { "software" } else { "base" });
+    let options = ModelOptions { max_binding: device.max_binding(), context_length: Some(2048), ..ModelOptions::default() };
+    let model = Model::new(&checkpoint, &config, options)?;
+    let executor = Executor::new(device, &model.buffers).await?;
+    for (buffer, bytes) in &model.constants {
+        executor.write(*buffer, 0, bytes);
+    }
+    for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
+        let plan = if software { &minke::kernels::software(plan) } else { plan };
+        let state = State { position, count, ..State::default() };
+        let mut by_kernel: BTreeMap<String, (usize, f64, f64, f64)> = BTreeMap::new();
+        for step in plan.steps.iter().filter(|step| format!("{} {}", plan.label, step.label).starts_with(only)) {
+            let began = Instant::now();
+            let alone = executor.prepare(&Plan { label: step.label.clone(), steps: vec![step.clone()] }).await?;
+            let mut compile = began.elapsed().as_secs_f64();
+            let (mut best, mut best_cpu) = (f64::MAX, f64::MAX);
+            for i in 0..(if count == 1 { 12 } else { 3 }) {
+                executor.write(model.control.state, 0, bytemuck::bytes_of(&state));
+                executor.idle().await?;
+                let (began, ran) = (Instant::now(), cpu_ms());
+                executor.submit(&[&alone], &[])?;
+                executor.idle().await?;
+                let took = began.elapsed().as_secs_f64();
+                if i == 0 {
+                    compile += took;
+                }
+                best = best.min(took);
+                best_cpu = best_cpu.min(cpu_ms() - ran);
+            }
+            let words = step.detail.split(" x[").next().unwrap_or_default();
+            let row = by_kernel.entry(format!("{:<24} {words}", step.shader.name)).or_default();
+            *row = (row.0 + 1, row.1 + best * 1e3, row.2 + best_cpu, row.3.max(compile * 1e3));
+        }
+        let (total, ran) = by_kernel.values().fold((0.0, 0.0), |sum, row| (sum.0 + row.1, sum.1 + row.2));
+        let steps = plan.steps.len();
+        println!("\n{}: {count} tokens at {position}, {total:.1} ms, {ran:.1} ms of the CPU in {steps} steps", plan.label);
+        for (name, (steps, ms, ran, compile)) in by_kernel {
+            println!("{ms:9.2} ms {ran:9.2} ms of the CPU {steps:4} ×  {name}  (first {compile:.0} ms)");
+        }
+    }
+    Ok(())
+}
+
+fn main() -> minke::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let position = args.iter().position(|a| a == "--position").map_or(128, |i| args[i + 1].parse().expect("a number"));
+    let only = args.iter().position(|a| a == "--only").map_or("", |i| &args[i + 1]);
+    pollster::block_on(run(&args[0], position, args.iter().any(|a| a == "--base"), only))
+}

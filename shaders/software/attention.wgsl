@@ -1,0 +1,242 @@
+// out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl says it and with its stretches, for
+// adapters that are the CPU: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
+// then has four or eight values of the results. Every four threads that a barrier can stop cost a stack there, so there are few.
+override SPLITS: u32 = 1u;
+override SINKS: bool = false;
+
+struct Params {
+    heads: u32,      // query heads
+    kv_heads: u32,
+    key_dim: u32,    // of a query and a key head, even, at most 576
+    value_dim: u32,  // of a value head, even, at most 128
+    value_row: u32,  // values of a row of v_cache
+    window: u32,     // 0: none
+    chunk: u32,      // 0: none
+    q_stride: u32,   // f32 elements from one row of q to the next
+    out_stride: u32, // the same of out
+    scale: f32,      // usually 1 / sqrt(key_dim)
+    capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> state: State;
+@group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
+@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
+@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
+@group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
+
+const NONE = -3.0e38; // the score of a key that a row does not see
+
+var<workgroup> query: array<vec4<f32>, 576>;  // [144 fours, 4 rows]
+var<workgroup> weight: array<vec4<f32>, 64>;  // of a key, for four rows
+var<workgroup> lanes: array<vec4<f32>, 16>;   // what threads say of their four keys
+
+// Where the cache has the token `offset` past the one at `origin`; no token sees more than `capacity`.
+fn place(origin: u32, offset: u32) -> u32 {
+    let i = origin + offset;
+    return select(i, i - params.capacity, i >= params.capacity);
+}
+
+// Of a row: its head, and after how many of the step's tokens it asks.
+fn head_of(row: u32, kv_head: u32) -> u32 {
+    let group = params.heads / params.kv_heads;
+    return kv_head * group + row % group;
+}
+fn token_of(row: u32) -> u32 {
+    return row / (params.heads / params.kv_heads);
+}
+
+fn query_four(row: u32, kv_head: u32, four: u32) -> vec4<f32> {
+    let at = token_of(row) * params.q_stride + head_of(row, kv_head) * params.key_dim + 4u * four;
+    let last = params.key_dim - 4u * four; // even: two or more are left
+    var v = vec4<f32>(q[at], q[at + 1u], 0.0, 0.0);
+    if (last > 2u) {
+        v.z = q[at + 2u];
+        v.w = q[at + 3u];
+    }
+    return v * params.scale;
+}
+
+// v for each of four rows, weighted.
+fn spread(v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(v * w.x, v * w.y, v * w.z, v * w.w);
+}
+
+// exp(scores - maximum), and nothing of keys that are not seen.
+fn weights(scores: vec4<f32>, maximum: vec4<f32>) -> vec4<f32> {
+    return select(exp(scores - maximum), vec4<f32>(), scores <= vec4<f32>(0.9 * NONE));
+}
+
+// Where a row's results go.
+fn result_at(row: u32, kv_head: u32, split: u32) -> u32 {
+    let head = head_of(row, kv_head);
+    if (SPLITS == 1u) {
+        return token_of(row) * params.out_stride + head * params.value_dim;
+    }
+    return (head * SPLITS + split) * (params.value_dim + 2u);
+}
+
+fn put(row: u32, rows: u32, kv_head: u32, split: u32, column: u32, v: vec4<f32>) {
+    let i = 4u * column;
+    if (row >= rows || i >= params.value_dim) {
+        return;
+    }
+    let at = result_at(row, kv_head, split) + i;
+    out[at] = v.x;
+    out[at + 1u] = v.y;
+    if (i + 2u < params.value_dim) {
+        out[at + 2u] = v.z;
+        out[at + 3u] = v.w;
+    }
+}
+
+// Results of four rows.
+fn store(row: u32, rows: u32, kv_head: u32, split: u32, column: u32, m: mat4x4<f32>) {
+    put(row, rows, kv_head, split, column, m[0]);
+    put(row + 1u, rows, kv_head, split, column, m[1]);
+    put(row + 2u, rows, kv_head, split, column, m[2]);
+    put(row + 3u, rows, kv_head, split, column, m[3]);
+}
+
+fn rescaled(m: mat4x4<f32>, by: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(m[0] * by.x, m[1] * by.y, m[2] * by.z, m[3] * by.w);
+}
+
+// Four dot products with a key.
+fn products(q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>, k: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
+}
+
+// The scores of a key for the rows that see it.
+fn seen(scores: vec4<f32>, key: u32, since: vec4<u32>, until: vec4<u32>) -> vec4<f32> {
+    let at = vec4<u32>(key);
+    return select(vec4<f32>(NONE), scores, (at >= since) & (at < until));
+}
+
+@compute @workgroup_size(16)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+    let kv_head = workgroup.x;
+    let split = workgroup.y;
+    let first_row = workgroup.z * 4u;
+    let rows = min(state.count * (params.heads / params.kv_heads), first_row + 4u); // where they end
+    if (first_row >= rows) {
+        return;
+    }
+    let end = state.position + token_of(rows - 1u) + 1u;
+    let start = first_key(state.position + token_of(first_row) + 1u);
+    // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
+    let skip = select(0u, start % 64u, SPLITS == 1u);
+    let stretch = stretch_of(end - start + skip);
+    let first = start - skip + split * stretch;
+    if (first >= end) {
+        return;
+    }
+    let keys = min(stretch, end - first); // of this stretch, and those it skips
+    let origin = (first + skip) % params.capacity;
+    let key_words = kv_words(params.key_dim);
+    let value_words = kv_words(params.value_row);
+    let fours = (params.key_dim + 3u) / 4u;
+
+    var since = vec4<u32>();
+    var until = vec4<u32>();
+    for (var i = 0u; i < 4u; i++) {
+        let row = first_row + i;
+        if (row < rows) {
+            until[i] = state.position + token_of(row) + 1u;
+            since[i] = first_key(until[i]);
+        }
+    }
+    for (var i = thread; i < 4u * fours; i += 16u) {
+        query[i] = query_four(min(first_row + i % 4u, rows - 1u), kv_head, i / 4u);
+    }
+    let inside = 4u * thread < params.value_dim;
+    let wide_inside = 4u * thread + 64u < params.value_dim;
+    var sum = mat4x4<f32>();
+    var wide_sum = mat4x4<f32>();
+    var maximum = vec4<f32>(NONE);
+    var denominator = vec4<f32>();
+    for (var tile = 0u; tile < keys; tile += 64u) {
+        workgroupBarrier();
+        // Keys that are skipped or past the end are read as neighbours and not seen.
+        let slots = min(max(vec4<u32>(skip), vec4<u32>(tile + thread) + vec4<u32>(0u, 16u, 32u, 48u)), vec4<u32>(keys - 1u));
+        let base0 = (place(origin, slots.x - skip) * params.kv_heads + kv_head) * key_words;
+        let base1 = (place(origin, slots.y - skip) * params.kv_heads + kv_head) * key_words;
+        let base2 = (place(origin, slots.z - skip) * params.kv_heads + kv_head) * key_words;
+        let base3 = (place(origin, slots.w - skip) * params.kv_heads + kv_head) * key_words;
+        var s0 = vec4<f32>();
+        var s1 = vec4<f32>();
+        var s2 = vec4<f32>();
+        var s3 = vec4<f32>();
+        for (var four = 0u; four < fours; four++) {
+            let q0 = query[4u * four];
+            let q1 = query[4u * four + 1u];
+            let q2 = query[4u * four + 2u];
+            let q3 = query[4u * four + 3u];
+            s0 += products(q0, q1, q2, q3, key_four(base0, params.key_dim, four));
+            s1 += products(q0, q1, q2, q3, key_four(base1, params.key_dim, four));
+            s2 += products(q0, q1, q2, q3, key_four(base2, params.key_dim, four));
+            s3 += products(q0, q1, q2, q3, key_four(base3, params.key_dim, four));
+        }
+        s0 = seen(s0, first + tile + thread, since, until);
+        s1 = seen(s1, first + tile + thread + 16u, since, until);
+        s2 = seen(s2, first + tile + thread + 32u, since, until);
+        s3 = seen(s3, first + tile + thread + 48u, since, until);
+        lanes[thread] = max(max(s0, s1), max(s2, s3));
+        workgroupBarrier();
+        var tile_maximum = maximum;
+        for (var i = 0u; i < 16u; i++) {
+            tile_maximum = max(tile_maximum, lanes[i]);
+        }
+        let rescale = exp(maximum - tile_maximum);
+        maximum = tile_maximum;
+        s0 = weights(s0, maximum);
+        s1 = weights(s1, maximum);
+        s2 = weights(s2, maximum);
+        s3 = weights(s3, maximum);
+        denominator = denominator * rescale + ((s0 + s1) + (s2 + s3));
+        weight[thread] = s0;
+        weight[thread + 16u] = s1;
+        weight[thread + 32u] = s2;
+        weight[thread + 48u] = s3;
+        workgroupBarrier();
+        sum = rescaled(sum, rescale);
+        wide_sum = rescaled(wide_sum, rescale);
+        for (var slot = max(tile, skip); slot < min(tile + 64u, keys); slot++) {
+            let base = (place(origin, slot - skip) * params.kv_heads + kv_head) * value_words;
+            let w = weight[slot - tile];
+            if (inside) {
+                sum += spread(value_four(base, params.value_row, thread), w);
+            }
+            if (wide_inside) {
+                wide_sum += spread(value_four(base, params.value_row, thread + 16u), w);
+            }
+        }
+    }
+
+    workgroupBarrier();
+    lanes[thread] = denominator;
+    workgroupBarrier();
+    var all = vec4<f32>();
+    for (var i = 0u; i < 16u; i++) {
+        all += lanes[i];
+    }
+    var by = vec4<f32>(1.0);
+    for (var i = 0u; i < 4u; i++) {
+        let row = first_row + i;
+        if (SPLITS > 1u) {
+            if (row < rows && thread == 0u) {
+                let at = result_at(row, kv_head, split) + params.value_dim;
+                out[at] = maximum[i];
+                out[at + 1u] = all[i];
+            }
+        } else if (SINKS) {
+            let sink = sinks[head_of(min(row, rows - 1u), kv_head)];
+            let with_sink = max(maximum[i], sink);
+            by[i] = exp(maximum[i] - with_sink) / (all[i] * exp(maximum[i] - with_sink) + exp(sink - with_sink));
+        } else {
+            by[i] = 1.0 / all[i];
+        }
+    }
+    store(first_row, rows, kv_head, split, thread, rescaled(sum, by));
+    store(first_row, rows, kv_head, split, thread + 16u, rescaled(wide_sum, by));
+}
