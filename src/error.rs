@@ -135,6 +135,16 @@ pub enum Error {
         /// In hexadecimal.
         found: String,
     },
+    /// A file is not as large as was promised.
+    #[error("{file}: the server has {found} bytes of it, {expected} are on record")]
+    FileSize {
+        /// Its name.
+        file: String,
+        /// Bytes.
+        expected: u64,
+        /// Bytes.
+        found: u64,
+    },
     /// The device refused an allocation.
     #[error("out of GPU memory: {what} needs {bytes} bytes, {allocated} are already held")]
     Memory {
@@ -200,7 +210,7 @@ impl Error {
             Self::DeviceLost { .. } => "device-lost",
             Self::Dtype { .. } => "dtype",
             Self::Format { .. } => "format",
-            Self::Integrity { .. } => "integrity",
+            Self::FileSize { .. } | Self::Integrity { .. } => "integrity",
             Self::Internal { .. } => "internal",
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::Memory { .. } => "memory",
@@ -217,6 +227,7 @@ impl Error {
             self,
             Self::Network { retryable: true, .. }
                 | Self::DeviceLost { .. }
+                | Self::FileSize { .. }
                 | Self::Integrity { .. }
                 | Self::Internal { .. }
         )
@@ -235,6 +246,7 @@ impl Error {
             Self::DeviceLost { message } | Self::Internal { message } => json!({ "message": message }),
             Self::Dtype { tensor, dtype } => json!({ "tensor": tensor, "dtype": dtype }),
             Self::Format { kind, file, .. } => json!({ "kind": format!("{kind:?}"), "file": file }),
+            Self::FileSize { file, expected, found } => json!({ "file": file, "expected": expected, "found": found }),
             Self::Integrity { file, expected, found } => json!({ "file": file, "expected": expected, "found": found }),
             Self::InvalidArgument { argument, .. } => json!({ "argument": argument }),
             Self::Memory { what, bytes, allocated } => json!({ "what": what, "bytes": bytes, "allocated": allocated }),

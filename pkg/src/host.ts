@@ -6,7 +6,7 @@ import { Meter } from "./progress.js";
 import { Clock } from "./sources/clock.js";
 import { open, type Opened } from "./sources/open.js";
 import { Limit, type HttpContext } from "./sources/requests.js";
-import { hubDigests, MANIFEST, Verifier, type Digests, type Heard } from "./sources/verify.js";
+import { askHub, MANIFEST, Verifier, type Digests, type Heard } from "./sources/verify.js";
 import { evictable, remove } from "./storage/list.js";
 import { StoredModel } from "./storage/model.js";
 import type { EvictableModel, Progress } from "./types.js";
@@ -185,14 +185,16 @@ export class Host {
     const { location, integrity } = request;
     for (let changes = 0; ; changes++) {
       const requests = new AbortController();
+      const both = AbortSignal.any([signal, requests.signal]);
+      const told = askHub(location, this.fetcher, both);
       const context: HttpContext = {
         fetch: this.fetcher, clock: new Clock(request.clockRate), limit: new Limit(), store, changed: false,
         headers: location.kind === "files" || location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` },
-        signal: AbortSignal.any([signal, requests.signal]),
+        signal: both, sizes: told.then(({ sizes }) => sizes),
       };
       try {
         // Without a store the files would have to be fetched twice, which only the caller can ask for.
-        const hub = store === null ? Promise.resolve(new Map()) : hubDigests(location, this.fetcher, context.signal);
+        const hub = store === null ? Promise.resolve(new Map()) : told.then(({ digests }) => digests);
         const verifier = new Verifier(instance.glue.Hasher, store, new Map(Object.entries(integrity)));
         const { source, stored } = await open(location, context);
         return await run({ source: verifier.source(source), verifier, hub, stored });

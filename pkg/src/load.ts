@@ -5,7 +5,7 @@ import { EngineError, invalid } from "./errors.js";
 import { RemoteModel } from "./model.js";
 import { loadOptions } from "./options.js";
 import type { LoadValue, Memory, Opening } from "./protocol.js";
-import { locate, type Location } from "./sources/locate.js";
+import { below, locate, type Location } from "./sources/locate.js";
 import { entries, folderName, readManifest, root } from "./storage/folder.js";
 import type { Availability, Estimate, FitReason, LoadOptions, Model, ModelSource } from "./types.js";
 import type { EngineEstimate } from "./wasm.js";
@@ -81,16 +81,19 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   options.signal?.throwIfAborted();
   const location = await locate(source);
   const opening: Omit<Opening, "location"> = {
-    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity), wasm: wasmOption(options.wasm),
+    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity, location), wasm: wasmOption(options.wasm),
     clockRate: options.internal?.clockRate ?? 1,
   };
   return { options, opening, location };
 }
 
-/** Digests in hexadecimal. */
-function digests(given: LoadOptions["integrity"]): Record<string, string> {
+/** Digests in hexadecimal, by the names that files are opened by. Throws where none is of the model's folder. */
+function digests(given: LoadOptions["integrity"], location: Location): Record<string, string> {
   const hex = (text: string) => [...atob(text)].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
-  return Object.fromEntries(Object.entries(given ?? {}).map(([name, digest]) => [name, hex(digest.slice("sha256-".length))]));
+  const all = Object.entries(given ?? {}).map(([path, digest]) => [below(location, path), hex(digest.slice("sha256-".length))] as const);
+  const mine = all.filter(([name]) => name !== undefined);
+  if (all.length > mine.length && mine.length === 0) throw invalid("integrity", `it has paths, and none below ${JSON.stringify((location as { at?: string }).at)}, where the model lies`);
+  return Object.fromEntries(mine);
 }
 
 /** Asks an engine that ends with its answer. */

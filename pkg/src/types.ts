@@ -48,9 +48,9 @@ export interface LoadOptions {
    */
   onStorageFull?: (full: StorageFull) => readonly string[] | Promise<readonly string[]>;
   /**
-   * Digests of files by name: each is read whole and checked before a weight of it is used (without a store, that is to
-   * fetch it twice). Of repositories on a hub the digests of large files are asked for, and compared with the files that are
-   * stored whole before the load resolves.
+   * Digests of files by path, in the repository or below the model's folder: each is read whole and checked before a weight of
+   * it is used (without a store, that is to fetch it twice). Of repositories on a hub the sizes and digests of large files are
+   * asked for: sizes are compared when a file is opened, digests with the files that are stored whole before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
   powerPreference?: "low-power" | "high-performance";

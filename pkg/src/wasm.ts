@@ -9,6 +9,8 @@ export interface Reader {
   /** Bytes. */
   readonly size: number;
   read(start: number, end: number): Promise<Uint8Array>;
+  /** Takes back what `read` gave: nobody uses it any more. */
+  done?(bytes: Uint8Array): void;
   /** Whether these bytes were on this device before. */
   stored?(start: number, end: number): boolean;
   /** Fetches the file again, and replaces the blocks that are not the same: their numbers. */

@@ -7,9 +7,10 @@ use super::device::Device;
 pub enum Bytes {
     /// In this program's memory.
     Here(Vec<u8>),
-    /// In JavaScript's, for whoever has them: an upload gives the memory back.
+    /// In JavaScript's; who takes them gives the memory back through the function, to be used again. Collectors let hundreds
+    /// of megabytes gather.
     #[cfg(target_arch = "wasm32")]
-    Outside(js_sys::Uint8Array),
+    Outside(js_sys::Uint8Array, Option<js_sys::Function>),
 }
 
 impl Bytes {
@@ -18,7 +19,7 @@ impl Bytes {
         match self {
             Self::Here(bytes) => bytes.len(),
             #[cfg(target_arch = "wasm32")]
-            Self::Outside(bytes) => bytes.length() as usize,
+            Self::Outside(bytes, _) => bytes.length() as usize,
         }
     }
 
@@ -32,8 +33,19 @@ impl Bytes {
         match self {
             Self::Here(bytes) => bytes,
             #[cfg(target_arch = "wasm32")]
-            Self::Outside(bytes) => bytes.to_vec(),
+            Self::Outside(bytes, done) => {
+                let taken = bytes.to_vec();
+                give_back(&bytes, done.as_ref());
+                taken
+            }
         }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn give_back(array: &js_sys::Uint8Array, done: Option<&js_sys::Function>) {
+    if let Some(done) = done {
+        let _ = done.call1(array, array); // what it throws is its own affair
     }
 }
 
@@ -41,17 +53,14 @@ impl Device {
     /// Writes to a buffer, padded with zeros to whole words. `offset` is a multiple of 4, in bytes.
     pub(super) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: Bytes) {
         #[cfg(target_arch = "wasm32")]
-        if let Bytes::Outside(array) = &bytes
+        if let Bytes::Outside(array, done) = &bytes
             && bytes.len().is_multiple_of(4)
             && let (Some(queue), Some(raw)) = (self.queue.as_webgpu(), buffer.as_webgpu())
         {
             // A write that does not fit is refused with an exception; wgpu's own would stop the program.
             let written = queue.write_buffer_with_f64_and_u8_array(raw, offset as f64, array);
             assert!(written.is_ok(), "{} bytes at {offset} lie within the buffer", array.length());
-            if array.length() == array.buffer().byte_length() {
-                // Not left to the garbage collector, which lets hundreds of megabytes gather. Where there is no such method, it is.
-                let _ = array.buffer().transfer_with_length(0);
-            }
+            give_back(array, done.as_ref());
             return;
         }
         let mut bytes = bytes.into_vec();

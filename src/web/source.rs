@@ -20,6 +20,8 @@ pub(super) struct JsReader {
     len: u64,
     reader: JsValue,
     read: Function,
+    /// Takes back what was read.
+    done: Option<Function>,
 }
 
 fn function(of: &JsValue, name: &str) -> Result<Option<Function>> {
@@ -40,7 +42,8 @@ impl JsReader {
         let len = get(&reader, "size")?.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
         let len = len.ok_or_else(|| Error::invalid("source", "a file has no size"))? as u64;
         let read = function(&reader, "read")?.ok_or_else(|| Error::invalid("source", "a file has no read()"))?;
-        Ok(Self { name: string(&reader, "name")?, len, reader, read })
+        let done = function(&reader, "done")?;
+        Ok(Self { name: string(&reader, "name")?, len, reader, read, done })
     }
 
     async fn bytes(&self, range: Range<u64>) -> Result<Uint8Array> {
@@ -72,11 +75,11 @@ impl ByteSource for JsReader {
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
-        self.bytes(range).await.map(|bytes| bytes.to_vec())
+        self.arriving(range).await.map(Bytes::into_vec)
     }
 
     async fn arriving(&self, range: Range<u64>) -> Result<Bytes> {
-        self.bytes(range).await.map(Bytes::Outside)
+        self.bytes(range).await.map(|bytes| Bytes::Outside(bytes, self.done.clone()))
     }
 }
 

@@ -45,6 +45,10 @@ pub(super) fn from_failure(thrown: &JsValue) -> Error {
     }
     let detail = get(thrown, "detail").unwrap_or(JsValue::UNDEFINED);
     if text("code").as_deref() == Some("integrity") {
+        let size = |name: &str| get(&detail, name).ok().and_then(|v| v.as_f64()).map(|n| n as u64);
+        if let (Some(expected), Some(found)) = (size("expected"), size("found")) {
+            return Error::FileSize { file: string(&detail, "file").unwrap_or_default(), expected, found };
+        }
         let [file, expected, found] =
             ["file", "expected", "found"].map(|name| string(&detail, name).unwrap_or_default());
         return Error::Integrity { file, expected, found };

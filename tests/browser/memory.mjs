@@ -12,9 +12,17 @@ import { plot } from "./lib/plot.mjs";
 import { serve } from "./lib/server.mjs";
 import { SHAPES, synthetic } from "./lib/shapes.mjs";
 
+/** Bytes of the wasm heap at most. */
+export const HEAP = 256 * 2 ** 20;
+/**
+ * Bytes on their way at most: what readers keep and fetch ahead (pkg/src/sources/blocks.ts: 24 and 12 MiB, reads of two blocks of
+ * 4 MiB; spare.ts: 16 MiB), and what was sent to the GPU and not taken yet (src/weights/load.rs: 64 MiB).
+ */
+export const IN_FLIGHT = (24 + 12 + 8 + 16 + 64) * 2 ** 20;
+
 /** Serves the application and the shapes. */
 export async function kitchen(names) {
-  const app = installApp();
+  const app = installApp("memory-app");
   writeFileSync(join(app, "measured.js"), WORKER);
   const models = Object.fromEntries(names.map((name) => [`/${name}/`, synthetic(name)]));
   return serve({ "/app/": app, ...models });
@@ -72,6 +80,18 @@ export function figures(run) {
   };
 }
 
+/** What of a run is beyond the limits, in words. */
+export function beyond(run) {
+  const f = figures(run);
+  const faults = [];
+  const most = (what, bytes, limit) => bytes > limit && faults.push(`${what} ${mb(bytes)} MB, ${mb(limit)} MB at most`);
+  most("wasm heap", f.heap, HEAP);
+  most("host memory", f.renderer, HEAP + IN_FLIGHT);
+  most("GPU bytes off the estimate by", Math.abs(run.estimate.gpuBytes - f.on), 0.05 * f.on);
+  if (!run.finite) faults.push("logits that are no numbers");
+  return faults;
+}
+
 const mb = (n) => (n / 1e6).toFixed(0);
 
 function print(label, run) {
@@ -88,14 +108,15 @@ function drawn(label, run) {
   const time = (at) => (at - run.began) / 1000;
   const rise = (kind) => during.map((s) => [time(s.at), ((s[kind] ?? 0) - (run.before[kind] ?? 0)) / 1e6]);
   const heap = run.told.filter((t) => t.at <= run.loaded + 2000).map((t) => [Math.max(0, time(t.at)), t.heap / 1e6]);
-  return plot(`${run.name}, ${label}`, "seconds", "MB", [{ name: "renderer process", points: rise("renderer") }, { name: "wasm heap", points: heap }]);
+  return plot(`${run.name}, ${label}`, "seconds", "MB", [{ name: "renderer process", points: rise("renderer") }, { name: "wasm heap", points: heap }], { limits: [HEAP / 1e6] });
 }
 
 const HEAD = `# What a load takes outside the GPU
 
 Checkpoints of published shapes, made where they are asked for and loaded as q4 through the built package in headless Chromium
-on its software adapter: \`cargo xtask soak memory --record\` writes this file. Cold: over the network into OPFS and onto the GPU.
-Warm: from OPFS. Process memory is the rise of the proportional set size over the page before the load. A software adapter keeps
+on its software adapter: \`cargo xtask soak memory --record\` writes this file, and fails where the wasm heap takes more than 256 MiB, the
+renderer more than 256 MiB and the bytes in flight (${IN_FLIGHT / 2 ** 20} MiB at most), or the GPU 5 % more or less than was estimated. Cold: over the
+network into OPFS and onto the GPU. Warm: from OPFS. Process memory is the rise of the proportional set size over the page before the load. A software adapter keeps
 GPU buffers and compiled kernels in its GPU process: of it, buffers are taken off, and what a load of a tiny model takes there
 and in the renderer is the first row. Times are of a shared machine with two cores; stages overlap, so they do not add up.
 
@@ -104,7 +125,7 @@ and in the renderer is the first row. Times are of a shared machine with two cor
 `;
 
 /** docs/memory.md and its plots, of what lies in `target/memory`. */
-function record(folder) {
+export function record(folder) {
   const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
   const place = ([pass, run]) => Object.keys(SHAPES).indexOf(run.name) * 10 + ["cold", "warm", "unkept"].indexOf(pass);
   runs.sort((a, b) => place(a) - place(b));
@@ -114,21 +135,24 @@ function record(folder) {
     table += `| ${run.name} | ${pass} | ${mb(run.memory.weights)} | ${mb(f.heap)} | ${mb(f.renderer)} | ${mb(f.shared)} | ${mb(f.beyond)} | ${mb(run.estimate.peakHostBytes)} | ${mb(f.on)} / ${mb(run.estimate.gpuBytes)} | ${mb(run.fetched)} / ${mb(run.estimate.downloadBytes)} |\n`;
     const s = (name) => (f.spent[name] / 1000).toFixed(1);
     stages += `| ${run.name} | ${pass} | ${f.seconds.toFixed(0)} | ${s("network")} | ${s("hash")} | ${s("disk")} | ${s("wasm")} | ${s("upload")} | ${s("gpu")} | ${s("compile")} | ${mb(f.bytes.throughHeap)} of ${mb(f.bytes.uploaded)} |\n`;
-    if (run.memory.weights < 5e8) continue;
+    if (run.name === "tiny") continue;
     const file = `memory-${run.name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}-${pass}.svg`;
     writeFileSync(join(root, "docs", file), drawn(pass, run));
     plots += `![${run.name}, ${pass}](${file})\n\n`;
   }
   const head = "\nSeconds: in all; with a request under way; hashing; reading and writing OPFS; in wasm (tables, tokenizer, repacking); in\n`writeBuffer`; waiting for the GPU to take and quantise what was sent; with pipelines being built. Last: MB that were written to\nthe GPU from the wasm heap, of all.\n\n| checkpoint | | all | network | hash | disk | wasm | upload | GPU | compile | through the heap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-  writeFileSync(join(root, "docs/memory.md"), `${table}${head}${stages}\n${plots}`.trimEnd() + "\n");
+  const faults = runs.flatMap(([pass, run]) => beyond(run).map((fault) => `- ${run.name}, ${pass}: ${fault}.\n`));
+  const over = faults.length > 0 ? `\nBeyond the limits:\n\n${faults.join("")}` : "";
+  writeFileSync(join(root, "docs/memory.md"), `${table}${over}${head}${stages}\n${plots}`.trimEnd() + "\n");
 }
 
 async function main(words) {
   const flag = (name) => words.includes(name);
   const names = words.filter((w) => !w.startsWith("--"));
   for (const name of names) if (!(name in SHAPES)) throw new Error(`no shape ${name}; there are ${Object.keys(SHAPES).join(", ")}`);
-  if (names.length === 0) names.push("DeepSeek-R1-Distill-Qwen-1.5B", "gemma-3-vocabulary");
+  if (names.length === 0) names.push(...Object.keys(SHAPES).filter((name) => name !== "tiny"));
   const server = await kitchen(names);
+  let failed = 0;
   const folder = join(root, "target/memory");
   mkdirSync(folder, { recursive: true });
   try {
@@ -139,6 +163,9 @@ async function main(words) {
         const run = await measure(context, server, name, options);
         writeFileSync(join(folder, `${name}.${pass}.json`), JSON.stringify(run));
         print(`${name}, ${pass}`, run);
+        const faults = beyond(run);
+        failed += faults.length;
+        for (const fault of faults) console.log(`FAILED ${name}, ${pass}: ${fault}`);
       }
       await context.close();
     }
@@ -146,6 +173,7 @@ async function main(words) {
     await server.close();
   }
   if (flag("--record")) record(folder);
+  if (failed > 0) process.exit(1);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) await main(process.argv.slice(2));

@@ -1,6 +1,6 @@
 // The long campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere, damaged
-// blocks, full disks, two tabs. `cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
-// docs/soak.md. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
+// blocks, full disks, two tabs. `cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
+// docs/soak.md. `faults` looks at what was stored, `tensors` at what lies on the GPU in the end. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { random } from "./lib/random.mjs";
 import { serve } from "./lib/server.mjs";
 import { begin, clear, damage, ended, open, sent, sha256, storedHashes } from "./lib/store.mjs";
 import { writeCheckpoint } from "./lib/synthetic.mjs";
+import { WORKER, tensors } from "./lib/tensors.mjs";
 
 const BLOCK = 2 ** 20;
 /** Runs of faults at once, each in a page of its own. */
@@ -23,14 +24,17 @@ const PACE = 16384;
 const what = process.argv[2]?.startsWith("--") ? "all" : (process.argv[2] ?? "all");
 const given = process.argv.indexOf("--seeds");
 const seeds = given < 0 ? 25 : Number(process.argv[given + 1]);
-if (!(seeds >= 1) || !["all", "faults", "kills", "aborts", "flips", "quotas", "tabs"].includes(what)) throw new Error("see cargo xtask help");
+const parts = ["faults", "tensors", "kills", "aborts", "flips", "quotas", "tabs"];
+if (!(seeds >= 1) || !["all", ...parts].includes(what)) throw new Error("see cargo xtask help");
 
 const folders = ["a", "b"].map((name) => join(root, "target/soak", what, name)); // parts may run beside each other
 const shards = folders.map((folder, i) => writeCheckpoint(folder, i + 1))[0];
 const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [name, sha256(join(folder, name))])));
 const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
 
-const server = await serve({ "/app/": installApp(`soak-app-${what}`), "/m/": folders[0] });
+const app = installApp(`soak-app-${what}`);
+writeFileSync(join(app, "hashed.js"), WORKER);
+const server = await serve({ "/app/": app, "/m/": folders[0] });
 server.mounts["/app/open.html"] = { type: "text/html", body: '<!doctype html><title>app</title><script type="module" src="app.js"></script>' };
 server.pace = PACE;
 const elsewhere = `http://127.0.0.1:${server.port}`; // another origin than localhost
@@ -38,6 +42,8 @@ const browser = await launch();
 const rows = [];
 let failures = 0;
 
+/** Of the buffers, those that the ledger counts as weights. */
+const isWeight = (label) => /^rope table$|norm$|\.(codes|scales)$/.test(label);
 const isShard = ({ path }) => path.startsWith("/m/") && path.endsWith(".safetensors");
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
@@ -91,8 +97,8 @@ const well = async (page) => {
 /** Faults by the folder that a run's files are asked for in. */
 const faults = new Map();
 server.fault = (request) => faults.get(request.path.split("/")[2])?.(request);
-const mount = (id, fault) => {
-  server.mounts[`/m/${id}/`] = folders[0];
+const mount = (id, fault, version = 0) => {
+  server.mounts[`/m/${id}/`] = folders[version];
   faults.set(id, (request) => (isShard(request) && request.method === "GET" ? fault(request) : undefined));
 };
 
@@ -109,35 +115,78 @@ const download = (page, url) => page.evaluate(([url, clockRate]) => {
   window.done = minke.store.download(url, { worker: shared, wasm: engine, internal: { clockRate } }).then(() => null, (e) => facts(e));
 }, [url, CLOCK]);
 
+/** Formats of the weights, by seed: two are made on the GPU. */
+const FORMATS = ["none", "q8", "q4"];
+const undisturbedTensors = new Map();
+/** A load of one of the folders: label, size and hash of every buffer of weights, which are what the ledger counts. */
+async function onGpu(page, url, quantization) {
+  const { error, buffers, weights } = await tensors(page, url, { quantization, contextLength: 64, internal: { clockRate: CLOCK } });
+  if (error) throw new Error(`${error.code}: ${error.message}`);
+  const held = buffers.filter(({ label }) => isWeight(label));
+  const bytes = held.reduce((sum, { size }) => sum + size, 0);
+  if (bytes !== weights) throw new Error(`${bytes} bytes of weights were found, ${weights} are counted`);
+  return held.map(({ label, size, hash }) => `${label} ${size} ${hash}`);
+}
+/** The same without any fault. */
+function wanted(page, origin, version, quantization) {
+  const key = `plain-${version}-${quantization}`;
+  if (!undisturbedTensors.has(key)) {
+    mount(key, () => undefined, version);
+    undisturbedTensors.set(key, onGpu(page, `${origin}/m/${key}/`, quantization));
+  }
+  return undisturbedTensors.get(key);
+}
+
+/** Ways of using a model through a fault: `use(page, origin, url, quantization)` gives what judges the version that it was. */
+const uses = {
+  async faults(page, origin, url) {
+    await download(page, url);
+    await well(page);
+    return (version) => same(page, version);
+  },
+  async tensors(page, origin, url, seed) {
+    const format = FORMATS[seed % FORMATS.length];
+    const found = await onGpu(page, url, format);
+    return async (version) => {
+      const want = await wanted(page, origin, version, format);
+      const other = want.find((line, i) => line !== found[i]);
+      if (found.length !== want.length || other !== undefined) throw new Error(`${found.length} buffers of ${want.length}, other than ${other}`);
+    };
+  },
+};
+
 const only = process.argv[process.argv.indexOf("--kind") + 1 || Infinity];
-for (const [kind, make] of Object.entries(KINDS).filter(([kind]) => only === undefined || kind === only)) {
-  const foreign = kind.startsWith("cors");
-  server.cors = foreign;
-  await row(`faults ${kind}`, seeds, LANES, lane(foreign ? "/app/open.html" : "/app/"), async (page, r, seed) => {
-    const id = `${kind}-${seed}`;
-    let changed = false;
-    if (kind === "etag_change") {
-      // From some request on, every file is another.
-      let left = Math.floor(r() * 12);
-      mount(id, ({ path }) => {
-        changed ||= left-- <= 0;
-        return changed ? { file: join(folders[1], path.split("/").at(-1)), headers: { etag: '"b"' } } : undefined;
-      });
-    } else mount(id, make(r));
-    const from = server.requests.length;
-    try {
-      await download(page, `${foreign ? elsewhere : ""}/m/${id}/`);
-      await well(page);
-      await same(page, changed ? 1 : 0);
-      const transferred = sent(server, from, (request) => request.path.startsWith(`/m/${id}/`) && isShard(request) && (!changed || request.tag === '"b"'));
-      return transferred / size - 1;
-    } finally {
-      await clear(page);
-      faults.delete(id);
-      delete server.mounts[`/m/${id}/`];
-    }
-  });
-  server.cors = false;
+const kinds = Object.entries(KINDS).filter(([kind]) => only === undefined || kind === only);
+for (const [part, use] of Object.entries(uses)) {
+  for (const [kind, make] of kinds) {
+    const foreign = kind.startsWith("cors");
+    const origin = foreign ? elsewhere : "";
+    server.cors = foreign;
+    await row(`${part} ${kind}`, seeds, LANES, lane(foreign ? "/app/open.html" : "/app/"), async (page, r, seed) => {
+      const id = `${part}-${kind}-${seed}`;
+      let changed = false;
+      if (kind === "etag_change") {
+        // From some request on, every file is another.
+        let left = Math.floor(r() * 12);
+        mount(id, ({ path }) => {
+          changed ||= left-- <= 0;
+          return changed ? { file: join(folders[1], path.split("/").at(-1)), headers: { etag: '"b"' } } : undefined;
+        });
+      } else mount(id, make(r));
+      const from = server.requests.length;
+      try {
+        const judge = await use(page, origin, `${origin}/m/${id}/`, seed);
+        const transferred = sent(server, from, (request) => request.path.startsWith(`/m/${id}/`) && isShard(request) && (!changed || request.tag === '"b"'));
+        await judge(changed ? 1 : 0);
+        return transferred / size - 1;
+      } finally {
+        await clear(page);
+        faults.delete(id);
+        delete server.mounts[`/m/${id}/`];
+      }
+    });
+    server.cors = false;
+  }
 }
 server.requests.length = 0;
 
@@ -153,7 +202,8 @@ const finish = async (page) => {
 const load = (page, url, weights = false) => page.evaluate(([url, clockRate, weights]) => {
   window.stop = new AbortController();
   const onProgress = ({ stage, loaded, total }) => weights && stage === "download" && loaded === total && stop.abort("weights");
-  window.loading = minke.load(url, { contextLength: 64, signal: stop.signal, onProgress, internal: { clockRate } }).then(async (model) => {
+  const worker = () => (window.worker = new Worker("./node_modules/minke/dist/worker.js", { type: "module" }));
+  window.loading = minke.load(url, { worker, contextLength: 64, signal: stop.signal, onProgress, internal: { clockRate } }).then(async (model) => {
     const logits = await model.forward(Uint32Array.of(1, 2, 3, 5, 8, 13), { rows: "all" });
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", logits));
     await model.unload();
@@ -201,9 +251,14 @@ const alone = kept("loads", async (context) => {
   await undisturbed(context);
   return context;
 });
-await row("kills of loads", 8 * seeds, 2, alone, broken("kill", async (page, context) => {
+await row("kills of tabs", 4 * seeds, 2, alone, broken("kill", async (page, context) => {
   await page.close();
   return open(context, server);
+}));
+// The page stays: a worker that is gone answers nothing, so what waited for it is left waiting.
+await row("kills of workers", 4 * seeds, 2, alone, broken("worker", async (page) => {
+  await page.waitForFunction(() => window.worker);
+  await page.evaluate(() => worker.terminate());
 }));
 await row("aborts of loads", 2 * seeds, 2, alone, broken("abort", async (page) => {
   await page.evaluate(() => stop.abort("stopped"));
@@ -269,7 +324,6 @@ await browser.close();
 await server.close();
 
 // Each part of the campaign leaves its rows; the last writes what all have left.
-const parts = ["faults", "kills", "aborts", "flips", "quotas", "tabs"];
 const left = (part) => join(root, `target/soak/${part}-${seeds}.json`);
 const earlier = (part) => (existsSync(left(part)) ? JSON.parse(readFileSync(left(part), "utf8")) : []);
 for (const part of parts.filter((part) => what === "all" || what === part)) {
@@ -285,7 +339,8 @@ Written by \`cargo xtask soak\`: headless Chromium, a checkpoint of ${size} byte
 at once, each at most 16 MB a second. A fault meets a quarter of the requests for weights (tests/browser/lib/faults.mjs says which); waits
 go by a clock ${CLOCK} times as fast.
 
-A run is right where every stored shard has the published SHA-256. Killed and aborted loads are begun again until the last
+A run is right where every stored shard has the published SHA-256; of \`tensors\`, where every buffer of weights on the GPU has the
+SHA-256 that it has after an undisturbed load (weights as published, as q8 and as q4, by turns). Killed and aborted loads are begun again until the last
 weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
 
 "Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then

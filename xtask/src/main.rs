@@ -16,7 +16,7 @@ cargo xtask demo [--port N]       serve the chat page with the small demo model 
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
-cargo xtask soak [faults|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
+cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";

@@ -1,6 +1,7 @@
 // Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
 
 import { BLOCK } from "../storage/journal.js";
+import { give, take } from "./spare.js";
 
 /** Bytes of one cell: a block of the store. */
 const CELL = BLOCK;
@@ -14,7 +15,7 @@ const HEADER = 64 * 1024;
 const AHEAD = 12;
 const AHEAD_RUN = 3;
 
-/** Fetches exactly the bytes [start, end). */
+/** Fetches exactly the bytes [start, end), in memory of their own that `take` gave. */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
 /** The cells that the files of one source keep, the oldest first. */
@@ -36,12 +37,33 @@ export class Pool {
   }
 }
 
+/** Bytes of one request: their memory is used again when none of its cells is kept and nobody copies from one. */
+class Run {
+  #holders = 0;
+
+  constructor(readonly bytes: Promise<Uint8Array>) {}
+
+  hold(): void {
+    this.#holders++;
+  }
+
+  drop(): void {
+    if (--this.#holders === 0) this.bytes.then(give, () => {});
+  }
+}
+
+/** A cell begins `at` bytes into its run. */
+interface Cell {
+  run: Run;
+  at: number;
+}
+
 let lastFile = 0;
 
 /** Reads of one file of `size` bytes. */
 export class Blocks {
   readonly #file = ++lastFile;
-  readonly #cells = new Map<number, Promise<Uint8Array>>();
+  readonly #cells = new Map<number, Cell>();
   #last = 0; // where the previous read ended
 
   constructor(
@@ -57,32 +79,37 @@ export class Blocks {
     const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > HEADER;
     this.#last = end;
     const cells = this.#request(first, last);
-    if (straightOn) this.#readAhead(last);
-    const out = new Uint8Array(end - start);
-    for (let i = 0; i < cells.length; i++) {
-      const cell = await cells[i]!;
-      const from = (first + i) * CELL;
-      const part = cell.subarray(Math.max(0, start - from), Math.min(cell.length, end - from));
-      out.set(part, Math.max(0, from - start));
+    for (const { run } of cells) run.hold();
+    try {
+      if (straightOn) this.#readAhead(last);
+      const out = take(end - start);
+      for (const [i, { run, at }] of cells.entries()) {
+        const cell = (await run.bytes).subarray(at, at + CELL);
+        const from = (first + i) * CELL;
+        const part = cell.subarray(Math.max(0, start - from), Math.min(cell.length, end - from));
+        out.set(part, Math.max(0, from - start));
+      }
+      return out;
+    } finally {
+      for (const { run } of cells) run.drop();
+      this.pool.evict();
     }
-    this.pool.evict();
-    return out;
   }
 
   /** Drops what is held. */
   forget(): void {
-    this.#cells.clear();
+    for (const index of [...this.#cells.keys()]) this.#drop(index);
   }
 
   /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */
-  #request(first: number, last: number): Promise<Uint8Array>[] {
+  #request(first: number, last: number): Cell[] {
     for (let index = first; index <= last; index++) {
       if (this.#cells.has(index)) continue;
       let count = 1;
       while (count < RUN && index + count <= last && !this.#cells.has(index + count)) count++;
       this.#fetch(index, count);
     }
-    const cells: Promise<Uint8Array>[] = [];
+    const cells: Cell[] = [];
     for (let index = first; index <= last; index++) {
       cells.push(this.#cells.get(index)!);
       this.#touch(index);
@@ -92,20 +119,25 @@ export class Blocks {
 
   #fetch(index: number, count: number): void {
     const start = index * CELL;
-    const run = this.fetchRange(start, Math.min(this.size, start + count * CELL));
+    const run = new Run(this.fetchRange(start, Math.min(this.size, start + count * CELL)));
     for (let i = 0; i < count; i++) {
-      const cell = run.then((bytes) => bytes.subarray(i * CELL, (i + 1) * CELL));
-      // A failed cell is forgotten, so that whoever asks next tries again; nobody may be waiting for a read-ahead.
-      cell.catch(() => {
-        if (this.#cells.get(index + i) === cell) this.#cells.delete(index + i);
-      });
-      this.#cells.set(index + i, cell);
+      run.hold();
+      this.#cells.set(index + i, { run, at: i * CELL });
       this.#touch(index + i);
     }
+    // What failed is forgotten, so that whoever asks next tries again; nobody may be waiting for a read-ahead.
+    run.bytes.catch(() => {
+      for (let i = 0; i < count; i++) if (this.#cells.get(index + i)?.run === run) this.#drop(index + i);
+    });
   }
 
   #touch(index: number): void {
-    this.pool.touch(`${this.#file}:${index}`, () => this.#cells.delete(index));
+    this.pool.touch(`${this.#file}:${index}`, () => this.#drop(index));
+  }
+
+  #drop(index: number): void {
+    this.#cells.get(index)?.run.drop();
+    this.#cells.delete(index);
   }
 
   #readAhead(last: number): void {

@@ -6,6 +6,7 @@ import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
 import { Blocks, type Pool } from "./blocks.js";
 import { isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
+import { give, take } from "./spare.js";
 import { Stream } from "./stream.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
@@ -44,6 +45,7 @@ class HttpFile {
     const { store } = this.context;
     const kept = await store?.file(this.name);
     if (kept != null && (await this.#unchanged(kept))) {
+      await this.#compare(kept.identity.size);
       this.#kept = kept;
       this.#size = kept.identity.size;
       this.#tag = kept.identity.tag;
@@ -140,8 +142,26 @@ class HttpFile {
 
   /** A file that is seen for the first time, or anew. */
   async #seen(size: number, response: Response): Promise<void> {
+    try {
+      await this.#compare(size, response);
+    } catch (error) {
+      response.body?.cancel().catch(() => {}); // one that was read is cancelled already
+      throw error;
+    }
     this.#size = size;
     this.#kept = (await this.context.store?.create({ name: this.name, size, tag: tagOf(response) })) ?? null;
+  }
+
+  /** Throws where the file is not as large as the hub has on record: it is another, or a pointer to it. */
+  async #compare(size: number, response?: Response): Promise<void> {
+    const told = response?.headers.get("x-linked-size") ?? null;
+    const expected = told !== null && /^\d+$/.test(told) ? Number(told) : (await this.context.sizes).get(this.name);
+    if (expected === undefined || expected === size) return;
+    const failure: Failure = {
+      code: "integrity", message: `${this.name}: the server has ${size} bytes of it, ${expected} are on record`, retryable: true,
+      detail: { file: this.name, expected, found: size },
+    };
+    throw failure;
   }
 
   /** Takes an answer that begins with the first byte to its end, whoever waits for which block of it. */
@@ -169,6 +189,7 @@ class HttpFile {
         if (end <= this.#head.length) return this.#head.slice(start, end);
         return start === end ? new Uint8Array() : blocks.read(start, end);
       },
+      done: give,
       stored: (start, end) => {
         for (let index = Math.floor(start / BLOCK); index * BLOCK < end; index++) if (this.#arrived.has(index)) return false;
         return this.#kept !== null && end > this.#head.length;
@@ -184,15 +205,13 @@ class HttpFile {
 
   /** Whole blocks: from the store where it has them, otherwise fetched and kept. */
   async #blocks(start: number, end: number): Promise<Uint8Array> {
-    const out = new Uint8Array(end - start);
+    const out = take(end - start);
     const last = Math.ceil(end / BLOCK);
     for (let index = start / BLOCK; index < last; ) {
       const stream = this.#stream;
       const reaches = Math.min(this.#size, (index + 1) * BLOCK);
       const passed = stream === undefined || stream.position >= reaches;
-      const block = await this.#held(index);
-      if (block !== null) {
-        out.set(block, index * BLOCK - start);
+      if (await this.#held(index, out.subarray(index * BLOCK - start, (index + 1) * BLOCK - start))) {
         index++;
       } else if (passed || !(await stream.until(reaches))) {
         const first = index;
@@ -204,11 +223,13 @@ class HttpFile {
     return out;
   }
 
-  async #held(index: number): Promise<Uint8Array | null> {
-    const block = (await this.#kept?.read(index)) ?? null;
-    if (block !== null) return block;
+  /** Puts a block that is here into `out`. */
+  async #held(index: number, out: Uint8Array): Promise<boolean> {
+    if (await this.#kept?.read(index, out)) return true;
     const blob = this.#spool.get(index);
-    return blob === undefined ? null : new Uint8Array(await blob.arrayBuffer());
+    if (blob === undefined) return false;
+    out.set(new Uint8Array(await blob.arrayBuffer()));
+    return true;
   }
 
   /**
@@ -293,7 +314,7 @@ class HttpFile {
     const kept = this.#kept;
     if (kept === null) return [];
     const before = kept.forget();
-    for (let start = 0; start < this.#size; start += 8 * BLOCK) await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK));
+    for (let start = 0; start < this.#size; start += 8 * BLOCK) give(await this.#blocks(start, Math.min(this.#size, start + 8 * BLOCK)));
     return [...before].filter(([index, hash]) => kept.hash(index)?.some((byte, i) => byte !== hash[i]) ?? true).map(([index]) => index);
   }
 }

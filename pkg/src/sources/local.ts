@@ -23,7 +23,7 @@ export async function localFiles(given: readonly Local[]): Promise<{ folder?: st
     if (files.push({ name, blob }) > MOST) throw invalid("source.files", `more than ${MOST} files`);
   };
   const walk = async (item: Local | undefined, path: string, depth: number): Promise<void> => {
-    if (item instanceof Blob) return add(item instanceof File && item.name !== "" ? item.name : "model.gguf", item);
+    if (item instanceof Blob) return add(item instanceof File && item.name !== "" ? picked(item) : "model.gguf", item);
     if (typeof item !== "object" || item === null) throw invalid("source.files", "expected files, or handles of files and folders");
     const name = path + item.name;
     const inside = async (children: AsyncIterable<Local> | Iterable<Local>) => {
@@ -41,6 +41,11 @@ export async function localFiles(given: readonly Local[]): Promise<{ folder?: st
   };
   for (const item of given) await walk(item, "", DEEP);
   return { folder, files };
+}
+
+/** The path of a picked folder's file below that folder; the name of any other. */
+function picked({ name, webkitRelativePath }: File): string {
+  return webkitRelativePath ? webkitRelativePath.split("/").slice(1).join("/") : name;
 }
 
 function isHandle(item: Local): item is FileSystemHandle {

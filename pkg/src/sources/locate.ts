@@ -4,10 +4,13 @@ import { invalid } from "../errors.js";
 import type { ModelSource } from "../types.js";
 import { localFiles, type Local, type Named } from "./local.js";
 
-/** A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files and their digests. */
+/**
+ * A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files, their sizes and digests;
+ * `at` the folder of the repository that a GGUF lies in, "quantised/" say: names of files are below it.
+ */
 export type Location =
   | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string }
-  | { kind: "gguf"; id: string; url: string; token?: string; tree?: string }
+  | { kind: "gguf"; id: string; url: string; token?: string; tree?: string; at?: string }
   | { kind: "files"; id: string; files: Named[] };
 
 const ENDPOINT = "https://huggingface.co";
@@ -82,7 +85,8 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
     throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is no URL`);
   }
   if (file?.endsWith(".gguf")) {
-    return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token, tree };
+    const at = file.slice(0, file.lastIndexOf("/") + 1);
+    return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token, tree, ...(at === "" ? {} : { at }) };
   }
   return { kind: "folder", id: repo, url: root.href, file, token, tree };
 }
@@ -94,6 +98,12 @@ async function fromFiles(given: readonly Local[]): Promise<Location> {
   const first = files.find((f) => f.name === "config.json") ?? files.find((f) => f.name.endsWith(".gguf")) ?? files[0]!;
   const picked = first.blob instanceof File ? first.blob.webkitRelativePath?.split("/").at(-2) : undefined;
   return { kind: "files", id: folder ?? picked ?? first.name, files };
+}
+
+/** The name by which a file of a repository is opened, from its path there; undefined where it lies outside the model's folder. */
+export function below(location: Location, path: string): string | undefined {
+  const at = location.kind === "gguf" ? (location.at ?? "") : "";
+  return path.startsWith(at) ? path.slice(at.length) : undefined;
 }
 
 /** The address of a file in a folder, its own query (a signature, say) kept. */

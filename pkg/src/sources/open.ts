@@ -60,16 +60,19 @@ async function plain(location: Location, context: HttpContext, once: Once): Prom
 }
 
 async function openFiles({ id, files }: Extract<Location, { kind: "files" }>, once: Once): Promise<Source> {
-  const reader = ({ name, blob }: { name: string; blob: Blob }): Reader => ({
-    name, size: blob.size, read: (start, end) => readBlob(blob, start, end, name), stored: () => true,
-  });
-  const open = async (name: string) => {
-    const file = files.find((f) => f.name === name) ?? files.find((f) => f.name.split("/").at(-1) === name.split("/").at(-1));
-    return file === undefined ? null : once(name, async () => reader(file));
-  };
+  const last = (path: string) => path.split("/").at(-1)!;
   const models = files.filter((f) => f.name.endsWith(".gguf"));
   const single = files.length === 1 && !files[0]!.name.endsWith(".json") && !files[0]!.name.endsWith(".safetensors") ? files[0] : undefined;
-  const model = models.find((f) => /-0*1-of-\d+\.gguf$/.test(f.name)) ?? models[0] ?? single;
-  if (model === undefined || files.some((f) => f.name.split("/").at(-1) === "config.json")) return { kind: "folder", id, open };
-  return { kind: "gguf", id, reader: (await once(model.name, async () => reader(model)))!, open };
+  const config = files.filter((f) => last(f.name) === "config.json").sort((a, b) => a.name.split("/").length - b.name.split("/").length)[0];
+  const model = config === undefined ? (models.find((f) => /-0*1-of-\d+\.gguf$/.test(f.name)) ?? models[0] ?? single) : undefined;
+  // The folder that the model's names start from; files that lie in none may stand for those of any.
+  const folder = ((config ?? model)?.name ?? "").replace(/[^/]*$/, "");
+  const open = async (name: string) => {
+    const file = files.find((f) => f.name === folder + name) ?? files.find((f) => f.name === last(name));
+    if (file === undefined) return null;
+    const { blob } = file;
+    return once(name, async () => ({ name, size: blob.size, read: (start, end) => readBlob(blob, start, end, name), stored: () => true }));
+  };
+  if (model === undefined) return { kind: "folder", id, open };
+  return { kind: "gguf", id, reader: (await open(model.name.slice(folder.length)))!, open };
 }

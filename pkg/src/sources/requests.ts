@@ -13,6 +13,8 @@ const PAUSE = 300;
 const LONGEST_PAUSE = 330_000;
 /** Milliseconds without a byte after which a request counts as broken. */
 const STALL = 20_000;
+/** Bytes taken from an answer at once. */
+const PIECE = 256 << 10;
 
 /** What the requests of one load share. */
 export interface HttpContext {
@@ -25,6 +27,8 @@ export interface HttpContext {
   /** Keeps what arrives, where the browser keeps anything. */
   store: StoredModel | null;
   limit: Limit;
+  /** Bytes of large files as a hub has them on record, by name. */
+  sizes: Promise<ReadonlyMap<string, number>>;
   /** Whether a file was found to be another than at first. */
   changed: boolean;
 }
@@ -128,14 +132,14 @@ export class Requests {
     return length;
   }
 
-  /** The chunks of an answer; whatever the server sends after the last that is taken is not wanted. */
+  /** The chunks of an answer, each until the next is asked for; whatever comes after the last that is taken is not wanted. */
   async *chunks(response: Response): AsyncGenerator<Uint8Array> {
-    const reader = response.body?.getReader();
-    if (reader === undefined) return;
+    if (response.body === null) return;
+    const reader = pieces(response.body);
     try {
       for (;;) {
         const { done, value } = await this.context.clock.within(STALL, reader.read());
-        if (done) return;
+        if (done || value === undefined) return;
         yield value;
       }
     } finally {
@@ -148,7 +152,7 @@ export class Requests {
     const parts: Uint8Array[] = [];
     let length = 0;
     for await (const chunk of this.chunks(response)) {
-      parts.push(chunk.subarray(0, most - length));
+      parts.push(chunk.slice(0, most - length));
       length += parts.at(-1)!.length;
       if (length === most) break;
     }
@@ -221,6 +225,25 @@ export class Requests {
       }, PAUSE);
     });
   }
+}
+
+/** Reads a body into the same memory over and over, where that is possible: collectors let hundreds of megabytes of chunks gather. */
+function pieces(body: ReadableStream<Uint8Array>): { read(): Promise<{ done: boolean; value?: Uint8Array }>; cancel(): Promise<void> } {
+  let reader: ReadableStreamBYOBReader;
+  try {
+    reader = body.getReader({ mode: "byob" });
+  } catch {
+    return body.getReader(); // no stream of bytes
+  }
+  let memory: ArrayBuffer = new ArrayBuffer(PIECE);
+  return {
+    cancel: () => reader.cancel(),
+    read: async () => {
+      const { done, value } = await reader.read(new Uint8Array(memory));
+      if (value !== undefined) memory = value.buffer;
+      return { done, value: value as Uint8Array | undefined };
+    },
+  };
 }
 
 /** Whether the browser knows that there is no network. */

@@ -3,7 +3,7 @@
 import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
 import type { Hasher, Reader, Source } from "../wasm.js";
-import type { Location } from "./locate.js";
+import { below, type Location } from "./locate.js";
 
 /** Bytes of a file read at once. */
 const STRIDE = 1 << 20;
@@ -11,30 +11,38 @@ const STRIDE = 1 << 20;
 /** Milliseconds that a hub has to list its files. */
 const PATIENCE = 20_000;
 
-/** SHA-256 by file name, in hexadecimal. */
+/** SHA-256 in hexadecimal, by a file's whole path below the model's folder: folders may hold files of the same name. */
 export type Digests = Map<string, string>;
 
 /** What a pack says of its own files, see src/weights/pack.rs. */
 export const MANIFEST = "minke.json";
 
-/** The digests that a hub knows of its large files; none where it cannot be asked. */
-export async function hubDigests(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Map<string, string>> {
-  const digests = new Map<string, string>();
-  if (location.kind === "files" || location.tree === undefined) return digests;
+/** What a hub has on record of its large files, by the names they are opened by. */
+export interface Hub {
+  sizes: Map<string, number>;
+  digests: Digests;
+}
+
+/** Asks a hub; nothing where it cannot be asked. */
+export async function askHub(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Hub> {
+  const hub: Hub = { sizes: new Map(), digests: new Map() };
+  if (location.kind === "files" || location.tree === undefined) return hub;
   try {
     const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
     const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
     const entries: unknown = response.ok ? await response.json() : [];
     for (const entry of Array.isArray(entries) ? entries : []) {
-      const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown } };
+      const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown; size?: unknown } };
+      const name = typeof path === "string" ? below(location, path) : undefined;
+      if (name === undefined) continue;
       const oid = typeof lfs?.oid === "string" ? lfs.oid.replace(/^sha256:/, "") : "";
-      // Files are opened by their last name.
-      if (typeof path === "string" && /^[0-9a-f]{64}$/.test(oid)) digests.set(path.split("/").at(-1)!, oid);
+      if (/^[0-9a-f]{64}$/.test(oid)) hub.digests.set(name, oid);
+      if (typeof lfs?.size === "number") hub.sizes.set(name, lfs.size);
     }
   } catch {
     // What a mirror does not tell is not checked; what the caller gave is.
   }
-  return digests;
+  return hub;
 }
 
 /** Files up to this size, which are here when they are opened, are checked then; larger ones when their bytes are wanted. */
@@ -160,6 +168,7 @@ export class Verifier {
         const end = Math.min(reader.size, start + STRIDE);
         const bytes = await reader.read(start, end);
         if (expected !== undefined) hash.update(bytes);
+        reader.done?.(bytes);
         await heard?.(end - start, reader.stored?.(start, end) ?? false);
       }
       heard = undefined; // once

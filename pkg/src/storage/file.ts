@@ -75,16 +75,14 @@ export class StoredFile {
     return known;
   }
 
-  /** A block, if it is here and whole. One that is not is forgotten, to be fetched again. */
-  async read(index: number): Promise<Uint8Array | null> {
+  /** Reads a block into memory of its size: whether it is here and whole. One that is not is forgotten, to be fetched again. */
+  async read(index: number, bytes: Uint8Array): Promise<boolean> {
     const hash = this.#hashes.get(index);
-    if (hash === undefined) return null;
-    const bytes = new Uint8Array(Math.min(BLOCK, this.identity.size - index * BLOCK));
-    if (this.#closed) return null;
+    if (hash === undefined || this.#closed) return false;
     const read = this.data.read(bytes, { at: index * BLOCK });
-    if (read === bytes.length && same(await sha256(bytes), hash)) return bytes;
+    if (read === bytes.length && same(await sha256(bytes), hash)) return true;
     this.#hashes.delete(index);
-    return null;
+    return false;
   }
 
   /** Keeps neighbouring blocks, the first of them `index`. Where there is no room, nothing more is kept. */

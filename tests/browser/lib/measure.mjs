@@ -34,7 +34,7 @@ const timed = (stage, body) => {
 };
 const network = pending("network");
 wrap(self, "fetch", (old) => (...args) => network(old(...args)));
-wrap(ReadableStreamDefaultReader.prototype, "read", (old) => function () { return network(old.call(this)); });
+for (const reader of [ReadableStreamDefaultReader, ReadableStreamBYOBReader]) wrap(reader.prototype, "read", (old) => function (...args) { return network(old.apply(this, args)); });
 promised(SubtleCrypto.prototype, "digest", "hash");
 for (const name of ["read", "write", "flush"]) wrap(FileSystemSyncAccessHandle.prototype, name, (old) => function (...args) { return timed("disk", () => old.apply(this, args)); });
 wrap(GPUQueue.prototype, "writeBuffer", (old) => function (buffer, offset, data, from, size) {

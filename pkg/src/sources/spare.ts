@@ -1,0 +1,27 @@
+// Memory that is used again: what garbage collectors are left with gathers by the hundreds of megabytes.
+
+/** Bytes that lie ready at most, and the least that is worth it. */
+const MOST = 16 << 20;
+const LEAST = 64 << 10;
+
+/** The oldest first. */
+const spare: Uint8Array[] = [];
+let held = 0;
+
+/** So many bytes of memory of their own, whatever lies in it. */
+export function take(length: number): Uint8Array {
+  const found = spare.findLastIndex((bytes) => bytes.length === length);
+  if (found < 0) return new Uint8Array(length);
+  held -= length;
+  return spare.splice(found, 1)[0]!;
+}
+
+/** Takes memory back that nobody reads or writes any more; a part of something larger is left. What is too large to lie about ends at once. */
+export function give(bytes: Uint8Array): void {
+  const buffer = bytes.buffer as ArrayBuffer & { transfer?(length: number): ArrayBuffer };
+  if (bytes.length < LEAST || bytes.length !== buffer.byteLength) return;
+  if (bytes.length > MOST / 2) return void buffer.transfer?.(0);
+  spare.push(bytes);
+  held += bytes.length;
+  while (held > MOST) held -= spare.shift()!.length;
+}
