@@ -95,7 +95,7 @@ fn software_adapters_compute_the_same() {
             let open = |options| load(&folder, options);
             let engine = open(options).unwrap_or_else(|e| panic!("{case}: {e}"));
             let own =
-                engine.plans().decode.steps.iter().filter(|step| step.shader.name.starts_with("software.")).count();
+                engine.plans().decode.steps.iter().filter(|step| step.shader.name.starts_with("software/")).count();
             assert!(own > 0, "{case}: no variant runs");
             let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
             println!("{case}: {own} variants, {worst:.1e}");

@@ -1,13 +1,14 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl says it and with its stretches, for
 // adapters that are the CPU: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
-// then has four or eight values of the results. Every four threads that a barrier can stop cost a stack there, so there are few.
+// then has four or eight values of the results. Workgroup memory is cleared for each workgroup and four threads that a barrier can
+// stop take a stack there, so there is little of the one and there are few of the other.
 override SPLITS: u32 = 1u;
 override SINKS: bool = false;
 
 struct Params {
     heads: u32,      // query heads
     kv_heads: u32,
-    key_dim: u32,    // of a query and a key head, even, at most 576
+    key_dim: u32,    // of a query and a key head, even, at most 128
     value_dim: u32,  // of a value head, even, at most 128
     value_row: u32,  // values of a row of v_cache
     window: u32,     // 0: none
@@ -27,7 +28,7 @@ struct Params {
 
 const NONE = -3.0e38; // the score of a key that a row does not see
 
-var<workgroup> query: array<vec4<f32>, 576>;  // [144 fours, 4 rows]
+var<workgroup> query: array<vec4<f32>, 128>;  // [32 fours, 4 rows]
 var<workgroup> weight: array<vec4<f32>, 64>;  // of a key, for four rows
 var<workgroup> lanes: array<vec4<f32>, 16>;   // what threads say of their four keys
 
