@@ -30,8 +30,10 @@ fn products(x: vec4<f32>, w: Four) -> vec4<f32> {
 
 fn numbers(b: Block) -> Block {
     let m = vec4<f32>(b.minimum);
-    return Block(b.q0 * b.scale + m, b.q1 * b.scale + m, b.q2 * b.scale + m, b.q3 * b.scale + m,
-                 b.q4 * b.scale + m, b.q5 * b.scale + m, b.q6 * b.scale + m, b.q7 * b.scale + m, 1.0, 0.0);
+    let low = LOW * b.scale;
+    let high = HIGH * b.scale;
+    return Block(b.q0 * low + m, b.q1 * low + m, b.q2 * low + m, b.q3 * low + m,
+                 b.q4 * high + m, b.q5 * high + m, b.q6 * high + m, b.q7 * high + m, 1.0, 0.0);
 }
 
 fn store(t: u32, row: u32, sums: vec4<f32>) {
@@ -55,10 +57,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             held[i] = x[min(first + thread, state.count - 1u) * params.x_stride + g * 8u + i / 16u];
         }
         workgroupBarrier();
-        let b0 = numbers(weight_block(rows.x, g));
-        let b1 = numbers(weight_block(rows.y, g));
-        let b2 = numbers(weight_block(rows.z, g));
-        let b3 = numbers(weight_block(rows.w, g));
+        let b0 = numbers(own_block(rows.x, g));
+        let b1 = numbers(own_block(rows.y, g));
+        let b2 = numbers(own_block(rows.z, g));
+        let b3 = numbers(own_block(rows.w, g));
         s = more0(s, Four(b0.q0, b1.q0, b2.q0, b3.q0));
         s = more1(s, Four(b0.q1, b1.q1, b2.q1, b3.q1));
         s = more2(s, Four(b0.q2, b1.q2, b2.q2, b3.q2));

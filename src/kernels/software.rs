@@ -4,11 +4,11 @@
 use super::attention::{self, KERNEL as ATTENTION};
 use super::matmul::{self, KERNEL as MATMUL};
 use super::matvec::{self, KERNEL as MATVEC};
-use super::{MAX_WORKGROUPS, Params, layout_shaders, shader};
+use super::{MAX_WORKGROUPS, Params, shader};
 use crate::gpu::{Plan, Shader, Step, fold_grid};
 
 /// Rows that a workgroup of `shaders/software/matvec.wgsl` takes.
-const MATVEC_ROWS: u32 = 64;
+const MATVEC_ROWS: u32 = 48;
 /// Rows that a workgroup of `shaders/software/attention.wgsl` takes.
 const ATTENTION_ROWS: u32 = 4;
 /// The widest heads that it holds.
@@ -16,9 +16,47 @@ const MAX_HEAD: u32 = 128;
 /// Rounds of loops that lavapipe runs in a thread before it leaves them: 65,535 in all.
 const ROUNDS: u32 = 60_000;
 
-/// In the order of `Layout::ALL`.
-static MATVEC_SHADERS: [Shader; 11] = layout_shaders!("software/matvec", "gate", "epilogue");
-static MATMUL_SHADERS: [Shader; 11] = layout_shaders!("software/matmul", "gate", "epilogue");
+/// A kernel with a layout's blocks as `$own` makes them.
+macro_rules! by_layout {
+    ($kernel:literal, $layout:literal, $own:literal $(, $lib:literal)*) => {
+        Shader {
+            name: concat!("software/", $kernel, ".", $layout),
+            files: &[
+                include_str!("../../shaders/lib/state.wgsl"),
+                include_str!("../../shaders/lib/gate.wgsl"),
+                include_str!("../../shaders/lib/epilogue.wgsl"),
+                include_str!("../../shaders/lib/block.wgsl"),
+                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
+                include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")),
+                include_str!("../../shaders/software/in_place.wgsl"),
+                include_str!(concat!("../../shaders/software/", $own, ".wgsl")),
+                include_str!(concat!("../../shaders/software/", $kernel, ".wgsl")),
+            ],
+        }
+    };
+}
+
+/// One module for each weight layout, in the order of `Layout::ALL`.
+macro_rules! by_layouts {
+    ($kernel:literal) => {
+        [
+            by_layout!($kernel, "f32", "plain"),
+            by_layout!($kernel, "f16", "plain"),
+            by_layout!($kernel, "bf16", "plain"),
+            by_layout!($kernel, "q8", "q8"),
+            by_layout!($kernel, "q8_min", "q8_min"),
+            by_layout!($kernel, "q4", "q4", "nibbles"),
+            by_layout!($kernel, "q4_min", "q4_min", "nibbles"),
+            by_layout!($kernel, "q4_k", "q4_k", "nibbles", "k_scales"),
+            by_layout!($kernel, "q5_k", "plain", "nibbles", "k_scales"),
+            by_layout!($kernel, "q6_k", "plain", "nibbles"),
+            by_layout!($kernel, "mxfp4", "plain"),
+        ]
+    };
+}
+
+static MATVEC_SHADERS: [Shader; 11] = by_layouts!("matvec");
+static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
 static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", "kv", "kv_read", "span")];
 
 /// The plan as an adapter that is the CPU should run it: the same steps, those with a variant by it.

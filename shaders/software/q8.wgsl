@@ -1,0 +1,11 @@
+// Layout q8 (lib/q8.wgsl): bytes without a sign, 128 too large.
+const LOW = BYTES;
+const HIGH = BYTES;
+
+fn own_block(row: u32, group: u32) -> Block {
+    let i = (row * params.groups + group) * 2u;
+    let pair = unpack2x16float(scales[row * ((params.groups + 1u) / 2u) + group / 2u]);
+    let scale = select(pair.x, pair.y, (group & 1u) == 1u);
+    let flip = vec4<u32>(0x80808080u);
+    return block_of_bytes(codes[i] ^ flip, codes[i + 1u] ^ flip, scale, -128.0 * scale);
+}
