@@ -13,7 +13,7 @@ use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest};
 use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
-use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
+use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -312,8 +312,8 @@ impl Fitting<'_> {
     }
 }
 
-/// Allocates a model, builds and tests its pipelines and fills its buffers, the last two at once: a platform compiles while the
-/// network is waited for. The model's plans are those that run. Nothing stays allocated where that fails.
+/// Allocates a model, builds its pipelines and fills its buffers, the last two at once: a platform compiles while the network is
+/// waited for; then tests the pipelines. The model's plans are those that run. Nothing stays allocated where that fails.
 async fn fill(
     checkpoint: &Checkpoint,
     model: &mut Model,
@@ -323,7 +323,10 @@ async fn fill(
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Executor, Pipelines)> {
-    let test = SelfTest::new(&model.plans.all(), &mut model.buffers);
+    let own = model.plans.clone();
+    if variants {
+        model.plans = own.software();
+    }
     let mut executor = Executor::new(device, &model.buffers).await?;
     cancel.check()?;
     for (buffer, bytes) in &model.constants {
@@ -338,7 +341,7 @@ async fn fill(
         progress.borrow_mut()(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
     };
     let one_more = || {
-        built.set((built.get() + 1).min(Pipelines::COUNT as u64)); // more where plans are built again
+        built.set(built.get() + 1);
         if read.get() >= total {
             compiled();
         }
@@ -354,41 +357,30 @@ async fn fill(
         compiled();
         Ok(())
     };
-    let ((plans, pipelines), ()) =
-        both(build(model, &test, &executor, queued_steps, variants, &one_more), weights).await?;
-    staging(&model.tasks).into_iter().chain(test.buffers()).for_each(|buffer| executor.release(buffer));
-    model.plans = plans;
+    let (mut pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
+    staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
+    let test = SelfTest::new(&own.all());
+    let mut wrong = failures(&test, &mut executor, variants).await?;
+    if variants && !wrong.is_empty() {
+        model.plans = own;
+        pipelines = Pipelines::build(model, &executor, queued_steps, &|| {}).await?;
+        wrong = failures(&test, &mut executor, false).await?;
+    }
+    if !wrong.is_empty() {
+        let adapter = &executor.device().facts().name;
+        let reason =
+            format!("{adapter} computes wrong results ({}); a newer driver or browser may not", wrong.join(", "));
+        return Err(Error::NoWebGpu { reason });
+    }
     Ok((executor, pipelines))
 }
 
-/// The plans that compute what they should here, with their pipelines: in their variants for adapters that are the CPU if
-/// `variants` and none of those is wrong.
-///
-/// # Errors
-/// [`Error::NoWebGpu`] with the names of the kernels where others are wrong; those of [`Pipelines::build`].
-async fn build(
-    model: &Model,
-    test: &SelfTest,
-    executor: &Executor,
-    queued_steps: usize,
-    variants: bool,
-    built: &dyn Fn(),
-) -> Result<(Plans, Pipelines)> {
-    if variants {
-        let plans = model.plans.software();
-        let pipelines = Pipelines::build(model, &plans, executor, queued_steps, built).await?;
-        if test.failures(executor, true).await?.is_empty() {
-            return Ok((plans, pipelines));
-        }
+/// The kernels that are wrong here. Where not even the test's few hundred kilobytes are left, it is not made.
+async fn failures(test: &SelfTest, executor: &mut Executor, variants: bool) -> Result<Vec<&'static str>> {
+    match test.failures(executor, variants).await {
+        Err(Error::Memory { .. }) => Ok(Vec::new()),
+        result => result,
     }
-    let pipelines = Pipelines::build(model, &model.plans, executor, queued_steps, built).await?;
-    let wrong = test.failures(executor, false).await?;
-    if wrong.is_empty() {
-        return Ok((model.plans.clone(), pipelines));
-    }
-    let adapter = &executor.device().facts().name;
-    let reason = format!("{adapter} computes wrong results ({}); a newer driver or browser may not", wrong.join(", "));
-    Err(Error::NoWebGpu { reason })
 }
 
 /// Runs two futures at once until both are done or one fails. The first is looked at first.

@@ -95,16 +95,11 @@ impl Pipelines {
     /// Plans of a model.
     pub const COUNT: usize = 5;
 
-    /// Builds the pipelines of a model's `plans`; `built` hears of each.
-    pub async fn build(
-        model: &Model,
-        plans: &Plans,
-        executor: &Executor,
-        queued_steps: usize,
-        built: &dyn Fn(),
-    ) -> Result<Self> {
+    /// Builds the pipelines of every plan; `built` hears of each plan.
+    pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
+        let plans = &model.plans;
         let mut landings = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
             landings.push(executor.staging(u64::from(SLOT) * 4).await?);

@@ -82,6 +82,23 @@ impl Executor {
     /// # Errors
     /// [`Error::BufferLimit`], [`Error::Memory`], [`Error::DeviceLost`]; nothing stays allocated then.
     pub async fn new(device: std::rc::Rc<Device>, buffers: &Buffers) -> Result<Self> {
+        let mut made = Self {
+            device,
+            buffers: Vec::new(),
+            pipelines: RefCell::default(),
+            by_key: RefCell::default(),
+            modules: RefCell::default(),
+            counts: Cell::default(),
+        };
+        made.add(buffers).await?;
+        Ok(made)
+    }
+
+    /// Allocates further buffers, zeroed: the first id of theirs is returned, the others follow it.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`]; nothing stays allocated then.
+    pub async fn add(&mut self, buffers: &Buffers) -> Result<BufferId> {
         use wgpu::BufferUsages as U;
         let wanted: Vec<Allocation<'_>> = buffers
             .iter()
@@ -92,17 +109,15 @@ impl Executor {
                 usage: U::STORAGE | U::COPY_DST | U::COPY_SRC,
             })
             .collect();
-        let buffers = device.allocate(&wanted).await?.into_iter().map(Some).collect();
-        let made = Self {
-            device,
-            buffers,
-            pipelines: RefCell::default(),
-            by_key: RefCell::default(),
-            modules: RefCell::default(),
-            counts: Cell::default(),
-        };
-        made.count(|c| c.objects_created += made.buffers.len() as u64);
-        Ok(made)
+        let first = BufferId(self.buffers.len() as u32);
+        self.buffers.extend(self.device.allocate(&wanted).await?.into_iter().map(Some));
+        self.count(|c| c.objects_created += wanted.len() as u64);
+        Ok(first)
+    }
+
+    /// Gives back what [`Self::add`] allocated last. Nothing that uses it may be submitted any more.
+    pub fn remove(&mut self, first: BufferId) {
+        self.buffers.truncate(first.0 as usize);
     }
 
     /// The device everything runs on.

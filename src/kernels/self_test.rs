@@ -39,23 +39,14 @@ pub struct SelfTest {
     /// Of each step.
     outputs: Vec<Vec<Output>>,
     contents: Vec<(BufferId, Vec<u8>)>,
-    own: Buffers,
-    /// Where the model's buffers end and ours begin.
-    first: u32,
+    buffers: Buffers,
 }
 
 impl SelfTest {
-    /// Declares the buffers of a test of every pipeline of `plans`.
-    pub fn new(plans: &[&Plan], buffers: &mut Buffers) -> Self {
-        let first = buffers.iter().len() as u32;
+    /// A test of every pipeline of `plans`.
+    pub fn new(plans: &[&Plan]) -> Self {
         let mut maker = Maker { own: Buffers::default(), contents: Vec::new(), seed: 1, slots: Vec::new() };
-        let mut test = Self {
-            plan: Plan::new("self-test"),
-            outputs: Vec::new(),
-            contents: Vec::new(),
-            own: Buffers::default(),
-            first,
-        };
+        let (mut plan, mut outputs) = (Plan::new("self-test"), Vec::new());
         let mut seen = Vec::new();
         for step in plans.iter().flat_map(|plan| &plan.steps) {
             let key = (step.shader.name, &step.constants);
@@ -63,32 +54,29 @@ impl SelfTest {
                 continue;
             }
             seen.push(key);
-            if let Some((step, outputs)) = maker.small(step) {
-                test.plan.steps.push(step);
-                test.outputs.push(outputs);
+            if let Some((step, written)) = maker.small(step) {
+                plan.steps.push(step);
+                outputs.push(written);
             }
         }
-        maker.own.iter().for_each(|spec| {
-            buffers.add(format!("self-test {}", spec.label), spec.bytes, spec.role);
-        });
-        test.contents = maker.contents;
-        test.own = maker.own;
-        test
-    }
-
-    /// What [`Self::new`] declared: nothing needs it after the test.
-    pub fn buffers(&self) -> impl Iterator<Item = BufferId> {
-        (0..self.own.iter().len() as u32).map(|id| BufferId(self.first + id))
+        Self { plan, outputs, contents: maker.contents, buffers: maker.own }
     }
 
     /// The names of the shaders that compute something else than their references, with the variants for adapters that are the
     /// CPU or without.
     ///
     /// # Errors
-    /// Those of [`Executor::prepare`] and [`Executor::read_all`].
-    pub async fn failures(&self, executor: &Executor, software_variants: bool) -> Result<Vec<&'static str>> {
-        let mut memory = CpuMemory::new(&self.own);
-        let shifted = |id: BufferId| BufferId(self.first + id.0);
+    /// Those of [`Executor::add`] and [`Executor::prepare`].
+    pub async fn failures(&self, executor: &mut Executor, software_variants: bool) -> Result<Vec<&'static str>> {
+        let first = executor.add(&self.buffers).await?;
+        let failed = self.run(executor, first, software_variants).await;
+        executor.remove(first);
+        failed
+    }
+
+    async fn run(&self, executor: &Executor, first: BufferId, software_variants: bool) -> Result<Vec<&'static str>> {
+        let mut memory = CpuMemory::new(&self.buffers);
+        let shifted = |id: BufferId| BufferId(first.0 + id.0);
         for (id, bytes) in &self.contents {
             memory.write(*id, 0, bytes);
             executor.write(shifted(*id), 0, bytes);
@@ -101,7 +89,8 @@ impl SelfTest {
         let prepared = executor.prepare(&plan).await?;
         executor.submit(&[&prepared], &[])?;
         let outputs: Vec<&Output> = self.outputs.iter().flatten().collect();
-        let stretches: Vec<_> = outputs.iter().map(|o| (shifted(o.buffer), 0..self.own.get(o.buffer).bytes)).collect();
+        let stretches: Vec<_> =
+            outputs.iter().map(|o| (shifted(o.buffer), 0..self.buffers.get(o.buffer).bytes)).collect();
         let bytes = executor.read_all(&stretches).await?;
         let mut rest = bytes.as_slice();
         let mut failed = Vec::new();
@@ -400,18 +389,18 @@ mod tests {
         }
     }
 
-    fn failures(b: &mut Bench, software: bool) -> Vec<&'static str> {
-        let test = SelfTest::new(&[&b.plan], &mut b.buffers);
+    fn failures(b: &Bench, software: bool) -> Vec<&'static str> {
+        let test = SelfTest::new(&[&b.plan]);
         assert_eq!(test.plan.steps.len(), b.plan.steps.len());
-        block_on(async { test.failures(&b.executor().await, software).await.unwrap() })
+        block_on(async { test.failures(&mut b.executor().await, software).await.unwrap() })
     }
 
     #[test]
     fn kernels_that_are_right_pass() {
         let mut b = Bench::new(1, 8);
         products(&mut b);
-        assert!(failures(&mut b, false).is_empty());
-        assert!(failures(&mut b, true).is_empty());
+        assert!(failures(&b, false).is_empty());
+        assert!(failures(&b, true).is_empty());
     }
 
     #[test]
@@ -424,6 +413,6 @@ mod tests {
         assert_ne!(broken, text);
         let files: &'static [&'static str] = Box::leak(Box::new([&*broken.leak()]));
         step.shader = Box::leak(Box::new(Shader { name: step.shader.name, files }));
-        assert_eq!(failures(&mut b, false), ["matvec.q8"]);
+        assert_eq!(failures(&b, false), ["matvec.q8"]);
     }
 }
