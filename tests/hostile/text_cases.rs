@@ -330,6 +330,7 @@ fn templates_that_reach_out() {
     template_fails("J21 filter_unknown", invalid, "{{ 'x'|attr_of_host }}");
     template_fails("J22 include", invalid, r#"{% include "x" %}"#);
     template_fails("J22 import", invalid, r#"{% import "x" as y %}"#);
+    template_fails("an import into no name", invalid, r#"{% import "x" as 9 %}"#);
     template_fails("J22 extends", invalid, r#"{% extends "x" %}"#);
     let message = template_fails("J23 raise_1mb", TemplateKind::Raised, "{{ raise_exception('é' * 500000) }}");
     assert!(message.len() <= 1024 && message.starts_with('é'), "{} bytes", message.len());
