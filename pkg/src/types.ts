@@ -61,8 +61,8 @@ export interface LoadOptions {
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   /** @internal For tests: the largest binding, the most weights and copies of sessions in bytes, the KV cache in f32, every
-   *  prompt fed whole, how many times faster the clock of requests runs. */
-  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; clockRate?: number };
+   *  prompt fed whole, kernels untested, how many times faster the clock of requests runs. */
+  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; withoutSelfTest?: boolean; clockRate?: number };
 }
 
 /**

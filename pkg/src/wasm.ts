@@ -35,7 +35,7 @@ export interface EngineOptions {
   quantization?: string;
   kvCache?: string;
   powerPreference?: string;
-  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean };
+  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; withoutSelfTest?: boolean };
 }
 
 export interface TemplateArguments {

@@ -41,6 +41,8 @@ pub struct LoadOptions {
     pub queued_steps: Option<usize>,
     /// Every prompt is fed whole, whatever of it is in the KV cache: to compare.
     pub without_reuse: bool,
+    /// Kernels are not tested: for a device that computes nothing, to count what a load or a token does besides.
+    pub without_self_test: bool,
     /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
     pub copies_budget: Option<u64>,
     /// Whether plans run in their variants for adapters that are the CPU; by default where the adapter is one.
@@ -215,7 +217,17 @@ impl Engine {
             cancel.check()?;
             let mut model = fitting.choose()?;
             let variants = options.software.unwrap_or(software);
-            match fill(checkpoint, &mut model, device.clone(), queued_steps, variants, cancel, progress).await {
+            match fill(
+                checkpoint,
+                &mut model,
+                device.clone(),
+                queued_steps,
+                [variants, !options.without_self_test],
+                cancel,
+                progress,
+            )
+            .await
+            {
                 Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref());
                     break (info, Session::new(model, executor, pipelines, host.clock));
@@ -319,7 +331,7 @@ async fn fill(
     model: &mut Model,
     device: Rc<Device>,
     queued_steps: usize,
-    variants: bool,
+    [variants, self_test]: [bool; 2],
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Executor, Pipelines)> {
@@ -359,6 +371,9 @@ async fn fill(
     };
     let (mut pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
     staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
+    if !self_test {
+        return Ok((executor, pipelines));
+    }
     let test = SelfTest::new(&own.all());
     let mut wrong = failures(&test, &mut executor, variants).await?;
     if variants && !wrong.is_empty() {

@@ -72,6 +72,7 @@ struct Internal {
     copies_budget: Option<f64>,
     f32: bool,
     without_reuse: bool,
+    without_self_test: bool,
 }
 
 impl EngineOptions {
@@ -104,7 +105,7 @@ impl EngineOptions {
         let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
         let copies_budget = self.internal.copies_budget.map(|n| n as u64);
-        let Internal { f32, without_reuse, .. } = self.internal;
+        let Internal { f32, without_reuse, without_self_test, .. } = self.internal;
         Ok(LoadOptions {
             quantization,
             kv_cache,
@@ -112,6 +113,7 @@ impl EngineOptions {
             context_length,
             f32,
             without_reuse,
+            without_self_test,
             copies_budget,
             device,
             ..LoadOptions::default()
