@@ -57,7 +57,7 @@ macro_rules! by_layouts {
 
 static MATVEC_SHADERS: [Shader; 11] = by_layouts!("matvec");
 static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
-static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", "kv", "kv_read", "span")];
+static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", "kv", "kv_read", "span", "queries")];
 
 /// The plan as an adapter that is the CPU should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan) -> Plan {
