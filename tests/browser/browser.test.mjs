@@ -176,6 +176,35 @@ describe("behaviour", { skip: noGolden }, () => {
   }, { timeout: 120_000 });
   after(() => page.evaluate((id) => close(id), shared));
 
+  test("kernels that compute something else: variants are dropped, others refused by name", { timeout: 120_000 }, async () => {
+    const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
+    const bare = await open();
+    /** A load on a device whose pipelines with such labels do nothing, and eight tokens. */
+    const broken = (labels) => bare.evaluate(async ([LLAMA, labels, ids]) => {
+      const make = GPUDevice.prototype.createComputePipeline;
+      GPUDevice.prototype.createComputePipeline = function (descriptor) {
+        if (!descriptor.label.startsWith(labels)) return make.call(this, descriptor);
+        const module = this.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" });
+        return make.call(this, { ...descriptor, compute: { module, entryPoint: "main" } });
+      };
+      try {
+        const { model } = await window.open(LLAMA, { worker: false, internal: { f32: true } });
+        const result = await greedy(model, ids, { maxOutputTokens: 8 });
+        await close(model);
+        return result.ids;
+      } catch ({ code, message }) {
+        return { code, message };
+      } finally {
+        GPUDevice.prototype.createComputePipeline = make;
+      }
+    }, [LLAMA, labels, ids]);
+    assert.deepEqual(await broken("software/"), greedy_ids.slice(0, 8));
+    const { code, message } = await broken("");
+    assert.equal(code, "no-webgpu");
+    assert.match(message, /wrong results.*attention.*matvec/);
+    await bare.close();
+  });
+
   test("on the page's own thread: the same tokens, no GPU object, one pass and one submit per decoded token", { timeout: 120_000 }, async () => {
     const counted = await open();
     const { perToken, got, info, memory } = await counted.evaluate(async ([ids, f32]) => {
