@@ -14,7 +14,8 @@ params!(MatmulParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, y
 
 /// Tokens for which a weight is read once.
 pub const TOKEN_TILE: usize = 16;
-const ROW_TILE: usize = 64;
+/// Rows that a workgroup makes.
+pub(super) const ROW_TILE: usize = 64;
 
 /// A matrix times every row of `x`.
 #[derive(Debug, Clone, Copy)]

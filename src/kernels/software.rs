@@ -30,6 +30,7 @@ macro_rules! by_layout {
                 include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")),
                 include_str!("../../shaders/software/in_place.wgsl"),
                 include_str!(concat!("../../shaders/software/", $own, ".wgsl")),
+                include_str!("../../shaders/software/held.wgsl"),
                 include_str!(concat!("../../shaders/software/", $kernel, ".wgsl")),
             ],
         }
@@ -68,11 +69,14 @@ fn variant(mut step: Step) -> Step {
     if step.kernel == MATVEC.name {
         step.shader = &MATVEC_SHADERS[matvec::layout_of(&step, &matvec::SHADERS) as usize];
         step.constants.retain(|(name, _)| *name != "LANES");
-        let rows = matvec::MatvecParams::of(&step).rows;
+        let rows = matvec::MatvecParams::of(&step).rows; // its loops have K / 32 / 4 · 48 rounds at most
         let [x, y] = fold_grid(rows.div_ceil(MATVEC_ROWS), MAX_WORKGROUPS);
         step.grid = [x, y, 1];
     } else if step.kernel == MATMUL.name {
-        step.shader = &MATMUL_SHADERS[matvec::layout_of(&step, &matmul::SHADERS) as usize];
+        let rounds = matmul::MatmulParams::of(&step).groups * matmul::ROW_TILE as u32;
+        if rounds < ROUNDS {
+            step.shader = &MATMUL_SHADERS[matvec::layout_of(&step, &matmul::SHADERS) as usize]; // in the same tiles
+        }
     } else if step.kernel == ATTENTION.name {
         let rows = step.grid[2] * step.constant("ROWS") as u32;
         let p = attention::AttentionParams::of(&step);
