@@ -1,6 +1,7 @@
 // Joins the SPLITS stretches that attention left for one token: each is rescaled to the common maximum.
 override SPLITS: u32 = 16u;   // at most 64
 override SINKS: bool = false; // as in attention
+override THREADS: u32 = 64u;   // of a workgroup
 
 struct Params {
     value_dim: u32,
@@ -15,7 +16,7 @@ struct Params {
 
 var<workgroup> shares: array<f32, 64>; // of the stretches
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let head = workgroup.x;
     let end = state.position + 1u;
@@ -39,11 +40,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let at = base + s * width + params.value_dim;
         denominator += parts[at + 1u] * exp(parts[at] - maximum);
     }
-    if (thread < splits) {
-        shares[thread] = exp(parts[base + thread * width + params.value_dim] - maximum) / denominator;
+    for (var s = thread; s < splits; s += THREADS) {
+        shares[s] = exp(parts[base + s * width + params.value_dim] - maximum) / denominator;
     }
     workgroupBarrier();
-    for (var i = thread; i < params.value_dim; i += 64u) {
+    for (var i = thread; i < params.value_dim; i += THREADS) {
         var sum = 0.0;
         for (var s = 0u; s < splits; s++) {
             sum += parts[base + s * width + i] * shares[s];

@@ -1,9 +1,10 @@
 //! Variants of the kernels that dominate for adapters that are the CPU (SwiftShader, lavapipe, WARP), where a visitor without
 //! a usable GPU ends up. They compute what the kernels do, from the same bindings and parameters; a GPU never runs them.
 
-use super::attention::{self, KERNEL as ATTENTION};
+use super::attention::{self, KERNEL as ATTENTION, REDUCE};
 use super::matmul::{self, KERNEL as MATMUL};
 use super::matvec::{self, KERNEL as MATVEC};
+use super::norm::KERNEL as NORM;
 use super::{MAX_WORKGROUPS, Params, shader};
 use crate::gpu::{Plan, Shader, Step, fold_grid};
 
@@ -11,6 +12,10 @@ use crate::gpu::{Plan, Shader, Step, fold_grid};
 const MATVEC_ROWS: u32 = 48;
 /// Rows that a workgroup of `shaders/software/attention.wgsl` takes.
 const ATTENTION_ROWS: u32 = 4;
+/// Stretches of the context that decode's attention is cut into: a CPU has few cores to fill.
+const SPLITS: u32 = 4;
+/// Threads of a workgroup, which run as one: with more, each four take a stack at a barrier.
+const THREADS: u32 = 4;
 /// The widest heads that it holds.
 const MAX_HEAD: u32 = 128;
 /// Rounds of loops that lavapipe runs in a thread before it leaves them: 65,535 in all.
@@ -62,7 +67,26 @@ static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", 
 
 /// The plan as an adapter that is the CPU should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan) -> Plan {
-    Plan { label: plan.label.clone(), steps: plan.steps.iter().cloned().map(variant).collect() }
+    let mut steps: Vec<Step> = plan.steps.iter().cloned().map(variant).collect();
+    for i in 0..steps.len() {
+        if steps[i].kernel == REDUCE.name {
+            let parts = steps[i].buffer(2);
+            let of_them = |step: &Step| step.kernel == ATTENTION.name && step.buffer(5) == parts;
+            if let Some(attention) = steps[..i].iter().rposition(of_them) {
+                let splits = SPLITS.min(steps[i].constant("SPLITS") as u32);
+                for step in [attention, i] {
+                    set(&mut steps[step], "SPLITS", splits);
+                }
+                steps[attention].grid[1] = splits;
+            }
+        }
+    }
+    Plan { label: plan.label.clone(), steps }
+}
+
+fn set(step: &mut Step, name: &'static str, value: u32) {
+    step.constants.retain(|(other, _)| *other != name);
+    step.constants.push((name, value.into()));
 }
 
 fn variant(mut step: Step) -> Step {
@@ -80,13 +104,16 @@ fn variant(mut step: Step) -> Step {
     } else if step.kernel == ATTENTION.name {
         let rows = step.grid[2] * step.constant("ROWS") as u32;
         let p = attention::AttentionParams::of(&step);
-        let tiles = p.capacity.div_ceil(64 * step.constant("SPLITS") as u32);
+        let splits = SPLITS.min(step.constant("SPLITS") as u32);
+        let tiles = p.capacity.div_ceil(64 * splits);
         let rounds = tiles * (p.key_dim.div_ceil(4) + 64);
         if p.key_dim.max(p.value_dim) <= MAX_HEAD && rounds < ROUNDS {
             step.shader = &ATTENTION_SHADERS[0];
             step.constants.retain(|(name, _)| !matches!(*name, "ROWS" | "COLUMNS" | "WIDE"));
             step.grid[2] = rows.div_ceil(ATTENTION_ROWS);
         }
+    } else if step.kernel == NORM.name || step.kernel == REDUCE.name {
+        set(&mut step, "THREADS", THREADS);
     }
     step
 }

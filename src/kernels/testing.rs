@@ -271,7 +271,13 @@ impl Bench {
         let memory = self.reference();
         let variant = software(&self.plan);
         let mut found = self.run_plan(&self.plan, outs, &memory);
-        if self.plan.steps.iter().zip(&variant.steps).any(|(a, b)| a.shader.name != b.shader.name) {
+        if self
+            .plan
+            .steps
+            .iter()
+            .zip(&variant.steps)
+            .any(|(a, b)| (a.shader.name, &a.constants) != (b.shader.name, &b.constants))
+        {
             found.extend(self.run_plan(&variant, outs, &memory));
         }
         found
