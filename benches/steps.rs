@@ -24,8 +24,9 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
     let checkpoint = Checkpoint::open_gguf(file, None, &|_| Ok(())).await?;
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
     let device = Rc::new(Device::open(DeviceOptions::default()).await?);
-    let software = device.facts().software && !base;
-    println!("{:?}, {} kernels", device.facts().name, if software { "software" } else { "base" });
+    let facts = device.facts().clone();
+    let software = facts.software && !base;
+    println!("{:?}, {} kernels", facts.name, if software { "software" } else { "base" });
     let options =
         ModelOptions { max_binding: device.max_binding(), context_length: Some(2048), ..ModelOptions::default() };
     let model = Model::new(&checkpoint, &config, options)?;
@@ -34,7 +35,7 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
         executor.write(*buffer, 0, bytes);
     }
     for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
-        let plan = if software { &minke::kernels::software(plan) } else { plan };
+        let plan = if software { &minke::kernels::software(plan, &facts) } else { plan };
         let state = State { position, count, ..State::default() };
         let mut by_kernel: BTreeMap<String, (usize, f64, f64, f64)> = BTreeMap::new();
         for step in plan.steps.iter().filter(|step| format!("{} {}", plan.label, step.label).starts_with(only)) {

@@ -337,7 +337,7 @@ async fn fill(
 ) -> Result<(Executor, Pipelines)> {
     let own = model.plans.clone();
     if variants {
-        model.plans = own.software();
+        model.plans = own.software(device.facts());
     }
     let mut executor = Executor::new(device, &model.buffers).await?;
     cancel.check()?;

@@ -84,6 +84,8 @@ pub struct DeviceFacts {
     pub subgroups: bool,
     /// A software adapter (SwiftShader, lavapipe, WARP).
     pub software: bool,
+    /// It takes seconds to compile a large kernel (lavapipe, whose LLVM makes a coroutine of each).
+    pub slow_compiler: bool,
 }
 
 #[derive(Default)]
@@ -295,5 +297,6 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
         software: info.device_type == wgpu::DeviceType::Cpu
             || text.contains("swiftshader")
             || text.contains("llvmpipe"),
+        slow_compiler: text.contains("llvmpipe"),
     }
 }

@@ -82,7 +82,8 @@ impl SelfTest {
             executor.write(shifted(*id), 0, bytes);
         }
         interpret(&self.plan, &mut memory);
-        let mut plan = if software_variants { software(&self.plan) } else { self.plan.clone() };
+        let facts = executor.device().facts();
+        let mut plan = if software_variants { software(&self.plan, facts) } else { self.plan.clone() };
         for binding in plan.steps.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.buffer = shifted(binding.buffer);
         }

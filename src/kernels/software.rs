@@ -6,7 +6,7 @@ use super::matmul::{self, KERNEL as MATMUL};
 use super::matvec::{self, KERNEL as MATVEC};
 use super::norm::KERNEL as NORM;
 use super::{MAX_WORKGROUPS, Params, shader};
-use crate::gpu::{Plan, Shader, Step, fold_grid};
+use crate::gpu::{DeviceFacts, Plan, Shader, Step, fold_grid};
 
 /// Rows that a workgroup of `shaders/software/matvec.wgsl` takes.
 const MATVEC_ROWS: u32 = 48;
@@ -65,9 +65,9 @@ static MATVEC_SHADERS: [Shader; 11] = by_layouts!("matvec");
 static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
 static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", "kv", "kv_read", "span", "queries")];
 
-/// The plan as an adapter that is the CPU should run it: the same steps, those with a variant by it.
-pub fn software(plan: &Plan) -> Plan {
-    let mut steps: Vec<Step> = plan.steps.iter().cloned().map(variant).collect();
+/// The plan as such an adapter should run it: the same steps, those with a variant by it.
+pub fn software(plan: &Plan, facts: &DeviceFacts) -> Plan {
+    let mut steps: Vec<Step> = plan.steps.iter().map(|step| variant(step.clone(), facts)).collect();
     for i in 0..steps.len() {
         if steps[i].kernel == REDUCE.name {
             let parts = steps[i].buffer(2);
@@ -89,7 +89,7 @@ fn set(step: &mut Step, name: &'static str, value: u32) {
     step.constants.push((name, value.into()));
 }
 
-fn variant(mut step: Step) -> Step {
+fn variant(mut step: Step, facts: &DeviceFacts) -> Step {
     if step.kernel == MATVEC.name {
         step.shader = &MATVEC_SHADERS[matvec::layout_of(&step, &matvec::SHADERS) as usize];
         step.constants.retain(|(name, _)| *name != "LANES");
@@ -98,7 +98,7 @@ fn variant(mut step: Step) -> Step {
         step.grid = [x, y, 1];
     } else if step.kernel == MATMUL.name {
         let rounds = matmul::MatmulParams::of(&step).groups * matmul::ROW_TILE as u32;
-        if rounds < ROUNDS {
+        if rounds < ROUNDS && !facts.slow_compiler {
             step.shader = &MATMUL_SHADERS[matvec::layout_of(&step, &matmul::SHADERS) as usize]; // in the same tiles
         }
     } else if step.kernel == ATTENTION.name {

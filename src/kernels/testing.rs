@@ -269,7 +269,7 @@ impl Bench {
     /// of `outs`: GPU, reference.
     fn run_all(&self, outs: &[BufferId]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let memory = self.reference();
-        let variant = software(&self.plan);
+        let variant = software(&self.plan, device().facts());
         let mut found = self.run_plan(&self.plan, outs, &memory);
         if self
             .plan

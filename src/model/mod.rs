@@ -25,7 +25,7 @@ pub use config::ModelConfig;
 pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
-use crate::gpu::{Activation, Buffers, Matrix, Plan, Role};
+use crate::gpu::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
 use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, software};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
@@ -98,8 +98,8 @@ impl Plans {
     }
 
     /// The same for an adapter that is the CPU.
-    pub fn software(&self) -> Self {
-        let [decode, prefill, head, sample, all_rows] = self.all().map(software);
+    pub fn software(&self, facts: &DeviceFacts) -> Self {
+        let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| software(plan, facts));
         Self { decode, prefill, head, sample, all_rows }
     }
 }
