@@ -6,8 +6,8 @@ use super::matvec::{lanes, layout_of};
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
-static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
-static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
+pub(super) static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
+pub(super) static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
 
 /// See `shaders/latent_query.wgsl`.
 pub static QUERY: Kernel =
