@@ -1,6 +1,6 @@
 // Y[t] = f(W · X[t] + bias) for the step's tokens, as matmul.wgsl says it, for adapters that are the CPU. Four threads, which such an
-// adapter runs as one, make 64 rows for 16 tokens, four each: a thread holds a group of its tokens' inputs while the rows pass, so that
-// a weight is unpacked once for the 16 and the loop over rows is short enough to stay decoded in the CPU.
+// adapter runs as one, make 64 rows for 32 tokens, eight each: a thread holds a group of its tokens' inputs while the rows pass, so that a
+// weight is unpacked once for the 32 and the loop over rows is short enough to stay decoded in the CPU.
 struct Params {
     groups: u32,     // groups of 32 in a row
     rows: u32,       // rows of W in this part
@@ -14,7 +14,7 @@ struct Params {
 
 const ROWS = 64u;
 const THREADS = 4u;
-const TOKENS = 4u; // a thread's
+const TOKENS = 8u; // a thread's
 
 fn held(t: u32, g: u32) -> Held {
     let at = min(t, state.count - 1u) * params.x_stride + g * 8u;
@@ -35,6 +35,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let x1 = held(token + THREADS, g);
         let x2 = held(token + 2u * THREADS, g);
         let x3 = held(token + 3u * THREADS, g);
+        let x4 = held(token + 4u * THREADS, g);
+        let x5 = held(token + 5u * THREADS, g);
+        let x6 = held(token + 6u * THREADS, g);
+        let x7 = held(token + 7u * THREADS, g);
         for (var r = 0u; r < rows; r++) {
             let b = own_block(first + r, g);
             let i = r * TOKENS;
@@ -42,6 +46,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sums[i + 1u] += product(b, x1);
             sums[i + 2u] += product(b, x2);
             sums[i + 3u] += product(b, x3);
+            sums[i + 4u] += product(b, x4);
+            sums[i + 5u] += product(b, x5);
+            sums[i + 6u] += product(b, x6);
+            sums[i + 7u] += product(b, x7);
         }
     }
     for (var i = 0u; i < TOKENS && token + i * THREADS < state.count; i++) {

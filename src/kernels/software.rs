@@ -10,6 +10,8 @@ use crate::gpu::{DeviceFacts, Plan, Shader, Step, fold_grid};
 
 /// Rows that a workgroup of `shaders/software/matvec.wgsl` takes.
 const MATVEC_ROWS: u32 = 48;
+/// Tokens that a workgroup of `shaders/software/matmul.wgsl` takes.
+const MATMUL_TOKENS: u32 = 32;
 /// Rows that a workgroup of `shaders/software/attention.wgsl` takes.
 const ATTENTION_ROWS: u32 = 4;
 /// Stretches of the context that decode's attention is cut into: a CPU has few cores to fill.
@@ -99,7 +101,8 @@ fn variant(mut step: Step, facts: &DeviceFacts) -> Step {
     } else if step.kernel == MATMUL.name {
         let rounds = matmul::MatmulParams::of(&step).groups * matmul::ROW_TILE as u32;
         if rounds < ROUNDS && !facts.slow_compiler {
-            step.shader = &MATMUL_SHADERS[matvec::layout_of(&step, &matmul::SHADERS) as usize]; // in the same tiles
+            step.shader = &MATMUL_SHADERS[matvec::layout_of(&step, &matmul::SHADERS) as usize];
+            step.grid[1] = (step.grid[1] * matmul::TOKEN_TILE as u32).div_ceil(MATMUL_TOKENS); // the rows' tiles are the same
         }
     } else if step.kernel == ATTENTION.name {
         let rows = step.grid[2] * step.constant("ROWS") as u32;
