@@ -436,6 +436,7 @@ mod tests {
             check([4, 2, 24], position, count, Span::Chunk(7), KvFormat::F16);
             check_values([4, 2, 24], None, [position, count, position + count], Span::All, KvFormat::F32, true);
         }
+        check_values([4, 2, 24], None, [997, 65, 99], Span::Window(33), KvFormat::F16, true); // around its cache
         for (shape, count) in [([6, 2, 256], 3), ([9, 3, 64], 7), ([32, 2, 80], 5), ([2, 2, 320], 9), ([3, 1, 6], 40)] {
             check(shape, 100, count, Span::All, KvFormat::F16);
             check(shape, 100, count, Span::Window(20), KvFormat::Q8);

@@ -18,7 +18,9 @@ const ATTENTION_ROWS: u32 = 4;
 const SPLITS: u32 = 4;
 /// Threads of a workgroup, which run as one: with more, each four take a stack at a barrier.
 const THREADS: u32 = 4;
-/// The widest heads that it holds.
+/// Those of `shaders/software/attention_rows.wgsl`.
+const PROMPT_ROWS: u32 = 16;
+/// The widest heads that they hold.
 const MAX_HEAD: u32 = 128;
 /// Rounds of loops that lavapipe runs in a thread before it leaves them: 65,535 in all.
 const ROUNDS: u32 = 60_000;
@@ -65,7 +67,9 @@ macro_rules! by_layouts {
 
 static MATVEC_SHADERS: [Shader; 11] = by_layouts!("matvec");
 static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
-static ATTENTION_SHADERS: [Shader; 1] = [shader!("software/attention", "state", "kv", "kv_read", "span", "queries")];
+static ATTENTION_SHADER: Shader = shader!("software/attention", "state", "kv", "kv_read", "span", "queries");
+static PROMPT_SHADER: Shader =
+    shader!("software/attention_rows", "state", "kv", "../software/kv_read", "span", "queries");
 
 /// The plan as such an adapter should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan, facts: &DeviceFacts) -> Plan {
@@ -111,9 +115,12 @@ fn variant(mut step: Step, facts: &DeviceFacts) -> Step {
         let tiles = p.capacity.div_ceil(64 * splits);
         let rounds = tiles * (p.key_dim.div_ceil(4) + 64);
         if p.key_dim.max(p.value_dim) <= MAX_HEAD && rounds < ROUNDS {
-            step.shader = &ATTENTION_SHADERS[0];
-            step.constants.retain(|(name, _)| !matches!(*name, "ROWS" | "COLUMNS" | "WIDE"));
-            step.grid[2] = rows.div_ceil(ATTENTION_ROWS);
+            let prompt = step.constant("SPLITS") == 1.0 && rows >= PROMPT_ROWS / 2 && !facts.slow_compiler;
+            let dropped: &[_] =
+                if prompt { &["ROWS", "COLUMNS", "WIDE", "SPLITS"] } else { &["ROWS", "COLUMNS", "WIDE"] };
+            step.constants.retain(|(name, _)| !dropped.contains(name));
+            step.shader = if prompt { &PROMPT_SHADER } else { &ATTENTION_SHADER };
+            step.grid[2] = rows.div_ceil(if prompt { PROMPT_ROWS } else { ATTENTION_ROWS });
         }
     } else if step.kernel == NORM.name || step.kernel == REDUCE.name {
         set(&mut step, "THREADS", THREADS);

@@ -80,7 +80,11 @@ impl Tally {
         self.cargo("native tests", &["--workspace", "--exclude", "minke-fuzz"], None)?;
         let driver = PathBuf::from("/usr/lib/chromium/vk_swiftshader_icd.json");
         if driver.exists() {
-            self.cargo("native tests on SwiftShader", &["--lib", "kernels::matmul"], Some(&driver))?;
+            self.cargo(
+                "native tests on SwiftShader",
+                &["--lib", "kernels::matmul", "kernels::attention::tests::prefill"],
+                Some(&driver),
+            )?;
         } else {
             self.skipped.push(format!("native tests on SwiftShader: {} is not here", driver.display()));
         }
@@ -90,8 +94,9 @@ impl Tally {
     fn cargo(&mut self, name: &str, which: &[&str], driver: Option<&Path>) -> Result<()> {
         let began = Instant::now();
         let log = root().join(format!("target/{}.log", name.replace(' ', "-")));
+        let (options, filters): (Vec<&str>, Vec<&str>) = which.iter().partition(|word| !word.contains("::"));
         let mut tests = run::command("cargo", &["test", "--no-fail-fast"]);
-        tests.args(which).args(["--", "--nocapture"]);
+        tests.args(options).args(["--", "--nocapture"]).args(filters);
         if let Some(driver) = driver {
             tests.env("VK_DRIVER_FILES", driver);
         }

@@ -1,0 +1,38 @@
+// Values of rows of the KV cache, in fours, as lib/kv_read.wgsl gives them. Pairs of f16 are taken for f32 whose exponent is too
+// small by 112, which saves a CPU a dozen operations for each; below 2⁻¹⁴ they may be zero.
+
+fn of_halves(low: u32, high: u32) -> vec4<f32> {
+    let words = bitcast<vec4<i32>>(vec4<u32>(low << 16u, low, high << 16u, high));
+    return bitcast<vec4<f32>>(bitcast<vec4<u32>>(words >> vec4<u32>(3u)) & vec4<u32>(0x8fffe000u)) * 0x1p112;
+}
+
+// Four signed bytes of which 127 stands for the half of `largest` that their place says.
+fn of_bytes(word: u32, largest: u32, four: u32) -> vec4<f32> {
+    let pair = unpack2x16float(largest);
+    let bytes = bitcast<vec4<i32>>(vec4<u32>(word << 24u, word << 16u, word << 8u, word)) >> vec4<u32>(24u);
+    return vec4<f32>(bytes) * (select(pair.x, pair.y, (four & 8u) != 0u) / 127.0);
+}
+
+fn key_four(base: u32, dim: u32, four: u32) -> vec4<f32> {
+    if (KV == 1u) {
+        let at = base + 2u * four;
+        return of_halves(k_cache[at], k_cache[at + 1u]);
+    }
+    if (KV == 2u) {
+        return of_bytes(k_cache[base + four], k_cache[base + (dim + 3u) / 4u + four / 16u], four);
+    }
+    let at = base + 4u * four;
+    return bitcast<vec4<f32>>(vec4<u32>(k_cache[at], k_cache[at + 1u], k_cache[at + 2u], k_cache[at + 3u]));
+}
+
+fn value_four(base: u32, dim: u32, four: u32) -> vec4<f32> {
+    if (KV == 1u) {
+        let at = base + 2u * four;
+        return of_halves(v_cache[at], v_cache[at + 1u]);
+    }
+    if (KV == 2u) {
+        return of_bytes(v_cache[base + four], v_cache[base + (dim + 3u) / 4u + four / 16u], four);
+    }
+    let at = base + 4u * four;
+    return bitcast<vec4<f32>>(vec4<u32>(v_cache[at], v_cache[at + 1u], v_cache[at + 2u], v_cache[at + 3u]));
+}
