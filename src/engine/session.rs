@@ -137,6 +137,7 @@ impl Session {
     pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
         let samples = samples(&model.buffers);
         let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
+        let software = executor.device().facts().software;
         Self {
             executor,
             plans,
@@ -144,7 +145,7 @@ impl Session {
             kv,
             samples,
             cached: RefCell::default(),
-            pace: Pace::new(chunk, clock),
+            pace: Pace::new(chunk, clock, software),
             control,
             all_logits,
             pipelines,
