@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct for Transformers.js, made from the weights that Minke and wllama load.
 
     python3 -m venv .cache/venv
-    .cache/venv/bin/pip install torch transformers==5.23.0 accelerate gguf onnx onnxruntime-genai==0.18.0
+    .cache/venv/bin/pip install torch transformers==5.23.0 accelerate gguf onnx onnx_ir onnxruntime-genai==0.18.0
     .cache/venv/bin/python benches/export_onnx.py
 
 Writes `.cache/onnx-smollm2/`: config, tokenizer and `onnx/model_q4.onnx`. The exporter quantises anew, to blocks of 32 weights of
