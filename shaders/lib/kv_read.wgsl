@@ -10,7 +10,7 @@ fn of_bytes(word: u32, largest: u32, four: u32) -> vec4<f32> {
 fn key_four(base: u32, dim: u32, four: u32) -> vec4<f32> {
     if (KV == 1u) {
         let at = base + 2u * four;
-        return vec4<f32>(unpack2x16float(k_cache[at]), unpack2x16float(k_cache[at + 1u]));
+        return of_halves(k_cache[at], k_cache[at + 1u]);
     }
     if (KV == 2u) {
         return of_bytes(k_cache[base + four], k_cache[base + (dim + 3u) / 4u + four / 16u], four);
@@ -22,7 +22,7 @@ fn key_four(base: u32, dim: u32, four: u32) -> vec4<f32> {
 fn value_four(base: u32, dim: u32, four: u32) -> vec4<f32> {
     if (KV == 1u) {
         let at = base + 2u * four;
-        return vec4<f32>(unpack2x16float(v_cache[at]), unpack2x16float(v_cache[at + 1u]));
+        return of_halves(v_cache[at], v_cache[at + 1u]);
     }
     if (KV == 2u) {
         return of_bytes(v_cache[base + four], v_cache[base + (dim + 3u) / 4u + four / 16u], four);

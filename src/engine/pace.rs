@@ -1,5 +1,5 @@
 //! How many tokens of a prompt one submit takes: as many as the GPU does in a tenth of a second, so that the page is drawn in
-//! between. An adapter that is the CPU draws no page, and does more at once faster.
+//! between. An adapter that is the CPU keeps no page waiting, however long a submit is, and does more at once faster.
 
 use std::cell::Cell;
 

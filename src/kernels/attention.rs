@@ -4,7 +4,7 @@
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
 use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
 
-static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv", "kv_read", "span", "queries")];
+static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv", "halves", "kv_read", "span", "queries")];
 static REDUCE_SHADERS: [Shader; 1] = [shader!("attention_reduce", "state", "span")];
 
 /// See `shaders/attention.wgsl`.

@@ -14,12 +14,12 @@ const MATVEC_ROWS: u32 = 48;
 const MATMUL_TOKENS: u32 = 32;
 /// Rows that a workgroup of `shaders/software/attention.wgsl` takes.
 const ATTENTION_ROWS: u32 = 4;
+/// Those of `shaders/software/attention_rows.wgsl`, for a prompt's tokens.
+const PROMPT_ROWS: u32 = 16;
 /// Stretches of the context that decode's attention is cut into: a CPU has few cores to fill.
 const SPLITS: u32 = 4;
 /// Threads of a workgroup, which run as one: with more, each four take a stack at a barrier.
 const THREADS: u32 = 4;
-/// Those of `shaders/software/attention_rows.wgsl`.
-const PROMPT_ROWS: u32 = 16;
 /// The widest heads that they hold.
 const MAX_HEAD: u32 = 128;
 /// Rounds of loops that lavapipe runs in a thread before it leaves them: 65,535 in all.
@@ -67,9 +67,9 @@ macro_rules! by_layouts {
 
 static MATVEC_SHADERS: [Shader; 11] = by_layouts!("matvec");
 static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
-static ATTENTION_SHADER: Shader = shader!("software/attention", "state", "kv", "kv_read", "span", "queries");
+static ATTENTION_SHADER: Shader = shader!("software/attention", "state", "kv", "halves", "kv_read", "span", "queries");
 static PROMPT_SHADER: Shader =
-    shader!("software/attention_rows", "state", "kv", "../software/kv_read", "span", "queries");
+    shader!("software/attention_rows", "state", "kv", "../software/halves", "kv_read", "span", "queries");
 
 /// The plan as such an adapter should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan, facts: &DeviceFacts) -> Plan {
