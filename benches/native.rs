@@ -19,6 +19,7 @@ const HOST: Host = Host {
     clock: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
     local_time: || 0,
     seed: || 1,
+    warn: |message| eprintln!("{message}"),
 };
 
 /// Reads a buffer as fast as the adapter can.

@@ -13,7 +13,7 @@ use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest};
 use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
-use crate::model::{Model, ModelOptions, QUEUED_STEPS, Quantization, architecture};
+use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -216,19 +216,17 @@ impl Engine {
         let (info, session) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
+            let own = model.plans.clone();
             let variants = options.software.unwrap_or(software);
-            match fill(
-                checkpoint,
-                &mut model,
-                device.clone(),
-                queued_steps,
-                [variants, !options.without_self_test],
-                cancel,
-                progress,
-            )
-            .await
-            {
-                Ok((executor, pipelines)) => {
+            if variants {
+                model.plans = own.software(device.facts());
+            }
+            match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
+                Ok((mut executor, mut pipelines)) => {
+                    if !options.without_self_test {
+                        let rebuilt = self_test(&mut model, own, variants, &mut executor, queued_steps, host).await?;
+                        pipelines = rebuilt.unwrap_or(pipelines);
+                    }
                     let info = info(checkpoint, &config, &model, template.as_ref());
                     break (info, Session::new(model, executor, pipelines, host.clock));
                 }
@@ -325,20 +323,15 @@ impl Fitting<'_> {
 }
 
 /// Allocates a model, builds its pipelines and fills its buffers, the last two at once: a platform compiles while the network is
-/// waited for; then tests the pipelines. The model's plans are those that run. Nothing stays allocated where that fails.
+/// waited for. Nothing stays allocated where that fails.
 async fn fill(
     checkpoint: &Checkpoint,
-    model: &mut Model,
+    model: &Model,
     device: Rc<Device>,
     queued_steps: usize,
-    [variants, self_test]: [bool; 2],
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Executor, Pipelines)> {
-    let own = model.plans.clone();
-    if variants {
-        model.plans = own.software(device.facts());
-    }
     let mut executor = Executor::new(device, &model.buffers).await?;
     cancel.check()?;
     for (buffer, bytes) in &model.constants {
@@ -369,31 +362,40 @@ async fn fill(
         compiled();
         Ok(())
     };
-    let (mut pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
+    let (pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
     staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
-    if !self_test {
-        return Ok((executor, pipelines));
-    }
-    let test = SelfTest::new(&own.all());
-    let mut wrong = failures(&test, &mut executor, variants).await?;
-    if variants && !wrong.is_empty() {
-        model.plans = own;
-        pipelines = Pipelines::build(model, &executor, queued_steps, &|| {}).await?;
-        wrong = failures(&test, &mut executor, false).await?;
-    }
-    if !wrong.is_empty() {
-        wrong.sort_unstable();
-        wrong.dedup();
-        let reason =
-            format!("it computes wrong results here ({}); a newer driver or browser may not", wrong.join(", "));
-        return Err(Error::NoWebGpu { reason });
-    }
     Ok((executor, pipelines))
 }
 
+/// Tests the pipelines of a model whose plans ran as `own` before they were suited to the adapter, and goes back to those
+/// where a variant computes something else. What was built then is returned.
+async fn self_test(
+    model: &mut Model,
+    own: Plans,
+    variants: bool,
+    executor: &mut Executor,
+    queued_steps: usize,
+    host: Host,
+) -> Result<Option<Pipelines>> {
+    let mut wrong = failures(&own, variants, executor).await?;
+    let mut rebuilt = None;
+    if variants && !wrong.is_empty() {
+        let names = wrong.join(", ");
+        (host.warn)(&format!("kernels for adapters that are the CPU are not used: {names} computes wrong results here"));
+        wrong = failures(&own, false, executor).await?;
+        model.plans = own;
+        rebuilt = Some(Pipelines::build(model, executor, queued_steps, &|| {}).await?);
+    }
+    if wrong.is_empty() {
+        return Ok(rebuilt);
+    }
+    let reason = format!("it computes wrong results here ({}); a newer driver or browser may not", wrong.join(", "));
+    Err(Error::NoWebGpu { reason })
+}
+
 /// The kernels that are wrong here. Where not even the test's few hundred kilobytes are left, it is not made.
-async fn failures(test: &SelfTest, executor: &mut Executor, variants: bool) -> Result<Vec<&'static str>> {
-    match test.failures(executor, variants).await {
+async fn failures(plans: &Plans, variants: bool, executor: &mut Executor) -> Result<Vec<&'static str>> {
+    match SelfTest::new(&plans.all(), variants).failures(executor).await {
         Err(Error::Memory { .. }) => Ok(Vec::new()),
         result => result,
     }

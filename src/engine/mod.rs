@@ -39,6 +39,8 @@ pub struct Host {
     pub local_time: fn() -> i64,
     /// A seed for generations that ask for none.
     pub seed: fn() -> u64,
+    /// Tells a developer what is not as it should be, and does not stop anything.
+    pub warn: fn(&str),
 }
 
 impl std::fmt::Debug for Host {

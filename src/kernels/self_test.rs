@@ -14,7 +14,7 @@ use super::matvec::{self, MatvecParams};
 use super::norm::{self, NormParams};
 use super::rope_append::{self, RopeParams};
 use super::sample::{self, RING, SLOT, SampleParams, SamplerOptions};
-use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route, software};
+use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route, software::fewer_stretches};
 use crate::Result;
 use crate::gpu::{BufferId, Buffers, Executor, GROUP, Layout, Plan, Role, Step};
 
@@ -43,40 +43,42 @@ pub struct SelfTest {
     outputs: Vec<Vec<Output>>,
     contents: Vec<(BufferId, Vec<u8>)>,
     buffers: Buffers,
+    /// Whether the steps run in their variants for adapters that are the CPU.
+    software: bool,
 }
 
 impl SelfTest {
-    /// A test of every pipeline of `plans`.
-    pub fn new(plans: &[&Plan]) -> Self {
+    /// A test of every pipeline of `plans`, in their variants for adapters that are the CPU or without.
+    pub fn new(plans: &[&Plan], software: bool) -> Self {
         let mut maker = Maker { own: Buffers::default(), contents: Vec::new(), seed: 1, slots: Vec::new() };
         let (mut plan, mut outputs) = (Plan::new("self-test"), Vec::new());
         let mut seen = Vec::new();
-        for step in plans.iter().flat_map(|plan| &plan.steps) {
-            let key = (step.shader.name, &step.constants);
+        let plans = plans.iter().map(|plan| if software { fewer_stretches(plan) } else { (*plan).clone() });
+        for step in plans.flat_map(|plan| plan.steps) {
+            let key = (step.shader.name, step.constants.clone());
             if seen.contains(&key) {
                 continue;
             }
             seen.push(key);
-            let (step, written) = maker.small(step);
+            let (step, written) = maker.small(&step);
             plan.steps.push(step);
             outputs.push(written);
         }
-        Self { plan, outputs, contents: maker.contents, buffers: maker.own }
+        Self { plan, outputs, contents: maker.contents, buffers: maker.own, software }
     }
 
-    /// The names of the shaders that compute something else than their references, with the variants for adapters that are the
-    /// CPU or without.
+    /// The names of the shaders that compute something else than their references, each once.
     ///
     /// # Errors
     /// Those of [`Executor::add`] and [`Executor::prepare`].
-    pub async fn failures(&self, executor: &mut Executor, software_variants: bool) -> Result<Vec<&'static str>> {
+    pub async fn failures(&self, executor: &mut Executor) -> Result<Vec<&'static str>> {
         let first = executor.add(&self.buffers).await?;
-        let failed = self.run(executor, first, software_variants).await;
+        let failed = self.run(executor, first).await;
         executor.remove(first);
         failed
     }
 
-    async fn run(&self, executor: &Executor, first: BufferId, software_variants: bool) -> Result<Vec<&'static str>> {
+    async fn run(&self, executor: &Executor, first: BufferId) -> Result<Vec<&'static str>> {
         let mut memory = CpuMemory::new(&self.buffers);
         let shifted = |id: BufferId| BufferId(first.0 + id.0);
         for (id, bytes) in &self.contents {
@@ -85,7 +87,7 @@ impl SelfTest {
         }
         interpret(&self.plan, &mut memory);
         let facts = executor.device().facts();
-        let mut plan = if software_variants { software(&self.plan, facts) } else { self.plan.clone() };
+        let mut plan = if self.software { software(&self.plan, facts) } else { self.plan.clone() };
         for binding in plan.steps.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.buffer = shifted(binding.buffer);
         }
@@ -109,6 +111,8 @@ impl SelfTest {
                 failed.push(step.shader.name);
             }
         }
+        failed.sort_unstable();
+        failed.dedup();
         Ok(failed)
     }
 }
@@ -463,9 +467,9 @@ mod tests {
     }
 
     fn failures(b: &Bench, software: bool) -> Vec<&'static str> {
-        let test = SelfTest::new(&[&b.plan]);
+        let test = SelfTest::new(&[&b.plan], software);
         assert_eq!(test.plan.steps.len(), b.plan.steps.len());
-        block_on(async { test.failures(&mut b.executor().await, software).await.unwrap() })
+        block_on(async { test.failures(&mut b.executor().await).await.unwrap() })
     }
 
     #[test]

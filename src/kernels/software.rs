@@ -73,7 +73,13 @@ static PROMPT_SHADER: Shader =
 
 /// The plan as such an adapter should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan, facts: &DeviceFacts) -> Plan {
-    let mut steps: Vec<Step> = plan.steps.iter().map(|step| variant(step.clone(), facts)).collect();
+    let Plan { label, steps } = fewer_stretches(plan);
+    Plan { label, steps: steps.into_iter().map(|step| variant(step, facts)).collect() }
+}
+
+/// The plan with decode's attention in as many stretches as suit such an adapter.
+pub(super) fn fewer_stretches(plan: &Plan) -> Plan {
+    let mut steps = plan.steps.clone();
     for i in 0..steps.len() {
         if steps[i].kernel == REDUCE.name {
             let parts = steps[i].buffer(2);

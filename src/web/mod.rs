@@ -135,6 +135,7 @@ const HOST: Host = Host {
     },
     // 53 bits, so that a seed could be told to JavaScript exactly.
     seed: || (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64,
+    warn: |message| web_sys::console::warn_1(&format!("minke: {message}").into()),
 };
 
 /// SHA-256 of a file's bytes, given in order.

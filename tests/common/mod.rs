@@ -18,6 +18,7 @@ pub const HOST: Host = Host {
     clock: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
     local_time: || 1_700_000_000,
     seed: || 42,
+    warn: |message| eprintln!("{message}"),
 };
 
 /// A path from an environment variable, or beside the checkout; `None`, said aloud, where it is absent.

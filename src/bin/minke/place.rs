@@ -85,7 +85,7 @@ fn only_gguf(folder: &Path) -> Result<Option<String>> {
 }
 
 /// This machine's clocks and chance.
-pub const HOST: Host = Host { clock, local_time, seed };
+pub const HOST: Host = Host { clock, local_time, seed, warn };
 
 fn clock() -> f64 {
     since_epoch().as_secs_f64() * 1e3
@@ -99,6 +99,10 @@ fn local_time() -> i64 {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(since_epoch())
+}
+
+fn warn(message: &str) {
+    eprintln!("minke: {message}");
 }
 
 fn since_epoch() -> std::time::Duration {
