@@ -14,7 +14,8 @@ use super::matvec::{self, MatvecParams};
 use super::norm::{self, NormParams};
 use super::rope_append::{self, RopeParams};
 use super::sample::{self, RING, SLOT, SampleParams, SamplerOptions};
-use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route, software::fewer_stretches};
+use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route};
+use super::software::{fewer_stretches, software};
 use crate::Result;
 use crate::gpu::{BufferId, Buffers, Executor, GROUP, Layout, Plan, Role, Step};
 
@@ -450,8 +451,8 @@ type Small = (Vec<u32>, [u32; 3], Vec<(u32, Option<(KvFormat, usize)>)>);
 mod tests {
     use super::*;
     use crate::gpu::Shader;
-    use crate::kernels::testing::{Bench, block_on};
-    use crate::kernels::{Epilogue, Matvec, RmsNorm};
+    use crate::kernels::testing::{Bench, block_on, device};
+    use crate::kernels::{Attention, Epilogue, Matvec, RmsNorm, Span};
 
     /// A plan of one product in each layout.
     fn products(b: &mut Bench) {
@@ -476,6 +477,39 @@ mod tests {
     fn kernels_that_are_right_pass() {
         let mut b = Bench::new(1, 8);
         products(&mut b);
+        assert!(failures(&b, false).is_empty());
+        assert!(failures(&b, true).is_empty());
+    }
+
+    #[test]
+    fn what_is_tested_are_the_pipelines_that_run() {
+        let mut b = Bench::new(1, 8).at(300);
+        products(&mut b);
+        let (q, out) = (b.activation("q", 1, 9 * 64), b.scratch("out", 1, 9 * 64));
+        let [k_cache, v_cache] = ["k", "v"].map(|label| b.cache(label, 500 * 3, 64, KvFormat::F16));
+        let attention = Attention {
+            q,
+            k_cache,
+            v_cache,
+            capacity: 500,
+            out,
+            format: KvFormat::F16,
+            heads: 9,
+            kv_heads: 3,
+            key_dim: 64,
+            value_dim: 64,
+            value_row: 64,
+            span: Span::All,
+            scale: 0.125,
+            sinks: None,
+        };
+        let partials = Attention::declare_partials(&mut b.buffers, 9, attention.splits(), 64);
+        b.plan.push(attention.decode("decode", &b.control, partials));
+        let device = device();
+        let pipelines = |plan: &Plan| plan.steps.iter().map(|s| (s.shader.name, s.constants.clone())).collect::<Vec<_>>();
+        let tested = |as_software| SelfTest::new(&[&b.plan], as_software).plan;
+        assert_eq!(pipelines(&tested(false)), pipelines(&b.plan));
+        assert_eq!(pipelines(&software(&tested(true), device.facts())), pipelines(&software(&b.plan, device.facts())));
         assert!(failures(&b, false).is_empty());
         assert!(failures(&b, true).is_empty());
     }
