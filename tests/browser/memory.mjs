@@ -6,8 +6,8 @@ import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { installApp, root } from "./lib/app.mjs";
-import { launchKept } from "./lib/chromium.mjs";
-import { LISTENER, WORKER, memory, sampled } from "./lib/measure.mjs";
+import { launchAlone, profile } from "./lib/chromium.mjs";
+import { PAGE, WORKER, memory, sampled } from "./lib/measure.mjs";
 import { plot } from "./lib/plot.mjs";
 import { serve } from "./lib/server.mjs";
 import { SHAPES, synthetic } from "./lib/shapes.mjs";
@@ -25,43 +25,35 @@ export async function kitchen(names) {
   const app = installApp("memory-app");
   writeFileSync(join(app, "measured.js"), WORKER);
   const models = Object.fromEntries(names.map((name) => [`/${name}/`, synthetic(name)]));
-  return serve({ "/app/": app, ...models });
+  return serve({ "/app/": app, "/app/measured.html": { type: "text/html", body: PAGE }, ...models });
 }
 
-/** Loads a model in a page and generates a few tokens: samples, stages, sums. */
-export async function measure(context, server, name, options = {}) {
-  const page = await context.newPage();
-  page.on("pageerror", (error) => console.error("page:", error.message));
-  await page.goto(`${server.origin}/app/`);
-  await page.waitForFunction(() => document.title === "ready");
-  await page.evaluate(LISTENER);
-  const estimate = await page.evaluate(([source, options]) => minke.estimate(source, options), [`/${name}/`, options]);
-  const before = memory();
-  const [requests, sampler] = [server.requests.length, sampled()];
-  const result = await page.evaluate(async ([source, options]) => {
-    const stages = [];
-    const began = performance.timeOrigin + performance.now();
-    let last = "";
-    const onProgress = ({ stage, loaded, total }) => {
-      if (stage !== last) stages.push({ stage, at: performance.timeOrigin + performance.now() });
-      last = stage;
-      window.progress = `${stage} ${loaded} of ${total}`;
-    };
-    const model = await minke.load(source, { ...options, onProgress, worker: () => new Worker("measured.js") });
-    const loaded = performance.timeOrigin + performance.now();
-    const said = await model.generate(Uint32Array.of(5, 6, 7, 8), { maxOutputTokens: 4, temperature: 0 });
-    const [row] = [await model.forward(Uint32Array.of(5, 6), { rows: "last" })];
-    const kept = { info: model.info, memory: model.memory(), ids: [...said.ids], finite: row.every(Number.isFinite), began, loaded, stages };
-    new BroadcastChannel("measured").postMessage("tell");
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    await model.unload();
-    return kept;
-  }, [`/${name}/`, options]);
-  const told = await page.evaluate(() => told);
-  const processes = sampler.stop();
-  await page.close();
-  const fetched = server.requests.slice(requests).filter((r) => r.path.endsWith(".safetensors"));
-  return { name, options, estimate, before, ...result, told, processes, fetched: fetched.reduce((sum, r) => sum + r.sent, 0) };
+/** Loads a model in a browser of its own, whose files lie in `folder`, and generates a few tokens: samples, stages, sums. */
+export async function measure(folder, server, name, options = {}) {
+  const { mounts, requests } = server;
+  const from = requests.length;
+  const posted = async (path) => {
+    for (;;) {
+      const told = (path) => requests.slice(from).find((r) => r.path === path && r.posted !== undefined)?.posted;
+      if (told("/failed") !== undefined) throw new Error(`${name}: ${told("/failed")}`);
+      if (told(path) !== undefined) return JSON.parse(told(path));
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  };
+  delete mounts["/go"];
+  const close = launchAlone(folder, `${server.origin}/app/measured.html?${encodeURIComponent(JSON.stringify({ source: `/${name}/`, options }))}`);
+  try {
+    const estimate = await posted("/estimated");
+    const before = memory();
+    const [asked, sampler] = [requests.length, sampled()];
+    mounts["/go"] = { type: "text/plain", body: "go" };
+    const result = await posted("/measured");
+    const processes = sampler.stop();
+    const fetched = requests.slice(asked).filter((r) => r.path.endsWith(".safetensors"));
+    return { name, options, estimate, before, ...result, processes, fetched: fetched.reduce((sum, r) => sum + r.sent, 0) };
+  } finally {
+    await close();
+  }
 }
 
 const high = (samples, of) => samples.reduce((most, s) => Math.max(most, of(s) ?? 0), 0);
@@ -157,17 +149,16 @@ async function main(words) {
   mkdirSync(folder, { recursive: true });
   try {
     for (const name of names) {
-      const context = await launchKept();
+      const browser = profile();
       const options = { quantization: "q4", contextLength: 4096, ...(flag("--no-store") ? { cache: "none" } : {}) };
       for (const pass of flag("--no-store") ? ["unkept"] : ["cold", "warm"]) {
-        const run = await measure(context, server, name, options);
+        const run = await measure(browser, server, name, options);
         writeFileSync(join(folder, `${name}.${pass}.json`), JSON.stringify(run));
         print(`${name}, ${pass}`, run);
         const faults = beyond(run);
         failed += faults.length;
         for (const fault of faults) console.log(`FAILED ${name}, ${pass}: ${fault}`);
       }
-      await context.close();
     }
   } finally {
     await server.close();

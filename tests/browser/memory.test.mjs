@@ -2,20 +2,18 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { chromiumPath, launchKept } from "./lib/chromium.mjs";
+import { chromiumPath, profile } from "./lib/chromium.mjs";
 import { synthetic } from "./lib/shapes.mjs";
 import { figures, kitchen, measure } from "./memory.mjs";
 
 const MB = 1e6;
 
 describe("memory of a load", { skip: chromiumPath ? false : "Chromium is not installed" }, () => {
-  let server, context;
+  let server;
   before(async () => {
     server = await kitchen(["tiny"]);
-    context = await launchKept();
   }, { timeout: 120_000 });
   after(async () => {
-    await context?.close();
     await server?.close();
   });
 
@@ -30,8 +28,9 @@ describe("memory of a load", { skip: chromiumPath ? false : "Chromium is not ins
 
   test("weights pass the heap by, and what it takes was estimated", { timeout: 300_000 }, async () => {
     const runs = [];
+    const browser = profile();
     for (const pass of ["cold", "warm"]) {
-      const run = await measure(context, server, "tiny", { quantization: "q4", contextLength: 1024 });
+      const run = await measure(browser, server, "tiny", { quantization: "q4", contextLength: 1024 });
       const f = figures(run);
       const held = f.on;
       assert.ok(run.finite, `${pass}: logits are numbers`);

@@ -18,10 +18,18 @@ export function take(length: number): Uint8Array {
 
 /** Takes memory back that nobody reads or writes any more; a part of something larger is left. What is too large to lie about ends at once. */
 export function give(bytes: Uint8Array): void {
-  const buffer = bytes.buffer as ArrayBuffer & { transfer?(length: number): ArrayBuffer };
-  if (bytes.length < LEAST || bytes.length !== buffer.byteLength) return;
-  if (bytes.length > MOST / 2) return void buffer.transfer?.(0);
+  if (bytes.length < LEAST || bytes.length !== bytes.buffer.byteLength) return;
+  if (bytes.length > MOST / 2) return end(bytes);
   spare.push(bytes);
   held += bytes.length;
-  while (held > MOST) held -= spare.shift()!.length;
+  while (held > MOST) {
+    const oldest = spare.shift()!;
+    held -= oldest.length;
+    end(oldest);
+  }
+}
+
+/** Frees memory now, where the browser can. */
+function end({ buffer }: Uint8Array): void {
+  (buffer as ArrayBuffer & { transfer?(length: number): ArrayBuffer }).transfer?.(0);
 }

@@ -1,5 +1,6 @@
 // Headless Chromium with WebGPU on its own software adapter.
 
+import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,9 +23,30 @@ export function launch(options = {}) {
 
 /** Starts a browser whose files are kept on disk, as a visitor's are, until this process ends: a private window keeps them in memory. */
 export async function launchKept(options = {}) {
-  const profile = mkdtempSync(join(tmpdir(), "minke-profile-"));
-  const context = await chromium.launchPersistentContext(profile, { executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
-  // Its processes end a moment after it.
-  process.on("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5 }));
-  return context;
+  return chromium.launchPersistentContext(profile(), { executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
+}
+
+/** A folder for a browser's files that is there until this process ends. */
+export function profile() {
+  const folder = mkdtempSync(join(tmpdir(), "minke-profile-"));
+  // A browser's processes end a moment after it.
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
+}
+
+/**
+ * Opens a page in a browser that nobody is connected to: whoever listens to a browser's network by its protocol, as Playwright does, makes
+ * its pages keep what arrives, a hundred megabytes and more. The function closes it.
+ */
+export function launchAlone(folder, url) {
+  const flags = [...FLAGS, "--headless", "--disable-dev-shm-usage", "--no-default-browser-check", "--password-store=basic", `--user-data-dir=${folder}`];
+  const browser = spawn(chromiumPath, [...flags, url], { stdio: "ignore" });
+  const ended = new Promise((resolve) => browser.once("exit", resolve));
+  const kill = () => browser.kill();
+  process.once("exit", kill);
+  return async () => {
+    kill();
+    await ended;
+    process.off("exit", kill);
+  };
 }

@@ -66,11 +66,38 @@ channel.onmessage = tell;
 importScripts("node_modules/minke/dist/worker.js");
 `;
 
-/** Runs in the page: keeps what the worker tells. */
-export const LISTENER = `
-window.told = [];
+/**
+ * A page that, for `?{ source, options }`, posts what a load will take (`/estimated`), and when `/go` is there loads a model, generates a
+ * few tokens, and posts how that went (`/measured`); or what stopped it (`/failed`).
+ */
+export const PAGE = `<!doctype html><title>measured</title><script type="module">
+import * as minke from "./node_modules/minke/dist/index.js";
+
+const told = [];
 new BroadcastChannel("measured").onmessage = ({ data }) => told.push(data);
-`;
+const now = () => performance.timeOrigin + performance.now();
+const post = (path, value) => fetch(path, { method: "POST", body: JSON.stringify(value) });
+const { source, options } = JSON.parse(decodeURIComponent(location.search.slice(1)));
+const stages = [];
+const onProgress = ({ stage }) => {
+  if (stage !== stages.at(-1)?.stage) stages.push({ stage, at: now() });
+};
+try {
+  await post("/estimated", await minke.estimate(source, options));
+  while (!(await fetch("/go")).ok) await new Promise((resolve) => setTimeout(resolve, 100));
+  const began = now();
+  const model = await minke.load(source, { ...options, onProgress, worker: () => new Worker("measured.js") });
+  const loaded = now();
+  const said = await model.generate(Uint32Array.of(5, 6, 7, 8), { maxOutputTokens: 4, temperature: 0 });
+  const [row] = [await model.forward(Uint32Array.of(5, 6), { rows: "last" })];
+  const kept = { info: model.info, memory: model.memory(), ids: [...said.ids], finite: row.every(Number.isFinite), began, loaded, stages };
+  new BroadcastChannel("measured").postMessage("tell");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await post("/measured", { ...kept, told });
+} catch (error) {
+  await post("/failed", String(error));
+}
+</script>`;
 
 const parentOf = (pid) => Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
 

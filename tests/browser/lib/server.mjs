@@ -27,7 +27,7 @@ const SLICE = 16 * 1024;
  * - `{ drop: true }`, `{ hang: true }`: no answer
  * - `{ trickle: true }`: the first bytes one by one · `{ gzip: true }`: compressed on the way · `{ file }`: another file's bytes
  *
- * A request's `sent` is the bytes of its body that were written to the socket.
+ * A request's `sent` is the bytes of its answer's body that were written to the socket. What is posted, to any path, is its `posted`.
  */
 export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
   const requests = [];
@@ -46,6 +46,13 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     const entry = { path, query, range: request.headers.range, method: request.method, headers: request.headers, sent: 0 };
     entry.count = requests.filter((r) => r.path === path).length;
     requests.push(entry);
+    if (request.method === "POST") {
+      const parts = [];
+      for await (const part of request) parts.push(part);
+      entry.posted = Buffer.concat(parts).toString();
+      response.writeHead(204);
+      return response.end();
+    }
     const fault = state.fault(entry) ?? {};
     if (fault.hang) return;
     if (fault.drop) return request.destroy();
