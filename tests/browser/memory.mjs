@@ -2,7 +2,7 @@
 // built package in headless Chromium. `cargo xtask soak memory [shape …]`; memory.test.mjs plays a small one.
 // Writes docs/memory.md and docs/memory-*.svg when given --record.
 
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { installApp, root } from "./lib/app.mjs";
@@ -108,34 +108,48 @@ const HEAD = `# What a load takes outside the GPU
 Checkpoints of published shapes, made where they are asked for and loaded as q4 through the built package in headless Chromium
 on its software adapter: \`cargo xtask soak memory --record\` writes this file, and fails where the wasm heap takes more than 256 MiB, the
 renderer more than 256 MiB and the bytes in flight (${IN_FLIGHT / 2 ** 20} MiB at most), or the GPU 5 % more or less than was estimated. Cold: over the
-network into OPFS and onto the GPU. Warm: from OPFS. Process memory is the rise of the proportional set size over the page before the load. A software adapter keeps
-GPU buffers and compiled kernels in its GPU process: of it, buffers are taken off, and what a load of a tiny model takes there
-and in the renderer is the first row. Times are of a shared machine with two cores; stages overlap, so they do not add up.
+network into OPFS and onto the GPU. Warm: from OPFS, in a new browser. Process memory is the rise of the proportional set size over
+the page before the load, in a browser that nothing is connected to: tools that are make pages keep a hundred megabytes of what
+arrives. A software adapter keeps GPU buffers and compiled kernels in its GPU process: of it, buffers are taken off, and what a load of
+a tiny model takes there and in the renderer is the first row. Of each checkpoint the last run is shown. Times are of a shared machine with two cores; stages overlap, so they do not add up.
 
 | checkpoint | | weights MB | wasm heap MB | renderer MB | of it shared memory | GPU process less buffers MB | estimated host MB | GPU MB, held / estimated | fetched MB, really / estimated |
 |---|---|---|---|---|---|---|---|---|---|
 `;
 
-/** docs/memory.md and its plots, of what lies in `target/memory`. */
+const STAGES = `
+Seconds: in all; with a request under way; hashing; reading and writing OPFS; in wasm (tables, tokenizer, repacking); in
+\`writeBuffer\`; waiting for the GPU to take and quantise what was sent; with pipelines being built. Last: MB that were written to
+the GPU from the wasm heap, of all.
+
+| checkpoint | | all | network | hash | disk | wasm | upload | GPU | compile | through the heap |
+|---|---|---|---|---|---|---|---|---|---|---|
+`;
+
+/** docs/memory.md and its plots, of what lies in `target/memory`; of other runs, what was on record stays. */
 export function record(folder) {
   const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
-  const place = ([pass, run]) => Object.keys(SHAPES).indexOf(run.name) * 10 + ["cold", "warm", "unkept"].indexOf(pass);
-  runs.sort((a, b) => place(a) - place(b));
-  let [table, stages, plots] = [HEAD, "", ""];
+  const path = join(root, "docs/memory.md");
+  const old = existsSync(path) ? readFileSync(path, "utf8").split("\n") : [];
+  const measured = (line) => runs.some(([pass, run]) => [`${run.name} | ${pass} |`, `${run.name}, ${pass}:`, `![${run.name}, ${pass}]`].some((key) => line.includes(key)));
+  const kept = (start) => old.filter((line) => line.startsWith(start) && !measured(line));
+  const rows = kept("| ").filter((line) => !line.startsWith("| checkpoint "));
+  const tables = { sizes: rows.filter((line) => line.split("|").length === 12), stages: rows.filter((line) => line.split("|").length === 13), faults: kept("- "), plots: kept("![") };
   for (const [pass, run] of runs) {
     const f = figures(run);
-    table += `| ${run.name} | ${pass} | ${mb(run.memory.weights)} | ${mb(f.heap)} | ${mb(f.renderer)} | ${mb(f.shared)} | ${mb(f.beyond)} | ${mb(run.estimate.peakHostBytes)} | ${mb(f.on)} / ${mb(run.estimate.gpuBytes)} | ${mb(run.fetched)} / ${mb(run.estimate.downloadBytes)} |\n`;
+    tables.sizes.push(`| ${run.name} | ${pass} | ${mb(run.memory.weights)} | ${mb(f.heap)} | ${mb(f.renderer)} | ${mb(f.shared)} | ${mb(f.beyond)} | ${mb(run.estimate.peakHostBytes)} | ${mb(f.on)} / ${mb(run.estimate.gpuBytes)} | ${mb(run.fetched)} / ${mb(run.estimate.downloadBytes)} |`);
     const s = (name) => (f.spent[name] / 1000).toFixed(1);
-    stages += `| ${run.name} | ${pass} | ${f.seconds.toFixed(0)} | ${s("network")} | ${s("hash")} | ${s("disk")} | ${s("wasm")} | ${s("upload")} | ${s("gpu")} | ${s("compile")} | ${mb(f.bytes.throughHeap)} of ${mb(f.bytes.uploaded)} |\n`;
+    tables.stages.push(`| ${run.name} | ${pass} | ${f.seconds.toFixed(0)} | ${s("network")} | ${s("hash")} | ${s("disk")} | ${s("wasm")} | ${s("upload")} | ${s("gpu")} | ${s("compile")} | ${mb(f.bytes.throughHeap)} of ${mb(f.bytes.uploaded)} |`);
+    tables.faults.push(...beyond(run).map((fault) => `- ${run.name}, ${pass}: ${fault}.`));
     if (run.name === "tiny") continue;
     const file = `memory-${run.name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}-${pass}.svg`;
     writeFileSync(join(root, "docs", file), drawn(pass, run));
-    plots += `![${run.name}, ${pass}](${file})\n\n`;
+    tables.plots.push(`![${run.name}, ${pass}](${file})`);
   }
-  const head = "\nSeconds: in all; with a request under way; hashing; reading and writing OPFS; in wasm (tables, tokenizer, repacking); in\n`writeBuffer`; waiting for the GPU to take and quantise what was sent; with pipelines being built. Last: MB that were written to\nthe GPU from the wasm heap, of all.\n\n| checkpoint | | all | network | hash | disk | wasm | upload | GPU | compile | through the heap |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
-  const faults = runs.flatMap(([pass, run]) => beyond(run).map((fault) => `- ${run.name}, ${pass}: ${fault}.\n`));
-  const over = faults.length > 0 ? `\nBeyond the limits:\n\n${faults.join("")}` : "";
-  writeFileSync(join(root, "docs/memory.md"), `${table}${over}${head}${stages}\n${plots}`.trimEnd() + "\n");
+  const place = (line) => Object.keys(SHAPES).findIndex((name) => line.includes(`${name} |`) || line.includes(`${name}, `)) * 10 + ["cold", "warm", "unkept"].findIndex((pass) => new RegExp(`\\b${pass}\\b`).test(line));
+  const lines = (name, between = "\n") => tables[name].sort((a, b) => place(a) - place(b)).join(between);
+  const over = tables.faults.length > 0 ? `\nBeyond the limits:\n\n${lines("faults")}\n` : "";
+  writeFileSync(path, `${HEAD}${lines("sizes")}\n${over}${STAGES}${lines("stages")}\n\n${lines("plots", "\n\n")}`.trimEnd() + "\n");
 }
 
 async function main(words) {
