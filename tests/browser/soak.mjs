@@ -15,7 +15,7 @@ import { WORKER, tensors } from "./lib/tensors.mjs";
 
 const BLOCK = 2 ** 20;
 /** Runs of faults at once, each in a page of its own. */
-const LANES = 6;
+const LANES = 2;
 /** Milliseconds of the package's clock in one of ours: what stalls for 20 s does so for 2. */
 const CLOCK = 10;
 /** Bytes that a response gets in a millisecond. */
@@ -323,17 +323,14 @@ await row("tabs (two at once)", Math.ceil(seeds / 5), 1, kept("tabs", (context) 
 await browser.close();
 await server.close();
 
-// Each part of the campaign leaves its rows; the last writes what all have left.
-const left = (part) => join(root, `target/soak/${part}-${seeds}.json`);
-const earlier = (part) => (existsSync(left(part)) ? JSON.parse(readFileSync(left(part), "utf8")) : []);
-for (const part of parts.filter((part) => what === "all" || what === part)) {
-  const mine = rows.filter(({ name }) => name.startsWith(part));
-  const all = only === undefined ? mine : earlier(part).map((row) => mine.find(({ name }) => name === row.name) ?? row);
-  writeFileSync(left(part), JSON.stringify(all));
-}
-const table = parts.flatMap(earlier).map(({ name, count, failed, mean, most, seconds, measured }) => `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);
+// Rows of other runs stay as they are on record.
+const record = join(root, "docs/soak.md");
+const rowsOf = (text) => text.split("\n").filter((line) => line.startsWith("| ")).slice(1).map((line) => [line.split(" | ")[0].slice(2), line]);
+const table = new Map(existsSync(record) ? rowsOf(readFileSync(record, "utf8")) : []);
+for (const { name, count, failed, mean, most, seconds, measured } of rows) table.set(name, `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);
+const place = ([name]) => parts.indexOf(name.split(" ")[0]);
 if (seeds >= 25) {
-  writeFileSync(join(root, "docs/soak.md"), `# The store's campaign
+  writeFileSync(record, `# The store's campaign
 
 Written by \`cargo xtask soak\`: headless Chromium, a checkpoint of ${size} bytes in ${shards.length} shards, blocks of 1 MiB, up to 4 ranges
 at once, each at most 16 MB a second. A fault meets a quarter of the requests for weights (tests/browser/lib/faults.mjs says which); waits
@@ -344,12 +341,12 @@ SHA-256 that it has after an undisturbed load (weights as published, as q8 and a
 weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
 
 "Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
-counts, so a busy machine counts more. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+counts, so a busy machine counts more: two runs of faults go at once. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
 the blocks in flight.
 
 | runs | of | right | twice, mean | twice, most | seconds |
 |---|---|---|---|---|---|
-${table.join("\n")}
+${[...table].sort((a, b) => place(a) - place(b)).map(([, line]) => line).join("\n")}
 `);
 }
 console.log(failures === 0 ? "all hold" : `${failures} failed`);
