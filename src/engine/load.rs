@@ -381,7 +381,9 @@ async fn self_test(
     let mut rebuilt = None;
     if variants && !wrong.is_empty() {
         let names = wrong.join(", ");
-        (host.warn)(&format!("kernels for adapters that are the CPU are not used: {names} computes wrong results here"));
+        (host.warn)(&format!(
+            "kernels for adapters that are the CPU are not used: {names} computes wrong results here"
+        ));
         wrong = failures(&own, false, executor).await?;
         model.plans = own;
         rebuilt = Some(Pipelines::build(model, executor, queued_steps, &|| {}).await?);

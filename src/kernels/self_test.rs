@@ -14,8 +14,8 @@ use super::matvec::{self, MatvecParams};
 use super::norm::{self, NormParams};
 use super::rope_append::{self, RopeParams};
 use super::sample::{self, RING, SLOT, SampleParams, SamplerOptions};
-use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route};
 use super::software::{fewer_stretches, software};
+use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route};
 use crate::Result;
 use crate::gpu::{BufferId, Buffers, Executor, GROUP, Layout, Plan, Role, Step};
 
@@ -506,7 +506,8 @@ mod tests {
         let partials = Attention::declare_partials(&mut b.buffers, 9, attention.splits(), 64);
         b.plan.push(attention.decode("decode", &b.control, partials));
         let device = device();
-        let pipelines = |plan: &Plan| plan.steps.iter().map(|s| (s.shader.name, s.constants.clone())).collect::<Vec<_>>();
+        let pipelines =
+            |plan: &Plan| plan.steps.iter().map(|s| (s.shader.name, s.constants.clone())).collect::<Vec<_>>();
         let tested = |as_software| SelfTest::new(&[&b.plan], as_software).plan;
         assert_eq!(pipelines(&tested(false)), pipelines(&b.plan));
         assert_eq!(pipelines(&software(&tested(true), device.facts())), pipelines(&software(&b.plan, device.facts())));
