@@ -37,11 +37,12 @@ export async function measure(folder, server, name, options = {}) {
       const told = (path) => requests.slice(from).find((r) => r.path === path && r.posted !== undefined)?.posted;
       if (told("/failed") !== undefined) throw new Error(`${name}: ${told("/failed")}`);
       if (told(path) !== undefined) return JSON.parse(told(path));
+      if (!browser.running()) throw new Error(`${name}: the browser ended before ${path}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   };
   delete mounts["/go"];
-  const close = launchAlone(folder, `${server.origin}/app/measured.html?${encodeURIComponent(JSON.stringify({ source: `/${name}/`, options }))}`);
+  const browser = launchAlone(folder, `${server.origin}/app/measured.html?${encodeURIComponent(JSON.stringify({ source: `/${name}/`, options }))}`);
   try {
     const estimate = await posted("/estimated");
     const before = memory();
@@ -52,7 +53,7 @@ export async function measure(folder, server, name, options = {}) {
     const fetched = requests.slice(asked).filter((r) => r.path.endsWith(".safetensors"));
     return { name, options, estimate, before, ...result, processes, fetched: fetched.reduce((sum, r) => sum + r.sent, 0) };
   } finally {
-    await close();
+    await browser.close();
   }
 }
 

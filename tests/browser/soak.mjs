@@ -341,7 +341,7 @@ SHA-256 that it has after an undisturbed load (weights as published, as q8 and a
 weight is on the GPU; one in 20 until a prompt's logits, which are those of an undisturbed load bit for bit.
 
 "Twice" is what the server wrote to its sockets for weights beyond their size: what a cancelled answer had brought until then
-counts, so a busy machine counts more: two runs of faults go at once. Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
+counts, so a busy machine counts more: two runs of faults go at once (six until 2026-11-29, in rows that were not run since). Each row is of its last run: parts may be run apart. Of files that changed on the way it is that of the new version. A killed or aborted load loses
 the blocks in flight.
 
 | runs | of | right | twice, mean | twice, most | seconds |

@@ -36,7 +36,7 @@ export function profile() {
 
 /**
  * Opens a page in a browser that nobody is connected to: whoever listens to a browser's network by its protocol, as Playwright does, makes
- * its pages keep what arrives, a hundred megabytes and more. The function closes it.
+ * its pages keep what arrives, a hundred megabytes and more.
  */
 export function launchAlone(folder, url) {
   const flags = [...FLAGS, "--headless", "--disable-dev-shm-usage", "--no-default-browser-check", "--password-store=basic", `--user-data-dir=${folder}`];
@@ -44,9 +44,12 @@ export function launchAlone(folder, url) {
   const ended = new Promise((resolve) => browser.once("exit", resolve));
   const kill = () => browser.kill();
   process.once("exit", kill);
-  return async () => {
-    kill();
-    await ended;
-    process.off("exit", kill);
+  return {
+    running: () => browser.exitCode === null && browser.signalCode === null,
+    async close() {
+      kill();
+      await ended;
+      process.off("exit", kill);
+    },
   };
 }
