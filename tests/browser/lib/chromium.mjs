@@ -21,12 +21,7 @@ export function launch(options = {}) {
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
 }
 
-/** Starts a browser whose files are kept on disk, as a visitor's are, until this process ends: a private window keeps them in memory. */
-export async function launchKept(options = {}) {
-  return chromium.launchPersistentContext(profile(), { executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
-}
-
-/** A folder for a browser's files that is there until this process ends. */
+/** A folder for a browser's files that is there until this process ends; a private window keeps them in memory. */
 export function profile() {
   const folder = mkdtempSync(join(tmpdir(), "minke-profile-"));
   // A browser's processes end a moment after it.
