@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use minke::gpu::{Device, DeviceOptions, Executor, Plan};
-use minke::kernels::State;
+use minke::kernels::{State, Variants, suited};
 use minke::model::{Model, ModelConfig, ModelOptions};
 use minke::weights::DiskFile;
 use minke::weights::checkpoint::Checkpoint;
@@ -35,7 +35,7 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
         executor.write(*buffer, 0, bytes);
     }
     for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
-        let plan = if software { &minke::kernels::software(plan, &facts) } else { plan };
+        let plan = if software { &suited(plan, Variants { software, ..Variants::default() }, &facts) } else { plan };
         let state = State { position, count, ..State::default() };
         let mut by_kernel: BTreeMap<String, (usize, f64, f64, f64)> = BTreeMap::new();
         for step in plan.steps.iter().filter(|step| format!("{} {}", plan.label, step.label).starts_with(only)) {

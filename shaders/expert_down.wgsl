@@ -21,8 +21,6 @@ struct Params {
 @group(0) @binding(7) var<storage, read> bias: array<f32>;           // [experts, rows], read with BIAS only
 @group(0) @binding(8) var<storage, read> router: array<u32>;         // from routing_at on pairs of slot and weight
 
-var<workgroup> sums: array<vec4<f32>, 64>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let lane = thread % LANES;
@@ -44,17 +42,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         sum += select(v, bitcast<f32>(router[at + 1u]) * v, WEIGHTED);
     }
-    sums[thread] = sum;
-    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (lane < reach) {
-            sums[thread] += sums[thread + reach];
-        }
-    }
+    let total = joined(Share(sum, 0.0), thread);
     if (lane != 0u || row >= params.rows) {
         return;
     }
-    let v = FACTOR * sums[thread];
+    let v = FACTOR * total.sums;
     let left = params.rows - row;
     y[row] += v.x;
     if (left > 1u) { y[row + 1u] += v.y; }

@@ -27,9 +27,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> h: array<f32>;        // [entries, h_stride]
 @group(0) @binding(7) var<storage, read> bias: array<f32>;           // [experts, rows], read with BIAS only
 
-var<workgroup> sums: array<vec4<f32>, 64>;
-var<workgroup> squares: array<f32, 64>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let j = params.first_entry + workgroup.z;
@@ -50,21 +47,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let inside = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.rows - 1u));
         share = share_of(slot * params.rows + inside, 0u, lane);
     }
-    sums[thread] = share.sums;
-    squares[thread] = share.square;
-    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (lane < reach) {
-            sums[thread] += sums[thread + reach];
-            squares[thread] += squares[thread + reach];
-        }
-    }
+    let total = joined(share, thread);
     if (!here || lane != 0u || row >= params.rows) {
         return;
     }
-    var v = sums[thread];
+    var v = total.sums;
     if (NORM) {
-        v *= inverseSqrt(squares[thread] / f32(params.width) + params.eps);
+        v *= inverseSqrt(total.square / f32(params.width) + params.eps);
     }
     if (INPUT_WEIGHT) {
         v *= entry.weight;

@@ -21,7 +21,6 @@ struct Params {
 
 var<workgroup> latent: array<vec4<f32>, 128>;
 var<workgroup> shares: array<f32, 64>;
-var<workgroup> sums: array<vec4<f32>, 64>;
 
 fn input(i: u32) -> vec4<f32> {
     return latent[i];
@@ -83,17 +82,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = (workgroup.x * (64u / LANES) + thread / LANES) * 4u;
     let inside = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.value_dim - 1u));
     let rows = workgroup.y * params.head_rows + params.nope + inside;
-    sums[thread] = share_of(rows, 0u, lane).sums;
-    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (lane < reach) {
-            sums[thread] += sums[thread + reach];
-        }
-    }
+    let v = joined(share_of(rows, 0u, lane), thread).sums;
     if (lane != 0u || row >= params.value_dim) {
         return;
     }
-    let v = sums[thread];
     let out = t * params.y_stride + head * params.value_dim + row;
     let left = params.value_dim - row;
     y[out] = v.x;

@@ -15,9 +15,6 @@ struct Params {
 // 2, 3: the weights, in the layout's file; 4: x, [T, x_stride], of which the step's last row is used; 6: the norm's gain
 // 5: y, [rows of the matrix] (half of them if GATED); 7: the bias; both in lib/epilogue.wgsl
 
-var<workgroup> sums: array<vec4<f32>, 64>;
-var<workgroup> squares: array<f32, 64>;
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
@@ -25,22 +22,13 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
     let tile = (workgroup.x + workgroup.y * grid.x) * (64u / LANES) + thread / LANES;
     let row = tile * 4u;
     let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.rows - 1u));
-    let share = share_of(rows, (state.count - 1u) * params.x_stride + params.x_from, lane);
-    sums[thread] = share.sums;
-    squares[thread] = share.square;
-    for (var reach = LANES / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (lane < reach) {
-            sums[thread] += sums[thread + reach];
-            squares[thread] += squares[thread + reach];
-        }
-    }
+    let total = joined(share_of(rows, (state.count - 1u) * params.x_stride + params.x_from, lane), thread);
     if (lane != 0u) {
         return;
     }
     var scale = 1.0;
     if (NORM) {
-        scale = inverseSqrt(squares[thread] / f32(params.width) + params.eps);
+        scale = inverseSqrt(total.square / f32(params.width) + params.eps);
     }
-    finish(0u, row, sums[thread] * scale);
+    finish(0u, row, total.sums * scale);
 }

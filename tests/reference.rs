@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use common::{all_logits, argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
-use minke::gpu::DeviceOptions;
-use minke::kernels::KvFormat;
+use minke::gpu::{DeviceOptions, Plan};
+use minke::kernels::{KvFormat, Variants};
 use minke::model::Quantization;
 use minke::text::Message;
 use serde_json::Value;
@@ -99,24 +99,41 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
 
 #[test]
 fn reference() {
-    hold_against_reference(KvFormat::F16, 0.01, false);
+    hold_against_reference(KvFormat::F16, 0.01, Variants::default());
 }
 
 #[test]
 fn reference_on_a_software_adapter() {
-    hold_against_reference(KvFormat::F16, 0.01, true);
+    hold_against_reference(KvFormat::F16, 0.01, Variants { software: true, ..Variants::default() });
+}
+
+#[test]
+fn reference_by_subgroups_and_16_bit_floats() {
+    let variants = Variants { subgroups: true, f16: true, ..Variants::default() };
+    hold_against_reference(KvFormat::F16, 0.01, variants);
+}
+
+#[test]
+fn reference_by_subgroups_and_bytes() {
+    let variants = Variants { subgroups: true, int8: true, ..Variants::default() };
+    hold_against_reference(KvFormat::F16, 0.01, variants);
 }
 
 #[test]
 fn reference_with_a_cache_of_bytes() {
-    hold_against_reference(KvFormat::Q8, 0.02, false);
+    hold_against_reference(KvFormat::Q8, 0.02, Variants::default());
 }
 
-/// Every case, with the cache in this format, by the kernels of GPUs or their variants for adapters that are the CPU.
-fn hold_against_reference(format: KvFormat, nll: f64, software: bool) {
+/// Every case, with the cache in this format, in these variants.
+fn hold_against_reference(format: KvFormat, nll: f64, variants: Variants) {
     let Some((reference, model)) = reference_data() else { return };
-    let options = LoadOptions { kv_cache: Some(format), software: Some(software), ..LoadOptions::default() };
+    let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), ..LoadOptions::default() };
     let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    let plans = engine.plans();
+    let runs = |plan: &Plan, name| plan.steps.iter().any(|step| step.shader.name.starts_with(name));
+    assert_eq!(runs(&plans.decode, "subgroups/"), variants.subgroups);
+    assert_eq!(runs(&plans.prefill, "f16/"), variants.f16);
+    assert_eq!(runs(&plans.prefill, "int8/"), variants.int8);
     let (limit, margin) = if format == KvFormat::Q8 { (Q8_LOGIT, f64::from(Q8_LOGIT)) } else { (LOGIT, MARGIN) };
     for case in reference["cases"].as_array().expect("cases") {
         if let Some(text) = case["score_text"].as_str() {

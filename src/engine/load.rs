@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::session::{Pipelines, Session};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
-use crate::kernels::{KvFormat, SelfTest};
+use crate::kernels::{KvFormat, SelfTest, Variants};
 use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
 use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
 use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
@@ -45,8 +45,8 @@ pub struct LoadOptions {
     pub without_self_test: bool,
     /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
     pub copies_budget: Option<u64>,
-    /// Whether plans run in their variants for adapters that are the CPU; by default where the adapter is one.
-    pub software: Option<bool>,
+    /// Variants that plans run in; by default those that suit the device.
+    pub variants: Option<Variants>,
     /// The device.
     pub device: DeviceOptions,
 }
@@ -213,24 +213,38 @@ impl Engine {
         let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
         let mut fitting =
             Fitting { checkpoint, config: &config, options: &options, choices: choices(&options), wanted };
+        let mut variants = options.variants.unwrap_or_else(|| Variants::of(device.facts()));
+        if options.f32 {
+            variants = variants.in_f32();
+        }
         let (info, session) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
             let own = model.plans.clone();
-            let variants = options.software.unwrap_or(software);
-            if variants {
-                model.plans = own.software(device.facts());
-            }
-            match fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await {
-                Ok((mut executor, mut pipelines)) => {
-                    if !options.without_self_test {
-                        let rebuilt = self_test(&mut model, own, variants, &mut executor, queued_steps, host).await?;
-                        pipelines = rebuilt.unwrap_or(pipelines);
+            model.plans = own.suited(variants, device.facts());
+            let ready = async {
+                let (mut executor, mut pipelines) =
+                    fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await?;
+                if !options.without_self_test {
+                    while let Some(left) = self_test(&own, variants, &mut executor, host).await? {
+                        variants = left;
+                        model.plans = own.suited(variants, device.facts());
+                        pipelines = Pipelines::build(&model, &executor, queued_steps, &|| {}).await?;
                     }
+                }
+                Ok((executor, pipelines))
+            };
+            match ready.await {
+                Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref());
                     break (info, Session::new(model, executor, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
+                // A platform may refuse what only a variant asks of it.
+                Err(Error::Internal { message }) if variants != Variants::default() => {
+                    (host.warn)(&format!("variants of kernels are not used: {message}"));
+                    variants = Variants::default();
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -367,36 +381,24 @@ async fn fill(
     Ok((executor, pipelines))
 }
 
-/// Tests the pipelines of a model whose plans ran as `own` before they were suited to the adapter, and goes back to those
-/// where a variant computes something else. What was built then is returned.
-async fn self_test(
-    model: &mut Model,
-    own: Plans,
-    variants: bool,
-    executor: &mut Executor,
-    queued_steps: usize,
-    host: Host,
-) -> Result<Option<Pipelines>> {
-    let mut wrong = failures(&own, variants, executor).await?;
-    let mut rebuilt = None;
-    if variants && !wrong.is_empty() {
-        let names = wrong.join(", ");
-        (host.warn)(&format!(
-            "kernels for adapters that are the CPU are not used: {names} computes wrong results here"
-        ));
-        wrong = failures(&own, false, executor).await?;
-        model.plans = own;
-        rebuilt = Some(Pipelines::build(model, executor, queued_steps, &|| {}).await?);
-    }
+/// Tests the pipelines of plans in variants: those to go on with where one computes something else.
+async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor, host: Host) -> Result<Option<Variants>> {
+    let wrong = failures(plans, variants, executor).await?;
     if wrong.is_empty() {
-        return Ok(rebuilt);
+        return Ok(None);
     }
-    let reason = format!("it computes wrong results here ({}); a newer driver or browser may not", wrong.join(", "));
+    let names = wrong.join(", ");
+    let mut left = variants;
+    if left.drop_wrong(&wrong) {
+        (host.warn)(&format!("variants of kernels are not used: {names} computes wrong results here"));
+        return Ok(Some(left));
+    }
+    let reason = format!("it computes wrong results here ({names}); a newer driver or browser may not");
     Err(Error::NoWebGpu { reason })
 }
 
 /// The kernels that are wrong here. Where not even the test's few hundred kilobytes are left, it is not made.
-async fn failures(plans: &Plans, variants: bool, executor: &mut Executor) -> Result<Vec<&'static str>> {
+async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Vec<&'static str>> {
     match SelfTest::new(&plans.all(), variants).failures(executor).await {
         Err(Error::Memory { .. }) => Ok(Vec::new()),
         result => result,

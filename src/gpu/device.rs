@@ -18,6 +18,28 @@ pub enum Role {
     Scratch,
 }
 
+/// An extension of WGSL that a device may have been opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // WGSL's names
+pub enum Extension {
+    F16,
+    Subgroups,
+}
+
+impl Extension {
+    /// The directives that a module begins with. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
+    /// whole subgroups take the same way only where a constant says so, and what they cannot prove is an error.
+    pub(super) fn directives(self) -> &'static str {
+        match self {
+            Self::F16 => "enable f16;\n",
+            Self::Subgroups if cfg!(target_arch = "wasm32") => {
+                "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n"
+            }
+            Self::Subgroups => "",
+        }
+    }
+}
+
 /// Bytes held on the GPU, by role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // Role says it
@@ -82,6 +104,8 @@ pub struct DeviceFacts {
     pub min_uniform_buffer_offset_alignment: u32,
     pub shader_f16: bool,
     pub subgroups: bool,
+    /// WGSL's `packed_4x8_integer_dot_product`.
+    pub packed_int8: bool,
     /// A software adapter (SwiftShader, lavapipe, WARP).
     pub software: bool,
     /// It takes seconds to compile a large kernel (lavapipe, whose LLVM makes a coroutine of each).
@@ -117,15 +141,25 @@ impl Device {
     /// # Errors
     /// [`Error::NoWebGpu`] where there is no adapter or it gives no device.
     pub async fn open(options: DeviceOptions) -> Result<Self> {
-        let adapter = request_adapter(options).await?;
-        let facts = facts(&adapter, options);
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = request_adapter(&instance, options).await?;
         let limits = adapter.limits();
-        let descriptor =
-            wgpu::DeviceDescriptor { label: Some("minke"), required_limits: limits.clone(), ..Default::default() };
-        let (raw, queue) = adapter
-            .request_device(&descriptor)
-            .await
-            .map_err(|e| Error::NoWebGpu { reason: format!("the adapter gave no device: {e}") })?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("minke"),
+            required_features: adapter.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP),
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let request = || adapter.request_device(&descriptor);
+        #[cfg(target_arch = "wasm32")]
+        let (request, subgroups) = super::subgroups::asked_for(request);
+        #[cfg(not(target_arch = "wasm32"))]
+        let (request, subgroups) = (request(), descriptor.required_features.contains(wgpu::Features::SUBGROUP));
+        let packed_int8 =
+            instance.wgsl_language_features().contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
+        let facts = DeviceFacts { subgroups, packed_int8, ..facts(&adapter, options) };
+        let (raw, queue) =
+            request.await.map_err(|e| Error::NoWebGpu { reason: format!("the adapter gave no device: {e}") })?;
 
         let loss = Arc::new(Mutex::new(Loss::default()));
         let seen = loss.clone();
@@ -258,8 +292,7 @@ pub(super) struct Allocation<'a> {
     pub usage: wgpu::BufferUsages,
 }
 
-async fn request_adapter(options: DeviceOptions) -> Result<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+async fn request_adapter(instance: &wgpu::Instance, options: DeviceOptions) -> Result<wgpu::Adapter> {
     let power_preference = match options.high_performance {
         Some(true) => wgpu::PowerPreference::HighPerformance,
         Some(false) => wgpu::PowerPreference::LowPower,
@@ -293,7 +326,8 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
             .min(options.max_binding.unwrap_or(u64::MAX)),
         min_uniform_buffer_offset_alignment: limits.min_uniform_buffer_offset_alignment,
         shader_f16: features.contains(wgpu::Features::SHADER_F16),
-        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        subgroups: false, // told where the device is asked for, as is the next
+        packed_int8: false,
         software: info.device_type == wgpu::DeviceType::Cpu
             || text.contains("swiftshader")
             || text.contains("llvmpipe"),

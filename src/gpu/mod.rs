@@ -6,10 +6,12 @@ mod executor;
 pub mod layout;
 mod plan;
 mod quantize;
+#[cfg(target_arch = "wasm32")]
+mod subgroups;
 mod tensor;
 
 pub use bytes::Bytes;
-pub use device::{Device, DeviceFacts, DeviceOptions, MemoryUse, Role};
+pub use device::{Device, DeviceFacts, DeviceOptions, Extension, MemoryUse, Role};
 pub use executor::{Aside, Counts, Executor, Prepared, Readback, Staging};
 pub use layout::{GROUP, Layout};
 pub use plan::{Access, Binding, BufferId, BufferSpec, Buffers, Plan, Shader, Step, fold_grid};

@@ -5,13 +5,15 @@
 
 use std::fmt;
 
-use super::device::Role;
+use super::device::{Extension, Role};
 
 /// A WGSL module. `name` identifies it; `source` is the kernel's file after the library files it imports.
 #[derive(Debug)]
 pub struct Shader {
     /// File name without its ending, with the weight layout where there is one: `matvec.q4`.
     pub name: &'static str,
+    /// What it needs beyond WGSL's core.
+    pub extension: Option<Extension>,
     /// WGSL files that make it, in order: the package holds each of them once.
     pub files: &'static [&'static str],
 }
@@ -19,7 +21,7 @@ pub struct Shader {
 impl Shader {
     /// The module's text.
     pub fn text(&self) -> String {
-        self.files.join("\n")
+        self.extension.map_or("", Extension::directives).to_owned() + &self.files.join("\n")
     }
 }
 

@@ -6,8 +6,8 @@ use super::route::{Route, choose};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
 
-pub(super) static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share", "x", "route");
-pub(super) static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share", "x", "expert_rows");
+pub(super) static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share", "x", "join", "route");
+pub(super) static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share", "x", "join", "expert_rows");
 
 /// See `shaders/expert_up.wgsl`.
 pub static UP: Kernel =

@@ -8,7 +8,8 @@ use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TIL
 use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Layout, Part, Role, Shader, Step, Vector};
 
 static SORT_SHADERS: [Shader; 1] = [shader!("expert_sort", "state")];
-pub(super) static MATMUL_SHADERS: [Shader; 11] = layout_shaders!("expert_matmul", "gate", "tile", "expert_rows");
+pub(super) static MATMUL_SHADERS: [Shader; 11] =
+    layout_shaders!("expert_matmul", "gate", "stored", "tile", "expert_rows");
 static SUM_SHADERS: [Shader; 1] = [shader!("expert_sum", "state")];
 
 /// See `shaders/expert_sort.wgsl`.

@@ -7,7 +7,7 @@ use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout
 use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
 pub(super) static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
-pub(super) static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share");
+pub(super) static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share", "join");
 
 /// See `shaders/latent_query.wgsl`.
 pub static QUERY: Kernel =

@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
 use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
-pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x");
+pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x", "join");
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };

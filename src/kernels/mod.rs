@@ -24,6 +24,7 @@ mod self_test;
 mod software;
 #[cfg(test)]
 pub(crate) mod testing;
+mod variants;
 
 pub use activation::Activate;
 pub use attention::{Attention, MAX_KEY_DIM, MAX_SPLITS, MAX_VALUE_DIM, Span, splits};
@@ -42,7 +43,7 @@ pub use rope_append::{QkNorm, RopeAppend, Temperature, rope_table};
 pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 pub use self_test::SelfTest;
-pub use software::software;
+pub use variants::{Variants, suited};
 
 use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
 
@@ -161,6 +162,7 @@ macro_rules! shader {
     ($name:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
             name: $name,
+            extension: None,
             files: &[
                 $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
                 include_str!(concat!("../../shaders/", $name, ".wgsl")),
@@ -170,26 +172,29 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-/// One module for each weight layout, in the order of `Layout::ALL`: the kernel's file after the layout's and `$more`.
+/// One module for each weight layout, in the order of `Layout::ALL`: the kernel's file after the layout's and `$more`. A variant's
+/// name begins with the variant's, and it may need an extension of WGSL.
 macro_rules! layout_shaders {
-    ($file:literal $(, $more:literal)*) => {
+    ($file:literal $(, $more:literal)*) => { layout_shaders!(["", None] $file $(, $more)*) };
+    ($variant:tt $file:literal $(, $more:literal)*) => {
         [
-            layout_shaders!(@one $file, "f32" $(, $more)*),
-            layout_shaders!(@one $file, "f16" $(, $more)*),
-            layout_shaders!(@one $file, "bf16" $(, $more)*),
-            layout_shaders!(@one $file, "q8" $(, $more)*),
-            layout_shaders!(@one $file, "q8_min" $(, $more)*),
-            layout_shaders!(@one $file, "q4", "nibbles" $(, $more)*),
-            layout_shaders!(@one $file, "q4_min", "nibbles" $(, $more)*),
-            layout_shaders!(@one $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
-            layout_shaders!(@one $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
-            layout_shaders!(@one $file, "q6_k", "nibbles" $(, $more)*),
-            layout_shaders!(@one $file, "mxfp4" $(, $more)*),
+            layout_shaders!(@one $variant $file, "f32" $(, $more)*),
+            layout_shaders!(@one $variant $file, "f16" $(, $more)*),
+            layout_shaders!(@one $variant $file, "bf16" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q8" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q8_min" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q4", "nibbles" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q4_min", "nibbles" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
+            layout_shaders!(@one $variant $file, "q6_k", "nibbles" $(, $more)*),
+            layout_shaders!(@one $variant $file, "mxfp4" $(, $more)*),
         ]
     };
-    (@one $file:literal, $layout:literal $(, $lib:literal)*) => {
+    (@one [$prefix:literal, $extension:expr] $file:literal, $layout:literal $(, $lib:literal)*) => {
         $crate::gpu::Shader {
-            name: concat!($file, ".", $layout),
+            name: concat!($prefix, $file, ".", $layout),
+            extension: $extension,
             files: &[
                 include_str!("../../shaders/lib/state.wgsl"),
                 include_str!("../../shaders/lib/block.wgsl"),

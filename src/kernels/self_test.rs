@@ -14,8 +14,9 @@ use super::matvec::{self, MatvecParams};
 use super::norm::{self, NormParams};
 use super::rope_append::{self, RopeParams};
 use super::sample::{self, RING, SLOT, SampleParams, SamplerOptions};
-use super::software::{fewer_stretches, software};
-use super::{CpuMemory, KvFormat, Params, State, experts, grouped, interpret, rope_table, route};
+use super::software::fewer_stretches;
+use super::variants::Tolerance;
+use super::{CpuMemory, KvFormat, Params, State, Variants, experts, grouped, interpret, rope_table, route, suited};
 use crate::Result;
 use crate::gpu::{BufferId, Buffers, Executor, GROUP, Layout, Plan, Role, Step};
 
@@ -44,17 +45,17 @@ pub struct SelfTest {
     outputs: Vec<Vec<Output>>,
     contents: Vec<(BufferId, Vec<u8>)>,
     buffers: Buffers,
-    /// Whether the steps run in their variants for adapters that are the CPU.
-    software: bool,
+    /// The steps run in these.
+    variants: Variants,
 }
 
 impl SelfTest {
-    /// A test of every pipeline of `plans`, in their variants for adapters that are the CPU or without.
-    pub fn new(plans: &[&Plan], software: bool) -> Self {
+    /// A test of every pipeline of `plans` in variants.
+    pub fn new(plans: &[&Plan], variants: Variants) -> Self {
         let mut maker = Maker { own: Buffers::default(), contents: Vec::new(), seed: 1, slots: Vec::new() };
         let (mut plan, mut outputs) = (Plan::new("self-test"), Vec::new());
         let mut seen = Vec::new();
-        let plans = plans.iter().map(|plan| if software { fewer_stretches(plan) } else { (*plan).clone() });
+        let plans = plans.iter().map(|plan| if variants.software { fewer_stretches(plan) } else { (*plan).clone() });
         for step in plans.flat_map(|plan| plan.steps) {
             let key = (step.shader.name, step.constants.clone());
             if seen.contains(&key) {
@@ -65,7 +66,7 @@ impl SelfTest {
             plan.steps.push(step);
             outputs.push(written);
         }
-        Self { plan, outputs, contents: maker.contents, buffers: maker.own, software }
+        Self { plan, outputs, contents: maker.contents, buffers: maker.own, variants }
     }
 
     /// The names of the shaders that compute something else than their references, each once.
@@ -87,8 +88,7 @@ impl SelfTest {
             executor.write(shifted(*id), 0, bytes);
         }
         interpret(&self.plan, &mut memory);
-        let facts = executor.device().facts();
-        let mut plan = if self.software { software(&self.plan, facts) } else { self.plan.clone() };
+        let mut plan = suited(&self.plan, self.variants, executor.device().facts());
         for binding in plan.steps.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.buffer = shifted(binding.buffer);
         }
@@ -106,7 +106,7 @@ impl SelfTest {
                 let want = memory.bytes(output.buffer);
                 let (got, after) = rest.split_at(want.len());
                 rest = after;
-                same &= output.agree(got, want);
+                same &= output.agree(got, want, Tolerance::of(step.shader, TOLERANCE));
             }
             if !same {
                 failed.push(step.shader.name);
@@ -119,7 +119,8 @@ impl SelfTest {
 }
 
 impl Output {
-    fn agree(&self, got: &[u8], want: &[u8]) -> bool {
+    /// `tolerance` is that of numbers which lie as they are.
+    fn agree(&self, got: &[u8], want: &[u8], tolerance: Tolerance) -> bool {
         let words = |bytes: &[u8]| -> Vec<u32> { bytemuck::pod_collect_to_vec(bytes) };
         // What is a count, a token or a place, and no number of any size.
         let is_word = |word: u32| (1..0x80_0000).contains(&word);
@@ -136,12 +137,11 @@ impl Output {
             }
         };
         let tolerance = match self.rows {
-            Some((KvFormat::Q8, _)) => 0.04, // one step of 127 where a value lies halfway
-            Some(_) => 4e-3,
-            None => TOLERANCE,
+            Some((KvFormat::Q8, _)) => Tolerance { each: 0.04, ..tolerance }, // one step of 127 where a value lies halfway
+            Some(_) => Tolerance { each: 4e-3, ..tolerance },
+            None => tolerance,
         };
-        let close = |(got, want): (f64, f64)| (got - want).abs() <= tolerance * want.abs().max(1.0);
-        numbers(got).into_iter().zip(numbers(want)).all(close)
+        tolerance.first_beyond(&numbers(got), &numbers(want)).is_none()
     }
 }
 
@@ -207,20 +207,21 @@ impl Maker {
 
     fn matvec(&mut self, step: &Step) -> Small {
         let p = MatvecParams::of(step);
+        let k = K.max(step.constant("LANES") as usize * GROUP); // a group for every thread that shares a row
         let params = MatvecParams {
-            groups: (K / GROUP) as u32,
+            groups: (k / GROUP) as u32,
             rows: ROWS as u32,
             row_offset: 0,
-            x_stride: K as u32 / 4,
+            x_stride: k as u32 / 4,
             x_from: 0,
-            width: K as u32,
+            width: k as u32,
             eps: p.eps,
         };
         self.state(0, 1);
-        self.weights(matvec::layout_of(step, &matvec::SHADERS), ROWS, K);
-        self.floats(4, K);
+        self.weights(matvec::layout_of(step, &matvec::SHADERS), ROWS, k);
+        self.floats(4, k);
         self.floats(5, ROWS);
-        self.floats(6, K);
+        self.floats(6, k);
         self.floats(7, ROWS);
         (params.words(), [ROWS as u32 / 4, 1, 1], vec![(5, None)])
     }
@@ -420,8 +421,10 @@ impl Maker {
             match layout {
                 Layout::Mxfp4 => scales.extend((0..bytes).map(|_| 120 + (self.bits() % 4) as u8)),
                 Layout::Q4K | Layout::Q5K | Layout::Q6K => {
-                    scales.extend([1e-3, 2e-3].map(f16::from_f32).iter().flat_map(|v| v.to_le_bytes()));
-                    scales.extend((4..bytes).map(|_| self.bits() as u8));
+                    for _ in 0..k / 256 {
+                        scales.extend([1e-3, 2e-3].map(f16::from_f32).iter().flat_map(|v| v.to_le_bytes()));
+                        scales.extend((4..layout.scale_row_bytes(256)).map(|_| self.bits() as u8));
+                    }
                 }
                 _ => scales.extend((0..bytes / 2).flat_map(|_| f16::from_f32(0.01 * self.random()).to_le_bytes())),
             }
@@ -452,9 +455,9 @@ mod tests {
     use super::*;
     use crate::gpu::Shader;
     use crate::kernels::testing::{Bench, block_on, device};
-    use crate::kernels::{Attention, Epilogue, Matvec, RmsNorm, Span};
+    use crate::kernels::{Attention, Epilogue, Matmul, Matvec, RmsNorm, Span};
 
-    /// A plan of one product in each layout.
+    /// A plan of two products in each layout.
     fn products(b: &mut Bench) {
         for layout in Layout::ALL {
             let w = b.matrix("w", 128, 512, layout, u64::MAX);
@@ -464,11 +467,15 @@ mod tests {
             let norm = Some(RmsNorm { gain, eps: 1e-5 });
             let matvec = Matvec { w: &w, x, from: 0, y, norm, epilogue: Epilogue::default() };
             b.plan.push(matvec.steps("w", &b.control));
+            b.plan.push(Matmul { w: &w, x, y, epilogue: Epilogue::default() }.steps("w", &b.control));
         }
     }
 
-    fn failures(b: &Bench, software: bool) -> Vec<&'static str> {
-        let test = SelfTest::new(&[&b.plan], software);
+    const NONE: Variants = Variants { software: false, subgroups: false, f16: false, int8: false };
+    const SOFTWARE: Variants = Variants { software: true, ..NONE };
+
+    fn failures(b: &Bench, variants: Variants) -> Vec<&'static str> {
+        let test = SelfTest::new(&[&b.plan], variants);
         assert_eq!(test.plan.steps.len(), b.plan.steps.len());
         block_on(async { test.failures(&mut b.executor().await).await.unwrap() })
     }
@@ -477,8 +484,10 @@ mod tests {
     fn kernels_that_are_right_pass() {
         let mut b = Bench::new(1, 8);
         products(&mut b);
-        assert!(failures(&b, false).is_empty());
-        assert!(failures(&b, true).is_empty());
+        assert!(failures(&b, NONE).is_empty());
+        for variants in Variants::each(device().facts()) {
+            assert!(failures(&b, variants).is_empty(), "{variants:?}");
+        }
     }
 
     #[test]
@@ -508,37 +517,40 @@ mod tests {
         let device = device();
         let pipelines =
             |plan: &Plan| plan.steps.iter().map(|s| (s.shader.name, s.constants.clone())).collect::<Vec<_>>();
-        let tested = |as_software| SelfTest::new(&[&b.plan], as_software).plan;
-        assert_eq!(pipelines(&tested(false)), pipelines(&b.plan));
-        assert_eq!(pipelines(&software(&tested(true), device.facts())), pipelines(&software(&b.plan, device.facts())));
-        assert!(failures(&b, false).is_empty());
-        assert!(failures(&b, true).is_empty());
+        let tested = |variants| SelfTest::new(&[&b.plan], variants).plan;
+        assert_eq!(pipelines(&tested(NONE)), pipelines(&b.plan));
+        assert_eq!(
+            pipelines(&suited(&tested(SOFTWARE), SOFTWARE, device.facts())),
+            pipelines(&suited(&b.plan, SOFTWARE, device.facts()))
+        );
+        assert!(failures(&b, NONE).is_empty());
+        assert!(failures(&b, SOFTWARE).is_empty());
     }
 
     #[test]
     fn a_sampler_that_draws_another_token_is_named() {
         let mut b = Bench::new(1, 300);
         b.plan.push([crate::kernels::Sample.step("sample", &b.control)]);
-        assert!(failures(&b, false).is_empty());
+        assert!(failures(&b, NONE).is_empty());
         let step = &mut b.plan.steps[0];
         let text = step.shader.text();
         let broken = text.replace("options.temperature", "(3.0 * options.temperature)");
         assert_ne!(broken, text);
         let files: &'static [&'static str] = Box::leak(Box::new([&*broken.leak()]));
-        step.shader = Box::leak(Box::new(Shader { name: step.shader.name, files }));
-        assert_eq!(failures(&b, false), ["sample"]);
+        step.shader = Box::leak(Box::new(Shader { name: step.shader.name, extension: None, files }));
+        assert_eq!(failures(&b, NONE), ["sample"]);
     }
 
     #[test]
     fn a_kernel_that_is_wrong_is_named() {
         let mut b = Bench::new(1, 8);
         products(&mut b);
-        let step = &mut b.plan.steps[Layout::Q8 as usize];
+        let step = &mut b.plan.steps[2 * Layout::Q8 as usize];
         let text = step.shader.text();
         let broken = text.replace("inverseSqrt(", "1.01 * inverseSqrt(");
         assert_ne!(broken, text);
         let files: &'static [&'static str] = Box::leak(Box::new([&*broken.leak()]));
-        step.shader = Box::leak(Box::new(Shader { name: step.shader.name, files }));
-        assert_eq!(failures(&b, false), ["matvec.q8"]);
+        step.shader = Box::leak(Box::new(Shader { name: step.shader.name, extension: None, files }));
+        assert_eq!(failures(&b, NONE), ["matvec.q8"]);
     }
 }

@@ -30,6 +30,7 @@ macro_rules! by_layout {
     ($kernel:literal, $layout:literal, $own:literal $(, $lib:literal)*) => {
         Shader {
             name: concat!("software/", $kernel, ".", $layout),
+            extension: None,
             files: &[
                 include_str!("../../shaders/lib/state.wgsl"),
                 include_str!("../../shaders/lib/gate.wgsl"),
@@ -70,6 +71,12 @@ static MATMUL_SHADERS: [Shader; 11] = by_layouts!("matmul");
 static ATTENTION_SHADER: Shader = shader!("software/attention", "state", "kv", "halves", "kv_read", "span", "queries");
 static PROMPT_SHADER: Shader =
     shader!("software/attention_rows", "state", "kv", "../software/halves", "kv_read", "span", "queries");
+
+/// Every module of theirs.
+#[cfg(test)]
+pub(super) fn shaders() -> impl Iterator<Item = &'static Shader> {
+    MATVEC_SHADERS.iter().chain(&MATMUL_SHADERS).chain([&ATTENTION_SHADER, &PROMPT_SHADER])
+}
 
 /// The plan as such an adapter should run it: the same steps, those with a variant by it.
 pub fn software(plan: &Plan, facts: &DeviceFacts) -> Plan {

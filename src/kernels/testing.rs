@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use half::{bf16, f16};
 
-use super::{Control, CpuMemory, KvFormat, Router, State, interpret, software};
+use super::variants::Tolerance;
+use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
 use crate::gpu::{Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector};
 
 pub(crate) use pollster::block_on;
@@ -51,6 +52,9 @@ pub(crate) fn normals(seed: u64, n: usize) -> Vec<f32> {
 pub(crate) fn argmax(v: &[f32]) -> u32 {
     (0..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best }) as u32
 }
+
+/// Bytes of buffers: on the GPU, by the references.
+type Found = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Buffers with contents, and a plan to run over them on both sides.
 pub(crate) struct Bench {
@@ -265,25 +269,26 @@ impl Bench {
         memory
     }
 
-    /// Runs the plan on both sides, and again in its variant for adapters that are the CPU where it has one; returns the bytes
-    /// of `outs`: GPU, reference.
-    fn run_all(&self, outs: &[BufferId]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// Runs the plan on both sides, and again in each of its variants that the device can run: the plan, and the bytes of
+    /// `outs`: GPU, reference.
+    fn run_all(&self, outs: &[BufferId]) -> Vec<(Plan, Found)> {
         let memory = self.reference();
-        let variant = software(&self.plan, device().facts());
-        let mut found = self.run_plan(&self.plan, outs, &memory);
-        if self
-            .plan
-            .steps
-            .iter()
-            .zip(&variant.steps)
-            .any(|(a, b)| (a.shader.name, &a.constants) != (b.shader.name, &b.constants))
-        {
-            found.extend(self.run_plan(&variant, outs, &memory));
-        }
-        found
+        let device = device();
+        let pipelines = |plan: &Plan| -> Vec<_> {
+            plan.steps.iter().map(|step| (step.shader.name, step.constants.clone())).collect()
+        };
+        let variants = Variants::each(device.facts()).map(|variant| suited(&self.plan, variant, device.facts()));
+        let plans = variants.filter(|plan| pipelines(plan) != pipelines(&self.plan));
+        std::iter::once(self.plan.clone())
+            .chain(plans)
+            .map(|plan| {
+                let found = self.run_plan(&plan, outs, &memory);
+                (plan, found)
+            })
+            .collect()
     }
 
-    fn run_plan(&self, plan: &Plan, outs: &[BufferId], memory: &CpuMemory) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn run_plan(&self, plan: &Plan, outs: &[BufferId], memory: &CpuMemory) -> Found {
         block_on(async {
             let executor = self.executor().await;
             let prepared = executor.prepare(plan).await.unwrap();
@@ -313,9 +318,15 @@ impl Bench {
 
     /// The same of several buffers after one run.
     pub(crate) fn check_all(&self, outs: &[BufferId], tolerance: f64, what: &str) {
-        for (got, want) in self.run_all(outs) {
-            let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
-            compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, what);
+        for (plan, found) in self.run_all(outs) {
+            let mut shaders = plan.steps.iter().map(|step| step.shader);
+            let own = shaders.clone().map(|shader| Tolerance::of(shader, tolerance));
+            let tolerance = own.reduce(Tolerance::looser).expect("a plan has steps");
+            let what = format!("{what}, by {}", shaders.next_back().expect("a plan has steps").name);
+            for (got, want) in found {
+                let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
+                compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, &what);
+            }
         }
     }
 
@@ -355,18 +366,17 @@ impl Bench {
         let apart =
             got.iter().zip(&want).filter(|(got, want)| (*got - *want).abs() > 4e-3 * want.abs().max(1.0)).count();
         assert!(apart * 500 <= got.len(), "{what}: {apart} of {} values differ by more than f16", got.len());
-        compare(got.into_iter(), want.into_iter(), tolerance, what);
+        compare(got.into_iter(), want.into_iter(), Tolerance { each: tolerance, all: f64::INFINITY }, what);
     }
 }
 
-fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tolerance: f64, what: &str) {
-    let mut any = false;
-    for (i, (got, want)) in got.zip(want).enumerate() {
-        any |= want != 0.0;
-        let error = (got - want).abs() / want.abs().max(1.0);
-        assert!(error <= tolerance, "{what}: element {i} is {got}, expected {want}");
+fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tolerance: Tolerance, what: &str) {
+    let (got, want): (Vec<f64>, Vec<f64>) = (got.collect(), want.collect());
+    if let Some(i) = tolerance.first_beyond(&got, &want) {
+        assert!(i == got.len(), "{what}: element {i} is {}, expected {}", got[i], want[i]);
+        panic!("{what}: together, elements are further off than {}", tolerance.all);
     }
-    assert!(any, "{what}: the reference wrote nothing");
+    assert!(want.iter().any(|&v| v != 0.0), "{what}: the reference wrote nothing");
 }
 
 /// Every shader compiles, and every `Params` struct has the fields of its Rust twin, each 4 bytes wide.
@@ -390,5 +400,26 @@ fn params_match_the_shaders() {
             let want: Vec<(&str, u32)> = kernel.params.iter().zip(0..).map(|(f, i)| (*f, i * 4)).collect();
             assert_eq!(fields, want, "{}", shader.name);
         }
+    }
+}
+
+/// No workgroup takes more memory than WebGPU promises on every device, in no variant either.
+#[test]
+fn workgroups_stay_within_16_kib() {
+    let own = super::KERNELS.iter().flat_map(|kernel| kernel.shaders);
+    for shader in own.chain(super::variants::shaders()).chain(super::software::shaders()) {
+        let text = shader.text();
+        let module = naga::front::wgsl::parse_str(&text)
+            .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
+        let variables = module.global_variables.iter().map(|(_, variable)| variable);
+        let bytes: u32 = variables
+            .filter(|variable| variable.space == naga::AddressSpace::WorkGroup)
+            .map(|variable| match module.types[variable.ty].inner {
+                // An array as long as an override says: of the workgroup's threads, 64 or fewer.
+                naga::TypeInner::Array { size: naga::ArraySize::Pending(_), stride, .. } => 64 * stride,
+                ref inner => inner.size(module.to_ctx()),
+            })
+            .sum();
+        assert!(bytes <= 16 << 10, "{}: {bytes} bytes of workgroup memory", shader.name);
     }
 }

@@ -26,7 +26,7 @@ pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
 use crate::gpu::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
-use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, software};
+use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, Variants, suited};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
 use crate::{Error, Result};
@@ -97,9 +97,9 @@ impl Plans {
         [&self.decode, &self.prefill, &self.head, &self.sample, &self.all_rows]
     }
 
-    /// The same for an adapter that is the CPU.
-    pub fn software(&self, facts: &DeviceFacts) -> Self {
-        let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| software(plan, facts));
+    /// The same in variants.
+    pub fn suited(&self, variants: Variants, facts: &DeviceFacts) -> Self {
+        let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| suited(plan, variants, facts));
         Self { decode, prefill, head, sample, all_rows }
     }
 }

@@ -15,7 +15,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
 use crate::gpu::DeviceOptions;
-use crate::kernels::KvFormat;
+use crate::kernels::{KvFormat, Variants};
 use crate::model::Quantization;
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
@@ -63,7 +63,7 @@ struct EngineOptions {
 }
 
 /// For tests: splits tensors, limits the weights of a load and what is kept of conversations, keeps the KV cache in f32,
-/// feeds every prompt whole.
+/// feeds every prompt whole, names the variants of kernels.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Internal {
@@ -73,6 +73,7 @@ struct Internal {
     f32: bool,
     without_reuse: bool,
     without_self_test: bool,
+    variants: Option<Variants>,
 }
 
 impl EngineOptions {
@@ -105,7 +106,7 @@ impl EngineOptions {
         let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
         let weight_budget = self.internal.weight_budget.map(|n| n as u64);
         let copies_budget = self.internal.copies_budget.map(|n| n as u64);
-        let Internal { f32, without_reuse, without_self_test, .. } = self.internal;
+        let Internal { f32, without_reuse, without_self_test, variants, .. } = self.internal;
         Ok(LoadOptions {
             quantization,
             kv_cache,
@@ -114,6 +115,7 @@ impl EngineOptions {
             f32,
             without_reuse,
             without_self_test,
+            variants,
             copies_budget,
             device,
             ..LoadOptions::default()

@@ -205,6 +205,48 @@ describe("behaviour", { skip: noGolden }, () => {
     await bare.close();
   });
 
+  test("variants by features: a device with subgroups, bytes for prompts, and the same tokens", { timeout: 180_000 }, async () => {
+    const { ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.medium;
+    const bare = await open();
+    /** A load in such variants, sixteen tokens, what pipelines were made, those with such labels to do nothing, and what was said. */
+    const run = (variants, broken = "none") => bare.evaluate(async ([LLAMA, variants, broken, ids]) => {
+      const make = GPUDevice.prototype.createComputePipeline;
+      const warn = console.warn;
+      const labels = [], warnings = [];
+      let subgroups = false;
+      GPUDevice.prototype.createComputePipeline = function (descriptor) {
+        labels.push(descriptor.label);
+        subgroups = this.features.has("subgroups");
+        if (!descriptor.label.startsWith(broken)) return make.call(this, descriptor);
+        const module = this.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" });
+        return make.call(this, { ...descriptor, compute: { module, entryPoint: "main" } });
+      };
+      console.warn = (...words) => warnings.push(words.join(" "));
+      const before = GPUAdapter.prototype.requestDevice;
+      try {
+        const { model } = await window.open(LLAMA, { worker: false, quantization: "q8", contextLength: 256, internal: { variants } });
+        const result = await greedy(model, ids, { maxOutputTokens: 16 });
+        await close(model);
+        return { ids: result.ids, labels, subgroups, warnings, untouched: GPUAdapter.prototype.requestDevice === before };
+      } finally {
+        GPUDevice.prototype.createComputePipeline = make;
+        console.warn = warn;
+      }
+    }, [LLAMA, variants, broken, ids]);
+    const base = await run({});
+    assert.ok(base.labels.includes("matvec.q8") && base.labels.every((label) => !label.includes("/")), base.labels.join());
+    const both = await run({ subgroups: true, int8: true });
+    assert.ok(both.subgroups && both.untouched);
+    assert.ok(["subgroups/matvec.q8", "int8/matmul.q8"].every((label) => both.labels.includes(label)), both.labels.join());
+    assert.deepEqual(both.ids, base.ids);
+    assert.deepEqual(both.warnings, []);
+    const dropped = await run({ subgroups: true, int8: true }, "int8/");
+    assert.deepEqual(dropped.ids, base.ids);
+    assert.match(dropped.warnings.join(), /int8\/matmul.q8 computes wrong results/);
+    assert.ok(dropped.labels.includes("matmul.q8") && !dropped.labels.includes("matvec.q8"), dropped.labels.join());
+    await bare.close();
+  });
+
   test("on the page's own thread: the same tokens, no GPU object, one pass and one submit per decoded token", { timeout: 120_000 }, async () => {
     const counted = await open();
     const { perToken, got, info, memory } = await counted.evaluate(async ([ids, f32]) => {

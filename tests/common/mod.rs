@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use minke::engine::{Engine, Host, LoadOptions, LogitRows};
+use minke::kernels::Variants;
 use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
 
@@ -36,7 +37,7 @@ pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
 
 /// Loads a GGUF file or a Hugging Face folder, with the kernels of GPUs unless `options` say otherwise.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
-    let options = LoadOptions { software: options.software.or(Some(false)), ..options };
+    let options = LoadOptions { variants: options.variants.or(Some(Variants::default())), ..options };
     let cancel = Cancel::default();
     let mut quiet = |_| {};
     block_on(async {

@@ -1,0 +1,6 @@
+// Layout q4_min (lib/q4_min.wgsl).
+fn packed_block(row: u32, group: u32) -> Packed {
+    let i = row * params.groups + group;
+    let d = unpack2x16float(scales[i]);
+    return packed_nibbles(codes[i], d.x, d.y);
+}

@@ -1,0 +1,134 @@
+// As lib/tile.wgsl in bytes, of which four products are one instruction. Codes stay what they are; a group of 32 inputs becomes whole numbers
+// of two bytes and a scale, because one byte shows in what a model says. Four groups at a time, of each of which a thread
+// makes the bytes for one row of x.
+@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+
+var<workgroup> tile_w: array<vec4<u32>, 512>;       // [4 groups, 2, 64 rows of the weights]
+var<workgroup> tile_scale: array<vec2<f32>, 256>;   // [4, 64]: scale and minimum
+var<workgroup> tile_x: array<vec4<u32>, 256>;       // [4, 2 bytes, 2, 16 rows of x]
+var<workgroup> tile_unit: array<vec2<f32>, 64>;     // [4, 16]: scale, and the sum of the inputs
+
+const MOST = 127.0 * 256.0; // of an input
+
+// Sums of four rows of x, each with four neighbouring rows of the weights.
+struct Sums {
+    a0: vec4<f32>,
+    a1: vec4<f32>,
+    a2: vec4<f32>,
+    a3: vec4<f32>,
+}
+
+// Codes of a group of four neighbouring rows, sixteen each, their scales and minimums.
+struct Rows {
+    low: array<vec4<u32>, 4>,
+    high: array<vec4<u32>, 4>,
+    scales: vec4<f32>,
+    minimums: vec4<f32>,
+}
+
+fn dot16(w: vec4<u32>, v: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.x, v.x) + dot4I8Packed(w.y, v.y) + dot4I8Packed(w.z, v.z) + dot4I8Packed(w.w, v.w);
+}
+
+// Of row t of x with codes of group i, their inputs' high bytes 256 times.
+fn products(w: Rows, i: u32, t: u32) -> vec4<f32> {
+    let at = 64u * i + t;
+    let low = tile_x[at];
+    let high = tile_x[at + 16u];
+    let rest_low = tile_x[at + 32u];
+    let rest_high = tile_x[at + 48u];
+    let sums = vec4<i32>(dot16(w.low[0], low) + dot16(w.high[0], high), dot16(w.low[1], low) + dot16(w.high[1], high),
+                         dot16(w.low[2], low) + dot16(w.high[2], high), dot16(w.low[3], low) + dot16(w.high[3], high));
+    let rests = vec4<i32>(
+        dot16(w.low[0], rest_low) + dot16(w.high[0], rest_high), dot16(w.low[1], rest_low) + dot16(w.high[1], rest_high),
+        dot16(w.low[2], rest_low) + dot16(w.high[2], rest_high), dot16(w.low[3], rest_low) + dot16(w.high[3], rest_high));
+    let unit = tile_unit[i * 16u + t];
+    return vec4<f32>(sums * 256 + rests) * (w.scales * unit.x) + w.minimums * unit.y;
+}
+
+fn most_of(v: vec4<f32>) -> f32 {
+    return max(max(v.x, v.y), max(v.z, v.w));
+}
+
+// Of numbers of two bytes: the higher, rounded, and what is left.
+fn higher(v: vec4<i32>) -> vec4<i32> {
+    return (v + 128) >> vec4<u32>(8u);
+}
+
+fn bytes(v0: vec4<i32>, v1: vec4<i32>, v2: vec4<i32>, v3: vec4<i32>) -> vec4<u32> {
+    return vec4<u32>(pack4xI8(v0), pack4xI8(v1), pack4xI8(v2), pack4xI8(v3));
+}
+
+// Sixteen numbers into half of group i of the tile's row t: their sum.
+fn put_half(v0: vec4<i32>, v1: vec4<i32>, v2: vec4<i32>, v3: vec4<i32>, at: u32) -> i32 {
+    let h0 = higher(v0);
+    let h1 = higher(v1);
+    let h2 = higher(v2);
+    let h3 = higher(v3);
+    tile_x[at] = bytes(h0, h1, h2, h3);
+    tile_x[at + 32u] = bytes(v0 - h0 * 256, v1 - h1 * 256, v2 - h2 * 256, v3 - h3 * 256);
+    let sum = v0 + v1 + v2 + v3;
+    return sum.x + sum.y + sum.z + sum.w;
+}
+
+fn whole(v: vec4<f32>, scale: f32) -> vec4<i32> {
+    return vec4<i32>(round(v * scale));
+}
+
+// The group at vec4 `at` of x becomes group i of the tile's row t.
+fn put_group(i: u32, t: u32, at: u32) {
+    let v0 = x[at];
+    let v1 = x[at + 1u];
+    let v2 = x[at + 2u];
+    let v3 = x[at + 3u];
+    let v4 = x[at + 4u];
+    let v5 = x[at + 5u];
+    let v6 = x[at + 6u];
+    let v7 = x[at + 7u];
+    let most = most_of(max(max(max(abs(v0), abs(v1)), max(abs(v2), abs(v3))), max(max(abs(v4), abs(v5)), max(abs(v6), abs(v7)))));
+    let s = MOST / max(most, 1e-30);
+    let to = 64u * i + t;
+    let sum = put_half(whole(v0, s), whole(v1, s), whole(v2, s), whole(v3, s), to)
+            + put_half(whole(v4, s), whole(v5, s), whole(v6, s), whole(v7, s), to + 16u);
+    let unit = most / MOST;
+    tile_unit[i * 16u + t] = vec2<f32>(unit, unit * f32(sum));
+}
+
+// The thread unpacks row `load_row`; its sums are of the tile's weights from `r` and inputs from `t` on.
+fn tile_sums(load_row: u32, r: u32, t: u32, first: u32, count: u32, thread: u32) -> Sums {
+    var a0 = vec4<f32>();
+    var a1 = vec4<f32>();
+    var a2 = vec4<f32>();
+    var a3 = vec4<f32>();
+    let begins = tile_row(first, count, thread / 4u);
+    for (var begin = 0u; begin < params.groups; begin += 4u) {
+        let left = min(params.groups - begin, 4u);
+        for (var i = 0u; i < left; i++) {
+            let codes = packed_block(load_row, begin + i);
+            tile_w[128u * i + thread] = codes.low;
+            tile_w[128u * i + 64u + thread] = codes.high;
+            tile_scale[64u * i + thread] = vec2<f32>(codes.scale, codes.minimum);
+        }
+        if (thread % 4u < left) {
+            put_group(thread % 4u, thread / 4u, begins + (begin + thread % 4u) * 8u);
+        }
+        workgroupBarrier();
+        for (var i = 0u; i < left; i++) {
+            let w = 128u * i + r;
+            let s = 64u * i + r;
+            let s0 = tile_scale[s];
+            let s1 = tile_scale[s + 1u];
+            let s2 = tile_scale[s + 2u];
+            let s3 = tile_scale[s + 3u];
+            let rows = Rows(array(tile_w[w], tile_w[w + 1u], tile_w[w + 2u], tile_w[w + 3u]),
+                            array(tile_w[w + 64u], tile_w[w + 65u], tile_w[w + 66u], tile_w[w + 67u]),
+                            vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
+            a0 += products(rows, i, t);
+            a1 += products(rows, i, t + 1u);
+            a2 += products(rows, i, t + 2u);
+            a3 += products(rows, i, t + 3u);
+        }
+        workgroupBarrier();
+    }
+    return Sums(a0, a1, a2, a3);
+}
