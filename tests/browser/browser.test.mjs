@@ -209,7 +209,7 @@ describe("behaviour", { skip: noGolden }, () => {
     const { ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.medium;
     const bare = await open();
     /** A load in such variants, sixteen tokens, what pipelines were made, those with such labels to do nothing, and what was said. */
-    const run = (variants, broken = "none") => bare.evaluate(async ([LLAMA, variants, broken, ids]) => {
+    const run = (variants, broken = "none", source = LLAMA) => bare.evaluate(async ([source, variants, broken, ids]) => {
       const make = GPUDevice.prototype.createComputePipeline;
       const warn = console.warn;
       const labels = [], warnings = [];
@@ -224,7 +224,7 @@ describe("behaviour", { skip: noGolden }, () => {
       console.warn = (...words) => warnings.push(words.join(" "));
       const before = GPUAdapter.prototype.requestDevice;
       try {
-        const { model } = await window.open(LLAMA, { worker: false, quantization: "q8", contextLength: 256, internal: { variants } });
+        const { model } = await window.open(source, { worker: false, quantization: "q8", contextLength: 256, internal: { variants } });
         const result = await greedy(model, ids, { maxOutputTokens: 16 });
         await close(model);
         return { ids: result.ids, labels, subgroups, warnings, untouched: GPUAdapter.prototype.requestDevice === before };
@@ -232,7 +232,7 @@ describe("behaviour", { skip: noGolden }, () => {
         GPUDevice.prototype.createComputePipeline = make;
         console.warn = warn;
       }
-    }, [LLAMA, variants, broken, ids]);
+    }, [source, variants, broken, ids]);
     const base = await run({});
     assert.ok(base.labels.includes("matvec.q8") && base.labels.every((label) => !label.includes("/")), base.labels.join());
     const both = await run({ subgroups: true, int8: true });
@@ -244,6 +244,12 @@ describe("behaviour", { skip: noGolden }, () => {
     assert.deepEqual(dropped.ids, base.ids);
     assert.match(dropped.warnings.join(), /int8\/matmul.q8 computes wrong results/);
     assert.ok(dropped.labels.includes("matmul.q8") && !dropped.labels.includes("matvec.q8"), dropped.labels.join());
+    // What these compute is compared by the self-test.
+    const mixture = await run({ subgroups: true, int8: true }, "none", LLAMA.replace("llama", "deepseek_v2"));
+    for (const kernel of ["subgroups/expert_up", "subgroups/expert_down", "subgroups/latent_value", "int8/expert_matmul"]) {
+      assert.ok(mixture.labels.some((label) => label.startsWith(kernel)), `${kernel} of ${mixture.labels.join()}`);
+    }
+    assert.deepEqual(mixture.warnings, []);
     await bare.close();
   });
 
