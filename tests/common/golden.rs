@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
+use minke::kernels::Variants;
 use minke::weights::{DiskFile, dequantize_rows, safetensors};
 use minke::{Cancel, Error};
 use serde_json::Value;
 
-use super::{all_logits, block_on, layers};
+use super::{all_logits, block_on, data, layers, load};
 
 /// What the reference says of a case.
 pub fn golden(folder: &Path) -> Value {
@@ -116,4 +117,60 @@ pub fn check(
         assert_eq!(again, rest, "{name} {prompt}: from the middle");
     }
     Ok(worst)
+}
+
+/// Heads of several widths, windows, chunks, sinks, a latent.
+pub const WIDE_CASES: [&str; 8] =
+    ["llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt_oss", "llama4_text", "deepseek_v2"];
+
+/// Numbers that are rounded more than by a cache of f16: logits within `factor` times its limit of the golden ones, or of those by other
+/// options, and the same greedy tokens up to where two logits are closer than that. In mixtures a quarter of the rows may be
+/// further off, where another expert was chosen.
+pub fn rounding_shows_little(what: &str, options: LoadOptions, other: Option<LoadOptions>, factor: f64) {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in WIDE_CASES {
+        let folder = root.join("models").join(case);
+        if !folder.join("golden.json").exists() {
+            continue;
+        }
+        let engine = load(&folder, options);
+        let engine = engine.unwrap_or_else(|e| panic!("{case}: {e}"));
+        let steps = &engine.plans().prefill.steps;
+        let variants = options.variants.is_some_and(|variants| variants != Variants::default());
+        assert!(!variants || steps.iter().any(|step| step.shader.name.contains('/')), "{case}: no variant runs");
+        let other = other.map(|options| load(&folder, options).unwrap_or_else(|e| panic!("{case}: {e}")));
+        let limit = factor * f16_tolerance(&folder);
+        let facts = golden(&folder);
+        let (mut rows, mut compared) = (Vec::new(), 0);
+        for (prompt, facts) in facts["prompts"].as_object().expect("prompts") {
+            let (prompt_ids, mut want) = (ids(&facts["ids"]), ids(&facts["greedy_ids"]));
+            let Some(mut logits) = golden_logits(&folder, prompt) else { continue };
+            if let Some(other) = &other {
+                want = greedy(other, &prompt_ids, want.len());
+                logits = all_logits(other, &[prompt_ids.clone(), want.clone()].concat());
+            }
+            let got = all_logits(&engine, &[prompt_ids.clone(), want.clone()].concat());
+            for (got, want) in got.iter().zip(&logits) {
+                let off = got.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+                rows.push(off);
+            }
+            let narrow = logits[prompt_ids.len() - 1..].iter().take(want.len()).position(|row| {
+                let mut row = row.clone();
+                row.sort_by(|a, b| b.total_cmp(a));
+                f64::from(row[0] - row[1]) <= 2.0 * limit
+            });
+            let n = narrow.unwrap_or(want.len());
+            let tokens = greedy(&engine, &prompt_ids, want.len());
+            assert_eq!(tokens[..n], want[..n], "{case} {prompt}: greedy through the cache");
+            compared += n;
+        }
+        let flips = if facts["min_router_gap"].is_number() { rows.len() / 4 } else { 0 };
+        rows.sort_by(f64::total_cmp);
+        let worst = rows[rows.len() - 1 - flips];
+        println!(
+            "{case}: {what} within {worst:.1e} (at most {limit:.1e}) but for {flips} rows, {:.1e} in the middle; {compared} greedy tokens compared",
+            rows[rows.len() / 2]
+        );
+        assert!(worst <= limit, "{case}: {worst} is more than {limit}");
+    }
 }

@@ -1,0 +1,53 @@
+//! Variants of kernels hold the references of the kernels they stand for: golden cases once more. A process of their own, because
+//! lavapipe keeps pages of every pipeline that it makes, and Linux grants a process 65,530 mappings.
+#![allow(missing_docs)]
+
+mod common;
+
+use common::golden::{WIDE_CASES, check, f16_tolerance, rounding_shows_little};
+use common::{data, load};
+use minke::engine::LoadOptions;
+use minke::kernels::Variants;
+use minke::model::Quantization;
+
+/// A variant that computes in f32 holds the same references.
+fn variant_holds(name: &str, variants: Variants) {
+    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    for case in WIDE_CASES {
+        let folder = root.join("models").join(case);
+        for (f32, tolerance) in [(true, 1e-3), (false, f16_tolerance(&folder))] {
+            let options = LoadOptions { f32, variants: Some(variants), ..LoadOptions::default() };
+            let open = |options| load(&folder, options);
+            let engine = open(options).unwrap_or_else(|e| panic!("{case}: {e}"));
+            let steps = engine.plans().all().map(|plan| plan.steps.as_slice()).concat();
+            let own = steps.iter().filter(|step| step.shader.name.starts_with(name)).count();
+            assert!(own > 0, "{case}: no variant runs");
+            let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
+            println!("{case}: {own} steps by {name}, {worst:.1e}");
+        }
+    }
+}
+
+#[test]
+fn software_adapters_compute_the_same() {
+    variant_holds("software/", Variants { software: true, ..Variants::default() });
+}
+
+#[test]
+fn subgroups_compute_the_same() {
+    variant_holds("subgroups/", Variants { subgroups: true, ..Variants::default() });
+}
+
+#[test]
+fn tiles_of_16_bit_floats_round_as_a_cache_of_them() {
+    let variants = Some(Variants { f16: true, ..Variants::default() });
+    rounding_shows_little("f16 tiles", LoadOptions { variants, ..LoadOptions::default() }, None, 1.0);
+}
+
+/// Only quantised weights are multiplied so: beside the same ones by f32.
+#[test]
+fn tiles_of_bytes_compute_the_same() {
+    let variants = Some(Variants { int8: true, ..Variants::default() });
+    let own = LoadOptions { quantization: Some(Quantization::Q8), ..LoadOptions::default() };
+    rounding_shows_little("tiles of bytes", LoadOptions { variants, ..own }, Some(own), 1.0);
+}
