@@ -5,7 +5,7 @@ var<workgroup> joined_sums: array<vec4<f32>, 64>;
 var<workgroup> joined_squares: array<f32, 64>;
 
 fn joined(share: Share, thread: u32) -> Share {
-    let size = subgroupAdd(1u); // of the 64 threads, those of this one's subgroup
+    let size = max(subgroupAdd(1u), 1u); // of the 64 threads, those of this one's subgroup
     var sums = share.sums;
     var square = share.square;
     for (var reach = min(LANES, size) / 2u; reach > 0u; reach /= 2u) {

@@ -1,4 +1,4 @@
-// As lib/tile.wgsl in bytes, of which four products are one instruction. Codes stay what they are; a group of 32 inputs becomes whole numbers
+// As lib/tile.wgsl in bytes, of which four products are one instruction where a GPU has it. Codes stay what they are; a group of 32 inputs becomes whole numbers
 // of two bytes and a scale, because one byte shows in what a model says. Four groups at a time, of each of which a thread
 // makes the bytes for one row of x.
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;

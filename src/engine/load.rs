@@ -229,6 +229,7 @@ impl Engine {
                     while let Some(left) = self_test(&own, variants, &mut executor, host).await? {
                         variants = left;
                         model.plans = own.suited(variants, device.facts());
+                        drop(pipelines);
                         pipelines = Pipelines::build(&model, &executor, queued_steps, &|| {}).await?;
                     }
                 }
@@ -241,7 +242,7 @@ impl Engine {
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
                 // A platform may refuse what only a variant asks of it.
-                Err(Error::Internal { message }) if variants != Variants::default() => {
+                Err(Error::Internal { message }) if variants != Variants::default() && message.starts_with("plan ") => {
                     (host.warn)(&format!("variants of kernels are not used: {message}"));
                     variants = Variants::default();
                 }

@@ -104,7 +104,7 @@ pub struct DeviceFacts {
     pub min_uniform_buffer_offset_alignment: u32,
     pub shader_f16: bool,
     pub subgroups: bool,
-    /// WGSL's `packed_4x8_integer_dot_product`.
+    /// WGSL's `packed_4x8_integer_dot_product`: a promise of the language, which many GPUs keep by many instructions.
     pub packed_int8: bool,
     /// A software adapter (SwiftShader, lavapipe, WARP).
     pub software: bool,
@@ -152,11 +152,20 @@ impl Device {
         };
         let request = || adapter.request_device(&descriptor);
         #[cfg(target_arch = "wasm32")]
-        let (request, subgroups) = super::subgroups::asked_for(request);
+        let (request, told) = super::subgroups::asked_for(request);
         #[cfg(not(target_arch = "wasm32"))]
         let (request, subgroups) = (request(), descriptor.required_features.contains(wgpu::Features::SUBGROUP));
         let packed_int8 =
             instance.wgsl_language_features().contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct);
+        #[cfg(target_arch = "wasm32")]
+        let facts = DeviceFacts {
+            subgroups: told.subgroups,
+            packed_int8,
+            vendor: told.vendor,
+            architecture: told.architecture,
+            ..facts(&adapter, options)
+        };
+        #[cfg(not(target_arch = "wasm32"))]
         let facts = DeviceFacts { subgroups, packed_int8, ..facts(&adapter, options) };
         let (raw, queue) =
             request.await.map_err(|e| Error::NoWebGpu { reason: format!("the adapter gave no device: {e}") })?;

@@ -145,6 +145,11 @@ impl Output {
     }
 }
 
+/// Weights of a row that threads share: a group for each of them, and a second one for some.
+fn shared_row(step: &Step) -> usize {
+    (step.constant("LANES") as usize + K / GROUP) * GROUP
+}
+
 /// Makes small steps of large ones.
 struct Maker {
     own: Buffers,
@@ -207,7 +212,7 @@ impl Maker {
 
     fn matvec(&mut self, step: &Step) -> Small {
         let p = MatvecParams::of(step);
-        let k = K.max(step.constant("LANES") as usize * GROUP); // a group for every thread that shares a row
+        let k = shared_row(step);
         let params = MatvecParams {
             groups: (k / GROUP) as u32,
             rows: ROWS as u32,

@@ -22,13 +22,16 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// Those that suit a device. Products of bytes are for devices without 16-bit floats, as ONNX Runtime has them: where those
-    /// are, so is fast arithmetic in f32.
+    /// Those that suit a device. Products of bytes are for GPUs that are known to have an instruction for them and no
+    /// 16-bit floats: NVIDIA's Pascal, and later ones where a driver keeps those back.
     pub fn of(facts: &DeviceFacts) -> Self {
         if facts.software {
             return Self { software: true, ..Self::default() };
         }
-        let (f16, int8) = (facts.shader_f16, facts.packed_int8 && !facts.shader_f16);
+        let f16 = facts.shader_f16;
+        let vendor = facts.vendor.to_lowercase();
+        let before_pascal = ["fermi", "kepler", "maxwell"].contains(&&*facts.architecture);
+        let int8 = !f16 && facts.packed_int8 && vendor.contains("nvidia") && !before_pascal;
         Self { software: false, subgroups: facts.subgroups, f16, int8 }
     }
 

@@ -1,6 +1,6 @@
 //! Small steps of the kernels of experts and of latent attention.
 
-use super::{CAPACITY, K, Maker, POSITION, Small};
+use super::{CAPACITY, K, Maker, POSITION, Small, shared_row};
 use crate::gpu::{GROUP, Step};
 use crate::kernels::experts::{self, DownParams, UpParams};
 use crate::kernels::grouped::{self, MatmulParams, SortParams, SumParams};
@@ -63,19 +63,20 @@ impl Maker {
     }
 
     pub(super) fn expert_up(&mut self, step: &Step) -> Small {
+        let k = shared_row(step);
         let p = UpParams::of(step);
         let [expert_groups, kept_groups, top_k] = Self::choice(p.expert_groups, p.top_k);
-        self.weights(layout_of(step, &experts::UP_SHADERS), EXPERTS * ROWS, K);
-        self.floats(4, K);
+        self.weights(layout_of(step, &experts::UP_SHADERS), EXPERTS * ROWS, k);
+        self.floats(4, k);
         self.zeros(5, ENTRIES * ROWS / 2);
-        self.floats(6, K);
+        self.floats(6, k);
         self.floats(7, EXPERTS * ROWS);
         let params = UpParams {
-            groups: (K / GROUP) as u32,
+            groups: (k / GROUP) as u32,
             rows: ROWS as u32,
             first_slot: 0,
             slots: EXPERTS as u32,
-            width: K as u32,
+            width: k as u32,
             h_stride: ROWS as u32 / 2,
             first_entry: 0,
             experts: EXPERTS as u32,
@@ -91,19 +92,20 @@ impl Maker {
     }
 
     pub(super) fn expert_down(&mut self, step: &Step) -> Small {
-        self.weights(layout_of(step, &experts::DOWN_SHADERS), EXPERTS * ROWS, K);
-        self.floats(4, ENTRIES * K);
+        let k = shared_row(step);
+        self.weights(layout_of(step, &experts::DOWN_SHADERS), EXPERTS * ROWS, k);
+        self.floats(4, ENTRIES * k);
         self.floats(5, ROWS);
-        self.floats(6, ENTRIES * K);
+        self.floats(6, ENTRIES * k);
         self.floats(7, EXPERTS * ROWS);
         self.entries(1);
         let params = DownParams {
-            groups: (K / GROUP) as u32,
+            groups: (k / GROUP) as u32,
             rows: ROWS as u32,
             first_slot: 0,
             slots: EXPERTS as u32,
             spread: DownParams::of(step).spread.min(1),
-            x_stride: K as u32 / 4,
+            x_stride: k as u32 / 4,
             first_entry: 0,
             count: ENTRIES as u32,
             routing_at: 0,
