@@ -85,8 +85,10 @@ impl Tolerance {
     /// Of results of `shader`, where kernels that compute in f32 are within `each`. Variants that round their inputs are further off, in
     /// products by several times for single values, but not by much for all of them.
     pub fn of(shader: &Shader, each: f64) -> Self {
-        let rounding = [(F16, 1e-3), (INT8, 1e-3)].into_iter().find(|(name, _)| shader.name.starts_with(name));
-        rounding.map_or(Self { each, all: f64::INFINITY }, |(_, all)| Self { each: 10.0 * all, all })
+        if [F16, INT8].iter().any(|name| shader.name.starts_with(name)) {
+            return Self { each: 1e-2, all: 1e-3 };
+        }
+        Self { each, all: f64::INFINITY }
     }
 
     /// The looser of two.
@@ -192,6 +194,28 @@ fn shader(step: &Step, variants: Variants) -> &'static Shader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::testing::device;
+
+    #[test]
+    fn bytes_are_for_gpus_with_an_instruction_for_them() {
+        let facts = |vendor: &str, architecture: &str, shader_f16| DeviceFacts {
+            vendor: vendor.into(),
+            architecture: architecture.into(),
+            shader_f16,
+            subgroups: true,
+            packed_int8: true,
+            software: false,
+            ..device().facts().clone()
+        };
+        let none = Variants { subgroups: true, ..Variants::default() };
+        assert_eq!(Variants::of(&facts("nvidia", "pascal", false)), Variants { int8: true, ..none });
+        assert_eq!(Variants::of(&facts("nvidia", "maxwell", false)), none);
+        assert_eq!(Variants::of(&facts("amd", "gcn-4", false)), none);
+        assert_eq!(Variants::of(&facts("", "", false)), none);
+        assert_eq!(Variants::of(&facts("nvidia", "ampere", true)), Variants { f16: true, ..none });
+        let cpu = DeviceFacts { software: true, ..facts("google", "swiftshader", true) };
+        assert_eq!(Variants::of(&cpu), Variants { software: true, ..Variants::default() });
+    }
 
     #[test]
     fn wrong_variants_are_taken_out_and_others_stay() {
