@@ -11,9 +11,11 @@ pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod text;
+mod warning;
 #[cfg(target_arch = "wasm32")]
 mod web;
 pub mod weights;
 
 pub use cancel::Cancel;
 pub use error::{Error, FormatKind, Result, TemplateKind};
+pub use warning::{Warning, WarningCode};

@@ -19,7 +19,7 @@ use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
 use crate::weights::source::{ByteSource, Folder};
 use crate::weights::{GgufMetadata, dequantize_rows};
-use crate::{Cancel, Error, FormatKind, Result};
+use crate::{Cancel, Error, FormatKind, Result, Warning, WarningCode};
 
 /// How to load.
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,6 +102,8 @@ pub struct ModelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template_hash: Option<String>,
     pub capabilities: Capabilities,
+    /// What the load got over.
+    pub warnings: Vec<Warning>,
 }
 
 /// What a model can do.
@@ -196,6 +198,8 @@ impl Engine {
             None => GenerationDefaults::default(),
         };
         let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
+        let found = [&checkpoint.warnings, &config.warnings, &defaults.warnings].into_iter().flatten();
+        let mut warnings: Vec<Warning> = found.cloned().collect();
 
         let device = Rc::new(Device::open(options.device).await?);
         let software = device.facts().software;
@@ -217,7 +221,7 @@ impl Engine {
         if options.f32 {
             variants = variants.in_f32();
         }
-        let (info, session) = loop {
+        let (info, session): (ModelInfo, Session) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
             let own = model.plans.clone();
@@ -226,7 +230,8 @@ impl Engine {
                 let (mut executor, mut pipelines) =
                     fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await?;
                 if !options.without_self_test {
-                    while let Some(left) = self_test(&own, variants, &mut executor, host).await? {
+                    while let Some((left, warning)) = self_test(&own, variants, &mut executor).await? {
+                        warnings.push(warning);
                         variants = left;
                         model.plans = own.suited(variants, device.facts());
                         drop(pipelines);
@@ -237,19 +242,21 @@ impl Engine {
             };
             match ready.await {
                 Ok((executor, pipelines)) => {
-                    let info = info(checkpoint, &config, &model, template.as_ref());
+                    let info = info(checkpoint, &config, &model, template.as_ref(), warnings);
                     break (info, Session::new(model, executor, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
                 // A platform may refuse what only a variant asks of it.
                 Err(Error::Internal { message }) if variants != Variants::default() && message.starts_with("plan ") => {
-                    (host.warn)(&format!("variants of kernels are not used: {message}"));
+                    let message = format!("variants of kernels are not used: {message}");
+                    warnings.push(Warning::new(WarningCode::Kernel, message));
                     variants = Variants::default();
                 }
                 Err(error) => return Err(error),
             }
         };
         cancel.check()?;
+        info.warnings.iter().for_each(|warning| (host.warn)(&warning.message));
         Ok(Self {
             id: checkpoint.id.clone(),
             info,
@@ -383,7 +390,11 @@ async fn fill(
 }
 
 /// Tests the pipelines of plans in variants: those to go on with where one computes something else.
-async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor, host: Host) -> Result<Option<Variants>> {
+async fn self_test(
+    plans: &Plans,
+    variants: Variants,
+    executor: &mut Executor,
+) -> Result<Option<(Variants, Warning)>> {
     let wrong = failures(plans, variants, executor).await?;
     if wrong.is_empty() {
         return Ok(None);
@@ -391,8 +402,8 @@ async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor, h
     let names = wrong.join(", ");
     let mut left = variants;
     if left.drop_wrong(&wrong) {
-        (host.warn)(&format!("variants of kernels are not used: {names} computes wrong results here"));
-        return Ok(Some(left));
+        let message = format!("variants of kernels are not used: {names} computes wrong results here");
+        return Ok(Some((left, Warning::new(WarningCode::Kernel, message))));
     }
     let reason = format!("it computes wrong results here ({names}); a newer driver or browser may not");
     Err(Error::NoWebGpu { reason })
@@ -432,7 +443,13 @@ async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = 
     .await
 }
 
-fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: Option<&ChatTemplate>) -> ModelInfo {
+fn info(
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    model: &Model,
+    template: Option<&ChatTemplate>,
+    warnings: Vec<Warning>,
+) -> ModelInfo {
     let capabilities = template.map(ChatTemplate::capabilities).unwrap_or_default();
     ModelInfo {
         architecture: config.architecture.clone(),
@@ -452,6 +469,7 @@ fn info(checkpoint: &Checkpoint, config: &ModelConfig, model: &Model, template: 
             tools: capabilities.tools,
             reasoning: capabilities.reasoning,
         },
+        warnings,
     }
 }
 

@@ -314,6 +314,13 @@ impl<'a> Builder<'a> {
         Ok(entry)
     }
 
+    /// The shape of the tensor of a role, if it is there.
+    pub(super) fn shape(&self, role: &str) -> Option<Vec<usize>> {
+        let names = self.names.candidates(role);
+        let entry = names.iter().find_map(|name| self.checkpoint.tensors.get(name))?;
+        Some(entry.shape.iter().map(|&d| d as usize).collect())
+    }
+
     /// The layout that a published tensor gets, and its name. All but the last dimension are rows.
     pub(super) fn layout(&mut self, role: &str, shape: &[usize]) -> Result<(Layout, String)> {
         let entry = self.entry(role, shape)?;

@@ -32,7 +32,24 @@ impl Stack {
     }
 }
 
-/// The matrices of a mixture: gates and ups taking turns, and downs.
+/// How a family publishes the experts of a layer as one tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FusedExperts {
+    /// Rows of gates and ups are interleaved; otherwise gates go before ups.
+    pub interleaved: bool,
+    /// The tensor is transposed, `[experts, k, rows]`. Where both of the dimensions differ the shape itself tells.
+    pub transposed: bool,
+}
+
+/// Where the experts of one tensor are.
+enum WholeExperts {
+    /// In rows, in the tensor of this role.
+    Rows(String),
+    /// In columns: the layout that they get, and the tensor's name.
+    Columns((Layout, String)),
+}
+
+/// The matrices of a mixture: gates and ups interleaved, and downs.
 pub(super) struct ExpertMatrices {
     pub(super) up: Matrix,
     pub(super) down: Matrix,
@@ -103,15 +120,15 @@ impl Builder<'_> {
     }
 
     /// The matrices of a layer's mixture. What every token goes to is as many experts more where its width and layouts
-    /// allow; `turning` as in [`Self::experts_up`].
+    /// allow.
     pub(super) fn expert_matrices(
         &mut self,
         label: &str,
         layer: usize,
         moe: &MoeConfig,
-        turning: bool,
+        fused: FusedExperts,
     ) -> Result<ExpertMatrices> {
-        let (up, down) = (self.experts_up(layer, moe, turning)?, self.experts_down(layer, moe)?);
+        let (up, down) = (self.experts_up(layer, moe, fused)?, self.experts_down(layer, moe, fused)?);
         self.inactive += ((moe.experts - moe.top_k) * 3 * moe.inner * self.config.hidden_size) as u64;
         let [up_label, down_label] = ["up", "down"].map(|s| format!("{label}.{s}"));
         let Some(width) = moe.shared_inner else {
@@ -166,25 +183,34 @@ impl Builder<'_> {
         Stack { experts, shape: [2 * moe.inner, shared.shape[1]], pieces: (0..experts).map(piece).collect(), ..shared }
     }
 
-    /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, taking turns within an expert. They are
-    /// published as one tensor, as two, or as two for each expert; `turning` says that they take turns in one that is
-    /// published transposed.
-    fn experts_up(&mut self, layer: usize, moe: &MoeConfig, turning: bool) -> Result<Stack> {
+    /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, interleaved within an expert. They are published as
+    /// one tensor, as two, or as two for each expert.
+    fn experts_up(&mut self, layer: usize, moe: &MoeConfig, fused: FusedExperts) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
+        let interleaved = fused.interleaved;
         let role = |role: &str| format!("{layer}.{role}");
         let n = inner as u64;
         let slice = |b: &Self, tensor: &str, first: u64| b.slice(tensor, first..first + n);
         let (mut layouts, mut turns) = (Vec::new(), Vec::new());
-        if let Some(columns) = self.columns(&role("experts.gate_up.columns"), [experts, hidden, 2 * inner])? {
-            // Gates before ups (Llama 4), or taking turns already (gpt-oss).
+        let whole = self.whole_experts(&role("experts.gate_up"), [experts, 2 * inner, hidden], fused)?;
+        if let Some(WholeExperts::Columns(columns)) = whole {
+            // Gates before ups (Llama 4), or interleaved already (gpt-oss).
             let (layout, name) = columns;
             let column = |e: u64, rows| {
                 let form = Form::Columns { first: e * hidden as u64, k: hidden as u64 };
                 Slice { tensor: name.clone(), rows, form }
             };
-            let of = |e| match turning {
+            let of = |e| match interleaved {
                 true => vec![column(e, 0..2 * n)],
                 false => vec![column(e, 0..n), column(e, n..2 * n)],
+            };
+            turns.extend((0..experts as u64).map(of));
+            layouts.push((layout, name));
+        } else if let Some(WholeExperts::Rows(role)) = whole {
+            let (layout, name) = self.layout(&role, &[experts, 2 * inner, hidden])?;
+            let of = |e: u64| match interleaved {
+                true => vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)],
+                false => vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)],
             };
             turns.extend((0..experts as u64).map(of));
             layouts.push((layout, name));
@@ -193,15 +219,6 @@ impl Builder<'_> {
             let (layout, name) = self.packed(&role("experts.gate_up.blocks"), &shape)?;
             let whole = |e: u64| vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)];
             turns.extend((0..experts as u64).map(whole));
-            layouts.push((layout, name));
-        } else if self.has(&role("experts.gate_up.rows")) {
-            // What was published transposed and packed in rows: in the same order.
-            let (layout, name) = self.layout(&role("experts.gate_up.rows"), &[experts, 2 * inner, hidden])?;
-            let of = |e: u64| match turning {
-                true => vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)],
-                false => vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)],
-            };
-            turns.extend((0..experts as u64).map(of));
             layouts.push((layout, name));
         } else if self.has(&role("experts.gate_up")) {
             let (layout, name) = self.layout(&role("experts.gate_up"), &[experts, 2 * inner, hidden])?;
@@ -234,17 +251,20 @@ impl Builder<'_> {
     }
 
     /// The other half, `[experts · hidden, inner]`.
-    fn experts_down(&mut self, layer: usize, moe: &MoeConfig) -> Result<Stack> {
+    fn experts_down(&mut self, layer: usize, moe: &MoeConfig, fused: FusedExperts) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let whole = format!("{layer}.experts.down");
-        if let Some(columns) = self.columns(&format!("{whole}.columns"), [experts, inner, hidden])? {
+        let rows = self.whole_experts(&whole, [experts, hidden, inner], fused)?;
+        if let Some(WholeExperts::Columns(columns)) = rows {
             let form = |e: usize| Form::Columns { first: (e * inner) as u64, k: inner as u64 };
             let column = |e| Slice { tensor: columns.1.clone(), rows: 0..hidden as u64, form: form(e) };
             let pieces = vec![Piece { first: 0, sources: (0..experts).map(column).collect(), fuse: Fuse::Stack }];
             return Ok(Stack { experts, shape: [hidden, inner], layouts: vec![columns], pieces });
         }
         let blocks = format!("{whole}.blocks");
-        let layouts = if self.has(&blocks) {
+        let layouts = if let Some(WholeExperts::Rows(role)) = rows {
+            vec![self.layout(&role, &[experts, hidden, inner])?]
+        } else if self.has(&blocks) {
             vec![self.packed(&blocks, &[experts, hidden, inner / GROUP, GROUP / 2])?]
         } else if self.has(&whole) {
             vec![self.layout(&whole, &[experts, hidden, inner])?]
@@ -257,18 +277,29 @@ impl Builder<'_> {
         Ok(Stack { experts, shape: [hidden, inner], layouts, pieces })
     }
 
-    /// A tensor of experts that is published transposed, `[experts, k, rows]`, if it is there: its layout and name.
-    fn columns(&mut self, role: &str, shape: [usize; 3]) -> Result<Option<(Layout, String)>> {
-        if !self.has(role) {
+    /// The experts of one tensor, `[experts, rows, k]` or, transposed, `[experts, k, rows]`; none where there is no such tensor.
+    fn whole_experts(&mut self, role: &str, shape: [usize; 3], fused: FusedExperts) -> Result<Option<WholeExperts>> {
+        // As packs have them: in rows whatever they were published as.
+        let rows = format!("{role}.rows");
+        if self.has(&rows) {
+            return Ok(Some(WholeExperts::Rows(rows)));
+        }
+        let role = format!("{role}.whole");
+        if !self.has(&role) {
             return Ok(None);
         }
-        let [experts, k, rows] = shape;
-        let entry = self.entry(role, &shape)?;
+        let [experts, rows, k] = shape;
+        let transposed = [experts, k, rows];
+        let found = self.shape(&role);
+        if rows != k && found == Some(vec![experts, rows, k]) || rows == k && !fused.transposed {
+            return Ok(Some(WholeExperts::Rows(role)));
+        }
+        let entry = self.entry(&role, if fused.transposed || found == Some(transposed.to_vec()) { &transposed } else { &shape })?;
         let (name, dtype) = (entry.name.clone(), entry.dtype);
         if !unquantised(dtype) {
             return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });
         }
-        Ok(Some((self.note(role, dtype, experts * rows, k)?, name)))
+        Ok(Some(WholeExperts::Columns((self.note(&role, dtype, experts * rows, k)?, name))))
     }
 
     /// A tensor of 4-bit floats, `[experts, rows, groups, bytes]`: its layout and name.

@@ -2,6 +2,7 @@
 //! each head, experts with biases and a clamped SwiGLU, published as 4-bit floats.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts};
+use super::build_experts::FusedExperts;
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::{Gate, Scoring};
@@ -11,6 +12,7 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
     let parts = AttentionParts { qkv_bias: bias, o_bias: bias, sinks: true, ..AttentionParts::default() };
     let gate = Some(Gate::Clamped { limit: b.config.swiglu_limit.unwrap_or(7.0) as f32 });
-    let moe = MoeParts { bias: true, gate, turning: true, ..MoeParts::new(Scoring::Softmax, true) };
+    let fused = FusedExperts { interleaved: true, transposed: true };
+    let moe = MoeParts { bias: true, gate, fused, ..MoeParts::new(Scoring::Softmax, true) };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
 }

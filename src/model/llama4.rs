@@ -3,6 +3,7 @@
 //! score before it, and to a part that all go to.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
+use super::build_experts::FusedExperts;
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::Scoring;
@@ -12,6 +13,7 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
     let qk_norm = if b.config.use_qk_norm { Normed::Unit } else { Normed::No };
     let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm, ..AttentionParts::default() };
-    let moe = MoeParts { input_weight: true, ..MoeParts::new(Scoring::Sigmoid, false) };
+    let fused = FusedExperts { interleaved: false, transposed: true };
+    let moe = MoeParts { input_weight: true, fused, ..MoeParts::new(Scoring::Sigmoid, false) };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
 }

@@ -153,16 +153,16 @@ impl Model {
         let mut b = Builder::new(checkpoint, config, options)?;
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
 
-        let embed = b.matrix("embed", &["embed"], vocabulary, hidden)?;
+        // A head that is stored is used, whatever the config says; where one of the two is not, the other stands for both.
+        let tied = config.tie_word_embeddings || b.may_tie();
+        let embed = if tied && !b.has("embed") && b.has("head") { "head" } else { "embed" };
+        let embed = b.matrix(embed, &[embed], vocabulary, hidden)?;
         let layers = (architecture.build)(&mut b)?;
         let norm = b.norm("norm", "norm")?;
-        let head = if config.tie_word_embeddings || !b.has("head") {
-            if !config.tie_word_embeddings && !b.may_tie() {
-                return Err(b.missing("head"));
-            }
-            embed.clone()
-        } else {
-            b.matrix("head", &["head"], vocabulary, hidden)?
+        let head = match (b.has("embed"), b.has("head")) {
+            (true, true) => b.matrix("head", &["head"], vocabulary, hidden)?,
+            _ if tied => embed.clone(),
+            _ => return Err(b.missing("head")),
         };
 
         let all_rows = b.all_rows();

@@ -41,19 +41,29 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("down.bias", "mlp.down_proj.bias", "ffn_down.bias"),
     (
         "router",
-        "mlp.gate.weight|block_sparse_moe.gate.weight|block_sparse_moe.router.layer.weight|mlp.router.weight|feed_forward.router.weight",
+        "mlp.gate.weight|block_sparse_moe.gate.weight|block_sparse_moe.router.layer.weight|block_sparse_moe.router.weight|mlp.router.weight|feed_forward.router.weight",
         "ffn_gate_inp.weight",
     ),
     ("sinks", "self_attn.sinks", "attn_sinks.weight"),
     ("router.bias", "mlp.router.bias", "ffn_gate_inp.bias"),
-    ("experts.gate_up.columns", "feed_forward.experts.gate_up_proj|mlp.experts.gate_up_proj", "-"),
+    // Of all experts, each in rows or transposed: the shape tells, or the family where both are alike.
+    (
+        "experts.gate_up.whole",
+        "feed_forward.experts.gate_up_proj|mlp.experts.gate_up_proj|block_sparse_moe.experts.gate_up_proj",
+        "-",
+    ),
     ("experts.gate_up.blocks", "mlp.experts.gate_up_proj_blocks", "-"),
     ("experts.gate_up.bias", "mlp.experts.gate_up_proj_bias", "-"),
-    // Those in rows, as packs have them.
+    // In rows, as packs have them.
     ("experts.gate_up.rows", "feed_forward.experts.gate_up_proj.weight|mlp.experts.gate_up_proj.weight", "-"),
+    ("experts.down.rows", "feed_forward.experts.down_proj.weight|mlp.experts.down_proj.weight", "-"),
     ("experts.gate.bias", "-", "ffn_gate_exps.bias"),
     ("experts.up.bias", "-", "ffn_up_exps.bias"),
-    ("experts.down.columns", "feed_forward.experts.down_proj|mlp.experts.down_proj", "-"),
+    (
+        "experts.down.whole",
+        "feed_forward.experts.down_proj|mlp.experts.down_proj|block_sparse_moe.experts.down_proj",
+        "-",
+    ),
     ("experts.down.blocks", "mlp.experts.down_proj_blocks", "-"),
     ("experts.down.bias", "mlp.experts.down_proj_bias", "ffn_down_exps.bias"),
     ("router.correction", "mlp.gate.e_score_correction_bias", "exp_probs_b.bias"),
@@ -63,11 +73,7 @@ const LAYER: &[(&str, &str, &str)] = &[
     ("experts.gate_up", "block_sparse_moe.input_linear.weight", "ffn_gate_up_exps.weight"),
     ("experts.gate", "mlp.experts.gate_proj.weight", "ffn_gate_exps.weight"),
     ("experts.up", "mlp.experts.up_proj.weight", "ffn_up_exps.weight"),
-    (
-        "experts.down",
-        "block_sparse_moe.output_linear.weight|feed_forward.experts.down_proj.weight|mlp.experts.down_proj.weight",
-        "ffn_down_exps.weight",
-    ),
+    ("experts.down", "block_sparse_moe.output_linear.weight", "ffn_down_exps.weight"),
     ("shared.router", "mlp.shared_expert_gate.weight", "ffn_gate_inp_shexp.weight"),
     (
         "shared.gate",
@@ -93,9 +99,17 @@ const MODEL: &[(&str, &str, &str)] = &[
     ("head", "lm_head.weight", "output.weight"),
 ];
 
-/// Where Hugging Face's files keep the text model and its head: alone, or inside a multimodal one.
-const PLACES: &[(&str, &str)] =
-    &[("model.", ""), ("model.language_model.", ""), ("language_model.model.", "language_model.")];
+/// Where Hugging Face's files keep the text model and its head: with a head, inside a multimodal model as older and newer
+/// classes save it, or as a base model without a head is saved.
+const PLACES: &[(&str, &str)] = &[
+    ("model.", ""),
+    ("model.language_model.", ""),
+    ("language_model.model.", "language_model."),
+    ("model.text_model.", ""),
+    ("language_model.", ""),
+    ("text_model.", ""),
+    ("", ""),
+];
 
 /// The published names of a checkpoint.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +121,7 @@ pub(super) struct Names {
 impl Names {
     /// Of a checkpoint; `has` tells whether it has a tensor of that name.
     pub(super) fn of(format: Format, has: impl Fn(&str) -> bool) -> Self {
-        let holds = |(place, _): &&(&str, &str)| has(&format!("{place}embed_tokens.weight"));
+        let holds = |(place, _): &&(&str, &str)| has(&format!("{place}norm.weight"));
         Self { format, place: *PLACES.iter().find(holds).unwrap_or(&PLACES[0]) }
     }
 
@@ -148,15 +162,18 @@ mod tests {
 
     #[test]
     fn roles_become_published_names() {
-        let alone = Names::of(Format::Safetensors, |name| name == "model.embed_tokens.weight");
+        let alone = Names::of(Format::Safetensors, |name| name == "model.norm.weight");
         assert_eq!(alone.candidates("3.q.bias"), ["model.layers.3.self_attn.q_proj.bias"]);
         assert_eq!(alone.candidates("head"), ["lm_head.weight"]);
         let both =
             ["model.layers.3.mlp.experts.17.up_proj.weight", "model.layers.3.block_sparse_moe.experts.17.w3.weight"];
         assert_eq!(alone.candidates("3.expert.17.up"), both);
-        let inside = Names::of(Format::Safetensors, |name| name == "language_model.model.embed_tokens.weight");
+        let inside = Names::of(Format::Safetensors, |name| name == "language_model.model.norm.weight");
         assert_eq!(inside.candidates("norm"), ["language_model.model.norm.weight"]);
         assert_eq!(inside.candidates("head"), ["language_model.lm_head.weight"]);
+        let base = Names::of(Format::Safetensors, |name| name == "norm.weight");
+        assert_eq!(base.candidates("3.q"), ["layers.3.self_attn.q_proj.weight"]);
+        assert_eq!((base.candidates("embed"), base.candidates("head")), (vec!["embed_tokens.weight".into()], vec!["lm_head.weight".into()]));
         let gguf = Names::of(Format::Gguf, |_| false);
         assert_eq!(gguf.candidates("12.down"), ["blk.12.ffn_down.weight"]);
         assert_eq!(gguf.candidates("embed"), ["token_embd.weight"]);

@@ -15,7 +15,7 @@ use super::source::{ByteSource, Folder, read_all};
 use super::split::Split;
 use super::{json, safetensors};
 use crate::gpu::Bytes;
-use crate::{Error, FormatKind, Result};
+use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Bytes accepted of config.json, tokenizer_config.json, generation_config.json.
 const MAX_CONFIG: u64 = 4 << 20;
@@ -114,8 +114,8 @@ pub struct Checkpoint {
     pub generation_config: Option<Vec<u8>>,
     /// chat_template.jinja, or GGUF's `tokenizer.chat_template`, where there is one.
     pub chat_template: Option<Vec<u8>>,
-    /// Faults that do not prevent use, a sentence each.
-    pub warnings: Vec<String>,
+    /// Faults that do not prevent use.
+    pub warnings: Vec<Warning>,
 }
 
 /// Decides from the configuration alone whether the model is wanted, before anything else is fetched.
@@ -218,7 +218,8 @@ impl Checkpoint {
                 self.tensors.insert(name.clone(), entry.clone());
             }
             if unmapped > 0 {
-                self.warnings.push(format!("{}: {unmapped} tensors that the index does not name", index.shards[shard]));
+                let shard = &index.shards[shard];
+                self.warn(format!("{shard}: {unmapped} tensors that the index does not name"));
             }
         }
         for (name, &shard) in &index.weight_map {
@@ -229,10 +230,13 @@ impl Checkpoint {
         }
         let bytes: u64 = self.tensors.values().map(TensorEntry::bytes).fold(0, u64::saturating_add);
         if let Some(total) = index.total_size.filter(|total| *total != bytes) {
-            self.warnings
-                .push(format!("{INDEX}: total_size is {total}; the tensors have {bytes} bytes [SizeMismatch]"));
+            self.warn(format!("{INDEX}: total_size is {total}; the tensors have {bytes} bytes [SizeMismatch]"));
         }
         Ok(())
+    }
+
+    fn warn(&mut self, message: String) {
+        self.warnings.push(Warning::new(WarningCode::Checkpoint, message));
     }
 
     /// Opens a GGUF file. If it is part of a split model, the other parts are taken from `folder`.

@@ -10,7 +10,7 @@ use super::dtype::Dtype;
 use super::metadata::{GgufArray, GgufMetadata, GgufValue};
 use super::sniff;
 use super::source::ByteSource;
-use crate::{Error, FormatKind, Result};
+use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Bytes of header that are accepted. Vocabularies of 256,000 tokens with their merges take about 15 MB.
 const MAX_HEADER: u64 = 128 << 20;
@@ -36,7 +36,7 @@ pub struct GgufHeader {
     /// Tensors by name; shapes outermost dimension first, byte ranges within this file.
     pub tensors: BTreeMap<String, TensorEntry>,
     /// Faults that do not prevent use.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A header read as far as its metadata, which says what the model is; [`Self::tensors`] goes on.
@@ -140,7 +140,7 @@ fn place(
     data_start: u64,
     alignment: u64,
     shard: usize,
-) -> Result<(BTreeMap<String, TensorEntry>, Vec<String>)> {
+) -> Result<(BTreeMap<String, TensorEntry>, Vec<Warning>)> {
     let (file, file_len) = (source.name(), source.len());
     let mut tensors = BTreeMap::new();
     let mut end = data_start;
@@ -178,7 +178,8 @@ fn place(
     let mut warnings = Vec::new();
     let padded = end.next_multiple_of(alignment);
     if file_len > padded {
-        warnings.push(format!("{file}: {} bytes after the last tensor [TrailingData]", file_len - padded));
+        let message = format!("{file}: {} bytes after the last tensor [TrailingData]", file_len - padded);
+        warnings.push(Warning::new(WarningCode::Checkpoint, message));
     }
     Ok((tensors, warnings))
 }

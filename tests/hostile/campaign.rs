@@ -58,18 +58,23 @@ fn text(file: &str, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| Error::format(FormatKind::BadUtf8, file, error.to_string()))
 }
 
+/// The warnings of a checkpoint.
+pub fn sentences(checkpoint: &Checkpoint) -> Vec<String> {
+    checkpoint.warnings.iter().map(ToString::to_string).collect()
+}
+
 /// Opens a GGUF file, whole model.
 pub fn open_gguf(file: Rc<dyn ByteSource>, folder: Option<&dyn Folder>) -> Result<Vec<String>> {
     let checkpoint = block_on(Checkpoint::open_gguf(file, folder, &accept))?;
     check_model(&checkpoint)?;
-    Ok(checkpoint.warnings)
+    Ok(sentences(&checkpoint))
 }
 
 /// Opens a folder, whole model.
 pub fn open_folder(folder: &dyn Folder) -> Result<Vec<String>> {
     let checkpoint = block_on(Checkpoint::open_folder(folder, &accept))?;
     check_model(&checkpoint)?;
-    Ok(checkpoint.warnings)
+    Ok(sentences(&checkpoint))
 }
 
 /// config.json alone.

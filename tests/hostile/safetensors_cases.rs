@@ -5,6 +5,7 @@ use minke::weights::checkpoint::Checkpoint;
 use minke::weights::{MemoryFile, MemoryFolder, safetensors};
 use pollster::block_on;
 
+use super::campaign::sentences;
 use super::config_cases::CONFIG;
 use super::guard::{Expect, expect};
 use minke::engine::accept;
@@ -115,7 +116,7 @@ fn folder(index: &str, shards: &[(&str, Vec<u8>)]) -> MemoryFolder {
 }
 
 fn open_index(index: &str, shards: &[(&str, Vec<u8>)]) -> minke::Result<Vec<String>> {
-    block_on(Checkpoint::open_folder(&folder(index, shards), &accept)).map(|checkpoint| checkpoint.warnings)
+    block_on(Checkpoint::open_folder(&folder(index, shards), &accept)).map(|checkpoint| sentences(&checkpoint))
 }
 
 #[test]

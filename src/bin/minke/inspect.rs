@@ -6,7 +6,7 @@ use std::path::Path;
 use minke::engine::{Estimate, Fit, Limits, LoadOptions, accept, estimate, rope_factors, tokenizer};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization, config};
 use minke::weights::{Checkpoint, Format};
-use minke::{Error, Result};
+use minke::{Error, Result, Warning};
 use pollster::block_on;
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ struct Report {
     files: usize,
     tensors: BTreeMap<&'static str, Tensors>,
     costs: Vec<Cost>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
     problem: Option<Problem>,
 }
 

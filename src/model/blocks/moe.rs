@@ -7,7 +7,7 @@ use crate::kernels::{
     Scoring, Shared,
 };
 use crate::model::build::MoeScratch;
-use crate::model::build_experts::{ExpertMatrices, SharedMatrices};
+use crate::model::build_experts::{ExpertMatrices, FusedExperts, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
 
 /// What an architecture's mixture does besides what its config says.
@@ -27,8 +27,8 @@ pub struct MoeParts {
     pub input_weight: bool,
     /// How gates and ups are joined, where that is not the config's `hidden_act`.
     pub gate: Option<Gate>,
-    /// Gates and ups take turns where they are published as one, transposed.
-    pub turning: bool,
+    /// How the gates and ups of all experts lie where they are published as one.
+    pub fused: FusedExperts,
 }
 
 impl MoeParts {
@@ -42,7 +42,7 @@ impl MoeParts {
             bias: false,
             input_weight: false,
             gate: None,
-            turning: false,
+            fused: FusedExperts { interleaved: false, transposed: false },
         }
     }
 }
@@ -94,7 +94,7 @@ impl Moe {
             up_bias = bias("up.bias", &up, &[moe.experts, width])?;
             down_bias = bias("down.bias", &[role("experts.down.bias")], &[moe.experts, hidden])?;
         }
-        let ExpertMatrices { up, down, shared } = b.expert_matrices(&label, i, &moe, parts.turning)?;
+        let ExpertMatrices { up, down, shared } = b.expert_matrices(&label, i, &moe, parts.fused)?;
         let scratch = b.moe_scratch(&moe, router.rows);
         // Slots: what every token goes to, then the experts; or after them, in its own matrices.
         let (spread, shared, apart) = match shared {

@@ -205,6 +205,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,
         license: metadata.string("general.license")?.map(Into::into),
+        warnings: Vec::new(),
         architecture,
     }
     .check(file, FormatKind::BadTokenizer)

@@ -2,17 +2,16 @@
 
 use serde_json::{Map, Value};
 
+use super::hugging_face_rope::Ropes;
 use super::layer_kinds::LayerKinds;
-use super::rope::{RopeConfig, RopeScaling};
 use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
-    ModelConfig, MoeConfig, head_share, latent_scale, positions, size,
+    ModelConfig, MoeConfig, classes, head_share, latent_scale, positions, quantised, size,
 };
 use crate::kernels::Temperature;
-use crate::weights::load::FP8_BLOCK;
 use crate::{Error, FormatKind, Result};
 
-const FILE: &str = "config.json";
+pub(super) const FILE: &str = "config.json";
 
 pub(super) fn bad(message: String) -> Error {
     Error::format(FormatKind::BadConfig, FILE, message)
@@ -34,7 +33,7 @@ impl<'a> Fields<'a> {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
-    fn wrong(self, key: &str, expected: &str) -> Error {
+    pub fn wrong(self, key: &str, expected: &str) -> Error {
         let found: String = self.object.get(key).map(Value::to_string).unwrap_or_default().chars().take(60).collect();
         Error::format(FormatKind::BadConfig, self.file, format!("{key} is {found}; {expected} is expected"))
     }
@@ -98,26 +97,19 @@ pub(super) fn architecture(config: &Value) -> Result<String> {
     if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
         return Ok(String::new()); // which no table of architectures has
     }
-    // Of a multimodal model the text part is what runs here.
-    let inner = fields.get("text_config").and_then(|inner| inner.get("model_type")?.as_str());
-    let name = inner.map_or_else(|| fields.string("model_type"), |name| Ok(Some(name)))?;
-    name.map(Into::into).ok_or_else(|| fields.missing("model_type"))
+    let name = classes::model_type(fields.object).filter(|name| !name.is_null());
+    let name = name.ok_or_else(|| fields.missing("model_type"))?;
+    let name = name.as_str().ok_or_else(|| fields.wrong("model_type", "a string"))?;
+    Ok(classes::family(fields.object, name).into())
 }
 
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
 pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
     let architecture = architecture(config)?;
-    let merged = text_config(fields(config)?, &architecture);
-    let fields = Fields { file: FILE, object: &merged };
+    let keys = classes::read(fields(config)?.object, &architecture);
+    let fields = Fields { file: FILE, object: &keys };
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
-    if let Some(quantization) = fields.get("quantization_config") {
-        let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("unnamed");
-        let block = quantization.get("weight_block_size");
-        let known = method == "mxfp4" || method == "fp8" && block == Some(&serde_json::json!([FP8_BLOCK, FP8_BLOCK]));
-        if !known {
-            return Err(unsupported(format!("weights quantised by the method {method:?}")));
-        }
-    }
+    quantised::check(fields)?;
     for cap in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
         if let Some(value) = fields.get(cap) {
             return Err(unsupported(format!("{cap} is {value}")));
@@ -142,12 +134,11 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let kinds = LayerKinds::of(fields, &architecture, num_layers)?;
-    let mut rope = rope(fields, &architecture, head_dim, max_position_embeddings)?;
+    let Ropes { mut rope, local_rope, warnings } = Ropes::read(fields, &architecture, head_dim, max_position_embeddings)?;
     rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
     }
-    let local_rope = local_rope(fields, &rope, max_position_embeddings)?;
     let attention_scale = match fields.number("query_pre_attn_scalar")? {
         Some(scalar) => Some(1.0 / scalar.sqrt()),
         None => match mla {
@@ -155,7 +146,7 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
             None => fields.number("attention_multiplier")?,
         },
     };
-    let moe = mixture(fields, &architecture, num_layers)?;
+    let moe = mixture(fields, num_layers)?;
     let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
@@ -219,66 +210,13 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         bos_token_id: fields.token_ids("bos_token_id")?.first().copied(),
         eos_token_ids: fields.token_ids("eos_token_id")?,
         license: fields.string("license")?.map(Into::into),
+        warnings,
     }
     .check(FILE, FormatKind::BadConfig)
 }
 
 /// Where checkpoints keep a head of its own.
 const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
-
-/// What configs of an architecture leave out: the defaults of its class in transformers, where they are not what the absence of
-/// a key means elsewhere.
-fn left_out(architecture: &str) -> Value {
-    use serde_json::json;
-    match architecture {
-        "deepseek_v2" => json!({ "n_shared_experts": 2, "topk_method": "greedy" }),
-        "deepseek_v3" => json!({
-            "first_k_dense_replace": 3, "n_group": 8, "n_shared_experts": 1, "routed_scaling_factor": 2.5, "topk_group": 4,
-        }),
-        "gemma3_text" => json!({
-            "vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-            "max_position_embeddings": 131_072, "rms_norm_eps": 1e-6, "rope_theta": 1e6, "rope_local_base_freq": 1e4,
-            "query_pre_attn_scalar": 256, "sliding_window": 4096,
-            "hidden_activation": "gelu_pytorch_tanh", "tie_word_embeddings": true,
-        }),
-        "gpt_oss" => json!({ "attention_bias": true, "rope_theta": 150_000, "sliding_window": 128 }),
-        "granitemoe" => json!({ "attention_multiplier": 1.0 }),
-        "llama4_text" => json!({
-            "attention_chunk_size": 8192, "attn_scale": 0.1, "attn_temperature_tuning": true, "floor_scale": 8192,
-            "intermediate_size_mlp": 16_384, "rope_theta": 500_000, "use_qk_norm": true,
-        }),
-        "mistral" => json!({ "sliding_window": 4096 }),
-        "mixtral" => json!({ "rope_theta": 1e6 }),
-        "phi3" => json!({ "original_max_position_embeddings": 4096 }),
-        "qwen2" | "qwen3" => json!({ "sliding_window": 4096, "max_window_layers": 28 }),
-        "qwen2_moe" => json!({
-            "max_window_layers": 28, "qkv_bias": true, "shared_expert_intermediate_size": 5632, "sliding_window": 4096,
-        }),
-        "qwen3_moe" => json!({ "norm_topk_prob": false, "sliding_window": 4096 }),
-        "smollm3" => json!({ "rope_theta": 2e6 }),
-        _ => Value::Null,
-    }
-}
-
-/// The facts of the text model: of a multimodal config its `text_config`, with what only the whole says, and with what is
-/// left out.
-fn text_config(fields: Fields<'_>, architecture: &str) -> Map<String, Value> {
-    let mut merged = left_out(architecture).as_object().cloned().unwrap_or_default();
-    let present = |object: &Map<String, Value>| object.clone().into_iter().filter(|(_, value)| !value.is_null());
-    let inner = fields.object.get("text_config").and_then(Value::as_object);
-    match inner {
-        None => merged.extend(fields.object.clone()),
-        Some(inner) => {
-            let outer = ["eos_token_id", "bos_token_id", "tie_word_embeddings", "quantization_config"];
-            merged.extend(present(fields.object).filter(|(key, _)| outer.contains(&key.as_str())));
-            if inner.get("sliding_window").is_some_and(Value::is_null) {
-                merged.remove("sliding_window"); // which says that there is none
-            }
-            merged.extend(present(inner));
-        }
-    }
-    merged
-}
 
 /// Latent attention.
 fn latent(fields: Fields<'_>) -> Result<Option<MlaConfig>> {
@@ -292,11 +230,8 @@ fn latent(fields: Fields<'_>) -> Result<Option<MlaConfig>> {
     }))
 }
 
-/// Architectures whose classes look at `norm_topk_prob`.
-const NORM_TOPK: &[&str] = &["deepseek_v3", "olmoe", "qwen2_moe", "qwen3_moe"];
-
 /// The mixture of experts, under the names that families have for its facts.
-fn mixture(fields: Fields<'_>, architecture: &str, num_layers: usize) -> Result<Option<MoeConfig>> {
+fn mixture(fields: Fields<'_>, num_layers: usize) -> Result<Option<MoeConfig>> {
     let first = |keys: &[&str], most: u64| {
         let found = keys.iter().find(|key| fields.get(key).is_some());
         found.map_or(Ok(None), |key| fields.size(key, most))
@@ -348,128 +283,11 @@ fn mixture(fields: Fields<'_>, architecture: &str, num_layers: usize) -> Result<
         top_k: first(&["num_experts_per_tok", "experts_per_token"], MAX_EXPERTS)?
             .ok_or_else(|| fields.missing("num_experts_per_tok"))?,
         inner,
-        norm_topk_prob: fields.bool("norm_topk_prob")?.filter(|_| NORM_TOPK.contains(&architecture)),
+        norm_topk_prob: fields.bool("norm_topk_prob")?,
         factor: fields.number("routed_scaling_factor")?.unwrap_or(1.0),
         scoring: None,
         groups,
         shared_inner,
         layers: (0..num_layers as u64).map(is_mixture).collect(),
     }))
-}
-
-/// Architectures of which transformers turns a part of a head; the others' code never looks at `partial_rotary_factor`.
-const PARTIAL: &[&str] = &["phi3"];
-
-fn rope(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: usize) -> Result<RopeConfig> {
-    let section = |key: &str| match fields.get(key) {
-        None => Ok(None),
-        Some(Value::Object(object)) => Ok(Some(Fields { file: FILE, object })),
-        Some(_) => Err(fields.wrong(key, "an object")),
-    };
-    let scaling = match section("rope_parameters")? {
-        // By kind of layer: this is the rope of those that see everything.
-        Some(kinds) if kinds.get("full_attention").is_some_and(Value::is_object) => {
-            kinds.get("full_attention").and_then(Value::as_object).map(|object| Fields { file: FILE, object })
-        }
-        Some(parameters) => Some(parameters),
-        None => section("rope_scaling")?,
-    };
-    if scaling.is_some_and(|it| it.object.values().any(Value::is_object)) {
-        return Err(unsupported("rope_parameters differ between kinds of layers".into()));
-    }
-    // The newer form has these inside, the older beside.
-    let number = |key: &str| match scaling.map(|it| it.number(key)).transpose()?.flatten() {
-        Some(inside) => Ok(Some(inside)),
-        None => fields.number(key),
-    };
-    let partial = number("partial_rotary_factor")?.filter(|_| PARTIAL.contains(&architecture)).unwrap_or(1.0);
-    if !(partial > 0.0 && partial <= 1.0) {
-        return Err(bad(format!("partial_rotary_factor is {partial}")));
-    }
-    Ok(RopeConfig {
-        theta: number("rope_theta")?.unwrap_or(10_000.0), // RoPE's own base: what configs older than the key mean
-        rotary_dim: (head_dim as f64 * partial) as usize,
-        interleaved: fields.bool("rope_interleave")?.unwrap_or(false),
-        scaling: scaling.map_or(Ok(RopeScaling::None), |it| rope_scaling(fields, architecture, it, max_positions))?,
-    })
-}
-
-fn rope_scaling(
-    fields: Fields<'_>,
-    architecture: &str,
-    scaling: Fields<'_>,
-    max_positions: usize,
-) -> Result<RopeScaling> {
-    let kind = match scaling.string("rope_type")? {
-        Some(kind) => Some(kind),
-        None => scaling.string("type")?,
-    };
-    let required = |key: &str| scaling.number(key)?.ok_or_else(|| bad(format!("rope_scaling: {key} is missing")));
-    Ok(match kind {
-        None if scaling.get("factor").is_none() => RopeScaling::None,
-        None => return Err(bad("rope_scaling: rope_type is missing".into())),
-        // NTK scaling begins past max_position_embeddings, where no context here reaches.
-        Some("default" | "dynamic") => RopeScaling::None,
-        Some("su" | "yarn") if architecture == "phi3" => long_rope(fields, scaling, max_positions)?, // its older names
-        Some("linear") => RopeScaling::Linear { factor: required("factor")? },
-        Some("llama3") => RopeScaling::Llama3 {
-            factor: required("factor")?,
-            low_freq_factor: required("low_freq_factor")?,
-            high_freq_factor: required("high_freq_factor")?,
-            original_max_position: scaling.number("original_max_position_embeddings")?.unwrap_or(max_positions as f64),
-        },
-        Some("yarn") => {
-            let original = scaling.number("original_max_position_embeddings")?.unwrap_or(max_positions as f64);
-            // 0 means "not given" to the reference.
-            let given = |key: &str| Ok::<_, Error>(scaling.number(key)?.filter(|value| *value != 0.0));
-            RopeScaling::Yarn {
-                factor: scaling.number("factor")?.unwrap_or(max_positions as f64 / original),
-                beta_fast: given("beta_fast")?.unwrap_or(32.0),
-                beta_slow: given("beta_slow")?.unwrap_or(1.0),
-                original_max_position: original,
-                attention_factor: scaling.number("attention_factor")?,
-                mscale: scaling.number("mscale")?,
-                mscale_all_dim: scaling.number("mscale_all_dim")?,
-                truncate: scaling.bool("truncate")?.unwrap_or(true),
-            }
-        }
-        Some("longrope") => long_rope(fields, scaling, max_positions)?,
-        Some(other) => return Err(unsupported(format!("rope_scaling of type {other:?}"))),
-    })
-}
-
-/// Phi-3 has the original context beside the factors, whatever is among them.
-fn long_rope(fields: Fields<'_>, scaling: Fields<'_>, max_positions: usize) -> Result<RopeScaling> {
-    let factors = |key: &str| match scaling.get(key) {
-        Some(Value::Array(list)) => {
-            let number = |v: &Value| v.as_f64().ok_or_else(|| bad(format!("rope_scaling: {key} has {v}")));
-            list.iter().map(number).collect::<Result<Vec<f64>>>()
-        }
-        _ => Err(bad(format!("rope_scaling: {key} is no list"))),
-    };
-    let original = match fields.number("original_max_position_embeddings")? {
-        Some(beside) => Some(beside),
-        None => scaling.number("original_max_position_embeddings")?,
-    };
-    let original = original.unwrap_or(max_positions as f64);
-    let factor = scaling.number("factor")?.unwrap_or(max_positions as f64 / original);
-    let derived = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
-    Ok(RopeScaling::Long {
-        short: factors("short_factor")?,
-        long: factors("long_factor")?,
-        original_max_position: original,
-        attention_factor: scaling.number("attention_factor")?.unwrap_or(derived),
-    })
-}
-
-/// The rope of layers with a window, where it is another than that of the rest.
-fn local_rope(fields: Fields<'_>, rope: &RopeConfig, max_positions: usize) -> Result<Option<RopeConfig>> {
-    let kinds = fields.get("rope_parameters").and_then(|kinds| kinds.get("sliding_attention")?.as_object());
-    let own = kinds.map(|object| Fields { file: FILE, object });
-    let theta = match own.map(|own| own.number("rope_theta")).transpose()?.flatten() {
-        Some(theta) => Some(theta),
-        None => fields.number("rope_local_base_freq")?,
-    };
-    let scaling = own.map_or(Ok(RopeScaling::None), |own| rope_scaling(fields, "", own, max_positions))?;
-    Ok(theta.map(|theta| RopeConfig { theta, scaling, ..rope.clone() }))
 }

@@ -3,11 +3,9 @@
 
 use serde_json::Value;
 
+use super::classes;
 use super::hugging_face::{Fields, bad, unsupported};
 use crate::Result;
-
-/// Architectures whose classes look at `layer_types`; the others' layers are all alike.
-const LISTED: &[&str] = &["gemma3_text", "gpt_oss", "llama4_text", "qwen2", "qwen2_moe", "qwen3", "smollm3"];
 
 /// What a layer's attention sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +72,7 @@ fn no_rope(fields: Fields<'_>, architecture: &str, layers: usize) -> Result<Vec<
 /// What each layer sees.
 fn kinds(fields: Fields<'_>, architecture: &str, no_rope: &[bool], layers: usize) -> Result<Vec<Kind>> {
     // A switch of the Qwens and of SmolLM3, off where it is not there.
-    let switched_off = (architecture.starts_with("qwen") || architecture == "smollm3")
+    let switched_off = classes::reads(architecture, "use_sliding_window")
         && !fields.bool("use_sliding_window")?.unwrap_or(false);
     let has_window = fields.get("sliding_window").is_some() && !switched_off;
     let from_layer = fields.unsigned("max_window_layers")?.unwrap_or(0);
@@ -94,7 +92,7 @@ fn kinds(fields: Fields<'_>, architecture: &str, no_rope: &[bool], layers: usize
             _ => Kind::Full,
         })
     };
-    match fields.get("layer_types").filter(|_| LISTED.contains(&architecture)) {
+    match fields.get("layer_types").filter(|_| classes::reads(architecture, "layer_types")) {
         None => (0..layers).map(by_rule).collect(),
         Some(Value::Array(types)) if types.len() == layers => types
             .iter()

@@ -1,5 +1,6 @@
 //! A model's facts, from config.json or GGUF metadata. A missing fact is an error that names it; a wrong one says why.
 
+mod classes;
 mod generation;
 mod gguf;
 mod gguf_rope;
@@ -7,7 +8,9 @@ mod gguf_rope;
 mod gguf_tests;
 mod gguf_unread;
 mod hugging_face;
+mod hugging_face_rope;
 mod layer_kinds;
+mod quantised;
 mod rope;
 
 pub use generation::GenerationDefaults;
@@ -15,7 +18,7 @@ pub use rope::{RopeConfig, RopeFactors, RopeScaling};
 
 use crate::kernels::{MAX_TOP_K, Scoring, Span, Temperature};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
-use crate::{Error, FormatKind, Result};
+use crate::{Error, FormatKind, Result, Warning};
 
 /// Positions beyond this are not exact in f32, and no published model comes near.
 const MAX_POSITIONS: u64 = 1 << 24;
@@ -99,6 +102,8 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
     /// The licence, as far as the files name one.
     pub license: Option<String>,
+    /// What the files say and is not used.
+    pub warnings: Vec<Warning>,
 }
 
 /// Multi-head latent attention (arXiv 2405.04434).
@@ -172,6 +177,9 @@ impl ModelConfig {
     pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
         let has = |name: &str| checkpoint.tensors.contains_key(name);
         let mut facts = Self::from_facts(&checkpoint.config, &has)?;
+        if checkpoint.format == Format::Safetensors {
+            quantised::check_tensors(checkpoint)?;
+        }
         if facts.name.is_empty() {
             facts.name = checkpoint.id.trim_end_matches('/').rsplit('/').next().unwrap_or_default().into();
         }
