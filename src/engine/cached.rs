@@ -13,6 +13,8 @@ pub(super) struct Cached {
     /// Places written since position 0 was, those of steps that were taken back included: a cache that goes around has
     /// lost what lay `tokens` places before the last of them.
     pub written: usize,
+    /// Whether the keys were rotated for sequences beyond LongRoPE's original length.
+    pub long: bool,
 }
 
 impl Cached {

@@ -148,7 +148,7 @@ impl Engine {
             self.keep_active(id).await?;
         }
         let all = &mut *self.conversations.borrow_mut();
-        let reusable = |cached: &Cached| cached.reusable(prompt, prompt.len(), &self.session.kv);
+        let reusable = |cached: &Cached| self.session.reusable_in(cached, prompt, prompt.len());
         let here = reusable(&self.session.cached.borrow());
         if let Some(best) =
             all.copies().max_by_key(|copy| reusable(&copy.cached)).filter(|c| reusable(&c.cached) > here)

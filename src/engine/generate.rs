@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::output::Output;
 use super::session::{Next, Request, Sampled};
 use super::{Engine, GenerateOptions, TokenLogprob};
-use crate::text::{Message, MessageInput, ReasoningSplitter, ReasoningTags, encode_messages};
+use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, encode_messages};
 use crate::{Cancel, Error, Result};
 
 /// What to generate from.
@@ -141,10 +141,6 @@ impl Engine {
         self.check_ids(&prompt)?;
         let room = self.session.context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room)?;
-        let close = match budget {
-            Some(_) if splitter.is_some() => self.tokenizer.encode(&ReasoningTags::default().end(), false)?,
-            _ => Vec::new(),
-        };
 
         self.take_turn(conversation, &prompt).await?;
         // The last is fed for its logits.
@@ -175,11 +171,12 @@ impl Engine {
                 return Next::Stop;
             }
             if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
-                if output.ids.len() + close.len() >= limit {
+                let close = output.end_of_thought();
+                if close.is_empty() || output.ids.len() + close.len() >= limit {
                     return Next::Stop; // no room for the end of the thought and a token after it
                 }
                 output.put_in(&close);
-                return Next::Insert(close.clone());
+                return Next::Insert(close);
             }
             Next::Go
         };
@@ -269,8 +266,8 @@ impl Engine {
         if let Some(begun) = messages.last_mut().filter(|m| m.prefix && !prompt.text.ends_with(&m.content)) {
             begun.content.truncate(begun.content.trim_end().len()); // the template trims, so the answer goes on from there
         }
-        let tags = ReasoningTags::default();
-        let opened = tags.opened_by(&prompt.text);
+        let format = &self.reasoning;
+        let opened = format.opened_by(&prompt.text);
         // An answer that has begun is past its thought, unless it is the thought that goes on.
         let begun = messages.last().filter(|m| m.prefix);
         let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
@@ -279,30 +276,34 @@ impl Engine {
             resumed if quiet => {
                 let resumed = resumed.is_some_and(thinking);
                 self.close_thought(&mut prompt, opened, resumed)?;
-                Some(ReasoningSplitter::closed(tags))
+                Some(ReasoningSplitter::closed(format))
             }
-            Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(tags)),
-            _ => Some(ReasoningSplitter::new(tags, opened)),
+            Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(format)),
+            _ => Some(ReasoningSplitter::new(format, &prompt.text)),
         };
         Ok(Prompt { ids: prompt.ids, messages, splitter })
     }
 
     /// Ends the thought in a prompt, as models that may leave it out were trained to see it.
     fn close_thought(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
-        let tags = ReasoningTags::default();
+        let format = &self.reasoning;
         let ids = &mut prompt.ids;
         let rest = if resumed {
-            tags.end()
+            format.end()
         } else if opened {
-            // White space after the tag is encoded together with what follows.
-            if let Some(at) = self.tokenizer.id(&tags.open).and_then(|tag| ids.iter().rposition(|&id| id == tag)) {
+            // White space after a tag is encoded together with what follows.
+            let tag = match format {
+                ReasoningFormat::Tags(pairs) => self.tokenizer.id(&pairs[0].open),
+                ReasoningFormat::Harmony => None,
+            };
+            if let Some(at) = tag.and_then(|tag| ids.iter().rposition(|&id| id == tag)) {
                 ids.truncate(at + 1);
-                format!("\n\n{}\n\n", tags.close)
+                format.end_at_once()
             } else {
-                tags.end()
+                format.end()
             }
-        } else if self.info.capabilities.reasoning && !prompt.text.trim_end().ends_with(&tags.close) {
-            format!("{}\n\n{}\n\n", tags.open, tags.close)
+        } else if self.template()?.capabilities().reasoning && !format.closed_by(&prompt.text) {
+            format.none()
         } else {
             return Ok(());
         };

@@ -14,7 +14,7 @@ use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest, Variants};
 use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
 use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
-use crate::text::{ChatTemplate, GgufVocab, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
 use crate::weights::source::{ByteSource, Folder};
@@ -193,6 +193,9 @@ impl Engine {
             Ok(source) => Some(ChatTemplate::new(source, &tokenizer_config)?),
             Err(_) => None,
         };
+        let source = template.as_ref().map(ChatTemplate::source);
+        let (reasoning, declared_by) = ReasoningFormat::of(source, &tokenizer.added_tokens());
+        let template = template.map(|template| template.with_reasoning(reasoning.clone()));
         let defaults = match &checkpoint.generation_config {
             Some(bytes) => GenerationDefaults::parse(bytes, config.vocab_size)?,
             None => GenerationDefaults::default(),
@@ -242,7 +245,7 @@ impl Engine {
             };
             match ready.await {
                 Ok((executor, pipelines)) => {
-                    let info = info(checkpoint, &config, &model, template.as_ref(), warnings);
+                    let info = info(checkpoint, &config, &model, template.as_ref(), declared_by, warnings);
                     break (info, Session::new(model, executor, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
@@ -265,6 +268,7 @@ impl Engine {
             tokenizer,
             tokenizer_config,
             template,
+            reasoning,
             defaults,
             stop_ids,
             without_reuse: options.without_reuse,
@@ -448,6 +452,7 @@ fn info(
     config: &ModelConfig,
     model: &Model,
     template: Option<&ChatTemplate>,
+    declared_by: DeclaredBy,
     warnings: Vec<Warning>,
 ) -> ModelInfo {
     let capabilities = template.map(ChatTemplate::capabilities).unwrap_or_default();
@@ -467,7 +472,7 @@ fn info(
         capabilities: Capabilities {
             chat: template.is_some(),
             tools: capabilities.tools,
-            reasoning: capabilities.reasoning,
+            reasoning: template.is_some() && declared_by != DeclaredBy::Nothing,
         },
         warnings,
     }
@@ -525,10 +530,7 @@ pub fn gguf_vocab(metadata: &GgufMetadata) -> Result<GgufVocab> {
     })
 }
 
-/// Texts by which published models end a turn. GGUF names one end-of-sequence id; a chat model may use another.
-const TURN_ENDS: &[&str] =
-    &["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|endoftext|>"];
-
+/// The ids that end a turn: those that the model's files name, and those whose text says so.
 fn stop_ids(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
@@ -542,10 +544,11 @@ fn stop_ids(
     }
     ids.extend(tokenizer_config.eos_token.as_deref().and_then(|token| tokenizer.id(token)));
     if let ConfigFacts::Gguf(metadata) = &checkpoint.config {
-        ids.extend(metadata.u32("tokenizer.ggml.eot_token_id").ok().flatten());
-        let ends = TURN_ENDS.iter().filter_map(|token| tokenizer.id(token));
-        ids.extend(ends.filter(|&id| tokenizer.is_special(id)));
+        let named = ["eot", "eom"].map(|name| metadata.u32(&format!("tokenizer.ggml.{name}_token_id")));
+        ids.extend(named.into_iter().filter_map(|id| id.ok().flatten()));
     }
+    ids.extend(tokenizer.turn_ends(checkpoint.format == Format::Gguf));
+    ids.retain(|&id| !tokenizer.ends_less_than_a_turn(id));
     ids.sort_unstable();
     ids.dedup();
     ids

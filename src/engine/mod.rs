@@ -27,7 +27,7 @@ use session::Session;
 
 use crate::gpu::{Device, MemoryUse};
 use crate::model::config::GenerationDefaults;
-use crate::text::{ChatTemplate, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::{Error, Result};
 
 /// What the engine cannot know by itself.
@@ -58,6 +58,7 @@ pub struct Engine {
     tokenizer: Tokenizer,
     tokenizer_config: TokenizerConfig,
     template: Option<ChatTemplate>,
+    reasoning: ReasoningFormat,
     defaults: GenerationDefaults,
     stop_ids: Vec<u32>,
     /// Prompts are fed whole, whatever is in the KV cache.

@@ -3,7 +3,7 @@
 use super::generate::StreamPart;
 use super::session::Sampled;
 use super::{Engine, TokenLogprob};
-use crate::text::{Detokenizer, Kind, ReasoningSplitter, StopSequences};
+use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
 /// What was generated so far, and where its parts go.
 pub(super) struct Output<'a> {
@@ -54,6 +54,12 @@ impl<'a> Output<'a> {
         self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
     }
 
+    /// The tokens that end the thought the output is in.
+    pub fn end_of_thought(&self) -> Vec<u32> {
+        let end = self.splitter.as_ref().map(ReasoningSplitter::end).unwrap_or_default();
+        self.engine.tokenizer.encode(&end, false).unwrap_or_default()
+    }
+
     /// Notes a sampled token.
     pub fn sampled(&mut self, token: &Sampled) {
         self.ids.push(token.id);
@@ -71,11 +77,38 @@ impl<'a> Output<'a> {
 
     /// Takes a token's text; `true` if a stop sequence was met.
     pub fn read(&mut self, id: u32) -> bool {
-        if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
+        if let Some(mark) = self.mark(id) {
+            self.pass(&mark);
+        } else if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
             let text = self.stops.push(&text);
             self.split(&text);
         }
         self.stops.hit()
+    }
+
+    /// The text of a token that tells the thought from the answer and is not part of either.
+    fn mark(&self, id: u32) -> Option<String> {
+        self.splitter.as_ref()?;
+        let tokenizer = &self.engine.tokenizer;
+        let token = tokenizer.added_token(id)?;
+        // Tags that are no special tokens are text to detokeniser, stop sequences and splitter alike.
+        let apart = tokenizer.is_special(id) || self.engine.reasoning == ReasoningFormat::Harmony;
+        (apart && self.engine.reasoning.is_mark(&token)).then_some(token)
+    }
+
+    /// Takes a mark; what was held back before it is text.
+    fn pass(&mut self, mark: &str) {
+        let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
+        let mut text = self.stops.push(&rest);
+        if self.stops.hit() {
+            return self.split(&text);
+        }
+        text += &self.stops.finish();
+        self.split(&text);
+        let pieces = self.splitter.as_mut().map(|splitter| splitter.push_mark(mark)).unwrap_or_default();
+        for (kind, text) in pieces {
+            self.piece(kind, text);
+        }
     }
 
     /// Takes tokens that nobody sampled. They end no generation, and their probability was 1.
@@ -87,7 +120,9 @@ impl<'a> Output<'a> {
             if self.scored {
                 self.score(self.engine.token_logprob(id, 0.0));
             }
-            if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
+            if let Some(mark) = self.mark(id) {
+                self.pass(&mark);
+            } else if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {
                 self.split(&text);
             }
         }

@@ -31,6 +31,9 @@ struct Header {
     buffers: Vec<Stored>,
     ids: Vec<u32>,
     written: usize,
+    /// Whether the keys are those of a sequence beyond LongRoPE's original length.
+    #[serde(default)]
+    long: bool,
     /// The caller's own.
     note: String,
 }
@@ -72,6 +75,7 @@ impl Engine {
             buffers: self.session.kv.iter().map(stored).collect(),
             ids: cached.ids.clone(),
             written: cached.written,
+            long: cached.long,
             note: note.to_owned(),
         };
         let header = serde_json::to_vec(&header).expect("our own types are JSON");
@@ -182,7 +186,7 @@ impl Engine {
         if !kv.iter().zip(&header.buffers).all(fits) {
             return bad(FormatKind::BadValue, "its layers keep other stretches of the context".into());
         }
-        Ok(Cached { ids: header.ids.clone(), written: header.written })
+        Ok(Cached { ids: header.ids.clone(), written: header.written, long: header.long })
     }
 
     /// What tells this model from others: its facts, and the beginnings of all its weights and tables as they lie on the
@@ -194,6 +198,7 @@ impl Engine {
         let mut digest = Sha256::new();
         digest.update(format!("{} {} ", self.info.architecture, self.info.vocab_size));
         digest.update(self.session.executor.read_all(&self.session.samples).await?);
+        self.session.long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
         let digest = hex(digest.finalize().to_vec());
         *self.digest.borrow_mut() = Some(digest.clone());
         Ok(digest)

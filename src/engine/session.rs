@@ -1,6 +1,6 @@
 //! Ids in, ids out: chunks of prefill, queued steps of decode, logits. Knows no text.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::options::Bias;
 use super::pace::Pace;
 use crate::gpu::{BufferId, BufferSpec, Buffers, Executor, Prepared, Readback, Role, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
-use crate::model::{KvBuffer, Model, Plans, QUEUED_STEPS};
+use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
 use crate::{Cancel, Error, Result};
 
 /// Bytes of a buffer that tell it from another model's: in rope tables, the angles of position 1 are among them.
@@ -26,6 +26,10 @@ pub(super) struct Session {
     pub samples: Vec<(BufferId, Range<u64>)>,
     /// What is in the KV cache.
     pub cached: RefCell<Cached>,
+    /// The tables of a model whose rotation depends on the length of the sequence.
+    pub long_rope: Option<LongRope>,
+    /// Whether the one for long sequences is in place.
+    rope_is_long: Cell<bool>,
     pace: Pace,
     control: Control,
     all_logits: crate::gpu::Activation,
@@ -135,8 +139,10 @@ impl Pipelines {
 impl Session {
     /// From what was built for the model.
     pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
-        let samples = samples(&model.buffers);
-        let Model { plans, control, kv, context_length, chunk, all_logits, .. } = model;
+        let mut samples = samples(&model.buffers);
+        // What it holds changes.
+        samples.retain(|(buffer, _)| model.long_rope.as_ref().is_none_or(|rope| rope.table != *buffer));
+        let Model { plans, control, kv, context_length, chunk, all_logits, long_rope, .. } = model;
         let software = executor.device().facts().software;
         Self {
             executor,
@@ -145,6 +151,8 @@ impl Session {
             kv,
             samples,
             cached: RefCell::default(),
+            long_rope,
+            rope_is_long: Cell::new(false),
             pace: Pace::new(chunk, clock, software),
             control,
             all_logits,
@@ -201,7 +209,12 @@ impl Session {
 
     /// Tokens at the start of a prompt, at most `most`, that need not be fed again.
     pub fn reusable(&self, prompt: &[u32], most: usize) -> usize {
-        self.cached.borrow().reusable(prompt, most, &self.kv)
+        self.reusable_in(&self.cached.borrow(), prompt, most)
+    }
+
+    /// The same where something else is in the KV cache.
+    pub fn reusable_in(&self, cached: &Cached, prompt: &[u32], most: usize) -> usize {
+        if cached.long == self.is_long(prompt.len()) { cached.reusable(prompt, most, &self.kv) } else { 0 }
     }
 
     /// The next prompt is fed whole.
@@ -209,9 +222,33 @@ impl Session {
         *self.cached.borrow_mut() = Cached::default();
     }
 
+    /// Whether a sequence is rotated as one beyond LongRoPE's original length.
+    fn is_long(&self, tokens: usize) -> bool {
+        self.long_rope.as_ref().is_some_and(|rope| tokens > rope.original)
+    }
+
+    /// Puts the rope table in place for a sequence of so many tokens. Keys that the other one rotated are forgotten.
+    fn rotate_for(&self, tokens: usize) {
+        let Some(rope) = &self.long_rope else { return };
+        let long = self.is_long(tokens);
+        if self.rope_is_long.replace(long) != long {
+            self.executor.write(rope.table, 0, if long { &rope.long } else { &rope.short });
+        }
+        let cached = &mut *self.cached.borrow_mut();
+        if cached.long != long {
+            *cached = Cached { long, ..Cached::default() };
+        }
+    }
+
+    /// Steps of decode after a prompt of so many tokens before all has to be fed again, rotated otherwise.
+    fn steps_before_rotation_changes(&self, prompt: usize) -> usize {
+        self.long_rope.as_ref().and_then(|rope| rope.original.checked_sub(prompt)).unwrap_or(usize::MAX)
+    }
+
     /// Feeds what of `ids` is not in the KV cache yet. `fed` hears how many are; `false` if the caller stopped it.
     pub async fn prefill(&self, ids: &[u32], cancel: &Cancel, fed: &mut dyn FnMut(usize)) -> Result<bool> {
         let mut at = self.reusable(ids, ids.len());
+        self.rotate_for(ids.len());
         while at < ids.len() && !cancel.stopped() {
             let piece = &ids[at..ids.len().min(at + self.pace.tokens())];
             self.feed_piece(at, piece, 0).await?;
@@ -233,6 +270,8 @@ impl Session {
         token: &mut dyn FnMut(Sampled) -> Next,
     ) -> Result<()> {
         let Request { prompt, cached, sampler, limit, .. } = request;
+        self.rotate_for(prompt.len());
+        let mut steps = self.steps_before_rotation_changes(prompt.len());
         self.executor.write(self.control.options, 0, bytemuck::bytes_of(sampler));
         self.write_history(request, &[]);
         let slot_bytes = match sampler.logprobs {
@@ -254,7 +293,7 @@ impl Session {
         let mut waiting = VecDeque::from([0]);
         let mut queued = 1;
         while let Some(step) = waiting.pop_front() {
-            while queued < *limit && waiting.len() + 1 < self.pipelines.landings.len() {
+            while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < self.pipelines.landings.len() {
                 self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
@@ -284,21 +323,34 @@ impl Session {
                         return Ok(());
                     }
                     self.write_history(request, &generated);
-                    let position = prompt.len() + fed;
-                    let chunk = Chunk { ids: &generated[fed..], position, sampled: queued };
-                    if !self.feed(chunk, &first, read(queued), cancel, &mut |_| {}).await? {
-                        return Ok(());
+                    if queued <= steps {
+                        let chunk = Chunk { ids: &generated[fed..], position: prompt.len() + fed, sampled: queued };
+                        if !self.feed(chunk, &first, read(queued), cancel, &mut |_| {}).await? {
+                            return Ok(());
+                        }
+                        waiting.push_back(queued);
+                        queued += 1;
                     }
-                    waiting.push_back(queued);
-                    queued += 1;
                 }
             }
-            if waiting.is_empty() && queued < *limit {
-                self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
-                waiting.push_back(queued);
-                queued += 1;
-                self.note(prompt.len(), &generated, queued);
+            if !waiting.is_empty() || queued >= *limit {
+                continue;
             }
+            if queued <= steps {
+                self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
+            } else {
+                // The sequence has grown past the length up to which its keys are rotated like this.
+                steps = usize::MAX;
+                let all = [prompt, generated.as_slice()].concat();
+                self.rotate_for(all.len());
+                let chunk = Chunk { ids: &all, position: 0, sampled: queued };
+                if !self.feed(chunk, &first, read(queued), cancel, &mut |_| {}).await? {
+                    return Ok(());
+                }
+            }
+            waiting.push_back(queued);
+            queued += 1;
+            self.note(prompt.len(), &generated, queued);
         }
         Ok(())
     }
@@ -344,6 +396,7 @@ impl Session {
         sink: &mut dyn FnMut(&[f32]) -> Result<()>,
     ) -> Result<()> {
         let vocabulary = self.control.logits.width;
+        self.rotate_for(ids.len());
         if rows == Rows::Last {
             let bytes = 0..vocabulary as u64 * 4;
             let read = Readback { from: self.control.logits.buffer, bytes, to: &self.pipelines.logits };

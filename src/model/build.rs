@@ -75,6 +75,21 @@ impl Default for ModelOptions {
     }
 }
 
+/// LongRoPE's tables for sequences within the context that a model was first made for, and for longer ones (arXiv 2402.13753). Keys
+/// rotated by one are of no use beside queries rotated by the other: where a sequence grows past the original length, all of it is
+/// fed again.
+#[derive(Debug, Clone)]
+pub struct LongRope {
+    /// The buffer that holds one of them; at first that for short sequences.
+    pub table: BufferId,
+    /// Tokens of the longest short sequence.
+    pub original: usize,
+    /// The table's bytes for sequences of at most so many tokens.
+    pub short: Vec<u8>,
+    /// Those for longer ones.
+    pub long: Vec<u8>,
+}
+
 /// Rows whose logits are computed together where all are wanted.
 const ALL_ROWS: usize = TOKEN_TILE;
 
@@ -150,6 +165,7 @@ pub struct Builder<'a> {
     pub gate: Gate,
     rope_table: BufferId,
     local_rope_table: BufferId,
+    pub(super) long_rope: Option<LongRope>,
     pub(super) max_binding: u64,
     quantization: Quantization,
     /// Where published weights arrive that the GPU quantises or arranges.
@@ -219,27 +235,42 @@ impl<'a> Builder<'a> {
             mla: None,
         };
         let kv = sizes.declare(&mut buffers, context_length);
-        let (mut inv_freq, scale) = config.rope.inv_freq(context_length);
-        if let Some((name, factors)) = options.rope_factors.of(&config.rope.scaling, context_length) {
-            let bad = |kind, message: String| Error::format(kind, &checkpoint.id, format!("{name} {message}"));
-            let factors = factors.ok_or_else(|| bad(FormatKind::MissingTensor, "is missing".into()))?;
-            if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
-                let message = format!("has {} values, not {} positive ones", factors.len(), inv_freq.len());
-                return Err(bad(FormatKind::BadShape, message));
-            }
-            inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
-        }
         let mut constants = Vec::new();
-        let mut table = |label: &str, inv_freq: &[f64], scale| {
-            let table = rope_table(inv_freq, scale, context_length);
+        let mut table = |label: &str, table: Vec<[f32; 2]>| {
             let buffer = buffers.add(label, (table.len() * 8) as u64, Role::Weights);
             constants.push((buffer, bytemuck::cast_slice(&table).to_vec()));
             buffer
         };
-        let rope_table = table("rope table", &inv_freq, scale);
-        let local_rope_table = config.local_rope.as_ref().map_or(rope_table, |rope| {
+        // For sequences of so many tokens.
+        let rotation = |sequence: usize| -> Result<Vec<[f32; 2]>> {
+            let (mut inv_freq, scale) = config.rope.inv_freq(sequence);
+            if let Some((name, factors)) = options.rope_factors.of(&config.rope.scaling, sequence) {
+                let bad = |kind, message: String| Error::format(kind, &checkpoint.id, format!("{name} {message}"));
+                let factors = factors.ok_or_else(|| bad(FormatKind::MissingTensor, "is missing".into()))?;
+                if factors.len() != inv_freq.len() || factors.iter().any(|f| !(f.is_finite() && *f > 0.0)) {
+                    let message = format!("has {} values, not {} positive ones", factors.len(), inv_freq.len());
+                    return Err(bad(FormatKind::BadShape, message));
+                }
+                inv_freq.iter_mut().zip(factors).for_each(|(f, &by)| *f /= f64::from(by));
+            }
+            Ok(rope_table(&inv_freq, scale, context_length))
+        };
+        let short = config.rope.scaling.original_length().filter(|&original| original < context_length);
+        let first = rotation(short.unwrap_or(context_length))?;
+        let long_rope = match short {
+            Some(original) => Some((original, rotation(original + 1)?, first.clone())),
+            None => None,
+        };
+        let rope_table_buffer = table("rope table", first);
+        let long_rope = long_rope.map(|(original, long, short)| LongRope {
+            table: rope_table_buffer,
+            original,
+            short: bytemuck::cast_slice(&short).to_vec(),
+            long: bytemuck::cast_slice(&long).to_vec(),
+        });
+        let local_rope_table = config.local_rope.as_ref().map_or(rope_table_buffer, |rope| {
             let (inv_freq, scale) = rope.inv_freq(context_length);
-            table("local rope table", &inv_freq, scale)
+            table("local rope table", rope_table(&inv_freq, scale, context_length))
         });
         Ok(Self {
             config,
@@ -251,8 +282,9 @@ impl<'a> Builder<'a> {
             kv,
             context_length,
             gate,
-            rope_table,
+            rope_table: rope_table_buffer,
             local_rope_table,
+            long_rope,
             max_binding: options.max_binding,
             quantization: options.quantization,
             arrival: None,

@@ -20,7 +20,7 @@ mod qwen3;
 mod record;
 mod smollm3;
 
-pub use build::{Builder, ModelOptions, Quantization, Scratch};
+pub use build::{Builder, LongRope, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
 pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
@@ -120,6 +120,8 @@ pub struct Model {
     pub kv: Vec<KvBuffer>,
     /// The rope table's buffer contents and other constants computed here: buffer and bytes.
     pub constants: Vec<(crate::gpu::BufferId, Vec<u8>)>,
+    /// LongRoPE's tables, where the context is longer than the model's original one.
+    pub long_rope: Option<LongRope>,
     /// Tokens the KV cache holds.
     pub context_length: usize,
     /// And as what numbers.
@@ -171,7 +173,7 @@ impl Model {
         let quantization = b.quantization();
         let parameters = b.parameters();
         let active_parameters = parameters - b.inactive;
-        let Builder { buffers, tasks, constants, control, kv, scratch, context_length, .. } = b;
+        let Builder { buffers, tasks, constants, control, kv, scratch, context_length, long_rope, .. } = b;
         Ok(Self {
             config: config.clone(),
             buffers,
@@ -180,6 +182,7 @@ impl Model {
             control,
             kv: kv.buffers,
             constants,
+            long_rope,
             context_length,
             kv_format: kv.format,
             chunk: scratch.x.rows,

@@ -49,6 +49,10 @@ impl AddedTokens {
         Self { raw: of(false), normalized: of(true), ids: tokens.iter().map(|(id, _)| *id).collect() }
     }
 
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.ids.iter().copied()
+    }
+
     pub(crate) fn contains(&self, id: u32) -> bool {
         self.ids.contains(&id)
     }

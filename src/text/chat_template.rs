@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::message::ToolCallStyle;
-use super::{Message, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, jinja, python};
+use super::{
+    DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, jinja, python,
+};
 use crate::{Error, Result, TemplateKind};
 
 /// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made, which the engine holds
@@ -40,6 +42,7 @@ pub struct ChatTemplate {
     special: Map<String, Value>,
     style: ToolCallStyle,
     capabilities: TemplateCapabilities,
+    reasoning: ReasoningFormat,
 }
 
 /// What a template can express.
@@ -47,7 +50,7 @@ pub struct ChatTemplate {
 pub struct TemplateCapabilities {
     /// It shows the model the tools it is offered.
     pub tools: bool,
-    /// It is of a model that thinks in `<think>` tags.
+    /// It is of a model that thinks.
     pub reasoning: bool,
 }
 
@@ -81,12 +84,28 @@ impl ChatTemplate {
         ];
         let special = named.into_iter().filter_map(|(k, v)| Some((k.to_owned(), json!(v.as_ref()?)))).collect();
         let style = ToolCallStyle { null_content: false, text_arguments: false };
-        let rendered = chat_scan::without_generation_blocks(source);
+        // Jinja reads every kind of line break as the one that it writes.
+        let lines = source.replace("\r\n", "\n").replace('\r', "\n");
+        let rendered = chat_scan::without_generation_blocks(&lines);
         let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
         let source = source.to_owned();
-        let mut template = Self { source, rendered, special, style, capabilities: TemplateCapabilities::default() };
+        let (reasoning, declared_by) = ReasoningFormat::of(Some(&source), &[]);
+        let capabilities = TemplateCapabilities { tools: false, reasoning: declared_by == DeclaredBy::Template };
+        let mut template = Self { source, rendered, special, style, capabilities, reasoning };
         template.probe()?;
         Ok(template)
+    }
+
+    /// Tells the template how the model marks its thoughts, where its vocabulary has to say that.
+    #[must_use]
+    pub fn with_reasoning(mut self, format: ReasoningFormat) -> Self {
+        self.reasoning = format;
+        self
+    }
+
+    /// How the model marks its thoughts.
+    pub fn reasoning(&self) -> &ReasoningFormat {
+        &self.reasoning
     }
 
     /// The source as published, for anyone who wants to see what it adds to messages.
@@ -178,8 +197,7 @@ impl ChatTemplate {
         };
         let tools = vec![tool.to_template()];
         let shown = render(self, vec![user("x")], tools.clone())?;
-        let reasoning = ["<think>", "</think>", "reasoning_content"].iter().any(|mark| self.rendered.contains(mark));
-        self.capabilities = TemplateCapabilities { tools: shown.is_ok_and(|t| t.contains("probe_tool")), reasoning };
+        self.capabilities.tools = shown.is_ok_and(|t| t.contains("probe_tool"));
 
         let call = ToolCall {
             tool_call_id: "call00001".into(),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::message::REASONING_FIELDS;
-use super::{ChatInput, ChatTemplate, Message, ReasoningTags, Tokenizer, ToolSpec, chat_scan};
+use super::{ChatInput, ChatTemplate, Message, Tokenizer, ToolSpec, chat_scan};
 use crate::{Error, Result, TemplateKind};
 
 /// The private-use planes placeholders come from.
@@ -48,7 +48,7 @@ pub fn render_messages(template: &ChatTemplate, input: &MessageInput<'_>) -> Res
 }
 
 /// The ids of a conversation: those of [`render_messages`], except that the text of a special token inside a content is
-/// text. Nothing is added before them; the template writes the beginning-of-sequence token itself.
+/// text. The beginning-of-sequence token is there once where the template writes it or [`Tokenizer::chat_bos`] names it.
 pub fn encode_messages(tokenizer: &Tokenizer, template: &ChatTemplate, input: &MessageInput<'_>) -> Result<Prompt> {
     let (chat, prefix) = chat_input(template, input)?;
     encode(tokenizer, template, &chat, prefix)
@@ -129,16 +129,30 @@ fn render_begun_thought(template: &ChatTemplate, source: &str, chat: &ChatInput)
     let last = before.messages.pop().unwrap_or_default();
     before.add_generation_prompt = true;
     let mut text = template.render_source(source, &before)?;
-    let tags = ReasoningTags::default();
-    if !tags.opened_by(&text) {
-        text.push_str(&tags.open);
-        text.push('\n');
+    let format = template.reasoning();
+    if !format.opened_by(&text) {
+        text.push_str(&format.begin());
     }
     text.push_str(last[REASONING_FIELDS[0]].as_str().unwrap_or_default());
     Ok(text)
 }
 
 fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, prefix: Option<Prefix>) -> Result<Prompt> {
+    let mut prompt = encode_rendered(tokenizer, template, chat, prefix)?;
+    if let Some(bos) = tokenizer.chat_bos() {
+        let written = prompt.ids.iter().take_while(|&&id| id == bos).count();
+        prompt.ids.splice(..written, [bos]);
+    }
+    Ok(prompt)
+}
+
+/// The ids of what the template renders.
+fn encode_rendered(
+    tokenizer: &Tokenizer,
+    template: &ChatTemplate,
+    chat: &ChatInput,
+    prefix: Option<Prefix>,
+) -> Result<Prompt> {
     let text = render(template, template.rendered_source(), chat, prefix)?;
     let mut forged = BTreeSet::new();
     each_text(chat, |s| forged.extend(tokenizer.added().find_markup(s).into_iter().map(|r| s[r].to_owned())));

@@ -9,6 +9,7 @@ use tokenizers::AddedToken;
 use super::TokenizerConfig;
 use super::tokenizer::Parts;
 use super::tokenizer_json::split_merge;
+use super::turn_end;
 use crate::{Error, FormatKind, Result};
 
 /// The `tokenizer.ggml.*` metadata of a GGUF file.
@@ -238,6 +239,7 @@ fn byte_level(vocab: GgufVocab) -> Result<Parts> {
         normalizer: recipe.normalizer(),
         pre_tokenizer: recipe.pre_tokenizer(),
         post_processor: bos_eos_template(&vocab, add_bos),
+        chat_bos: vocab.bos.filter(|_| add_bos),
         decoder: byte_level,
         added: added_tokens(&vocab),
         vocab: vocab.tokens.into_iter().zip(0..).collect(),
@@ -247,8 +249,11 @@ fn byte_level(vocab: GgufVocab) -> Result<Parts> {
 
 /// Control tokens are special; user-defined ones are matched in text and shown.
 pub(super) fn added_tokens(vocab: &GgufVocab) -> Vec<(u32, AddedToken)> {
+    // A token that ends turns is a control token whatever type it was given, as in llama.cpp.
+    let has = |text: &str| vocab.tokens.iter().any(|token| token == text);
+    let ends = turn_end::turn_ends(&has);
     let added = |(id, token): (usize, &String)| {
-        let kind = vocab.kind(id);
+        let kind = if ends.contains(&token.as_str()) { CONTROL } else { vocab.kind(id) };
         let wanted = matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) && !token.is_empty();
         wanted.then(|| (id as u32, AddedToken::from(token.clone(), kind != USER_DEFINED).normalized(false)))
     };

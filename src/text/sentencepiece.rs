@@ -40,6 +40,7 @@ pub(super) fn parts(vocab: GgufVocab) -> Result<Parts> {
         byte_fallback: true,
         normalizer: json!({ "type": "Sequence", "normalizers": normalizers }),
         post_processor: bos_eos_template(&vocab, vocab.add_bos.unwrap_or(true)),
+        chat_bos: vocab.bos.filter(|_| vocab.add_bos.unwrap_or(true)),
         decoder: json!({ "type": "Sequence", "decoders": decoders }),
         added: added_tokens(&vocab),
         vocab: vocab.tokens.into_iter().zip(0..).collect(),

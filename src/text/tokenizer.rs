@@ -9,7 +9,7 @@ use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokeni
 
 use super::added_tokens::AddedTokens;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
-use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json};
+use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
 use crate::{Error, FormatKind, Result};
 
 /// Ids above this are refused: no published vocabulary comes near, and tables are made from them.
@@ -32,6 +32,7 @@ pub struct Tokenizer {
     size: usize,
     /// A first token that `encode` adds on its own, where the configuration asks for one the file does not add.
     forced_bos: Option<u32>,
+    chat_bos: Option<u32>,
 }
 
 /// What a tokenizer is built from, wherever it was published.
@@ -52,6 +53,8 @@ pub(crate) struct Parts {
     pub(crate) post_processor: Value,
     pub(crate) decoder: Value,
     pub(crate) added: Vec<(u32, AddedToken)>,
+    /// See [`Tokenizer::chat_bos`].
+    pub(crate) chat_bos: Option<u32>,
 }
 
 impl Tokenizer {
@@ -166,6 +169,12 @@ impl Tokenizer {
         }
     }
 
+    /// The beginning-of-sequence token that every chat begins with, whether its template writes it or not: llama.cpp reads GGUF
+    /// files so. None where the template alone decides, as in transformers.
+    pub fn chat_bos(&self) -> Option<u32> {
+        self.chat_bos
+    }
+
     /// Number of ids, holes included: one more than the largest.
     pub fn vocab_size(&self) -> usize {
         self.size
@@ -176,9 +185,33 @@ impl Tokenizer {
         self.special.contains(&id)
     }
 
+    /// The text of an added token, special or not; nothing for a piece of the model's vocabulary.
+    pub fn added_token(&self, id: u32) -> Option<String> {
+        if self.added.contains(id) { self.token(id) } else { None }
+    }
+
+    /// The texts of all added tokens, in the order of their ids.
+    pub fn added_tokens(&self) -> Vec<String> {
+        let mut ids: Vec<u32> = self.added.ids().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.token(id)).collect()
+    }
+
     /// Whether `text` contains an added token that means something to the model, such as `<|im_end|>` or `<think>`.
     pub fn contains_added(&self, text: &str) -> bool {
         !self.added.find_markup(text).is_empty()
+    }
+
+    /// The ids that end a turn by their texts, whatever their type; `everywhere` looks at the model's own pieces too, where
+    /// vocabularies of GGUF files may have them.
+    pub fn turn_ends(&self, everywhere: bool) -> Vec<u32> {
+        let id = |token: &str| self.id(token).filter(|&id| everywhere || self.added.contains(id));
+        turn_end::turn_ends(&|token| id(token).is_some()).into_iter().filter_map(id).collect()
+    }
+
+    /// Whether an id ends a message and not the turn, whatever a model's files say.
+    pub fn ends_less_than_a_turn(&self, id: u32) -> bool {
+        self.token(id).is_some_and(|token| turn_end::ends_less(&token, &|other| self.id(other).is_some()))
     }
 
     pub(crate) fn spelling(&self) -> Spelling {
@@ -259,7 +292,7 @@ impl Tokenizer {
         }
         let special = parts.added.iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
         let added = AddedTokens::new(&parts.added, inner.get_normalizer());
-        Ok(Self { inner, spelling, added, special, unknown, size, forced_bos: None })
+        Ok(Self { inner, spelling, added, special, unknown, size, forced_bos: None, chat_bos: parts.chat_bos })
     }
 }
 

@@ -80,6 +80,12 @@ fn chat_templates(value: &Value, file: &str) -> Result<Vec<(String, String)>> {
             }
             Ok(templates)
         }
-        _ => bad("neither a string nor a list".into()),
+        // By name, as some exporters write it.
+        Value::Object(named) => {
+            let source = |(name, source): (&String, &Value)| Some((name.clone(), source.as_str()?.to_owned()));
+            let sources: Option<Vec<_>> = named.iter().map(source).collect();
+            sources.map_or_else(|| bad("a template is no string".into()), Ok)
+        }
+        _ => bad("neither a string, a list nor an object".into()),
     }
 }

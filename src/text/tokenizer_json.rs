@@ -180,6 +180,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
         post_processor: raw.post_processor,
         decoder: raw.decoder,
         added,
+        chat_bos: None,
     })
 }
 

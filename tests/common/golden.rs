@@ -50,16 +50,6 @@ pub fn greedy(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
     block_on(run).expect("a generation").ids
 }
 
-/// The original context of a model with LongRoPE.
-fn long_rope(folder: &Path) -> Option<usize> {
-    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
-    let scaling = ["rope_parameters", "rope_scaling"].map(|key| &config[key]).into_iter().find(|it| it.is_object())?;
-    let long = ["rope_type", "type"].iter().any(|key| scaling[key] == "longrope" || scaling[key] == "su");
-    let original = [&config, scaling].into_iter().find_map(|it| it["original_max_position_embeddings"].as_u64());
-    let own = config["max_position_embeddings"].as_u64().expect("a length");
-    long.then(|| original.unwrap_or(own).min(own) as usize)
-}
-
 /// Runs one case in one mode, however it is opened, and returns the largest difference of a logit.
 pub fn check(
     folder: &Path,
@@ -69,23 +59,17 @@ pub fn check(
     tolerance: f64,
 ) -> Result<f64, Error> {
     let golden = golden(folder);
-    let mut engine = open(options)?;
+    let engine = open(options)?;
     let reference = match golden["golden_from"].as_str() {
         Some(sibling) => folder.with_file_name(sibling),
         None => folder.to_path_buf(),
     };
-    let original = long_rope(folder);
     // Two experts may score so nearly alike that the 16-bit cache decides between them; for one token that is accepted.
     let gap = golden["min_router_gap"].as_f64().unwrap_or(f64::INFINITY);
     let mut flips = usize::from(!options.f32 && gap < 1e-3);
     let mut worst = 0.0f64;
     for (prompt, facts) in golden["prompts"].as_object().expect("prompts") {
         let (prompt_ids, want) = (ids(&facts["ids"]), ids(&facts["greedy_ids"]));
-        // LongRoPE has a set of factors for each kind of context; transformers goes by the tokens so far.
-        if let Some(original) = original {
-            let context = if prompt_ids.len() + want.len() > original { None } else { Some(original) };
-            engine = open(LoadOptions { context_length: context, ..options })?;
-        }
         if let Some(logits) = golden_logits(&reference, prompt) {
             let got = all_logits(&engine, &[prompt_ids.clone(), want.clone()].concat());
             assert_eq!(got.len(), logits.len(), "{name} {prompt}: rows");

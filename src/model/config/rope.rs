@@ -43,9 +43,8 @@ pub enum RopeScaling {
         /// Whether the ramp's ends are rounded to whole dimensions.
         truncate: bool,
     },
-    /// LongRoPE (arXiv 2402.13753): each frequency divided by a factor of its own, one set for contexts within the original
-    /// length and one for longer ones. Which one is chosen at load from the context allocated, and stays: a cache holds keys
-    /// of one kind.
+    /// LongRoPE (arXiv 2402.13753): each frequency divided by a factor of its own, one set for sequences within the original
+    /// length and one for longer ones.
     Long {
         short: Vec<f64>,
         long: Vec<f64>,
@@ -65,7 +64,7 @@ pub enum RopeScaling {
 pub struct RopeFactors {
     /// `rope_freqs.weight`, for any context.
     pub any: Option<Vec<f32>>,
-    /// `rope_factors_short.weight`, for contexts within the original length.
+    /// `rope_factors_short.weight`, for sequences within the original length.
     pub short: Option<Vec<f32>>,
     /// `rope_factors_long.weight`, for longer ones.
     pub long: Option<Vec<f32>>,
@@ -76,14 +75,26 @@ impl RopeFactors {
     pub(in crate::model) fn of(
         &self,
         scaling: &RopeScaling,
-        context: usize,
+        sequence: usize,
     ) -> Option<(&'static str, Option<&Vec<f32>>)> {
         match *scaling {
             RopeScaling::FreqFactors => Some(("rope_freqs.weight", self.any.as_ref())),
-            RopeScaling::LongFactors { original_max_position, .. } if context as f64 > original_max_position => {
+            RopeScaling::LongFactors { original_max_position, .. } if sequence as f64 > original_max_position => {
                 Some(("rope_factors_long.weight", self.long.as_ref()))
             }
             RopeScaling::LongFactors { .. } => Some(("rope_factors_short.weight", self.short.as_ref())),
+            _ => None,
+        }
+    }
+}
+
+impl RopeScaling {
+    /// Tokens of the longest sequence that is rotated otherwise than longer ones, where that differs.
+    pub(in crate::model) fn original_length(&self) -> Option<usize> {
+        match self {
+            Self::Long { original_max_position, .. } | Self::LongFactors { original_max_position, .. } => {
+                Some(*original_max_position as usize)
+            }
             _ => None,
         }
     }
@@ -141,15 +152,15 @@ impl RopeConfig {
         }
     }
 
-    /// Radians per position of each pair (`rotary_dim / 2` of them), and the scale of cos and sin, for a context of so many
+    /// Radians per position of each pair (`rotary_dim / 2` of them), and the scale of cos and sin, for sequences of so many
     /// tokens.
-    pub fn inv_freq(&self, context: usize) -> (Vec<f64>, f64) {
+    pub fn inv_freq(&self, sequence: usize) -> (Vec<f64>, f64) {
         let dim = self.rotary_dim as f64;
         let pairs = self.rotary_dim / 2;
         let mut inv_freq: Vec<f64> = (0..pairs).map(|i| self.theta.powf(-2.0 * i as f64 / dim)).collect();
         match &self.scaling {
             RopeScaling::Long { short, long, original_max_position, attention_factor } => {
-                let factors = if context as f64 > *original_max_position { long } else { short };
+                let factors = if sequence as f64 > *original_max_position { long } else { short };
                 inv_freq.iter_mut().zip(factors).for_each(|(f, by)| *f /= by);
                 (inv_freq, *attention_factor)
             }

@@ -1,57 +1,18 @@
-//! The thought and the answer of R1-style models, parted while they stream.
+//! Thoughts between a pair of tags at the start of the output.
 
-use super::stop::partial_suffix;
+use super::super::stop::partial_suffix;
+use super::format::ReasoningTags;
+use super::{Kind, Pieces};
 
-/// Which part of the output a text belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// What the model thinks before it answers.
-    Reasoning,
-    /// The answer.
-    Text,
-}
-
-/// The marks around a thought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReasoningTags {
-    /// Begins a thought.
-    pub open: String,
-    /// Ends it.
-    pub close: String,
-}
-
-impl Default for ReasoningTags {
-    fn default() -> Self {
-        Self { open: "<think>".into(), close: "</think>".into() }
-    }
-}
-
-impl ReasoningTags {
-    /// The text that ends a thought in the middle, as models write it.
-    pub fn end(&self) -> String {
-        format!("\n{}\n\n", self.close)
-    }
-
-    /// Whether a prompt ends inside a thought, so that the output begins with it: templates of R1 end in `<think>\n`.
-    pub fn opened_by(&self, prompt: &str) -> bool {
-        match (prompt.rfind(&self.open), prompt.rfind(&self.close)) {
-            // Only at the very end: an older turn may also have had an unfinished thought.
-            (Some(open), close) => {
-                close.is_none_or(|close| close < open) && prompt[open + self.open.len()..].trim().is_empty()
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Splits streamed output into thought and answer.
-///
 /// The thought is between the tags at the start of the output, or from the start where the prompt opened it; one that
 /// never closes is all thought. White space beside the tags belongs to neither. Tags may arrive in pieces. A tag
 /// inside the answer is text.
 #[derive(Debug, Clone)]
-pub struct ReasoningSplitter {
-    tags: ReasoningTags,
+pub(super) struct TagSplitter {
+    /// The pairs that may mark the thought, the likeliest first.
+    pairs: Vec<ReasoningTags>,
+    /// The one that does.
+    current: usize,
     state: State,
     held: String,
 }
@@ -67,29 +28,38 @@ enum State {
     Answer,
 }
 
-impl ReasoningSplitter {
-    /// Begins a stream; `opened` where the prompt already opened the thought ([`ReasoningTags::opened_by`]).
-    pub fn new(tags: ReasoningTags, opened: bool) -> Self {
-        Self { tags, state: if opened { State::Thought(false) } else { State::Start }, held: String::new() }
+impl TagSplitter {
+    /// Begins a stream; `opened` where the prompt already opened the thought.
+    pub(super) fn new(pairs: &[ReasoningTags], opened: bool) -> Self {
+        Self::begun(pairs, if opened { State::Thought(false) } else { State::Start })
     }
 
     /// Begins a stream that goes on inside a thought that has text already: its white space counts.
-    pub fn resumed(tags: ReasoningTags) -> Self {
-        Self { tags, state: State::Thought(true), held: String::new() }
+    pub(super) fn resumed(pairs: &[ReasoningTags]) -> Self {
+        Self::begun(pairs, State::Thought(true))
     }
 
     /// Begins a stream after a thought that the prompt closed: all of it is answer.
-    pub fn closed(tags: ReasoningTags) -> Self {
-        Self { tags, state: State::Gap, held: String::new() }
+    pub(super) fn closed(pairs: &[ReasoningTags]) -> Self {
+        Self::begun(pairs, State::Gap)
+    }
+
+    fn begun(pairs: &[ReasoningTags], state: State) -> Self {
+        Self { pairs: pairs.to_vec(), current: 0, state, held: String::new() }
+    }
+
+    /// The tags of the thought.
+    pub(super) fn tags(&self) -> &ReasoningTags {
+        &self.pairs[self.current]
     }
 
     /// Whether the output is in a thought now.
-    pub fn in_reasoning(&self) -> bool {
+    pub(super) fn in_reasoning(&self) -> bool {
         matches!(self.state, State::Thought(_))
     }
 
     /// Takes the next piece and returns what is certain, in order.
-    pub fn push(&mut self, piece: &str) -> Vec<(Kind, String)> {
+    pub(super) fn push(&mut self, piece: &str) -> Pieces {
         self.held.push_str(piece);
         let mut out = Vec::new();
         while self.step(&mut out) {}
@@ -97,7 +67,7 @@ impl ReasoningSplitter {
     }
 
     /// Ends the stream: what was held back.
-    pub fn finish(&mut self) -> Vec<(Kind, String)> {
+    pub(super) fn finish(&mut self) -> Pieces {
         let rest = std::mem::take(&mut self.held);
         let (kind, text) = match self.state {
             State::Thought(_) => (Kind::Reasoning, rest.trim_end()),
@@ -108,17 +78,19 @@ impl ReasoningSplitter {
     }
 
     /// Makes one step with what is held; `false` when more is needed.
-    fn step(&mut self, out: &mut Vec<(Kind, String)>) -> bool {
+    fn step(&mut self, out: &mut Pieces) -> bool {
         match self.state {
             State::Start => {
                 let seen = self.held.trim_start();
-                if let Some(rest) = seen.strip_prefix(self.tags.open.as_str()) {
-                    self.held = rest.to_owned();
+                let opened = |pair: &ReasoningTags| seen.starts_with(&pair.open);
+                if let Some(current) = self.pairs.iter().position(opened) {
+                    self.current = current;
+                    self.held = seen[self.tags().open.len()..].to_owned();
                     // A prompt that ends in the tag and a model that repeats it mean one thought.
                     self.state = State::Thought(false);
                     return true;
                 }
-                if self.tags.open.starts_with(seen) {
+                if self.pairs.iter().any(|pair| pair.open.starts_with(seen)) {
                     return false;
                 }
                 self.state = State::Answer;
@@ -143,31 +115,32 @@ impl ReasoningSplitter {
         }
     }
 
-    fn think(&mut self, begun: bool, out: &mut Vec<(Kind, String)>) -> bool {
+    fn think(&mut self, begun: bool, out: &mut Pieces) -> bool {
         if !begun {
             let seen = self.held.trim_start();
-            if let Some(rest) = seen.strip_prefix(self.tags.open.as_str()) {
+            if let Some(rest) = seen.strip_prefix(self.tags().open.as_str()) {
                 self.held = rest.to_owned();
                 return true;
             }
-            if self.tags.open.starts_with(seen) {
+            if self.tags().open.starts_with(seen) {
                 return false;
             }
             self.held = seen.to_owned();
             self.state = State::Thought(true);
         }
-        if let Some(at) = self.held.find(self.tags.close.as_str()) {
+        if let Some(at) = self.held.find(self.tags().close.as_str()) {
             let thought = self.held[..at].trim_end();
             if !thought.is_empty() {
                 out.push((Kind::Reasoning, thought.to_owned()));
             }
-            self.held.drain(..at + self.tags.close.len());
+            let end = at + self.tags().close.len();
+            self.held.drain(..end);
             self.state = State::Gap;
             return true;
         }
         // White space may turn out to stand before the closing tag.
-        let certain = &self.held[..self.held.len() - partial_suffix(&self.held, &self.tags.close)];
-        let certain = certain.trim_end().len();
+        let certain = self.held.len() - partial_suffix(&self.held, &self.tags().close);
+        let certain = self.held[..certain].trim_end().len();
         if certain > 0 {
             let rest = self.held.split_off(certain);
             out.push((Kind::Reasoning, std::mem::replace(&mut self.held, rest)));
@@ -182,7 +155,7 @@ mod tests {
 
     /// Splits `output` fed in pieces of `size` characters.
     fn split(output: &str, opened: bool, size: usize) -> (String, String) {
-        let mut splitter = ReasoningSplitter::new(ReasoningTags::default(), opened);
+        let mut splitter = TagSplitter::new(&[ReasoningTags::default()], opened);
         let chars: Vec<char> = output.chars().collect();
         let mut parts: Vec<(Kind, String)> =
             chars.chunks(size).flat_map(|c| splitter.push(&c.iter().collect::<String>())).collect();
@@ -193,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_resumed_thought_keeps_its_white_space() {
-        let mut splitter = ReasoningSplitter::resumed(ReasoningTags::default());
+        let mut splitter = TagSplitter::resumed(&[ReasoningTags::default()]);
         let mut parts = splitter.push(" 2+2 is 4.\n</think>\n\n4");
         parts.extend(splitter.finish());
         let want = [(Kind::Reasoning, " 2+2 is 4."), (Kind::Text, "4")];
@@ -223,7 +196,7 @@ mod tests {
 
     #[test]
     fn thoughts_stream_without_delay() {
-        let mut splitter = ReasoningSplitter::new(ReasoningTags::default(), true);
+        let mut splitter = TagSplitter::new(&[ReasoningTags::default()], true);
         assert_eq!(splitter.push("\nI think"), [(Kind::Reasoning, "I think".to_owned())]);
         assert!(splitter.in_reasoning());
         assert_eq!(splitter.push(" so"), [(Kind::Reasoning, " so".to_owned())]);
@@ -231,14 +204,5 @@ mod tests {
         assert!(splitter.push("think>\n").is_empty());
         assert!(!splitter.in_reasoning());
         assert_eq!(splitter.push("\nyes"), [(Kind::Text, "yes".to_owned())]);
-    }
-
-    #[test]
-    fn prompts_that_open_the_thought() {
-        let tags = ReasoningTags::default();
-        assert!(tags.opened_by("<｜Assistant｜><think>\n"));
-        assert!(!tags.opened_by("<｜Assistant｜>"));
-        assert!(!tags.opened_by("<|assistant|><think>\n\n</think>\n\n"));
-        assert!(!tags.opened_by("what is <think>?<｜Assistant｜>"));
     }
 }

@@ -1,0 +1,198 @@
+//! The answers of gpt-oss: messages `<|start|>ROLE<|channel|>CHANNEL<|message|>TEXT<|end|>`, the first of which the prompt has
+//! begun. `analysis` is the thought, `commentary` and `final` are the answer (OpenAI's harmony response format).
+
+use super::{Kind, Pieces};
+
+/// The tokens that structure messages. As text they are text.
+pub(super) const MARKS: [&str; 7] =
+    ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"];
+
+/// The header of a message in a channel, as it follows a role.
+pub(super) fn header(channel: &str) -> String {
+    format!("<|channel|>{channel}<|message|>")
+}
+
+/// What ends a thought in the middle and begins the answer.
+pub(super) fn end() -> String {
+    format!("<|end|><|start|>assistant{}", header("final"))
+}
+
+/// Whether a prompt ends inside a thought.
+pub(super) fn opened_by(prompt: &str) -> bool {
+    last_message(prompt).is_some_and(|(header, text)| channel(header) == Kind::Reasoning && text.trim().is_empty())
+}
+
+/// Whether a prompt ends inside an answer.
+pub(super) fn answered_by(prompt: &str) -> bool {
+    last_message(prompt).is_some_and(|(header, _)| channel(header) == Kind::Text)
+}
+
+/// Header and text of the message that a prompt leaves open, if it has come to its text.
+fn last_message(prompt: &str) -> Option<(&str, &str)> {
+    let message = &prompt[prompt.rfind("<|start|>")?..];
+    let (header, text) = message.split_once("<|message|>")?;
+    (!text.contains("<|end|>")).then_some((header, text))
+}
+
+/// Whom a message is for, by its header.
+fn channel(header: &str) -> Kind {
+    let channel = header.rsplit_once("<|channel|>").map_or("", |(_, channel)| channel.trim_start());
+    if channel.starts_with("analysis") { Kind::Reasoning } else { Kind::Text }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct HarmonySplitter {
+    state: State,
+    /// Whether a message of each kind was given out before: the next of the kind begins on a line of its own.
+    given: [bool; 2],
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// Between `<|start|>` and `<|message|>`: what was read of it.
+    Header(String),
+    /// In a message, `true` once it has text.
+    Message(Kind, bool),
+    /// After a message.
+    Between,
+}
+
+impl HarmonySplitter {
+    /// Goes on from a prompt.
+    pub(super) fn after(prompt: &str) -> Self {
+        match last_message(prompt) {
+            Some((header, _)) if header.contains("assistant") => Self::within(channel(header)),
+            _ => Self { state: State::Header(String::new()), given: [false; 2] },
+        }
+    }
+
+    /// Goes on within a message.
+    pub(super) fn within(kind: Kind) -> Self {
+        Self { state: State::Message(kind, true), given: [false; 2] }
+    }
+
+    pub(super) fn in_reasoning(&self) -> bool {
+        matches!(self.state, State::Message(Kind::Reasoning, _))
+    }
+
+    pub(super) fn mark(&mut self, mark: &str) -> Pieces {
+        match (&mut self.state, mark) {
+            (_, "<|start|>") => self.state = State::Header(String::new()),
+            (State::Header(header), "<|message|>") => self.state = State::Message(channel(header), false),
+            (State::Header(header), mark) => header.push_str(mark),
+            (_, "<|end|>" | "<|call|>" | "<|return|>") => self.state = State::Between,
+            (State::Between, "<|channel|>") => self.state = State::Header(mark.into()),
+            (State::Message(..) | State::Between, _) => {}
+        }
+        Vec::new()
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> Pieces {
+        match &mut self.state {
+            State::Header(header) => {
+                header.push_str(text);
+                // A model that was tuned without channels answers at once.
+                let begun = header.trim_start();
+                if ["<|channel|>", "to=", "assistant"].iter().any(|s| begun.starts_with(s) || s.starts_with(begun)) {
+                    return Vec::new();
+                }
+                let text = std::mem::take(header);
+                self.state = State::Message(Kind::Text, false);
+                self.give(Kind::Text, &text)
+            }
+            State::Message(kind, _) => {
+                let kind = *kind;
+                self.give(kind, text)
+            }
+            State::Between if text.trim().is_empty() => Vec::new(),
+            State::Between => {
+                self.state = State::Message(Kind::Text, false);
+                self.give(Kind::Text, text)
+            }
+        }
+    }
+
+    fn give(&mut self, kind: Kind, text: &str) -> Pieces {
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let State::Message(_, begun) = &mut self.state else { return Vec::new() };
+        let given = &mut self.given[usize::from(kind == Kind::Text)];
+        let line = if !*begun && *given { "\n" } else { "" };
+        (*begun, *given) = (true, true);
+        vec![(kind, format!("{line}{text}"))]
+    }
+
+    pub(super) fn finish(&mut self) -> Pieces {
+        match &mut self.state {
+            // An answer that was as short as the beginning of a header.
+            State::Header(header) if !header.contains("<|") && !header.trim().is_empty() && !self.given[1] => {
+                let text = std::mem::take(header);
+                self.state = State::Message(Kind::Text, false);
+                self.give(Kind::Text, &text)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kind, ReasoningFormat, ReasoningSplitter};
+    use super::MARKS;
+
+    /// Reasoning and text of an output, its marks whole and the rest by `size` characters.
+    fn split(prompt: &str, output: &str, size: usize) -> (String, String) {
+        let mut splitter = ReasoningSplitter::new(&ReasoningFormat::Harmony, prompt);
+        let (mut parts, mut rest) = (Vec::new(), output);
+        while !rest.is_empty() {
+            if let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(**mark)) {
+                parts.extend(splitter.push_mark(mark));
+                rest = &rest[mark.len()..];
+                continue;
+            }
+            let end = MARKS.iter().filter_map(|mark| rest.find(mark)).min().unwrap_or(rest.len());
+            let chars: Vec<char> = rest[..end].chars().collect();
+            chars.chunks(size).for_each(|c| parts.extend(splitter.push(&c.iter().collect::<String>())));
+            rest = &rest[end..];
+        }
+        parts.extend(splitter.finish());
+        let join = |kind| parts.iter().filter(|(k, _)| *k == kind).map(|(_, t)| t.as_str()).collect();
+        (join(Kind::Reasoning), join(Kind::Text))
+    }
+
+    #[test]
+    fn channels_are_thought_and_answer() {
+        let start = "<|start|>assistant";
+        let cases = [
+            (start, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hi!", "Hm.", "Hi!"),
+            (start, "<|channel|>analysis<|message|>We need to", "We need to", ""),
+            (
+                start,
+                "<|channel|>analysis<|message|>A<|end|><|start|>assistant<|channel|>analysis<|message|>B<|end|><|start|>assistant\
+                 <|channel|>commentary<|message|>c<|end|><|start|>assistant<|channel|>final<|message|>d",
+                "A\nB",
+                "c\nd",
+            ),
+            (start, "Hello there", "", "Hello there"),
+            (start, "to", "", "to"),
+            ("<|start|>assistant<|channel|>analysis<|message|>", "so<|end|><|start|>assistant<|channel|>final<|message|>x", "so", "x"),
+            ("<|start|>assistant<|channel|>final<|message|>", "yes", "", "yes"),
+            ("<|start|>user<|message|>hi<|end|><|start|>assistant", " to=user<|channel|>final<|message|>x", "", "x"),
+        ];
+        for (prompt, output, reasoning, text) in cases {
+            for size in [1, 2, 3, 7, 100] {
+                assert_eq!(split(prompt, output, size), (reasoning.into(), text.into()), "{output} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn prompts_say_where_they_end() {
+        let harmony = ReasoningFormat::Harmony;
+        assert!(harmony.opened_by("<|start|>assistant<|channel|>analysis<|message|>"));
+        assert!(!harmony.opened_by("<|start|>assistant"));
+        assert!(harmony.closed_by("<|start|>assistant<|channel|>final<|message|>"));
+        assert!(!harmony.closed_by("<|start|>user<|message|>hi<|end|><|start|>assistant"));
+    }
+}
