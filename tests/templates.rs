@@ -1,8 +1,11 @@
 //! Small chat templates against Jinja as transformers sets it up (`templates.json`, which `templates.py` makes).
 #![allow(missing_docs)]
 
+mod support;
+
 use minke::text::{ChatInput, ChatTemplate, TokenizerConfig};
 use serde_json::{Value, json};
+use support::without_addresses;
 
 /// What transformers renders is rendered, what it refuses is refused; differences are listed together.
 #[test]
@@ -13,7 +16,9 @@ fn templates_render_as_transformers_renders_them() {
     let list = |key: &str| golden[key].as_array().expect("a list").clone();
     let mut differences = Vec::new();
     for case in list("cases") {
-        let source = case["template"].as_str().expect("a template");
+        let written = case["template"].as_str().expect("a template");
+        let frame = list("frame");
+        let source = &[frame[0].as_str(), Some(written), frame[1].as_str()].map(|part| part.expect("a text")).concat();
         let input = ChatInput {
             messages: list("messages"),
             tools: list("tools"),
@@ -22,12 +27,13 @@ fn templates_render_as_transformers_renders_them() {
             now: None,
         };
         let got = ChatTemplate::new(source, &config).and_then(|template| template.render(&input));
+        let got = got.map(|text| without_addresses(&text));
         match (case["rendered"].as_str(), got) {
             (Some(want), Ok(got)) if got != want => {
-                differences.push(format!("{source}\n  want {want:?}\n  got  {got:?}"))
+                differences.push(format!("{written}\n  want {want:?}\n  got  {got:?}"))
             }
-            (Some(want), Err(error)) => differences.push(format!("{source}\n  want {want:?}\n  got  {error}")),
-            (None, Ok(got)) => differences.push(format!("{source}\n  want {}\n  got  {got:?}", case["error"])),
+            (Some(want), Err(error)) => differences.push(format!("{written}\n  want {want:?}\n  got  {error}")),
+            (None, Ok(got)) => differences.push(format!("{written}\n  want {}\n  got  {got:?}", case["error"])),
             _ => {}
         }
     }

@@ -23,22 +23,22 @@ const MAX_BLOCKS: usize = 48;
 
 /// One `{{ … }}` or `{% … %}`.
 #[derive(Debug)]
-struct Tag {
-    statement: bool,
-    tokens: Vec<Token>,
+pub(super) struct Tag {
+    pub(super) statement: bool,
+    pub(super) tokens: Vec<Token>,
     /// Where the tag ends in the source.
-    end: usize,
+    pub(super) end: usize,
 }
 
 #[derive(Debug)]
-struct Token {
-    kind: TokenKind,
+pub(super) struct Token {
+    pub(super) kind: TokenKind,
     /// Bytes of the source; of a string, those between its quotes.
-    range: Range<usize>,
+    pub(super) range: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TokenKind {
+pub(super) enum TokenKind {
     Word,
     Text,
     Number,
@@ -140,13 +140,18 @@ pub(crate) fn check(source: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces Hugging Face's `{% generation %}` blocks, which only mark text for training, by ones that do nothing.
-pub(crate) fn without_generation_blocks(source: &str) -> String {
+/// Replaces blocks that do nothing in a chat by ones that the engine has: Hugging Face's `{% generation %}`, which only marks text
+/// for training, and Jinja's `{% block %}`, which nothing can extend.
+pub(crate) fn without_idle_blocks(source: &str) -> String {
     let mut edits = Vec::new();
-    for tag in Tags::new(source).filter(|t| t.statement && t.tokens.len() == 1) {
-        match tag.first_word(source) {
-            Some("generation") => edits.push((tag.tokens[0].range.clone(), "if true".to_owned())),
-            Some("endgeneration") => edits.push((tag.tokens[0].range.clone(), "endif".to_owned())),
+    for tag in Tags::new(source).filter(|t| t.statement) {
+        let (Some(first), Some(last)) = (tag.tokens.first(), tag.tokens.last()) else { continue };
+        let whole = first.range.start..last.range.end;
+        match (tag.first_word(source), tag.tokens.len()) {
+            (Some("generation"), 1) => edits.push((whole, "if true".to_owned())),
+            (Some("endgeneration"), 1) => edits.push((whole, "endif".to_owned())),
+            (Some("block"), _) => edits.push((whole, "with".to_owned())),
+            (Some("endblock"), _) => edits.push((whole, "endwith".to_owned())),
             _ => {}
         }
     }
@@ -191,7 +196,7 @@ pub(crate) fn rename_searched(source: &str, renames: &[(String, String)]) -> Str
     apply(source, edits)
 }
 
-fn apply(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
+pub(super) fn apply(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
     let mut out = String::with_capacity(source.len());
     let mut done = 0;
     for (range, new) in edits {
@@ -204,11 +209,11 @@ fn apply(source: &str, edits: Vec<(Range<usize>, String)>) -> String {
 }
 
 impl Tag {
-    fn word<'a>(&self, source: &'a str, i: usize) -> Option<&'a str> {
+    pub(super) fn word<'a>(&self, source: &'a str, i: usize) -> Option<&'a str> {
         self.tokens.get(i).filter(|t| t.kind != TokenKind::Text).map(|t| &source[t.range.clone()])
     }
 
-    fn first_word<'a>(&self, source: &'a str) -> Option<&'a str> {
+    pub(super) fn first_word<'a>(&self, source: &'a str) -> Option<&'a str> {
         self.word(source, 0)
     }
 
@@ -228,13 +233,13 @@ impl Tag {
 }
 
 /// Iterates over the tags of a source; comments and raw blocks are passed over.
-struct Tags<'a> {
+pub(super) struct Tags<'a> {
     source: &'a str,
     at: usize,
 }
 
 impl<'a> Tags<'a> {
-    fn new(source: &'a str) -> Self {
+    pub(super) fn new(source: &'a str) -> Self {
         Self { source, at: 0 }
     }
 
@@ -347,8 +352,9 @@ mod tests {
     }
 
     #[test]
-    fn generation_blocks_do_nothing() {
-        assert_eq!(without_generation_blocks("{%- generation %}a{% endgeneration -%}"), "{%- if true %}a{% endif -%}");
+    fn idle_blocks_do_nothing() {
+        assert_eq!(without_idle_blocks("{%- generation %}a{% endgeneration -%}"), "{%- if true %}a{% endif -%}");
+        assert_eq!(without_idle_blocks("{% block x %}a{%- endblock x %}"), "{% with %}a{%- endwith %}");
     }
 
     #[test]

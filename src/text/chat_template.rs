@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::message::ToolCallStyle;
+use super::python::bounded;
 use super::{
-    DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, bounded, chat_scan, jinja, python,
+    DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python,
 };
 use crate::{Error, Result, TemplateKind};
 
@@ -86,7 +87,8 @@ impl ChatTemplate {
         let style = ToolCallStyle { null_content: false, text_arguments: false };
         // Jinja reads every kind of line break as the one that it writes.
         let lines = source.replace("\r\n", "\n").replace('\r', "\n");
-        let rendered = chat_scan::without_generation_blocks(&lines);
+        let rendered = chat_scan::without_idle_blocks(&lines);
+        let rendered = python::rewritten(&rendered)?;
         let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
         let source = source.to_owned();
         let (reasoning, declared_by) = ReasoningFormat::of(Some(&source), &[]);
@@ -240,12 +242,8 @@ fn environment(fuel: u64) -> Environment<'static> {
     environment.set_fuel(Some(fuel));
     environment.set_recursion_limit(MAX_RECURSION);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(python::method);
     environment.remove_global("debug");
-    environment.add_filter("tojson", python::tojson);
-    jinja::add(&mut environment);
-    environment.add_function(bounded::VARIABLE, bounded::variable);
-    environment.add_function(bounded::ATTRIBUTE, bounded::attribute);
+    python::add(&mut environment);
     environment.add_function("raise_exception", |message: String| -> Result<Jinja, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
     });

@@ -6,13 +6,11 @@
 //! from the answer, and [`StopSequences`] ends it. Nothing here knows of GPUs, files or the web.
 
 mod added_tokens;
-mod bounded;
 mod chat_scan;
 mod chat_template;
 mod detokenize;
 mod encode_messages;
 mod gguf_vocab;
-mod jinja;
 mod message;
 mod python;
 mod reasoning;

@@ -143,3 +143,16 @@ fn as_the_reference_read_it(mut vocab: GgufVocab) -> (GgufVocab, Vec<(u32, u32)>
     let size = vocab.tokens.len() as u32;
     (vocab, vec![(size + 1, bos), (size + 2, eos), (size, pad)])
 }
+
+/// A text of Python's, which prints where its objects lie, without the addresses.
+pub fn without_addresses(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("0x") {
+        let digits = rest[at + 2..].bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(&rest[..at]);
+        out.push_str(if digits >= 6 { "0x0" } else { &rest[at..at + 2 + digits] });
+        rest = &rest[at + 2 + digits..];
+    }
+    out + rest
+}

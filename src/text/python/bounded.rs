@@ -5,7 +5,7 @@
 //! through `set`, so every `set` is made to pass its value through [`bounded`].
 
 use minijinja::value::{Rest, ValueKind};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 /// Levels of nesting a variable may have.
 const MAX_DEPTH: usize = 40;
@@ -13,17 +13,23 @@ const MAX_DEPTH: usize = 40;
 const ITEMS_PER_FUEL: u64 = 2;
 
 /// The function every `set` of a variable calls.
-pub(super) const VARIABLE: &str = "bounded_variable";
+pub(in crate::text) const VARIABLE: &str = "bounded_variable";
 /// The function every `set` of a namespace's attribute calls.
-pub(super) const ATTRIBUTE: &str = "bounded_attribute";
+pub(in crate::text) const ATTRIBUTE: &str = "bounded_attribute";
+
+/// Adds the two functions.
+pub(super) fn add(environment: &mut Environment<'_>) {
+    environment.add_function(VARIABLE, variable);
+    environment.add_function(ATTRIBUTE, attribute);
+}
 
 /// The value of `set x = …`; several are a tuple to unpack.
-pub(super) fn variable(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+fn variable(state: &State, values: Rest<Value>) -> Result<Value, Error> {
     bounded(state, values, 0)
 }
 
 /// The value of `set ns.x = …`, which must not lead back to the namespace.
-pub(super) fn attribute(state: &State, values: Rest<Value>) -> Result<Value, Error> {
+fn attribute(state: &State, values: Rest<Value>) -> Result<Value, Error> {
     bounded(state, values, 1)
 }
 
