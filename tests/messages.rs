@@ -3,7 +3,7 @@
 mod support;
 
 use minke::text::{
-    ChatInput, ChatTemplate, Message, MessageInput, Prompt, ReasoningTags, Tokenizer, ToolCall, ToolSpec, encode_chat,
+    ChatInput, ChatTemplate, Message, MessageInput, Prompt, ReasoningFormat, Tokenizer, ToolCall, ToolSpec, encode_chat,
     encode_messages, render_messages,
 };
 use serde_json::{Map, Value, json};
@@ -221,7 +221,7 @@ fn tool_calls_reach_every_template_that_knows_them() {
 
 #[test]
 fn capabilities_and_open_thoughts() {
-    let tags = ReasoningTags::default();
+    let tags = ReasoningFormat::default();
     let args = Map::new();
     for case in cases() {
         let Some(template) = template(case) else { continue };

@@ -455,7 +455,6 @@ fn info(
     declared_by: DeclaredBy,
     warnings: Vec<Warning>,
 ) -> ModelInfo {
-    let capabilities = template.map(ChatTemplate::capabilities).unwrap_or_default();
     ModelInfo {
         architecture: config.architecture.clone(),
         parameters: model.parameters,
@@ -471,7 +470,7 @@ fn info(
         chat_template_hash: template.map(ChatTemplate::hash),
         capabilities: Capabilities {
             chat: template.is_some(),
-            tools: capabilities.tools,
+            tools: false, // a template may show tools; nothing here reads what a model calls
             reasoning: template.is_some() && declared_by != DeclaredBy::Nothing,
         },
         warnings,

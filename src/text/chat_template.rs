@@ -9,7 +9,7 @@ use minijinja::{Environment, ErrorKind, State, Value as Jinja};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::message::ToolCallStyle;
+use super::message::MessageStyle;
 use super::python::bounded;
 use super::{
     DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python,
@@ -41,7 +41,7 @@ pub struct ChatTemplate {
     /// What is rendered: the source with what bounds it.
     rendered: String,
     special: Map<String, Value>,
-    style: ToolCallStyle,
+    style: MessageStyle,
     capabilities: TemplateCapabilities,
     reasoning: ReasoningFormat,
 }
@@ -84,7 +84,7 @@ impl ChatTemplate {
             ("unk_token", &config.unk_token),
         ];
         let special = named.into_iter().filter_map(|(k, v)| Some((k.to_owned(), json!(v.as_ref()?)))).collect();
-        let style = ToolCallStyle { null_content: false, text_arguments: false };
+        let style = MessageStyle { no_developer: !source.contains("developer"), ..MessageStyle::default() };
         // Jinja reads every kind of line break as the one that it writes.
         let lines = source.replace("\r\n", "\n").replace('\r', "\n");
         let rendered = chat_scan::without_idle_blocks(&lines);
@@ -130,7 +130,8 @@ impl ChatTemplate {
         self.capabilities
     }
 
-    pub(crate) fn style(&self) -> ToolCallStyle {
+    /// How the template wants messages.
+    pub(crate) fn style(&self) -> MessageStyle {
         self.style
     }
 
@@ -171,7 +172,6 @@ impl ChatTemplate {
 
     /// Renders small conversations to learn what the template does with them.
     fn probe(&mut self) -> Result<()> {
-        let user = |text: &str| json!({ "role": "user", "content": text });
         let render = |template: &Self, messages: Vec<Value>, tools: Vec<Value>| match template.render(&ChatInput {
             messages,
             tools,
@@ -185,10 +185,17 @@ impl ChatTemplate {
             other => Ok(other),
         };
         self.check_syntax()?;
-        let turns = vec![user("first"), json!({ "role": "assistant", "content": "second" }), user("probe3f7a")];
-        if let Ok(text) = render(self, turns, Vec::new())?
-            && !text.contains("probe3f7a")
-        {
+        let turns = [("user", "first"), ("assistant", "second"), ("user", "probe3f7a")];
+        let rendered = |style: MessageStyle| {
+            let turns = turns.map(|(role, text)| Message::new(role, text).to_template(style));
+            render(self, turns.to_vec(), Vec::new())
+        };
+        let shows = |rendered: &Result<String>| rendered.as_ref().is_ok_and(|text| text.contains("probe3f7a"));
+        let plain = rendered(self.style)?;
+        let parts = MessageStyle { parts: true, ..self.style };
+        if !shows(&plain) && shows(&rendered(parts)?) {
+            self.style = parts;
+        } else if plain.is_ok() && !shows(&plain) {
             let message = "it leaves out the user's last message".to_owned();
             return Err(Error::Template { kind: TemplateKind::Suspicious, message });
         }
@@ -198,6 +205,7 @@ impl ChatTemplate {
             input_schema: json!({ "type": "object", "properties": { "probe_key": { "type": "string" } } }),
         };
         let tools = vec![tool.to_template()];
+        let user = |text: &str| Message::new("user", text).to_template(self.style);
         let shown = render(self, vec![user("x")], tools.clone())?;
         self.capabilities.tools = shown.is_ok_and(|t| t.contains("probe_tool"));
 
@@ -209,7 +217,7 @@ impl ChatTemplate {
         let asks = Message { tool_calls: vec![call], ..Message::new("assistant", "") };
         let answers = Message { tool_call_id: Some("call00001".into()), ..Message::new("tool", "done") };
         for (null_content, text_arguments) in [(false, false), (true, false), (false, true), (true, true)] {
-            let style = ToolCallStyle { null_content, text_arguments };
+            let style = MessageStyle { null_content, text_arguments, ..self.style };
             let turns = vec![user("x"), asks.to_template(style), answers.to_template(style)];
             let shown = render(self, turns, tools.clone())?;
             if shown.is_ok_and(|t| t.contains("probe_tool") && t.contains("probe_value") && t.contains("done")) {

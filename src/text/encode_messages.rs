@@ -105,7 +105,9 @@ fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Optio
     let mark = private_characters(&[&chat_text(chat)], 1)?[0];
     let mut marked = chat.clone();
     for field in prefix.fields() {
-        if let Some(Value::String(text)) = marked.messages.last_mut().and_then(|m| m.get_mut(*field)) {
+        let value = marked.messages.last_mut().and_then(|m| m.get_mut(*field));
+        let text = value.and_then(|value| if value.is_array() { value[0].get_mut("text") } else { Some(value) });
+        if let Some(Value::String(text)) = text {
             text.push(mark);
             text.push(' ');
         }

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
-    /// "system", "user", "assistant" or "tool".
+    /// "system", "developer", "user", "assistant" or "tool".
     pub role: String,
+    /// Who speaks, for templates that tell speakers of one role apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The text.
     #[serde(default)]
     pub content: String,
@@ -51,9 +54,13 @@ pub struct ToolSpec {
     pub input_schema: Value,
 }
 
-/// How a template wants the turns that call tools; templates disagree, see [`super::ChatTemplate`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ToolCallStyle {
+/// How a template wants messages; templates disagree, see [`super::ChatTemplate`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MessageStyle {
+    /// Content is a list of parts with types, of which ours is one text.
+    pub(crate) parts: bool,
+    /// There is no role "developer": such messages are the system's.
+    pub(crate) no_developer: bool,
     /// Empty content is null instead of "".
     pub(crate) null_content: bool,
     /// Arguments are JSON text instead of an object.
@@ -70,11 +77,20 @@ impl Message {
     }
 
     /// The message as chat templates expect it (the form Hugging Face documents).
-    pub(crate) fn to_template(&self, style: ToolCallStyle) -> Value {
+    pub(crate) fn to_template(&self, style: MessageStyle) -> Value {
         let mut message = serde_json::Map::new();
-        message.insert("role".into(), json!(self.role));
+        let system = style.no_developer && self.role == "developer";
+        message.insert("role".into(), json!(if system { "system" } else { &self.role }));
         let null = style.null_content && self.content.is_empty() && !self.tool_calls.is_empty();
-        message.insert("content".into(), if null { Value::Null } else { json!(self.content) });
+        let content = match (null, style.parts) {
+            (true, _) => Value::Null,
+            (false, true) => json!([{ "type": "text", "text": self.content }]),
+            (false, false) => json!(self.content),
+        };
+        message.insert("content".into(), content);
+        if let Some(name) = &self.name {
+            message.insert("name".into(), json!(name));
+        }
         if let Some(reasoning) = &self.reasoning {
             message.extend(REASONING_FIELDS.iter().map(|field| ((*field).into(), json!(reasoning))));
         }
