@@ -284,6 +284,49 @@ fn inspect_reads_gguf_and_packs() {
 }
 
 #[test]
+fn a_directory_of_gguf_is_what_its_files_say() {
+    let Some(root) = golden("gguf") else { return };
+    let (from, to) = (root.join("qwen2/split"), scratch("renamed"));
+    fs::create_dir_all(&to).expect("a folder");
+    let names = ["model (2).gguf", "model.gguf", "model(1)"];
+    for (name, number) in names.into_iter().zip([3, 1, 2]) {
+        fs::copy(from.join(format!("model-{number:05}-of-00003.gguf")), to.join(name)).expect("a copy");
+    }
+    let keys = [("general.type".to_owned(), gguf::text("mmproj"))].into();
+    fs::write(to.join("a.gguf"), gguf::file("clip", &keys, &std::collections::BTreeMap::new())).expect("a file");
+    fs::write(to.join("config.json"), "{}").expect("a file"); // as repositories of GGUF files have one
+    let (code, mut report) = inspect(&to);
+    assert_eq!((code, &report["files"]), (Some(0), &3.into()), "{report}");
+    let told = report["warnings"].as_array_mut().expect("warnings").remove(0);
+    assert_eq!(told["code"], "unused-file");
+    assert!(told["message"].as_str().expect("a sentence").starts_with("a.gguf is not used"), "{told}");
+    // Any part by its own name, and a pack of them.
+    assert_eq!(inspect(&to.join(names[2])), (Some(0), report));
+    let packed = scratch("renamed-packed");
+    pack(&to, &packed, &[]);
+    let want = load(&from.join("model-00001-of-00003.gguf"), LoadOptions::default()).expect("the source loads");
+    assert!(logits(&load(&packed, LoadOptions::default()).expect("it loads")) == logits(&want));
+    fs::copy(root.join("llama/model.gguf"), to.join("other.GGUF")).expect("a copy");
+    let (code, report) = inspect(&to);
+    let problem = report["problem"]["message"].as_str().expect("a sentence");
+    assert!(code == Some(1) && problem.contains("model.gguf, other.GGUF; name one of them"), "{problem}");
+}
+
+#[test]
+fn a_pack_that_is_not_cut_is_a_pack() {
+    let Some(folder) = golden("models/llama") else { return };
+    for options in [&[][..], &["--quantization", "q8"]] {
+        let to = scratch("uncut");
+        let paths = [&folder, &to].map(|path| path.to_str().expect("UTF-8"));
+        assert!(minke(&[&["pack", paths[0], paths[1]], options].concat()).status.success());
+        let entry = if options.is_empty() { "model.safetensors.index.json" } else { "model.safetensors" };
+        // Who asks for it as it is does not find it, and asks for the manifest.
+        assert!(!to.join(entry).exists() && to.join(format!("{entry}.00001-of-00001")).exists(), "{entry}");
+        assert!(load(&to, LoadOptions::default()).is_ok());
+    }
+}
+
+#[test]
 fn inspect_says_why_not() {
     let Some(folder) = golden("models/llama") else { return };
     let to = scratch("zebra");

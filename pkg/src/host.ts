@@ -4,13 +4,14 @@ import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import { Meter } from "./progress.js";
 import { Clock } from "./sources/clock.js";
+import { storageKey } from "./sources/locate.js";
 import { open, type Opened } from "./sources/open.js";
 import { Limit, type HttpContext } from "./sources/requests.js";
-import { askHub, MANIFEST, Verifier, type Digests, type Heard } from "./sources/verify.js";
+import { askHub, Verifier, type Digests, type Heard } from "./sources/verify.js";
 import { evictable, remove } from "./storage/list.js";
 import { StoredModel } from "./storage/model.js";
 import type { EvictableModel, Progress } from "./types.js";
-import type { Canceller, Glue, Reader, Source, WasmModel } from "./wasm.js";
+import type { Canceller, Glue, Reader, WasmModel } from "./wasm.js";
 import { instantiate } from "../wasm/minke.js";
 
 type Load = Extract<Request, { kind: "load" }>;
@@ -55,6 +56,9 @@ interface Files extends Opened {
   verifier: Verifier;
   hub: Promise<Digests>;
 }
+
+/** Codes of failures that end a load wherever they come from. */
+const FINAL = ["abort", "integrity", "network"];
 
 /** How often a load begins anew because a file changed on the server. */
 const CHANGES = 2;
@@ -101,14 +105,21 @@ export class Host {
       const model = await this.#steady(request, use, async ({ source, verifier, hub, stored }) => {
         const heard = (stage: Progress["stage"]): Heard => (loaded, total, { name: file }, fromCache) => meter.report({ stage, loaded, total, file, fromCache });
         let stage: "download" | "upload" = "download";
-        if (await this.#checkable(source, verifier)) {
-          verifier.looking = true;
-          const { files } = await instance.glue.estimateModel(source, options, 0);
+        // Files are checked before they are used where the caller knows their digests, or they are a pack's.
+        let checked = false;
+        verifier.packed = async () => {
+          if (checked) return;
+          checked = verifier.looking = true;
+          const files = await instance.glue.estimateModel(source, options, 0).then((known) => known.files, (error) => {
+            if (FINAL.includes(failure(error).code)) throw error;
+            return []; // the load finds the same fault
+          });
           if (await verifier.beforehand(source, files, heard("download"))) stage = "upload";
           verifier.looking = false;
-        }
-        if (stage === "download") meter.skip("upload");
+        };
+        if (verifier.digests.size > 0) await verifier.packed();
         const load = () => instance.glue.loadModel(source, options, (p) => {
+          if (stage === "download") meter.skip("upload"); // what had to be checked has been
           meter.report(p.stage === "compile" ? p : { ...p, stage, fromCache: stored() });
         }, running.canceller);
         let model = await load();
@@ -150,7 +161,6 @@ export class Host {
       };
       const value = await this.#steady(request, use, async ({ source, verifier, hub }) => {
         verifier.looking = true;
-        if (download) await this.#checkable(source, verifier);
         const value = await instance.glue.estimateModel(source, options, maxBinding);
         if (download) {
           if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
@@ -163,12 +173,6 @@ export class Host {
       if (download) await store?.loaded();
       this.post({ minke: 1, kind: "done", id, value });
     });
-  }
-
-  /** Whether files are to be checked before they are used: the caller knows their digests, or they are a pack's. */
-  async #checkable(source: Source, verifier: Verifier): Promise<boolean> {
-    if (source.kind === "folder") await source.open(MANIFEST);
-    return verifier.digests.size > 0;
   }
 
   async #noRoom(name: string, size: number, store: StoredModel | null): Promise<never> {
@@ -190,7 +194,7 @@ export class Host {
       const context: HttpContext = {
         fetch: this.fetcher, clock: new Clock(request.clockRate), limit: new Limit(), store, changed: false,
         headers: location.kind === "files" || location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` },
-        signal: both, sizes: told.then(({ sizes }) => sizes),
+        signal: both, sizes: told.then(({ sizes }) => sizes), names: told.then(({ names }) => names), absences: new Map(),
       };
       try {
         // Without a store the files would have to be fetched twice, which only the caller can ask for.
@@ -389,7 +393,7 @@ function reader(state: Blob): Reader {
 /** The store of what a request opens; null where nothing is kept. */
 async function stored({ cache, location }: Load | Look, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
   const kept = cache === "opfs" && location.kind !== "files" && /^https?:/.test(location.url);
-  return kept ? StoredModel.open(location.url, location.id, signal, ask) : null;
+  return kept ? StoredModel.open(storageKey(location), location.id, signal, ask) : null;
 }
 
 /** The models that may go to make room for one. */

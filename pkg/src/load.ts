@@ -5,10 +5,13 @@ import { EngineError, invalid } from "./errors.js";
 import { RemoteModel } from "./model.js";
 import { loadOptions } from "./options.js";
 import type { LoadValue, Memory, Opening } from "./protocol.js";
-import { below, locate, type Location } from "./sources/locate.js";
+import { below, locate, storageKey, type Location } from "./sources/locate.js";
 import { entries, folderName, readManifest, root } from "./storage/folder.js";
 import type { Availability, Estimate, FitReason, LoadOptions, Model, ModelSource } from "./types.js";
 import type { EngineEstimate } from "./wasm.js";
+
+/** Why nothing can run or be kept here, where the page's address is the reason; browsers do not say it. */
+const insecure = () => (globalThis.isSecureContext === false ? "browsers give WebGPU and storage only to pages from https:// or localhost, and this page is from neither" : undefined);
 
 /**
  * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` where the signal aborted: what arrived
@@ -27,7 +30,8 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
   } catch (error) {
     // A worker of our own ends with everything in it, an aborted load's allocations too.
     connection.close();
-    throw error;
+    const reason = error instanceof EngineError && error.code === "no-webgpu" ? insecure() : undefined;
+    throw reason === undefined ? error : new EngineError("no-webgpu", `WebGPU is not available: ${reason}`, { detail: { reason } });
   }
 }
 
@@ -41,7 +45,8 @@ export async function estimate(source: ModelSource, given?: LoadOptions): Promis
   const maxBinding = adapter == null ? 0 : Math.min(adapter.limits.maxStorageBufferBindingSize, adapter.limits.maxBufferSize);
   const { files: _, ...known } = (await look(options, { ...opening, location, maxBinding, download: false })) as EngineEstimate;
   const cachedBytes = opening.cache === "none" ? 0 : await cached(location);
-  const reasons: FitReason[] = [...known.reasons];
+  const reason = insecure();
+  const reasons: FitReason[] = known.reasons.map((known) => (known.code === "no-webgpu" && reason ? { ...known, message: `WebGPU is not available: ${reason}` } : known));
   const { quota, usage = 0 } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
   let { fit } = known;
   const missing = known.downloadBytes - cachedBytes;
@@ -56,7 +61,7 @@ export async function estimate(source: ModelSource, given?: LoadOptions): Promis
 export async function availability(source: ModelSource, given?: LoadOptions): Promise<Availability> {
   const { opening, location } = await prepare(source, given);
   if (opening.cache === "opfs" && location.kind !== "files") {
-    const name = await folderName(location.url).catch(() => undefined);
+    const name = await folderName(storageKey(location)).catch(() => undefined);
     const locks = await globalThis.navigator?.locks?.query().catch(() => undefined);
     if (locks?.held?.some((lock) => lock.name === `minke:${name}`)) return "downloading";
     if (name !== undefined && (await manifestOf(name))?.complete) {
@@ -72,6 +77,8 @@ export async function download(source: ModelSource, given?: LoadOptions): Promis
   const { options, opening, location } = await prepare(source, given);
   if (location.kind === "files") return;
   if (opening.cache === "none") throw invalid("cache", 'a download is kept: "none" says that nothing is');
+  const reason = insecure();
+  if (reason !== undefined) throw new EngineError("storage", reason, { detail: { reason } });
   if (options.worker === false) throw new EngineError("storage", "only workers can keep files; pass no `worker: false`");
   await look(options, { ...opening, location, maxBinding: 0, download: true });
 }
@@ -114,7 +121,7 @@ async function manifestOf(name: string) {
 /** Bytes of a model's files on this device. */
 async function cached(location: Location): Promise<number> {
   if (location.kind === "files") return 0;
-  const name = await folderName(location.url).catch(() => undefined);
+  const name = await folderName(storageKey(location)).catch(() => undefined);
   const folder = name === undefined ? null : await (await root(false))?.getDirectoryHandle(name).catch(() => null);
   if (folder == null) return 0;
   return (await entries(folder)).reduce((sum, entry) => sum + entry.bytes, 0);

@@ -2,13 +2,16 @@
 
 /** Where a model comes from. */
 export type ModelSource =
-  /** "org/repo", "org/repo/file.gguf", or the URL of a folder (config.json + *.safetensors) or of a .gguf.
-   *  A relative URL starts with "/", "./" or "../", or is a lone name: "a/b" is always a repository. */
+  /** "org/repo", "org/repo/file.gguf", or the URL of a folder (config.json + *.safetensors) or of a GGUF file.
+   *  A relative URL starts with "/", "./" or "../", or is a lone name: "a/b" is always a repository.
+   *  A URL that ends in .gguf is a file, one that ends in a slash a folder; what any other is, the server's answers say: config.json
+   *  below it, or first bytes that are GGUF's (for one with parameters these are asked for first). A "#" is part of a name, unless it
+   *  comes after a slash or .gguf and no file follows. */
   | string
   | URL
   | {
       repo: string;
-      /** A .gguf in the repository; without it the repository is read as a folder of safetensors. */
+      /** A GGUF file in the repository; without it the repository is read as a folder of safetensors. */
       file?: string;
       /** Branch, tag or commit; default "main". */
       revision?: string;
@@ -17,9 +20,11 @@ export type ModelSource =
       /** Default "https://huggingface.co". */
       endpoint?: string;
     }
-  /** Dropped or picked from disk: nothing is fetched. Folders are looked through, three deep. */
+  /** Dropped or picked from disk: nothing is fetched. Folders are looked through, three deep. What a file is, it says itself: names
+   *  may have changed, the parts of a split model's too, a projector beside the model is passed over with a warning, and several
+   *  models are an error that names them. */
   | { files: readonly (File | FileSystemHandle | FileSystemEntry)[] }
-  /** One .gguf. */
+  /** One GGUF file. */
   | File
   | Blob;
 

@@ -24,10 +24,19 @@ export interface Hasher {
   finish(): string;
 }
 
-/** A model's files. `open` gives null where there is no such file. */
-export type Source =
-  | { kind: "folder"; id: string; file?: string; open(name: string): Promise<Reader | null> }
-  | { kind: "gguf"; id: string; reader: Reader; open(name: string): Promise<Reader | null> };
+/** Where a model's files are opened by name. */
+export interface Files {
+  id: string;
+  /** Null where there is no such file. */
+  open(name: string): Promise<Reader | null>;
+  /** What came in place of a file that is not there, where that is more than "there is none". */
+  absence?(name: string): Failure | undefined;
+  /** The names of all files, where they are known. */
+  names?: string[];
+}
+
+/** A model's files. */
+export type Source = Files & ({ kind: "folder"; file?: string } | { kind: "gguf"; reader: Reader });
 
 /** Load options that reach the engine. */
 export interface EngineOptions {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use js_sys::{Function, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -29,7 +29,7 @@ fn function(of: &JsValue, name: &str) -> Result<Option<Function>> {
 }
 
 async fn call(function: &Function, this: &JsValue, arguments: &[JsValue]) -> Result<JsValue> {
-    let arguments: js_sys::Array = arguments.iter().collect();
+    let arguments: Array = arguments.iter().collect();
     let promise: Promise = match function.apply(this, &arguments) {
         Ok(value) => Promise::resolve(&value),
         Err(thrown) => return Err(from_failure(&thrown)),
@@ -83,19 +83,28 @@ impl ByteSource for JsReader {
     }
 }
 
-/// The `open` of a `Source`.
+/// The `open` of a `Source`, and what else it knows of its files.
 #[derive(Clone)]
 pub(super) struct JsFolder {
     id: String,
     source: JsValue,
     open: Function,
+    absence: Option<Function>,
+    names: Option<Vec<String>>,
 }
 
 impl JsFolder {
     /// None where the source cannot open files by name.
     pub(super) fn of(source: &JsValue, id: &str) -> Result<Option<Self>> {
-        let open = function(source, "open")?;
-        Ok(open.map(|open| Self { id: id.to_owned(), source: source.clone(), open }))
+        let Some(open) = function(source, "open")? else { return Ok(None) };
+        let names: Option<Array> = get(source, "names")?.dyn_into().ok();
+        Ok(Some(Self {
+            id: id.to_owned(),
+            source: source.clone(),
+            open,
+            absence: function(source, "absence")?,
+            names: names.map(|names| names.iter().filter_map(|name| name.as_string()).collect()),
+        }))
     }
 }
 
@@ -115,6 +124,15 @@ impl Folder for JsFolder {
             return Ok(None);
         }
         Ok(Some(Rc::new(JsReader::new(reader)?)))
+    }
+
+    fn absence(&self, name: &str) -> Option<Error> {
+        let failure = self.absence.as_ref()?.call1(&self.source, &name.into()).ok()?;
+        failure.is_object().then(|| from_failure(&failure))
+    }
+
+    fn list(&self) -> Result<Option<Vec<String>>> {
+        Ok(self.names.clone())
     }
 }
 

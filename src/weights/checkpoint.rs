@@ -6,13 +6,14 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use super::choose::choose;
 use super::dtype::Dtype;
 use super::gguf::{GgufHeader, HeaderStart};
 use super::index::ShardIndex;
 use super::metadata::GgufMetadata;
 use super::pack::Unpacked;
 use super::source::{ByteSource, Folder, read_all};
-use super::split::Split;
+use super::split::{Parts, Split};
 use super::{json, safetensors};
 use crate::gpu::Bytes;
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
@@ -122,18 +123,34 @@ pub struct Checkpoint {
 pub type Accept<'a> = &'a dyn Fn(&ConfigFacts) -> Result<()>;
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder: config.json, then (if `accept` agrees) the shards' headers and the tokenizer's files.
+    /// Opens a Hugging Face folder: config.json, then (if `accept` agrees) the shards' headers and the tokenizer's files. A
+    /// folder whose files can be listed, and that has no safetensors, may hold a GGUF model.
     ///
     /// # Errors
-    /// `MissingFile` where config.json or the weights are missing, and every fault of what is there.
+    /// `MissingFile` where config.json or the weights are missing, what came in their place where that is known,
+    /// `UnsupportedFeature` where several GGUF models are there, and every fault of what is there.
     pub async fn open_folder(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
+        let choice = choose(folder).await?;
+        let mut checkpoint = match choice.gguf {
+            Some(file) => Self::open_gguf(file, Some(folder), accept).await?,
+            None => Self::open_configured(folder, accept).await?,
+        };
+        checkpoint.warnings.splice(0..0, choice.warnings);
+        Ok(checkpoint)
+    }
+
+    /// The model that config.json or a pack's manifest describes.
+    async fn open_configured(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
         let unpacked = Unpacked::new(folder);
         let Some(config) = optional(folder, "config.json", MAX_CONFIG).await? else {
-            // A pack may be of a GGUF file.
+            // A pack may be of a GGUF file, or of the parts of one.
+            let gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
             let pack = unpacked.pack().await?;
-            return match pack.as_ref().and_then(|pack| pack.files.keys().find(|name| name.ends_with(".gguf"))) {
-                Some(name) => Self::open_gguf_in(folder, name, accept).await,
-                None => Err(missing(folder, "config.json")),
+            let largest =
+                pack.as_ref().and_then(|pack| pack.files.iter().max_by_key(|(name, file)| (gguf(name), file.size)));
+            return match largest {
+                Some((name, _)) => Self::open_gguf_in(&unpacked, name, accept).await,
+                None => Err(missing(folder, &["config.json"])),
             };
         };
         let config = json::parse("config.json", &config)?;
@@ -183,14 +200,15 @@ impl Checkpoint {
                 let message = "only PyTorch pickles are there; safetensors or GGUF are read";
                 return Err(Error::format(FormatKind::UnsupportedFormat, "pytorch_model.bin", message));
             }
-            return Err(missing(folder, "model.safetensors or model.safetensors.index.json"));
+            return Err(missing(folder, &[WHOLE, INDEX]));
         };
         let index = ShardIndex::parse(INDEX, &index)?;
         // By shard, to recognise one file under two names.
         let mut headers: Vec<BTreeMap<String, TensorEntry>> = Vec::new();
         for (shard, name) in index.shards.iter().enumerate() {
             let Some(file) = folder.open(name).await? else {
-                return Err(Error::format(FormatKind::MissingShard, name, "named by the index, but not there"));
+                let missing = || Error::format(FormatKind::MissingShard, name, "named by the index, but not there");
+                return Err(folder.absence(name).unwrap_or_else(missing));
             };
             headers.push(safetensors::read_header(&*file, shard).await?);
             self.shards.push(file);
@@ -243,28 +261,20 @@ impl Checkpoint {
     pub async fn open_gguf(file: Rc<dyn ByteSource>, folder: Option<&dyn Folder>, accept: Accept<'_>) -> Result<Self> {
         let given = HeaderStart::read(&*file).await?;
         let split = Split::of(&given.metadata, file.name())?;
-        let first = match &split {
-            Some(split) if split.number != 0 => split.open(folder, 0).await?,
-            _ => file.clone(),
+        let mut parts = split.as_ref().map(|split| Parts::new(split, folder));
+        let first = match &mut parts {
+            Some(parts) => parts.open(&file, 0).await?,
+            None => file.clone(),
         };
-        let mut start = match &split {
-            Some(split) if split.number != 0 => {
-                let start = HeaderStart::read(&*first).await?;
-                split.check(&start.metadata, 0)?;
-                start
-            }
-            _ => given,
-        };
+        let mut start = if Rc::ptr_eq(&first, &file) { given } else { HeaderStart::read(&*first).await? };
         let config = ConfigFacts::Gguf(Rc::new(std::mem::take(&mut start.metadata)));
         accept(&config)?;
         let GgufHeader { mut tensors, mut warnings, .. } = start.tensors(0).await?;
         let mut shards = vec![first.clone()];
-        if let Some(split) = &split {
+        if let (Some(split), Some(parts)) = (&split, &mut parts) {
             for number in 1..split.count {
-                let part = split.open(folder, number).await?;
-                let start = HeaderStart::read(&*part).await?;
-                split.check(&start.metadata, number)?;
-                let header = start.tensors(number).await?;
+                let part = parts.open(&file, number).await?;
+                let header = HeaderStart::read(&*part).await?.tensors(number).await?;
                 for (name, entry) in header.tensors {
                     if tensors.contains_key(&name) {
                         let message = format!("tensor {name:?} is in an earlier part, too");
@@ -299,7 +309,7 @@ impl Checkpoint {
     /// Opens the GGUF file `name` of a folder, with the other parts if it is split.
     pub async fn open_gguf_in(folder: &dyn Folder, name: &str, accept: Accept<'_>) -> Result<Self> {
         let folder = Unpacked::new(folder);
-        let Some(file) = folder.open(name).await? else { return Err(missing(&folder, name)) };
+        let Some(file) = folder.open(name).await? else { return Err(missing(&folder, &[name])) };
         Self::open_gguf(file, Some(&folder), accept).await
     }
 
@@ -353,8 +363,10 @@ impl Checkpoint {
     }
 }
 
-fn missing(folder: &dyn Folder, name: &str) -> Error {
-    Error::format(FormatKind::MissingFile, folder.id(), format!("{name} is missing"))
+/// The error for a file that is needed, under one of its names: what came in its place, where that is known.
+fn missing(folder: &dyn Folder, names: &[&str]) -> Error {
+    let none = || Error::format(FormatKind::MissingFile, folder.id(), format!("{} is missing", names.join(" or ")));
+    names.iter().find_map(|name| folder.absence(name)).unwrap_or_else(none)
 }
 
 async fn optional(folder: &dyn Folder, name: &str, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -368,4 +380,61 @@ async fn optional(folder: &dyn Folder, name: &str, limit: u64) -> Result<Option<
 fn same_header(a: &BTreeMap<String, TensorEntry>, b: &BTreeMap<String, TensorEntry>) -> bool {
     let place = |entry: &TensorEntry| (entry.dtype, entry.shape.clone(), entry.range.clone());
     a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && place(x) == place(y))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use pollster::block_on;
+
+    use super::*;
+    use crate::weights::MemoryFolder;
+
+    /// A folder of a server that answers 403 for what it does not have.
+    #[derive(Clone)]
+    struct Denied(MemoryFolder);
+
+    #[async_trait(?Send)]
+    impl Folder for Denied {
+        fn id(&self) -> &str {
+            self.0.id()
+        }
+
+        fn share(&self) -> Rc<dyn Folder> {
+            Rc::new(self.clone())
+        }
+
+        async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
+            self.0.open(name).await
+        }
+
+        fn absence(&self, name: &str) -> Option<Error> {
+            let message = "the server answered 403".to_owned();
+            Some(Error::Network { url: name.into(), status: Some(403), message, retryable: false })
+        }
+    }
+
+    #[test]
+    fn what_came_instead_of_a_needed_file_is_told() {
+        let index = br#"{"weight_map":{"a":"1.safetensors"}}"#;
+        let sha256 = "0".repeat(64);
+        let part = |name: &str| {
+            let part = format!(r#"{{"name":"{name}","size":1,"sha256":"{sha256}"}}"#);
+            let file = format!(r#"{{"size":1,"sha256":"{sha256}","parts":[{part}]}}"#);
+            format!(r#"{{"minke":1,"files":{{"model.safetensors":{file}}}}}"#).into_bytes()
+        };
+        let empty = MemoryFolder::new("m");
+        let config = empty.clone().with("config.json", *b"{}");
+        for (folder, file) in [
+            (empty, "config.json"),
+            (config.clone(), "model.safetensors"),
+            (config.clone().with("model.safetensors.index.json", *index), "1.safetensors"),
+            (config.with("minke.json", part("p")), "p"),
+        ] {
+            let error = block_on(Checkpoint::open_folder(&Denied(folder), &|_| Ok(()))).map(|c| c.id).expect_err(file);
+            assert!(matches!(&error, Error::Network { url, status: Some(403), .. } if url == file), "{file}: {error}");
+        }
+        let gguf = block_on(Checkpoint::open_gguf_in(&Denied(MemoryFolder::new("m")), "m.gguf", &|_| Ok(())));
+        assert!(matches!(gguf.map(|c| c.id), Err(Error::Network { url, .. }) if url == "m.gguf"));
+    }
 }

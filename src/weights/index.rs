@@ -65,11 +65,13 @@ fn check_path(file: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A name that a file gives must be a plain relative path below the folder.
+/// A name that a file gives must be a plain relative path below the folder; one that is percent-encoded could lead out of it.
 pub(super) fn check_plain(file: &str, name: &str) -> Result<()> {
-    let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '%' | '?' | '#' | '*' | '<' | '>' | '|' | '"');
+    let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '*' | '<' | '>' | '|' | '"');
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(['.', ' ']);
-    if name.len() > 255 || name.chars().any(odd) || name.split('/').any(bad_part) {
+    let hexadecimal = |w: &[u8]| w[0] == b'%' && w[1..].iter().all(u8::is_ascii_hexdigit);
+    let encoded = name.as_bytes().windows(3).any(hexadecimal);
+    if name.len() > 255 || encoded || name.chars().any(odd) || name.split('/').any(bad_part) {
         return Err(Error::format(
             FormatKind::UnsafePath,
             file,
@@ -199,7 +201,13 @@ mod tests {
 
     #[test]
     fn paths_stay_below_the_folder() {
-        for good in ["model.safetensors", "model-00001-of-00002.safetensors", "sub/x y.safetensors"] {
+        for good in [
+            "model.safetensors",
+            "model-00001-of-00002.safetensors",
+            "sub/x y.safetensors",
+            "é#1?.safetensors",
+            "日本 100%.safetensors",
+        ] {
             assert!(check_path("index", good).is_ok(), "{good}");
         }
         let bad = [
@@ -213,8 +221,8 @@ mod tests {
             "c:x",
             "https://h/x",
             "%2e%2e/x",
-            "x?y",
-            "x#y",
+            "100%25",
+            "x|y",
             "a//x",
             "x\0",
         ];

@@ -5,6 +5,7 @@
 
 pub mod blocks;
 pub mod checkpoint;
+mod choose;
 pub mod dequantize;
 pub mod dtype;
 mod forms;

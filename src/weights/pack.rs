@@ -192,7 +192,8 @@ fn check_size(source: &dyn ByteSource, name: &str, expected: u64) -> Result<()> 
 async fn open_part(folder: &dyn Folder, file: &str, part: &PackedPart) -> Result<Rc<dyn ByteSource>> {
     let Some(source) = folder.open(&part.name).await? else {
         let message = format!("a part of {file:?}, named by {MANIFEST}, but not there");
-        return Err(Error::format(FormatKind::MissingShard, &part.name, message));
+        let missing = || Error::format(FormatKind::MissingShard, &part.name, message);
+        return Err(folder.absence(&part.name).unwrap_or_else(missing));
     };
     check_size(&*source, &part.name, part.size)?;
     Ok(source)
@@ -265,6 +266,18 @@ impl Folder for Unpacked {
         match self.folder.open(name).await? {
             Some(file) => Ok(Some(file)),
             None => self.joined(name).await,
+        }
+    }
+
+    fn absence(&self, name: &str) -> Option<Error> {
+        self.folder.absence(name)
+    }
+
+    /// Those of a pack where the manifest was asked for.
+    fn list(&self) -> Result<Option<Vec<String>>> {
+        match &*self.pack.borrow() {
+            Some(Some(pack)) => Ok(Some(pack.files.keys().cloned().collect())),
+            _ => self.folder.list(),
         }
     }
 }

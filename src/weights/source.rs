@@ -43,6 +43,16 @@ pub trait Folder {
 
     /// The file called `name`, or `None` where there is no such file.
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>>;
+
+    /// What came in place of a file that `open` did not find, where that is more than "there is none".
+    fn absence(&self, _name: &str) -> Option<Error> {
+        None
+    }
+
+    /// The names of its files, where they can be listed: those of a directory or a drop.
+    fn list(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
 }
 
 /// An error unless `range` lies within a file of `len` bytes; otherwise the range's length.
@@ -129,6 +139,10 @@ impl Folder for MemoryFolder {
 
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
         Ok(self.files.get(name).map(|file| Rc::new(file.clone()) as Rc<dyn ByteSource>))
+    }
+
+    fn list(&self) -> Result<Option<Vec<String>>> {
+        Ok(Some(self.files.keys().cloned().collect()))
     }
 }
 
@@ -225,6 +239,20 @@ mod disk {
                 Err(error) => Err(io_error(name, &error)),
             }
         }
+
+        /// Files, not those in directories below; none where there is no such directory.
+        fn list(&self) -> Result<Option<Vec<String>>> {
+            let mut names = Vec::new();
+            for entry in std::fs::read_dir(&self.path).into_iter().flatten() {
+                let entry = entry.map_err(|error| io_error(&self.id, &error))?;
+                // A name that is no text could not be opened by it.
+                if let (true, Ok(name)) = (entry.path().is_file(), entry.file_name().into_string()) {
+                    names.push(name);
+                }
+            }
+            names.sort();
+            Ok(Some(names))
+        }
     }
 }
 
@@ -257,5 +285,7 @@ mod tests {
         assert_eq!(block_on(file.read(1..9)).unwrap(), all[1..9]);
         assert!(block_on(folder.open("no such file")).unwrap().is_none());
         assert!(block_on(folder.open("src")).unwrap().is_none(), "a directory is no file");
+        let names = folder.list().unwrap().expect("a directory can be listed");
+        assert!(names.contains(&"Cargo.toml".to_owned()) && !names.contains(&"src".to_owned()), "{names:?}");
     }
 }

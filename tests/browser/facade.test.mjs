@@ -30,6 +30,13 @@ beforeEach(() => {
   server.fault = () => undefined;
 });
 
+/** What a load asks for where there is nothing: addresses and tokens. */
+const requests = async (source) => {
+  const seen = [];
+  const fetch = async (input, init) => (seen.push([String(input), init?.headers?.Authorization]), new Response("", { status: 404 }));
+  await assert.rejects(load(source, { fetch }), (e) => e.code === "network" || e.code === "format");
+  return seen;
+};
 const load = (source = url, options = {}) => minke.load(source, { worker: false, wasm: WASM, ...options });
 const failure = (code, check = () => true) => (error) => {
   assert.ok(error instanceof minke.EngineError, `${error?.stack ?? error}`);
@@ -101,19 +108,89 @@ describe("sources", () => {
 
   test("names resolve to the addresses one expects", async () => {
     const asked = async (source) => {
-      const seen = [];
-      const fetch = async (input, init) => (seen.push([String(input), init?.headers?.Authorization]), new Response("", { status: 404 }));
-      await assert.rejects(load(source, { fetch }), (e) => e.code === "network" || e.code === "format");
-      return seen.find(([address]) => !/minke\.json|\/api\/models\//.test(address)); // what the hub has on record and whether it is a pack is asked first
+      const seen = await requests(source);
+      return seen.find(([address]) => !/\/api\/models\//.test(address)); // what the hub has on record is asked first
     };
     assert.deepEqual(await asked("org/repo"), ["https://huggingface.co/org/repo/resolve/main/model.bin", undefined]);
     assert.deepEqual(await asked("org/repo/a/b.gguf"), ["https://huggingface.co/org/repo/resolve/main/a/b.gguf", undefined]);
     assert.deepEqual(await asked({ repo: "o/r", file: "x.gguf", revision: "v/1", endpoint: "https://mirror.test/hf/", token: "t" }),
       ["https://mirror.test/hf/o/r/resolve/v%2F1/x.gguf", "Bearer t"]);
-    assert.deepEqual(await asked("https://host.test/models/llama"), ["https://host.test/models/llama/model.bin", undefined]);
+    assert.deepEqual((await requests("https://host.test/models/llama")).map(([address]) => address),
+      ["config.json", "", "model.bin"].map((name) => `https://host.test/models/llama${name && `/${name}`}`));
     assert.deepEqual(await asked(new URL("https://host.test/m/?sig=1")), ["https://host.test/m/model.bin?sig=1", undefined]);
     for (const source of ["", 7, null, {}, { repo: "x" }, { repo: "o/r", branch: "b" }, { files: [] }, "ftp://host/x.gguf"]) {
       await assert.rejects(load(source), failure("invalid-argument", (e) => e.detail.argument.startsWith("source")));
+    }
+  });
+
+  test("what is odd in names is asked for as it is", async () => {
+    const h = "https://host.test";
+    const hub = "https://huggingface.co/org/repo/resolve/main";
+    for (const [source, ...wanted] of [
+      // Addresses: what is no encoding stays, "#" is a letter unless an address was whole before it.
+      [`${h}/m/100%.gguf`, `${h}/m/100%.gguf`],
+      [`${h}/50%/x%20y%zz.gguf`, `${h}/50%/x%20y%zz.gguf`],
+      [`${h}/m/%ff%fe.gguf`, `${h}/m/%ff%fe.gguf`],
+      [`${h}/m/a#b.gguf`, `${h}/m/a%23b.gguf`],
+      [`${h}/m#1/x.gguf#top`, `${h}/m%231/x.gguf`],
+      [`${h}/m/x.gguf?sig=a%2Bb#top`, `${h}/m/x.gguf?sig=a%2Bb`],
+      [`${h}/c#/m/`, `${h}/c%23/m/model.bin`],
+      [`${h}/m/#readme`, `${h}/m/model.bin`],
+      [`${h}/m/é 日本.gguf`, `${h}/m/%C3%A9%20%E6%97%A5%E6%9C%AC.gguf`],
+      [new URL(`${h}/m/a#b.gguf`), `${h}/m/a%23b.gguf`],
+      // Names of files.
+      ["org/repo/a#b?c%20 é日.gguf", `${hub}/a%23b%3Fc%2520%20%C3%A9%E6%97%A5.gguf`],
+      [{ repo: "org/repo", file: "q%/100%.GGUF" }, `${hub}/q%25/100%25.GGUF`],
+      [{ repo: "org/repo", revision: "a#b%" }, "https://huggingface.co/org/repo/resolve/a%23b%25/model.bin"],
+      // What a file is its name need not say.
+      ["org/repo/x.GGUF", `${hub}/x.GGUF`],
+      [`${h}/x.GgUf`, `${h}/x.GgUf`],
+      [`${h}/get?path=x`, `${h}/get?path=x`, `${h}/get/model.bin?path=x`],
+      [`${h}/m?x#y`, `${h}/m?x%23y`, `${h}/m/model.bin?x%23y`],
+    ]) {
+      const seen = (await requests(source)).map(([address]) => address).filter((address) => !address.includes("/api/models/"));
+      assert.deepEqual(seen, wanted, String(source.file ?? source));
+    }
+    const half = "\ud800";
+    for (const [source, argument] of [[{ repo: "o/r", file: `${half}.gguf` }, "file"], [{ repo: "o/r", revision: half }, "revision"], [`o/r/${half}.gguf`, "file"]]) {
+      await assert.rejects(load(source), failure("invalid-argument", (e) => e.detail.argument === `source.${argument}`));
+    }
+  });
+
+  test("an address that does not say so may be a GGUF's", async () => {
+    const gguf = Buffer.concat([Buffer.from("GGUF"), bytes.subarray(4)]);
+    const body = (body) => ({ type: "application/octet-stream", body });
+    Object.assign(server.mounts, { "/plain": body(gguf), "/get": body(gguf), "/other": body(bytes), "/m/model.bin": body("xyz") });
+    for (const path of ["plain", "get?path=a/x", "get?file=x.gguf"]) assert.equal((await load(`${url.replace("m/model.gguf", path)}`)).info.bytes, SIZE, path);
+    for (const path of ["other", "other?path=x"]) {
+      await assert.rejects(load(url.replace("m/model.gguf", path)), failure("format", (e) => /model\.bin/.test(e.message)));
+    }
+    assert.equal((await load(url.replace("/model.gguf", ""))).info.bytes, 3);
+  });
+
+  test("a page in place of a file is told, one that a template begins like is none", async () => {
+    const respond = (status, body, type, headers = {}) => (server.fault = () => ({ status, body, headers: { "content-type": type, ...headers } }));
+    const html = "text/html; charset=utf-8";
+    for (const [body, type] of [["<!doctype html><p>x", html], ["\ufeff \n<HTML lang=en>", html], ["", html], ["<!-- x -->", html], ["<script>", "application/xhtml+xml"], ["<!DOCTYPE HTML>", "application/octet-stream"], ["<html>", "text/plain"]]) {
+      const length = Buffer.byteLength(body);
+      for (const [status, headers] of [[200, {}], [200, { etag: '"1"', "content-length": length }], [206, { etag: '"1"', "content-range": `bytes 0-${length - 1}/${length}` }]]) {
+        if (status === 206 && length === 0) continue;
+        respond(status, body, type, headers);
+        await assert.rejects(load(), failure("network", (e) => e.detail.status === status && e.message.includes(`page (${type})`) && e.message.includes(url) && !e.retryable));
+      }
+    }
+    for (const body of ["{% for m in messages %}<html>", "<|im_start|>", "<header-of-mine>", "<htmlx>"]) {
+      respond(200, body, html);
+      assert.equal((await load()).info.bytes, body.length, body);
+    }
+  });
+
+  test("without a secure page the reason is told", async () => {
+    globalThis.isSecureContext = false;
+    try {
+      await assert.rejects(minke.store.download(url, { wasm: WASM }), failure("storage", (e) => /https:.*localhost/.test(e.message)));
+    } finally {
+      delete globalThis.isSecureContext;
     }
   });
 

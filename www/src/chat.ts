@@ -194,7 +194,7 @@ export function explain(error: unknown): string {
     "internal": "Load the model again.",
     "memory": "Close other tabs, or choose a smaller model.",
     "buffer-limit": "Choose a smaller model.",
-    "no-webgpu": NO_WEBGPU,
+    "no-webgpu": isSecureContext ? NO_WEBGPU : "",
   };
   return [error.message, advice[error.code]].filter(Boolean).join("\n");
 }

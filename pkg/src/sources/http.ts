@@ -5,14 +5,16 @@ import type { Reader } from "../wasm.js";
 import type { StoredFile } from "../storage/file.js";
 import { BLOCK } from "../storage/journal.js";
 import { Blocks, type Pool } from "./blocks.js";
-import { isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
+import { denied, isFailure, offline, Requests, TRIES, unreachable, type HttpContext } from "./requests.js";
 import { give, take } from "./spare.js";
 import { Stream } from "./stream.js";
 
 /** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
 const HEAD = 64 * 1024;
+/** Bytes by which a page of text is known. */
+const PEEK = 512;
 
-/** Opens a file; null where the server says there is none. */
+/** Opens a file; null where the server says there is none, or has something else in its place, which the context is told. */
 export async function openHttp(url: string, name: string, context: HttpContext, pool: Pool): Promise<Reader | null> {
   return new HttpFile(url, name, context, pool).open();
 }
@@ -31,6 +33,8 @@ class HttpFile {
   readonly #spool = new Map<number, Blob>();
   /** Such answers since one brought a block. */
   #barren = 0;
+  /** Whether the file itself is served as HTML. */
+  #html = false;
 
   constructor(
     readonly url: string,
@@ -44,13 +48,7 @@ class HttpFile {
   async open(): Promise<Reader | null> {
     const { store } = this.context;
     const kept = await store?.file(this.name);
-    if (kept != null && (await this.#unchanged(kept))) {
-      await this.#compare(kept.identity.size);
-      this.#kept = kept;
-      this.#size = kept.identity.size;
-      this.#tag = kept.identity.tag;
-      return this.#reader();
-    }
+    if (kept != null && (await this.#unchanged(kept))) return this.#stored(kept);
     const absent = store?.manifest.absent.includes(this.name) ?? false;
     if (absent && offline()) return null;
     for (let attempt = 0; ; attempt++) {
@@ -61,21 +59,33 @@ class HttpFile {
         if (absent && unreachable(error)) return null;
         throw error;
       }
-      if (response.status === 404 || response.status === 410) {
+      const { status } = response;
+      if (status === 404 || status === 410) {
         await store?.missing(this.name);
         return null;
       }
-      this.#tag = tagOf(response);
+      let came: string | undefined;
       try {
-        if (response.status === 206) await this.#ranged(response);
-        else if (response.status === 416) await this.#empty(response);
-        else await this.#whole(response);
-        return this.#reader();
+        came = await (denied(status) ? this.#denied(response) : status === 206 ? this.#ranged(response) : status === 416 ? this.#empty(response) : this.#whole(response));
       } catch (error) {
-        if (isFailure(error) || attempt + 1 >= TRIES) throw this.#requests.failed(error, response.status);
+        if (isFailure(error) || attempt + 1 >= TRIES) throw this.#requests.failed(error, status);
         await this.#requests.pause(attempt);
+        continue;
       }
+      if (came === undefined) return this.#reader();
+      // It tells nothing of a file that is stored.
+      if (kept != null) return this.#stored(kept);
+      this.context.absences.set(this.name, this.#requests.failure(came, status, false));
+      store?.lacking.add(this.name);
+      return null;
     }
+  }
+
+  async #stored(kept: StoredFile): Promise<Reader> {
+    const { size, tag } = kept.identity;
+    await this.#compare(size);
+    [this.#kept, this.#size, this.#tag] = [kept, size, tag];
+    return this.#reader();
   }
 
   /** Whether the server still has the file that is stored. Where it cannot be asked, what is stored must do. */
@@ -90,19 +100,26 @@ class HttpFile {
       throw error;
     }
     await response.body?.cancel();
+    if (denied(response.status)) return true; // which tells nothing of the file
     if (response.status === 416) return size === (totalOf(response) ?? 0);
-    // A page in place of a file, a network's own start page say, tells nothing of the file.
-    if (response.ok && isPage(response) && tagOf(response) === null) return true;
     if (!response.ok || !sameTag(tagOf(response), tag)) return false;
     const now = response.status === 206 ? contentRange(response)?.size : lengthOf(response);
     // A size that the server does not tell is vouched for by the tag.
-    return now === undefined ? tag !== null || response.headers.get("content-encoding") !== null : now === size;
+    const same = now === undefined ? tag !== null || response.headers.get("content-encoding") !== null : now === size;
+    this.#html = same && isHtml(response);
+    return same;
   }
 
-  /** The server does ranges: keep the head, ask for the rest as it is read. */
-  async #ranged(response: Response): Promise<void> {
+  async #denied(response: Response): Promise<string> {
+    await response.body?.cancel();
+    return `the server answered ${response.status}`;
+  }
+
+  /** The server does ranges: keep the head, ask for the rest as it is read. What came if that is not the file. */
+  async #ranged(response: Response): Promise<string | undefined> {
     const range = contentRange(response);
     const head = await this.#requests.body(response, range === null ? HEAD : range.end);
+    if (isPage(response, head)) return page(response);
     let size = range?.size;
     if (size === undefined && head.length < HEAD) size = head.length;
     // The header may be hidden from pages of other origins; a HEAD answer's length is not.
@@ -112,23 +129,34 @@ class HttpFile {
     await this.#seen(size, response);
     this.#head = head;
     if (this.#head.length === size && size > 0) await this.#kept?.write(0, this.#head);
+    return undefined;
   }
 
   /** There is no first byte: an empty file, unless the answer says otherwise. */
-  async #empty(response: Response): Promise<void> {
+  async #empty(response: Response): Promise<undefined> {
     if ((totalOf(response) ?? 0) > 0) throw new Error("the server answered 416 to a range that is there");
     await this.#seen(0, response);
   }
 
-  /** The server ignores ranges: its one answer is all there is. */
-  async #whole(response: Response): Promise<void> {
+  /** The server ignores ranges: its one answer is all there is. What came if that is not the file. */
+  async #whole(response: Response): Promise<string | undefined> {
     const size = lengthOf(response);
     if (size !== undefined) {
-      await this.#seen(size, response);
-      return this.#follow(response);
+      const { start, rest } = await this.#requests.begin(response, PEEK);
+      let wanted = false;
+      try {
+        if (isPage(response, start)) return page(response);
+        await this.#seen(size, response);
+        wanted = true;
+      } finally {
+        if (!wanted) await rest.return(undefined);
+      }
+      this.#follow(joined(start, rest));
+      return undefined;
     }
     // The file has to be here to be measured.
     const blob = await response.blob();
+    if (isPage(response, new Uint8Array(await blob.slice(0, PEEK).arrayBuffer()))) return page(response);
     const declared = Number(response.headers.get("content-length") ?? 0);
     if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the answer is cut short");
     await this.#seen(blob.size, response);
@@ -138,6 +166,7 @@ class HttpFile {
       await this.#kept?.write(index, new Uint8Array(await part.arrayBuffer()));
       if (!this.#kept?.has(index)) this.#spool.set(index, part);
     }
+    return undefined;
   }
 
   /** A file that is seen for the first time, or anew. */
@@ -148,7 +177,7 @@ class HttpFile {
       response.body?.cancel().catch(() => {}); // one that was read is cancelled already
       throw error;
     }
-    this.#size = size;
+    [this.#size, this.#tag, this.#html] = [size, tagOf(response), isHtml(response)];
     this.#kept = (await this.context.store?.create({ name: this.name, size, tag: tagOf(response) })) ?? null;
   }
 
@@ -165,8 +194,8 @@ class HttpFile {
   }
 
   /** Takes an answer that begins with the first byte to its end, whoever waits for which block of it. */
-  #follow(response: Response): void {
-    const stream = new Stream(this.#requests.chunks(response), this.#size, async (index, bytes) => {
+  #follow(chunks: AsyncIterable<Uint8Array>): void {
+    const stream = new Stream(chunks, this.#size, async (index, bytes) => {
       if (this.#kept?.has(index) || this.#spool.has(index)) return;
       this.#barren = 0;
       this.#arrived.add(index);
@@ -263,7 +292,7 @@ class HttpFile {
           // What lies before `from` may be here already: only a server that goes on like this makes us take it again.
           if (from > 0 && ++ignored < TRIES) throw new Error("the server ignored the range");
           if (++this.#barren > TRIES) throw this.#requests.failed(fault, response.status);
-          if (this.#stream === undefined) this.#follow(response);
+          if (this.#stream === undefined) this.#follow(this.#requests.chunks(response));
           else await response.body?.cancel();
           return false;
         }
@@ -293,7 +322,7 @@ class HttpFile {
     }
     if (status !== 206 && status !== 200) throw this.#requests.failure(`the server answered ${status}`, status, false);
     const tag = tagOf(response);
-    if (isPage(response) && tag === null) throw new Error("the server answered with a page");
+    if (isHtml(response) && !this.#html) throw new Error("the server answered with a page");
     if (tag !== null && this.#tag !== null && !sameTag(tag, this.#tag)) throw this.#changed(status);
     const range = contentRange(response);
     if (status === 206 && range !== null) {
@@ -334,9 +363,32 @@ function strong(tag: string | null): string | undefined {
   return tag === null || tag.startsWith("W/") ? undefined : tag;
 }
 
-/** A page of text, which no file of a model is. */
-function isPage(response: Response): boolean {
-  return response.headers.get("content-type")?.startsWith("text/html") ?? false;
+/** Chunks with those before them. */
+async function* joined(start: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  try {
+    yield start;
+    yield* rest;
+  } finally {
+    await rest.return(undefined);
+  }
+}
+
+function isHtml(response: Response): boolean {
+  return /^(text\/html|application\/xhtml\+xml)\b/i.test(response.headers.get("content-type") ?? "");
+}
+
+/**
+ * Whether a page came, by how its text begins, which no file of a model is: servers of single-page applications answer with one for every
+ * file that they do not have. A template that is served as HTML is none.
+ */
+function isPage(response: Response, start: Uint8Array): boolean {
+  const text = new TextDecoder().decode(start.subarray(0, PEEK)).trimStart();
+  if (/^<(!doctype\s+html|html)[\s>]/i.test(text)) return true;
+  return isHtml(response) && /^($|<(!doctype|!--|\?xml|html|head|title|meta|link|base|style|script|body)(?![\w-]))/i.test(text);
+}
+
+function page(response: Response): string {
+  return `the server answered with a page (${response.headers.get("content-type") ?? "of no type"}) instead of the file`;
 }
 
 /**

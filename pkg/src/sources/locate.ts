@@ -6,15 +6,19 @@ import { localFiles, type Local, type Named } from "./local.js";
 
 /**
  * A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files, their sizes and digests;
- * `at` the folder of the repository that a GGUF lies in, "quantised/" say: names of files are below it.
+ * `at` the folder of the repository that a GGUF lies in, "quantised/" say: names of files are below it; `bare` the address of a folder
+ * as it was given, without a slash at its end: there may be a GGUF there, whatever it is called.
  */
 export type Location =
-  | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string }
+  | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string; bare?: string }
   | { kind: "gguf"; id: string; url: string; token?: string; tree?: string; at?: string }
   | { kind: "files"; id: string; files: Named[] };
 
 const ENDPOINT = "https://huggingface.co";
 const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
+const GGUF = /\.gguf$/i;
+/** Parameters that sign an address, and change from request to request: by what their names contain, those of clouds, Azure's. */
+const SIGNATURE = /sign|token|expire|policy|credential|access|auth|key-pair|api-?key|^(x-|q-)|^(sig|s[eprtv]|spr|sip|ske|sks|skt|skv|skoid|sktid)$/i;
 
 /** Resolves a source against the page's address. Throws `invalid-argument` for what names no place. */
 export async function locate(source: ModelSource): Promise<Location> {
@@ -36,8 +40,8 @@ function fromText(text: string): Location {
   const parts = text.split("/");
   const relative = /^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(text) || parts.length === 1;
   if (!relative && REPOSITORY.test(parts.slice(0, 2).join("/"))) {
-    if (parts.length === 2 && !text.endsWith(".gguf")) return fromRepository({ repo: text });
-    if (parts.length > 2 && text.endsWith(".gguf")) {
+    if (parts.length === 2 && !GGUF.test(text)) return fromRepository({ repo: text });
+    if (parts.length > 2 && GGUF.test(text)) {
       return fromRepository({ repo: parts.slice(0, 2).join("/"), file: parts.slice(2).join("/") });
     }
   }
@@ -54,15 +58,35 @@ function fromText(text: string): Location {
 
 function fromUrl(given: URL): Location {
   if (!/^(https?|blob|data):$/.test(given.protocol)) throw invalid("source", `cannot read from ${given.protocol} URLs`);
-  const url = new URL(given);
+  const inline = !given.protocol.startsWith("http");
+  const url = new URL(inline ? given : given.href.replace(/#/g, fragment));
   url.hash = "";
   const id = `${url.protocol === "blob:" ? "" : url.origin}${url.pathname}`;
   // A blob has no folder around it, so it can only be the one file.
-  if (url.pathname.endsWith(".gguf") || url.protocol === "blob:" || url.protocol === "data:") {
-    return { kind: "gguf", id: url.protocol === "data:" ? "data:" : id, url: url.href };
-  }
-  if (!url.pathname.endsWith("/")) url.pathname += "/";
-  return { kind: "folder", id, url: url.href };
+  if (GGUF.test(url.pathname) || inline) return { kind: "gguf", id: url.protocol === "data:" ? "data:" : id, url: url.href };
+  if (url.pathname.endsWith("/")) return { kind: "folder", id, url: url.href };
+  const bare = url.href;
+  url.pathname += "/";
+  return { kind: "folder", id: id + named(bare), url: url.href, bare };
+}
+
+/** What a "#" of an address stands for: itself, unless a whole address of a model is before it and no file after it. */
+function fragment(_: string, at: number, text: string): string {
+  const [before] = text.slice(0, at).split("?");
+  return /(\/|\.gguf)$/i.test(before!) && !/\/|\.gguf/i.test(text.slice(at)) ? "#" : "%23";
+}
+
+/** The parameters of an address that say what is there. */
+function named(address: string): string {
+  const url = new URL(address);
+  for (const name of [...url.searchParams.keys()]) if (SIGNATURE.test(name)) url.searchParams.delete(name);
+  return url.search;
+}
+
+/** What a location is stored under: its address without what changes from request to request. */
+export function storageKey(location: Exclude<Location, { kind: "files" }>): string {
+  const { origin, pathname } = new URL(location.url);
+  return origin + pathname + (location.kind === "folder" && location.bare !== undefined ? named(location.bare) : "");
 }
 
 function fromRepository(source: Extract<ModelSource, { repo: string }>): Location {
@@ -72,8 +96,9 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
   if (file !== undefined && (typeof file !== "string" || file === "" || file.split("/").includes(".."))) {
     throw invalid("source.file", `expected a file in the repository, got ${JSON.stringify(file)}`);
   }
-  for (const [name, value] of Object.entries({ revision, token, endpoint })) {
+  for (const [name, value] of Object.entries({ file, revision, token, endpoint })) {
     if (value !== undefined && typeof value !== "string") throw invalid(`source.${name}`, "expected a string");
+    if (/\p{Surrogate}/u.test(value ?? "")) throw invalid(`source.${name}`, "it has half of a surrogate pair");
   }
   let root: URL;
   let tree: string;
@@ -84,7 +109,7 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
   } catch {
     throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is no URL`);
   }
-  if (file?.endsWith(".gguf")) {
+  if (file !== undefined && GGUF.test(file)) {
     const at = file.slice(0, file.lastIndexOf("/") + 1);
     return { kind: "gguf", id: `${repo}/${file}`, url: child(root.href, file), token, tree, ...(at === "" ? {} : { at }) };
   }
@@ -95,7 +120,8 @@ async function fromFiles(given: readonly Local[]): Promise<Location> {
   if (given.length === 0) throw invalid("source.files", "the list is empty");
   const { folder, files } = await localFiles(given);
   if (files.length === 0) return { kind: "files", id: folder ?? "empty", files }; // the engine says what is missing
-  const first = files.find((f) => f.name === "config.json") ?? files.find((f) => f.name.endsWith(".gguf")) ?? files[0]!;
+  const ggufs = files.filter((f) => GGUF.test(f.name));
+  const first = files.find((f) => f.name === "config.json") ?? ggufs.find((f) => !/mmproj/i.test(f.name)) ?? ggufs[0] ?? files[0]!;
   const picked = first.blob instanceof File ? first.blob.webkitRelativePath?.split("/").at(-2) : undefined;
   return { kind: "files", id: folder ?? picked ?? first.name, files };
 }
@@ -111,6 +137,35 @@ export function child(folder: string, name: string): string {
   const url = new URL(folder);
   url.pathname = url.pathname.replace(/[^/]*$/, "") + name.split("/").map(encodeURIComponent).join("/");
   return url.href;
+}
+
+/** What the file at an address is called: by a parameter that names a GGUF, or by its path. */
+export function nameOf(address: string): string {
+  const { pathname, searchParams } = new URL(address);
+  const last = (path: string) => path.split("/").at(-1)!;
+  return [...searchParams.values()].map(last).find((name) => GGUF.test(name)) ?? (decoded(last(pathname)) || "model.gguf");
+}
+
+/** The address of a file beside the one at `address`: where a parameter names that one, in its place. */
+export function beside(address: string, name: string): string {
+  const [url, known] = [new URL(address), nameOf(address)];
+  for (const [parameter, path] of url.searchParams) {
+    if (path !== known && !path.endsWith(`/${known}`)) continue;
+    url.searchParams.set(parameter, path.slice(0, -known.length) + name);
+    return url.href;
+  }
+  return child(address, name);
+}
+
+/** A part of an address as text; what is no encoding stays as it is. */
+function decoded(part: string): string {
+  return part.replace(/(%[\da-f]{2})+/gi, (bytes) => {
+    try {
+      return decodeURIComponent(bytes);
+    } catch {
+      return bytes;
+    }
+  });
 }
 
 function known(source: object, keys: string[]): void {

@@ -4,7 +4,7 @@ import type { Failure } from "../errors.js";
 import type { Reader, Source } from "../wasm.js";
 import { Pool } from "./blocks.js";
 import { openHttp } from "./http.js";
-import { child, type Location } from "./locate.js";
+import { beside, child, nameOf, type Location } from "./locate.js";
 import type { HttpContext } from "./requests.js";
 import { readBlob } from "./local.js";
 
@@ -42,37 +42,62 @@ export async function open(location: Location, context: HttpContext): Promise<Op
 
 type Once = (name: string, begin: () => Promise<Reader | null>) => Promise<Reader | null>;
 
+const CONFIG = "config.json";
+
 async function plain(location: Location, context: HttpContext, once: Once): Promise<Source> {
   if (location.kind === "files") return openFiles(location, once);
+  const { id, url } = location;
+  const { absences, names, store } = context;
   const pool = new Pool();
-  const sibling = (name: string) => once(name, () => openHttp(child(location.url, name), name, context, pool));
-  if (location.kind === "folder") return { kind: "folder", id: location.id, file: location.file, open: sibling };
-  const name = decodeURIComponent(new URL(location.url).pathname.split("/").at(-1) ?? "") || "model.gguf";
-  const reader = await once(name, () => openHttp(location.url, name, context, pool));
-  if (reader === null) {
+  const at = (address: string, name: string) => once(name, () => openHttp(address, name, context, pool));
+  const absence = (name: string) => absences.get(name);
+  if (location.kind === "gguf") {
+    const name = nameOf(url);
+    const reader = await at(url, name);
+    if (reader !== null) return { kind: "gguf", id, reader, absence, open: (name) => at(beside(url, name), name) };
     const failure: Failure = {
-      code: "network", message: `${location.url}: there is no such file (404)`, retryable: false,
-      detail: { url: location.url, status: 404 },
+      code: "network", message: `${url}: there is no such file (404)`, retryable: false, detail: { url, status: 404 },
     };
-    throw failure;
+    throw absences.get(name) ?? failure;
   }
-  return { kind: "gguf", id: location.id, reader, open: sibling };
+  // What a hub does not list need not be asked for; what every folder has need not wait for the list.
+  const open = async (name: string) => {
+    if (name === CONFIG || (await names)?.has(name) !== false) return at(child(url, name), name);
+    store?.lacking.add(name);
+    return null;
+  };
+  const { bare, file } = location;
+  // An address with parameters is a file's rather than a folder's.
+  if (bare !== undefined && (bare.includes("?") || (await open(CONFIG)) === null)) {
+    const name = nameOf(bare);
+    const reader = await at(bare, name);
+    if (reader !== null && (await begins(reader)) === "GGUF") return { kind: "gguf", id, reader, absence, open: (name) => at(beside(bare, name), name) };
+    if (reader !== null) await store?.missing(name);
+    else if (bare.includes("?")) return { kind: "folder", id, open, absence: (missing) => absences.get(name) ?? absences.get(missing) };
+  }
+  return { kind: "folder", id, file, open, absence };
 }
 
+async function begins(reader: Reader): Promise<string> {
+  return String.fromCharCode(...(await reader.read(0, Math.min(4, reader.size))));
+}
+
+/** Which of several files is the model the engine says, by what they are; a lone one need not be looked for. */
 async function openFiles({ id, files }: Extract<Location, { kind: "files" }>, once: Once): Promise<Source> {
   const last = (path: string) => path.split("/").at(-1)!;
-  const models = files.filter((f) => f.name.endsWith(".gguf"));
-  const single = files.length === 1 && !files[0]!.name.endsWith(".json") && !files[0]!.name.endsWith(".safetensors") ? files[0] : undefined;
-  const config = files.filter((f) => last(f.name) === "config.json").sort((a, b) => a.name.split("/").length - b.name.split("/").length)[0];
-  const model = config === undefined ? (models.find((f) => /-0*1-of-\d+\.gguf$/.test(f.name)) ?? models[0] ?? single) : undefined;
+  const folderOf = (path: string) => path.replace(/[^/]*$/, "");
+  const named = (end: RegExp) => files.filter((f) => end.test(f.name)).sort((a, b) => a.name.split("/").length - b.name.split("/").length)[0];
   // The folder that the model's names start from; files that lie in none may stand for those of any.
-  const folder = ((config ?? model)?.name ?? "").replace(/[^/]*$/, "");
+  const config = named(/\.safetensors$/) && named(/(^|\/)config\.json$/) ? named(/(^|\/)config\.json$/) : named(/(^|\/)minke\.json$/);
+  let folder = folderOf((config ?? files[0])?.name ?? "");
+  while (config === undefined && !files.every((f) => f.name.startsWith(folder))) folder = folderOf(folder.slice(0, -1));
   const open = async (name: string) => {
-    const file = files.find((f) => f.name === folder + name) ?? files.find((f) => f.name === last(name));
+    const file = [folder + name, name, last(name)].map((name) => files.find((f) => f.name === name)).find((f) => f !== undefined);
     if (file === undefined) return null;
     const { blob } = file;
     return once(name, async () => ({ name, size: blob.size, read: (start, end) => readBlob(blob, start, end, name), stored: () => true }));
   };
-  if (model === undefined) return { kind: "folder", id, open };
-  return { kind: "gguf", id, reader: (await open(model.name.slice(folder.length)))!, open };
+  const names = files.map(({ name }) => (name.startsWith(folder) ? name.slice(folder.length) : name));
+  const lone = names.length === 1 && !/\.(json|safetensors)$/.test(names[0]!) ? await open(names[0]!) : null;
+  return lone === null ? { kind: "folder", id, open, names } : { kind: "gguf", id, reader: lone, open };
 }

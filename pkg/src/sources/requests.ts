@@ -29,6 +29,10 @@ export interface HttpContext {
   limit: Limit;
   /** Bytes of large files as a hub has them on record, by name. */
   sizes: Promise<ReadonlyMap<string, number>>;
+  /** The names of all files, where a hub lists them. */
+  names: Promise<ReadonlySet<string> | null>;
+  /** What came in place of files that are not there, by name. */
+  absences: Map<string, Failure>;
   /** Whether a file was found to be another than at first. */
   changed: boolean;
 }
@@ -85,7 +89,7 @@ export class Requests {
     readonly context: HttpContext,
   ) {}
 
-  /** An answer that says something about the bytes [start, end): faults that pass are waited out. */
+  /** An answer that says something about the bytes [start, end), or that they are not given: faults that pass are waited out. */
   async answer(start: number, end: number, { patient = false, tries = patient ? PATIENT_TRIES : TRIES, version }: Asking = {}): Promise<Response> {
     const { context } = this;
     for (let attempt = 0; ; attempt++) {
@@ -101,10 +105,11 @@ export class Requests {
         if (version !== undefined && this.#conditional()) headers["If-Range"] = version;
         const response = await context.clock.within(STALL, this.#get(headers, "GET", signal));
         status = response.status;
-        if (response.ok || [404, 410, 416].includes(status)) return this.#known(response);
+        const expired = denied(status) && this.#resolved !== undefined; // a signed address
+        if (response.ok || (!expired && (denied(status) || [404, 410, 416].includes(status)))) return this.#known(response);
         await response.body?.cancel();
-        if ((status === 401 || status === 403) && this.#resolved !== undefined) {
-          this.#resolved = undefined; // a signed address that ran out
+        if (expired) {
+          this.#resolved = undefined;
           continue;
         }
         if (status !== 408 && status !== 429 && status < 500) throw this.failure(`the server answered ${status}`, status, false);
@@ -147,22 +152,31 @@ export class Requests {
     }
   }
 
-  /** The first bytes of a body, at most so many. */
-  async body(response: Response, most: number): Promise<Uint8Array<ArrayBuffer>> {
+  /** The first bytes of a body, so many at least where it has them, and the chunks that come after. */
+  async begin(response: Response, least: number): Promise<{ start: Uint8Array<ArrayBuffer>; rest: AsyncGenerator<Uint8Array> }> {
+    const rest = this.chunks(response);
     const parts: Uint8Array[] = [];
     let length = 0;
-    for await (const chunk of this.chunks(response)) {
-      parts.push(chunk.slice(0, most - length));
-      length += parts.at(-1)!.length;
-      if (length === most) break;
+    while (length < least) {
+      const { done, value } = await rest.next();
+      if (done) break;
+      parts.push(value.slice());
+      length += value.length;
     }
-    const out = new Uint8Array(length);
+    const start = new Uint8Array(length);
     for (let at = 0; parts.length > 0; ) {
       const part = parts.shift()!;
-      out.set(part, at);
+      start.set(part, at);
       at += part.length;
     }
-    return out;
+    return { start, rest };
+  }
+
+  /** The first bytes of a body, at most so many. */
+  async body(response: Response, most: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { start, rest } = await this.begin(response, most);
+    await rest.return(undefined);
+    return start.length > most ? start.slice(0, most) : start;
   }
 
   /** Waits longer each time, and not in step with other clients. */
@@ -254,6 +268,11 @@ export function offline(): boolean {
 /** Whether a failure says that the server cannot be asked now: no answer, or one that says to come later. */
 export function unreachable(error: unknown): boolean {
   return isFailure(error) && error.code === "network" && error.retryable;
+}
+
+/** Whether a status says that the file is not for us; static hosts say so of files that they do not have. */
+export function denied(status: number): boolean {
+  return status === 401 || status === 403;
 }
 
 export function isFailure(error: unknown): error is Failure {

@@ -17,28 +17,40 @@ export type Digests = Map<string, string>;
 /** What a pack says of its own files, see src/weights/pack.rs. */
 export const MANIFEST = "minke.json";
 
-/** What a hub has on record of its large files, by the names they are opened by. */
+/** What a hub has on record of its files, by the names they are opened by. */
 export interface Hub {
+  /** Of large files. */
   sizes: Map<string, number>;
+  /** Of large files. */
   digests: Digests;
+  /** All that there are; null where the list is not whole, or lacks what every model folder has. */
+  names: Set<string> | null;
 }
+
+/** Files that a hub lists at once: where it lists as many there may be more. */
+const LISTED = 1000;
 
 /** Asks a hub; nothing where it cannot be asked. */
 export async function askHub(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Hub> {
-  const hub: Hub = { sizes: new Map(), digests: new Map() };
+  const hub: Hub = { sizes: new Map(), digests: new Map(), names: null };
   if (location.kind === "files" || location.tree === undefined) return hub;
   try {
     const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
     const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
     const entries: unknown = response.ok ? await response.json() : [];
+    const names = new Set<string>();
     for (const entry of Array.isArray(entries) ? entries : []) {
       const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown; size?: unknown } };
       const name = typeof path === "string" ? below(location, path) : undefined;
       if (name === undefined) continue;
+      names.add(name);
       const oid = typeof lfs?.oid === "string" ? lfs.oid.replace(/^sha256:/, "") : "";
       if (/^[0-9a-f]{64}$/.test(oid)) hub.digests.set(name, oid);
       if (typeof lfs?.size === "number") hub.sizes.set(name, lfs.size);
     }
+    const whole = !/rel="?next/.test(response.headers.get("link") ?? "") && (entries as unknown[]).length < LISTED;
+    const model = ["model.safetensors", "model.safetensors.index.json", MANIFEST].some((name) => names.has(name));
+    if (whole && model && names.has("config.json")) hub.names = names;
   } catch {
     // What a mirror does not tell is not checked; what the caller gave is.
   }
@@ -60,6 +72,9 @@ export class Verifier {
   readonly #right = new Set<string>();
   /** What the files of a pack were cut into. */
   readonly #parts = new Map<string, string[]>();
+  /** Called when the manifest of a pack was read, before the engine sees it: its digests are known then. */
+  packed: () => Promise<void> = async () => {};
+  #isPack = false;
 
   constructor(
     readonly hasher: new () => Hasher,
@@ -79,7 +94,12 @@ export class Verifier {
     };
     const open = async (name: string) => {
       const reader = await check(await source.open(name));
-      if (name === MANIFEST && reader !== null) await this.#ofPack(reader);
+      if (name === MANIFEST && reader !== null && !this.#isPack) {
+        this.#isPack = true;
+        await this.#ofPack(reader);
+        this.#checks.clear(); // what was opened before is checked when it is opened again
+        await this.packed();
+      }
       return reader;
     };
     if (source.kind === "folder") return { ...source, open };

@@ -28,10 +28,9 @@ export async function root(create: boolean): Promise<FileSystemDirectoryHandle |
   }
 }
 
-/** The name of a model's folder, from its address without what changes from request to request. */
-export async function folderName(address: string): Promise<string> {
-  const url = new URL(address);
-  const bytes = new TextEncoder().encode(url.origin + url.pathname);
+/** The name of a model's folder, from its address without what changes from request to request: see `storageKey`. */
+export async function folderName(key: string): Promise<string> {
+  const bytes = new TextEncoder().encode(key);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -6,6 +6,8 @@ import type { Identity } from "./journal.js";
 
 export class StoredModel {
   readonly #files = new Map<string, StoredFile>();
+  /** Names that the server seems not to have: a load that succeeds without them shows that none was needed. */
+  readonly lacking = new Set<string>();
   #closed = false;
   #asking?: Promise<boolean>;
 
@@ -18,15 +20,15 @@ export class StoredModel {
   ) {}
 
   /**
-   * Opens the folder of the model at `address`, after others of this origin that load it have ended: what they fetched need
+   * Opens the folder of the model under `key`, after others of this origin that load it have ended: what they fetched need
    * not be fetched again. Null where the browser keeps nothing, or this thread may not write. `ask` is called where there is
    * no room for `needed` bytes more: whether there is some now.
    */
-  static async open(address: string, id: string, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
+  static async open(key: string, id: string, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
     if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
     const all = await root(true);
     if (all === null) return null;
-    const name = await folderName(address);
+    const name = await folderName(key);
     const release = await lock(name, signal);
     try {
       const folder = await all.getDirectoryHandle(name, { create: true });
@@ -81,6 +83,7 @@ export class StoredModel {
   /** A load or download has had all it needed: gives the folder back. */
   async loaded(): Promise<void> {
     this.manifest.complete = true;
+    this.manifest.absent = [...new Set([...this.manifest.absent, ...this.lacking])];
     await this.close();
   }
 

@@ -33,6 +33,7 @@ impl Default for Options {
 const COMPANIONS: &[&str] =
     &["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 const LICENSES: &[&str] = &["LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE"];
+const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// Bytes copied at once.
 const BLOCK: u64 = 4 << 20;
@@ -113,8 +114,9 @@ impl Files<'_> {
         Ok(pack)
     }
 
+    /// What readers of folders ask for first is never there as it is: they ask for the manifest then.
     fn start(&self, name: &str, len: u64) -> PartWriter<'_> {
-        PartWriter::new(self.folder, name, len, self.shard)
+        PartWriter::new(self.folder, name, len, self.shard, [WHOLE, INDEX].contains(&name))
     }
 
     fn copy(&mut self, path: &str, source: &dyn ByteSource) -> Result<(), Failure> {
@@ -144,7 +146,7 @@ impl Files<'_> {
             eprintln!("{count} tensors that the language model does not use are left out ({})", bytes(size));
         }
         let (name, header, alignment) = match &checkpoint.config {
-            ConfigFacts::Json(_) => ("model.safetensors", safetensors::header(&plan.tensors), 1),
+            ConfigFacts::Json(_) => (WHOLE, safetensors::header(&plan.tensors), 1),
             ConfigFacts::Gguf(published) => {
                 let metadata = gguf::metadata(published, quantization);
                 ("model.gguf", gguf::header(&metadata, &plan.tensors), gguf::alignment(&metadata))

@@ -15,6 +15,8 @@ pub struct PartWriter<'a> {
     name: String,
     len: u64,
     shard: u64,
+    /// Whether it is a part even where it is not cut.
+    part: bool,
     written: u64,
     whole: Sha256,
     open: Option<Part>,
@@ -30,14 +32,14 @@ struct Part {
 }
 
 impl<'a> PartWriter<'a> {
-    pub fn new(folder: &'a Path, name: &str, len: u64, shard: u64) -> Self {
+    pub fn new(folder: &'a Path, name: &str, len: u64, shard: u64, part: bool) -> Self {
         let (name, whole) = (name.to_owned(), Sha256::new());
-        Self { folder, name, len, shard, written: 0, whole, open: None, parts: Vec::new() }
+        Self { folder, name, len, shard, part, written: 0, whole, open: None, parts: Vec::new() }
     }
 
     fn part_name(&self) -> String {
-        match self.len.div_ceil(self.shard) {
-            0 | 1 => self.name.clone(),
+        match self.len.div_ceil(self.shard).max(1) {
+            1 if !self.part => self.name.clone(),
             count => format!("{}.{:05}-of-{count:05}", self.name, self.parts.len() + 1),
         }
     }
@@ -93,7 +95,7 @@ impl<'a> PartWriter<'a> {
             self.start()?;
         }
         self.end()?;
-        let parts = if self.parts.len() > 1 { self.parts } else { Vec::new() };
+        let parts = if self.part || self.parts.len() > 1 { self.parts } else { Vec::new() };
         Ok((self.name, PackedFile { size: self.len, sha256: hexadecimal(self.whole), parts }))
     }
 }

@@ -1,6 +1,6 @@
 //! Where a path on the command line leads.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use minke::engine::{Host, Source};
 use minke::weights::{Checkpoint, ConfigFacts, DiskFolder, Pack};
@@ -20,9 +20,7 @@ impl Place {
     /// `MissingFile` where there is nothing.
     pub fn new(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            let config = path.join("config.json").exists() || path.join("minke.json").exists();
-            let file = if config { None } else { only_gguf(path)? };
-            return Ok(Self { folder: DiskFolder::new(path), file });
+            return Ok(Self { folder: DiskFolder::new(path), file: None });
         }
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -55,32 +53,6 @@ impl Place {
     /// Its manifest, where it is a pack.
     pub fn pack(&self) -> Result<Option<Pack>> {
         block_on(Pack::open(&self.folder))
-    }
-}
-
-/// The GGUF file of a folder that has one, or the first of one model's parts.
-fn only_gguf(folder: &Path) -> Result<Option<String>> {
-    let unreadable =
-        |error: std::io::Error| Error::format(FormatKind::MissingFile, folder.display().to_string(), error.to_string());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path: PathBuf = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|e| e == "gguf") {
-            files.push(file_name(&path).to_string_lossy().into_owned());
-        }
-    }
-    files.sort();
-    let parts = files.first().and_then(|first| first.rsplit_once("-00001-of-").map(|(stem, _)| stem.to_owned()));
-    match files.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some(one.clone())),
-        [first, ..] if parts.is_some_and(|stem| files.iter().all(|name| name.starts_with(&stem))) => {
-            Ok(Some(first.clone()))
-        }
-        _ => {
-            let message = format!("{} GGUF files; name one of them", files.len());
-            Err(Error::format(FormatKind::UnsupportedFeature, folder.display().to_string(), message))
-        }
     }
 }
 

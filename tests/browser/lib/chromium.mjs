@@ -16,9 +16,9 @@ const FLAGS = [
   "--disable-domain-blocking-for-3d-apis",
 ];
 
-/** Starts a browser with a fresh profile. */
-export function launch(options = {}) {
-  return chromium.launch({ executablePath: chromiumPath, headless: true, args: FLAGS, ...options });
+/** Starts a browser with a fresh profile; `args` are further flags. */
+export function launch({ args = [], ...options } = {}) {
+  return chromium.launch({ executablePath: chromiumPath, headless: true, args: [...FLAGS, ...args], ...options });
 }
 
 /** A folder for a browser's files that is there until this process ends; a private window keeps them in memory. */

@@ -41,7 +41,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
 
   async function answer(request, response) {
     const { pathname, search: query } = new URL(request.url, "http://x");
-    const path = decodeURIComponent(pathname);
+    const path = pathname.replace(/(%[\da-f]{2})+/gi, decodeURIComponent); // a "%" alone stays one
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const entry = { path, query, range: request.headers.range, method: request.method, headers: request.headers, sent: 0 };
     entry.count = requests.filter((r) => r.path === path).length;
