@@ -12,6 +12,7 @@ mod detokenize;
 mod encode_messages;
 mod gguf_vocab;
 mod message;
+mod pattern;
 mod python;
 mod reasoning;
 mod sentencepiece;

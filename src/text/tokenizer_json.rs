@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAcces
 use serde_json::Value;
 use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
 
+use super::pattern;
 use super::tokenizer::Parts;
 use crate::{Error, FormatKind, Result};
 
@@ -181,6 +182,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
         decoder: raw.decoder,
         added,
         chat_bos: None,
+        warnings: Vec::new(),
     })
 }
 
@@ -207,9 +209,23 @@ const NORMALIZERS: &[&str] = &[
     "Strip",
     "StripAccents",
     "ByteLevel",
+    "BertNormalizer",
+    "Nmt",
 ];
-const PRE_TOKENIZERS: &[&str] =
-    &["Sequence", "Split", "ByteLevel", "Metaspace", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"];
+const PRE_TOKENIZERS: &[&str] = &[
+    "Sequence",
+    "Split",
+    "ByteLevel",
+    "Metaspace",
+    "Digits",
+    "Punctuation",
+    "Whitespace",
+    "WhitespaceSplit",
+    "BertPreTokenizer",
+    "CharDelimiterSplit",
+    "FixedLength",
+    "UnicodeScripts",
+];
 const POST_PROCESSORS: &[&str] =
     &["Sequence", "ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing"];
 const DECODERS: &[&str] =
@@ -231,12 +247,13 @@ pub(crate) fn decoder(file: &str, value: Value) -> Result<Option<DecoderWrapper>
     stage(file, "decoder", DECODERS, value)
 }
 
-fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], value: Value) -> Result<Option<T>> {
+fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], mut value: Value) -> Result<Option<T>> {
     if value.is_null() {
         return Ok(None);
     }
     check_typed(file, name, &value)?;
     check_stage(file, name, allowed, &value, 0)?;
+    translate_patterns(file, name, &mut value)?;
     let error = match serde_json::from_value(value) {
         Ok(stage) => return Ok(Some(stage)),
         Err(error) => error.to_string(),
@@ -244,7 +261,7 @@ fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], value: V
     // The words are those of `regex` and `fancy-regex`.
     let kind = if error.contains("size limit") || error.contains("exceeds") {
         FormatKind::RegexLimit
-    } else if error.to_lowercase().contains("look-behind") {
+    } else if ["ook-behind", "property not found", "Target of repeat"].iter().any(|words| error.contains(words)) {
         FormatKind::UnsupportedFeature
     } else {
         FormatKind::BadTokenizer
@@ -281,12 +298,32 @@ fn check_stage(file: &str, name: &str, allowed: &[&str], value: &Value, depth: u
             if ["start", "stop"].iter().any(|k| map.get(*k).and_then(Value::as_u64).is_some_and(|n| n > 64)) {
                 return fail(FormatKind::LimitExceeded, "strips more than 64 characters".into());
             }
+            if map.get("length").is_some_and(|length| length == 0) {
+                return fail(FormatKind::BadTokenizer, "pieces of no length".into());
+            }
             // The crate subtracts past the beginning of a token that is shorter.
             if map.get("stop").and_then(Value::as_u64).is_some_and(|n| n > 0) {
                 return fail(FormatKind::UnsupportedFeature, "strips the ends of tokens".into());
             }
             map.values().try_for_each(|v| check_stage(file, name, allowed, v, depth + 1))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Puts every regular expression into the syntax of the engine that runs it.
+fn translate_patterns(file: &str, name: &str, value: &mut Value) -> Result<()> {
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| translate_patterns(file, name, item)),
+        Value::Object(map) => map.iter_mut().try_for_each(|(key, value)| match value {
+            Value::String(regex) if key == "Regex" => {
+                let translated = pattern::translate(regex);
+                let fault = |(kind, fault)| Error::format(kind, file, format!("{name}: {regex:?}: {fault}"));
+                *regex = translated.map_err(fault)?;
+                Ok(())
+            }
+            _ => translate_patterns(file, name, value),
+        }),
         _ => Ok(()),
     }
 }
