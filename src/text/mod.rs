@@ -16,6 +16,7 @@ mod pattern;
 mod python;
 mod reasoning;
 mod sentencepiece;
+mod stages;
 mod stop;
 mod token_text;
 mod tokenizer;

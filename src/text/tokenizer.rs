@@ -8,6 +8,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
 
 use super::added_tokens::AddedTokens;
+use super::stages::Pipeline;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
 use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
@@ -23,7 +24,7 @@ const MAX_ADDED_BYTES: usize = 4096;
 /// Only BPE models are read (all current decoder-only language models use one), in byte-level or SentencePiece spelling.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Pipeline,
     spelling: Spelling,
     added: AddedTokens,
     special: HashSet<u32>,
@@ -284,7 +285,7 @@ impl Tokenizer {
 
         tokenizer_json::check_post_processor(&file, &parts.post_processor, size)?;
         let spelling = Spelling::of_decoder(&parts.decoder);
-        let mut inner = tokenizers::Tokenizer::new(bpe);
+        let mut inner = Pipeline::new(bpe);
         inner
             .with_normalizer(tokenizer_json::normalizer(&file, parts.normalizer)?)
             .map_err(|e| bad(e.to_string()))?
