@@ -3,8 +3,8 @@
 mod support;
 
 use minke::text::{
-    ChatInput, ChatTemplate, Message, MessageInput, Prompt, ReasoningFormat, Tokenizer, ToolCall, ToolSpec, encode_chat,
-    encode_messages, render_messages,
+    ChatInput, ChatTemplate, Message, MessageInput, Prompt, ReasoningFormat, Tokenizer, ToolCall, ToolSpec,
+    encode_chat, encode_messages, render_messages,
 };
 use serde_json::{Map, Value, json};
 use support::{Case, cases, root};

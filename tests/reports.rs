@@ -11,8 +11,8 @@ use common::{all_logits, block_on, data, load};
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
 use minke::text::{ChatInput, ChatTemplate, Message, Tokenizer, TokenizerConfig};
 use minke::{Cancel, Result};
-use support::without_addresses;
 use serde_json::Value;
+use support::without_addresses;
 
 /// What is wrong with a row; nothing where it is right.
 type Verdict = std::result::Result<(), String>;
@@ -70,7 +70,8 @@ fn model(root: &Path, row: &Value) -> Verdict {
         }
     }
     if let Some(absent) = row["prompt_has_no"].as_str() {
-        let text = prompt(&engine, &serde_json::json!([{ "role": "user", "content": "hi" }])).map_err(|e| e.to_string())?.text;
+        let text =
+            prompt(&engine, &serde_json::json!([{ "role": "user", "content": "hi" }])).map_err(|e| e.to_string())?.text;
         if text.contains(absent) {
             return Err(format!("the prompt has {absent:?}: {text:?}"));
         }
@@ -172,7 +173,9 @@ fn tokenizers() {
     let rows: Vec<Value> = serde_json::from_str(&read(&root.join("tokenizers.json"))).expect("JSON");
     let wrong: Vec<String> = rows
         .iter()
-        .filter_map(|row| tokenizer(&root, row).err().map(|why| format!("{}: {why}", row["name"].as_str().unwrap_or("?"))))
+        .filter_map(|row| {
+            tokenizer(&root, row).err().map(|why| format!("{}: {why}", row["name"].as_str().unwrap_or("?")))
+        })
         .collect();
     judge(rows.len(), &wrong);
 }
@@ -192,7 +195,11 @@ fn tokenizer(root: &Path, row: &Value) -> Verdict {
         let wanted = common::golden::ids(&want["ids"]);
         expect(&format!("ids of {text:?}"), &ids, &wanted)?;
         for (key, skip) in [("decode", false), ("skip", true)] {
-            expect(&format!("{key} of {text:?}"), &tokenizer.decode(&wanted, skip).as_str(), &want[key].as_str().expect("a text"))?;
+            expect(
+                &format!("{key} of {text:?}"),
+                &tokenizer.decode(&wanted, skip).as_str(),
+                &want[key].as_str().expect("a text"),
+            )?;
         }
     }
     Ok(())

@@ -303,3 +303,91 @@ fn smollm2_prompts_equal_the_reference() {
         }
     }
 }
+
+/// Where the models' own tokenizer.json says otherwise than llama.cpp: it knows no normalisation, no kinds of letters and no
+/// marks in classes, and leaves the digits of DeepSeek's first models together.
+const AS_PUBLISHED: &[(&[&str], &[usize])] = &[
+    (&["olmo", "qwen2", "qwen35"], &[3]),
+    (&["deepseek-llm"], &[0, 1, 2, 6, 7]),
+    (&["youtu", "tiny_aya", "cohere2moe"], &[2]),
+    (&["tekken", "gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[3, 6]),
+    (&["kimi-k2"], &[2, 3, 6]),
+];
+
+/// Every name of a pre-tokenizer splits as llama.cpp splits by it (`pre_tokenizers.py`).
+#[test]
+fn gguf_names_split_as_in_llama_cpp() {
+    let made = json(&root().join("tests/pre_tokenizers.json"));
+    let strings = |key: &str| -> Vec<String> { serde_json::from_value(made[key].clone()).expect("strings") };
+    let (tokens, texts) = (strings("tokens"), strings("texts"));
+    let mut token_types = vec![1; tokens.len()];
+    token_types[tokens.len() - 2..].fill(3);
+    let vocab =
+        GgufVocab { model: "gpt2".into(), tokens, token_types, merges: strings("merges"), ..GgufVocab::default() };
+    let mut faults = Vec::new();
+    for group in made["groups"].as_array().expect("groups") {
+        for name in group["names"].as_array().expect("names").iter().filter_map(Value::as_str) {
+            let tokenizer = Tokenizer::from_gguf(GgufVocab { pre: Some(name.into()), ..vocab.clone() });
+            let tokenizer = tokenizer.unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(tokenizer.warnings().is_empty(), name != "default", "{name}");
+            let apart =
+                AS_PUBLISHED.iter().find(|(names, _)| names.contains(&name)).map_or(&[][..], |(_, texts)| texts);
+            for (i, (text, ids)) in texts.iter().zip(group["ids"].as_array().expect("ids")).enumerate() {
+                let expected: Vec<u32> = serde_json::from_value(ids.clone()).expect("ids");
+                let got = tokenizer.encode(text, false).expect("encodes");
+                if (got == expected) == apart.contains(&i) {
+                    let show = |ids: &[u32]| ids.iter().map(|id| tokenizer.decode(&[*id], false)).collect::<Vec<_>>();
+                    faults.push(format!("{name}, text {i}: {:?}, there {:?}", show(&got), show(&expected)));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// A small tokenizer with other parts than models have; what `tokenizers` 0.23.3 makes of a text.
+#[test]
+fn stages_and_added_tokens_as_the_reference_has_them() {
+    let added = |id: u32, content: &str| {
+        serde_json::json!({
+            "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true,
+        })
+    };
+    let model = serde_json::json!({ "type": "BPE", "vocab": { "a": 0, "b": 1, "ab": 2, "c": 3 }, "merges": ["a b"] });
+    let read = |mut parts: Value| {
+        parts["model"] = model.clone();
+        Tokenizer::from_json(parts.to_string().as_bytes(), "tokenizer.json").unwrap_or_else(|e| panic!("{parts}: {e}"))
+    };
+    // Tokens that the vocabulary has under another id.
+    let contradictions = [
+        (vec![added(4, "ab"), added(5, "<x>")], "<x>abcab", vec![4, 2, 3, 2]),
+        (vec![added(4, "<x>"), added(5, "c"), added(6, "<y>")], "a<y>c<x>", vec![0, 5, 3, 4]),
+        (vec![added(0, "c"), added(4, "<x>"), added(4, "<x>")], "c<x>a", vec![3, 4, 0]),
+    ];
+    for (added, text, ids) in contradictions {
+        let tokenizer = read(serde_json::json!({ "added_tokens": added }));
+        assert_eq!(tokenizer.encode(text, false).expect("encodes"), ids, "{added:?}");
+        assert_eq!(tokenizer.warnings().len(), 1, "{added:?}");
+    }
+    let bert = serde_json::json!({
+        "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true, "strip_accents": null, "lowercase": true,
+    });
+    let stages = [
+        ("normalizer", bert, "AB\0cÁ", vec![2, 3, 0]),
+        ("normalizer", serde_json::json!({ "type": "Nmt" }), "a\u{200b}b", vec![2]),
+        (
+            "pre_tokenizer",
+            serde_json::json!({ "type": "CharDelimiterSplit", "delimiter": "-" }),
+            "a-bab-c",
+            vec![0, 1, 2, 3],
+        ),
+        ("pre_tokenizer", serde_json::json!({ "type": "FixedLength", "length": 1 }), "abab", vec![0, 1, 0, 1]),
+        ("pre_tokenizer", serde_json::json!({ "type": "FixedLength", "length": 3 }), "cabab", vec![3, 2, 2]),
+        ("pre_tokenizer", serde_json::json!({ "type": "BertPreTokenizer" }), "ab a b,c", vec![2, 0, 1, 3]),
+        ("pre_tokenizer", serde_json::json!({ "type": "UnicodeScripts" }), "aαb", vec![0, 1]),
+    ];
+    for (stage, described, text, ids) in stages {
+        let tokenizer = read(serde_json::json!({ stage: described }));
+        assert_eq!(tokenizer.encode(text, false).expect("encodes"), ids, "{described}");
+    }
+}

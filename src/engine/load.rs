@@ -201,8 +201,8 @@ impl Engine {
             None => GenerationDefaults::default(),
         };
         let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
-        let found = [&checkpoint.warnings, &config.warnings, &defaults.warnings].into_iter().flatten();
-        let mut warnings: Vec<Warning> = found.cloned().collect();
+        let told = [&*checkpoint.warnings, &config.warnings, tokenizer.warnings(), &defaults.warnings];
+        let mut warnings = told.concat();
 
         let device = Rc::new(Device::open(options.device).await?);
         let software = device.facts().software;
@@ -394,11 +394,7 @@ async fn fill(
 }
 
 /// Tests the pipelines of plans in variants: those to go on with where one computes something else.
-async fn self_test(
-    plans: &Plans,
-    variants: Variants,
-    executor: &mut Executor,
-) -> Result<Option<(Variants, Warning)>> {
+async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Option<(Variants, Warning)>> {
     let wrong = failures(plans, variants, executor).await?;
     if wrong.is_empty() {
         return Ok(None);

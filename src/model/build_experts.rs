@@ -294,7 +294,8 @@ impl Builder<'_> {
         if rows != k && found == Some(vec![experts, rows, k]) || rows == k && !fused.transposed {
             return Ok(Some(WholeExperts::Rows(role)));
         }
-        let entry = self.entry(&role, if fused.transposed || found == Some(transposed.to_vec()) { &transposed } else { &shape })?;
+        let entry = self
+            .entry(&role, if fused.transposed || found == Some(transposed.to_vec()) { &transposed } else { &shape })?;
         let (name, dtype) = (entry.name.clone(), entry.dtype);
         if !unquantised(dtype) {
             return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });

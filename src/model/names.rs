@@ -173,7 +173,10 @@ mod tests {
         assert_eq!(inside.candidates("head"), ["language_model.lm_head.weight"]);
         let base = Names::of(Format::Safetensors, |name| name == "norm.weight");
         assert_eq!(base.candidates("3.q"), ["layers.3.self_attn.q_proj.weight"]);
-        assert_eq!((base.candidates("embed"), base.candidates("head")), (vec!["embed_tokens.weight".into()], vec!["lm_head.weight".into()]));
+        assert_eq!(
+            (base.candidates("embed"), base.candidates("head")),
+            (vec!["embed_tokens.weight".into()], vec!["lm_head.weight".into()])
+        );
         let gguf = Names::of(Format::Gguf, |_| false);
         assert_eq!(gguf.candidates("12.down"), ["blk.12.ffn_down.weight"]);
         assert_eq!(gguf.candidates("embed"), ["token_embd.weight"]);

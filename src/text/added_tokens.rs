@@ -173,7 +173,7 @@ mod tests {
     fn tokens() -> AddedTokens {
         let add = |id, s: &str| (id, AddedToken::from(s, true));
         let tokens = [add(0, "<a>"), add(1, "<a><b>"), add(2, "<c>").clone()];
-        AddedTokens::new(&tokens, None::<&tokenizers::NormalizerWrapper>)
+        AddedTokens::new(&tokens, None::<&crate::text::stages::Normalizers>)
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn stripping_tokens_take_the_white_space_beside_them() {
         let token = AddedToken::from("<m>", true).lstrip(true).rstrip(true);
-        let tokens = AddedTokens::new(&[(7, token)], None::<&tokenizers::NormalizerWrapper>);
+        let tokens = AddedTokens::new(&[(7, token)], None::<&crate::text::stages::Normalizers>);
         assert_eq!(tokens.find_raw("a  <m> \nb", &[]), vec![(None, 0..1), (Some(7), 1..8), (None, 8..9)]);
     }
 }

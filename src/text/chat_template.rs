@@ -11,9 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::message::MessageStyle;
 use super::python::bounded;
-use super::{
-    DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python,
-};
+use super::{DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python};
 use crate::{Error, Result, TemplateKind};
 
 /// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made, which the engine holds

@@ -8,9 +8,10 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokenizedString, PreTokenizer as _, Token};
 
 use super::added_tokens::AddedTokens;
+use super::stages::Pipeline;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
 use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
-use crate::{Error, FormatKind, Result};
+use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Ids above this are refused: no published vocabulary comes near, and tables are made from them.
 pub(crate) const MAX_ID: u32 = 1 << 22;
@@ -23,7 +24,7 @@ const MAX_ADDED_BYTES: usize = 4096;
 /// Only BPE models are read (all current decoder-only language models use one), in byte-level or SentencePiece spelling.
 #[derive(Debug)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Pipeline,
     spelling: Spelling,
     added: AddedTokens,
     special: HashSet<u32>,
@@ -33,6 +34,7 @@ pub struct Tokenizer {
     /// A first token that `encode` adds on its own, where the configuration asks for one the file does not add.
     forced_bos: Option<u32>,
     chat_bos: Option<u32>,
+    warnings: Vec<Warning>,
 }
 
 /// What a tokenizer is built from, wherever it was published.
@@ -55,6 +57,7 @@ pub(crate) struct Parts {
     pub(crate) added: Vec<(u32, AddedToken)>,
     /// See [`Tokenizer::chat_bos`].
     pub(crate) chat_bos: Option<u32>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Tokenizer {
@@ -175,6 +178,11 @@ impl Tokenizer {
         self.chat_bos
     }
 
+    /// What is incomplete in its description, or contradicts itself.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// Number of ids, holes included: one more than the largest.
     pub fn vocab_size(&self) -> usize {
         self.size
@@ -234,7 +242,7 @@ impl Tokenizer {
         let bad = |message: String| Error::format(FormatKind::BadTokenizer, &file, message);
         let mut vocab = Vocab::with_capacity(parts.vocab.len());
         let mut ids = HashSet::with_capacity(parts.vocab.len());
-        for (token, id) in parts.vocab {
+        for (token, id) in std::mem::take(&mut parts.vocab) {
             check_id(&file, &token, id)?;
             if !ids.insert(id) {
                 return Err(bad(format!("id {id} belongs to two tokens, one of them {token:?}")));
@@ -256,13 +264,14 @@ impl Tokenizer {
         if byte_level {
             check_bytes(&file, &vocab)?;
         }
+        renumber_where_ids_contradict(&mut parts, &vocab);
         add_to_vocab_where_ids_would_move(&file, &parts.added, &mut vocab, &mut ids)?;
         let size = ids.iter().chain(parts.added.iter().map(|(id, _)| id)).max().map_or(0, |&id| id as usize + 1);
 
         let unk_token = parts.unk_token.filter(|t| vocab.contains_key(t));
         let unknown = unk_token.as_ref().map(|t| vocab[t]);
         let mut bpe = BPE::builder()
-            .vocab_and_merges(vocab, parts.merges)
+            .vocab_and_merges(vocab, std::mem::take(&mut parts.merges))
             .fuse_unk(parts.fuse_unk)
             .byte_fallback(parts.byte_fallback)
             .ignore_merges(parts.ignore_merges);
@@ -276,7 +285,7 @@ impl Tokenizer {
 
         tokenizer_json::check_post_processor(&file, &parts.post_processor, size)?;
         let spelling = Spelling::of_decoder(&parts.decoder);
-        let mut inner = tokenizers::Tokenizer::new(bpe);
+        let mut inner = Pipeline::new(bpe);
         inner
             .with_normalizer(tokenizer_json::normalizer(&file, parts.normalizer)?)
             .map_err(|e| bad(e.to_string()))?
@@ -292,7 +301,17 @@ impl Tokenizer {
         }
         let special = parts.added.iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
         let added = AddedTokens::new(&parts.added, inner.get_normalizer());
-        Ok(Self { inner, spelling, added, special, unknown, size, forced_bos: None, chat_bos: parts.chat_bos })
+        Ok(Self {
+            inner,
+            spelling,
+            added,
+            special,
+            unknown,
+            size,
+            forced_bos: None,
+            chat_bos: parts.chat_bos,
+            warnings: parts.warnings,
+        })
     }
 }
 
@@ -331,6 +350,32 @@ fn check_bytes(file: &str, vocab: &Vocab) -> Result<()> {
     }
     let message = format!("the byte-level vocabulary lacks {} bytes of ordinary text: {missing:02X?}", missing.len());
     Err(Error::format(FormatKind::BadTokenizer, file, message))
+}
+
+/// A token that the vocabulary has under another id than it is added with keeps the vocabulary's, and the others are
+/// numbered anew: Hugging Face's `tokenizers` does not look at what ids added tokens are declared with. Ids that no
+/// numbering of these tokens could give are faults.
+fn renumber_where_ids_contradict(parts: &mut Parts, vocab: &Vocab) {
+    let known = |token: &AddedToken| vocab.get(&token.content).copied();
+    let most = vocab.len() + parts.added.len();
+    if parts.added.iter().any(|(id, _)| *id as usize >= most) {
+        return;
+    }
+    let contradiction = |(id, token): &&(u32, AddedToken)| known(token).is_some_and(|known| known != *id);
+    let Some((id, token)) = parts.added.iter().find(contradiction) else { return };
+    let message = format!(
+        "added token {:?} has id {id} and is {} in the vocabulary: ids that added tokens are declared with are not used",
+        token.content, vocab[&token.content]
+    );
+    parts.warnings.push(Warning::new(WarningCode::Tokenizer, message));
+    let size = vocab.len() as u32; // at most MAX_ID
+    let mut seen = HashSet::new();
+    let mut next = size;
+    parts.added.retain(|(_, token)| seen.insert(token.content.clone()));
+    for (id, token) in &mut parts.added {
+        *id = known(token).unwrap_or(next);
+        next = next.max(*id + 1);
+    }
 }
 
 /// `tokenizers` numbers added tokens on its own from the vocabulary's size on. Where that would not give the published

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper};
+use tokenizers::AddedToken;
 
+use super::pattern;
+use super::stages::{Decoders, Fault, Normalizers, PostProcessors, PreTokenizers};
 use super::tokenizer::Parts;
 use crate::{Error, FormatKind, Result};
 
@@ -39,8 +41,19 @@ struct Raw {
 #[derive(Deserialize)]
 struct RawAdded {
     id: u64,
-    #[serde(flatten)]
-    token: AddedToken,
+    content: String,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+    special: bool,
+}
+
+impl From<RawAdded> for AddedToken {
+    fn from(raw: RawAdded) -> Self {
+        let RawAdded { id: _, content, single_word, lstrip, rstrip, normalized, special } = raw;
+        Self { content, single_word, lstrip, rstrip, normalized, special }
+    }
 }
 
 #[derive(Deserialize)]
@@ -165,7 +178,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
         }
     }
     let added = raw.added_tokens.into_iter();
-    let added = added.map(|a| narrow("(added)", a.id).map(|id| (id, a.token))).collect::<Result<_>>()?;
+    let added = added.map(|a| narrow("(added)", a.id).map(|id| (id, a.into()))).collect::<Result<_>>()?;
     Ok(Parts {
         file: file.to_owned(),
         vocab,
@@ -181,6 +194,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
         decoder: raw.decoder,
         added,
         chat_bos: None,
+        warnings: Vec::new(),
     })
 }
 
@@ -195,98 +209,72 @@ pub(crate) fn json_error(file: &str, error: &serde_json::Error, shape: FormatKin
     Error::format(kind, file, message)
 }
 
-const NORMALIZERS: &[&str] = &[
-    "Sequence",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Lowercase",
-    "Replace",
-    "Prepend",
-    "Strip",
-    "StripAccents",
-    "ByteLevel",
-];
-const PRE_TOKENIZERS: &[&str] =
-    &["Sequence", "Split", "ByteLevel", "Metaspace", "Digits", "Punctuation", "Whitespace", "WhitespaceSplit"];
-const POST_PROCESSORS: &[&str] =
-    &["Sequence", "ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing"];
-const DECODERS: &[&str] =
-    &["Sequence", "ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "BPEDecoder"];
-
-pub(crate) fn normalizer(file: &str, value: Value) -> Result<Option<NormalizerWrapper>> {
-    stage(file, "normalizer", NORMALIZERS, value)
+pub(crate) fn normalizer(file: &str, value: Value) -> Result<Option<Normalizers>> {
+    stage(file, "normalizer", value, Normalizers::read)
 }
 
-pub(crate) fn pre_tokenizer(file: &str, value: Value) -> Result<Option<PreTokenizerWrapper>> {
-    stage(file, "pre_tokenizer", PRE_TOKENIZERS, value)
+pub(crate) fn pre_tokenizer(file: &str, value: Value) -> Result<Option<PreTokenizers>> {
+    stage(file, "pre_tokenizer", value, PreTokenizers::read)
 }
 
-pub(crate) fn post_processor(file: &str, value: Value) -> Result<Option<PostProcessorWrapper>> {
-    stage(file, "post_processor", POST_PROCESSORS, value)
+pub(crate) fn post_processor(file: &str, value: Value) -> Result<Option<PostProcessors>> {
+    stage(file, "post_processor", value, PostProcessors::read)
 }
 
-pub(crate) fn decoder(file: &str, value: Value) -> Result<Option<DecoderWrapper>> {
-    stage(file, "decoder", DECODERS, value)
+pub(crate) fn decoder(file: &str, value: Value) -> Result<Option<Decoders>> {
+    stage(file, "decoder", value, Decoders::read)
 }
 
-fn stage<T: DeserializeOwned>(file: &str, name: &str, allowed: &[&str], value: Value) -> Result<Option<T>> {
+fn stage<T>(file: &str, name: &str, mut value: Value, read: fn(&Value) -> Result<T, Fault>) -> Result<Option<T>> {
     if value.is_null() {
         return Ok(None);
     }
-    check_typed(file, name, &value)?;
-    check_stage(file, name, allowed, &value, 0)?;
-    let error = match serde_json::from_value(value) {
-        Ok(stage) => return Ok(Some(stage)),
-        Err(error) => error.to_string(),
-    };
-    // The words are those of `regex` and `fancy-regex`.
-    let kind = if error.contains("size limit") || error.contains("exceeds") {
-        FormatKind::RegexLimit
-    } else if error.to_lowercase().contains("look-behind") {
-        FormatKind::UnsupportedFeature
-    } else {
-        FormatKind::BadTokenizer
-    };
-    Err(Error::format(kind, file, format!("{name}: {error}")))
+    check_stage(file, name, &value, 0)?;
+    translate_patterns(file, name, &mut value)?;
+    read(&value).map(Some).map_err(|(kind, fault)| Error::format(kind, file, format!("{name}: {fault}")))
 }
 
-/// Every stage must say its type: of one that does not, the crate guesses it by its fields.
-fn check_typed(file: &str, name: &str, value: &Value) -> Result<()> {
-    if !value["type"].is_string() {
-        return Err(Error::format(FormatKind::BadTokenizer, file, format!("{name}: a stage without a type")));
-    }
-    let stages = ["normalizers", "pretokenizers", "processors", "decoders"].iter().filter_map(|key| value.get(*key));
-    // Each level is checked by `check_stage`, which bounds the depth, too; JSON itself ends at 128.
-    stages.filter_map(Value::as_array).flatten().try_for_each(|stage| check_typed(file, name, stage))
-}
-
-/// Bounds a stage before the crate builds it: known types, shallow, small regular expressions, small counts.
-fn check_stage(file: &str, name: &str, allowed: &[&str], value: &Value, depth: usize) -> Result<()> {
+/// Bounds a stage before the crate builds it: shallow, small regular expressions, small counts.
+fn check_stage(file: &str, name: &str, value: &Value, depth: usize) -> Result<()> {
     let fail = |kind, message: String| Err(Error::format(kind, file, format!("{name}: {message}")));
     if depth > MAX_DEPTH {
         return fail(FormatKind::LimitExceeded, format!("nested more than {MAX_DEPTH} deep"));
     }
     match value {
-        Value::Array(items) => items.iter().try_for_each(|v| check_stage(file, name, allowed, v, depth + 1)),
+        Value::Array(items) => items.iter().try_for_each(|v| check_stage(file, name, v, depth + 1)),
         Value::Object(map) => {
-            // In post-processors a piece's own "type_id" is a number and its sequence has no "type".
-            if let Some(kind) = map.get("type").and_then(Value::as_str).filter(|k| !allowed.contains(k)) {
-                return fail(FormatKind::UnsupportedFeature, format!("type {kind:?} is not supported"));
-            }
             if let Some(pattern) = map.get("Regex").and_then(Value::as_str) {
                 check_regex(pattern).or_else(|message| fail(FormatKind::RegexLimit, message))?;
             }
             if ["start", "stop"].iter().any(|k| map.get(*k).and_then(Value::as_u64).is_some_and(|n| n > 64)) {
                 return fail(FormatKind::LimitExceeded, "strips more than 64 characters".into());
             }
+            if map.get("length").is_some_and(|length| length == 0) {
+                return fail(FormatKind::BadTokenizer, "pieces of no length".into());
+            }
             // The crate subtracts past the beginning of a token that is shorter.
             if map.get("stop").and_then(Value::as_u64).is_some_and(|n| n > 0) {
                 return fail(FormatKind::UnsupportedFeature, "strips the ends of tokens".into());
             }
-            map.values().try_for_each(|v| check_stage(file, name, allowed, v, depth + 1))
+            map.values().try_for_each(|v| check_stage(file, name, v, depth + 1))
         }
+        _ => Ok(()),
+    }
+}
+
+/// Puts every regular expression into the syntax of the engine that runs it.
+fn translate_patterns(file: &str, name: &str, value: &mut Value) -> Result<()> {
+    match value {
+        Value::Array(items) => items.iter_mut().try_for_each(|item| translate_patterns(file, name, item)),
+        Value::Object(map) => map.iter_mut().try_for_each(|(key, value)| match value {
+            Value::String(regex) if key == "Regex" => {
+                let translated = pattern::translate(regex);
+                let fault = |(kind, fault)| Error::format(kind, file, format!("{name}: {regex:?}: {fault}"));
+                *regex = translated.map_err(fault)?;
+                Ok(())
+            }
+            _ => translate_patterns(file, name, value),
+        }),
         _ => Ok(()),
     }
 }

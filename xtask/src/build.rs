@@ -55,7 +55,7 @@ fn wasm() -> Result<()> {
     fs::write(out.join("minke.d.ts"), GLUE_TYPES)?;
     let raw = root().join("target/minke_bindgen.wasm");
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
-    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-O3", "--strip-debug", "--strip-producers"]);
+    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-Os", "--strip-debug", "--strip-producers"]);
     // What rustc's wasm32 baseline uses, said by hand: all features at once would give what older engines refuse.
     for feature in
         ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]

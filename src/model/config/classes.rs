@@ -64,7 +64,8 @@ pub(super) fn read(config: &Map<String, Value>, family: &str) -> Map<String, Val
     };
     let Some(class) = CLASSES.get(family).and_then(Value::as_object) else { return keys };
     if let Some(own) = EXPERT_COUNTS.iter().find(|key| class.contains_key(**key))
-        && let Some(given) = EXPERT_COUNTS.iter().find_map(|key| keys.get(*key).filter(|value| !value.is_null()).cloned())
+        && let Some(given) =
+            EXPERT_COUNTS.iter().find_map(|key| keys.get(*key).filter(|value| !value.is_null()).cloned())
     {
         keys.insert((*own).to_owned(), given);
     }
@@ -114,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_text_model_counts() {
-        let config = json!({ "model_type": "llava", "vocab_size": 1, "eos_token_id": 7, "text_config": { "vocab_size": 9 } });
+        let config =
+            json!({ "model_type": "llava", "vocab_size": 1, "eos_token_id": 7, "text_config": { "vocab_size": 9 } });
         let object = config.as_object().expect("an object");
         assert_eq!(family(object, model_type(object).and_then(Value::as_str).expect("a type")), "llama");
         let read = keys(&config, "llama");

@@ -134,7 +134,8 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
     let kinds = LayerKinds::of(fields, &architecture, num_layers)?;
-    let Ropes { mut rope, local_rope, warnings } = Ropes::read(fields, &architecture, head_dim, max_position_embeddings)?;
+    let Ropes { mut rope, local_rope, warnings } =
+        Ropes::read(fields, &architecture, head_dim, max_position_embeddings)?;
     rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);

@@ -26,15 +26,13 @@ impl Ropes {
         let (older, newer) = (section("rope_scaling")?, section("rope_parameters")?);
         let base = fields.number("rope_theta")?.unwrap_or(10_000.0); // RoPE's own, where no class says another
         let mut reader = Reader { fields, architecture, max_positions, warnings: Vec::new() };
-        let whole = |rotary_dim: usize| RopeConfig {
-            theta: base,
-            rotary_dim,
-            interleaved: false,
-            scaling: RopeScaling::None,
-        };
+        let whole =
+            |rotary_dim: usize| RopeConfig { theta: base, rotary_dim, interleaved: false, scaling: RopeScaling::None };
         // Families of two ropes keep them by kind of layer; one that is older has the second base beside the first.
         if let Some(local_base) = fields.number("rope_local_base_freq")? {
-            let of = |kind: &str| newer.and_then(|kinds| kinds.get(kind)).and_then(Value::as_object).cloned().unwrap_or_default();
+            let of = |kind: &str| {
+                newer.and_then(|kinds| kinds.get(kind)).and_then(Value::as_object).cloned().unwrap_or_default()
+            };
             let mut full = of("full_attention");
             full.extend(older.cloned().unwrap_or_default());
             let rope = reader.rope(&full, base, whole(head_dim))?;
@@ -84,7 +82,8 @@ impl Reader<'_> {
         Ok(match kind {
             None if scaling.get("factor").is_none() => RopeScaling::None,
             None => {
-                let message = "config.json: rope_scaling has a factor and no rope_type; it is not used, as in transformers";
+                let message =
+                    "config.json: rope_scaling has a factor and no rope_type; it is not used, as in transformers";
                 self.warnings.push(Warning::new(WarningCode::Config, message));
                 RopeScaling::None
             }

@@ -72,8 +72,8 @@ fn no_rope(fields: Fields<'_>, architecture: &str, layers: usize) -> Result<Vec<
 /// What each layer sees.
 fn kinds(fields: Fields<'_>, architecture: &str, no_rope: &[bool], layers: usize) -> Result<Vec<Kind>> {
     // A switch of the Qwens and of SmolLM3, off where it is not there.
-    let switched_off = classes::reads(architecture, "use_sliding_window")
-        && !fields.bool("use_sliding_window")?.unwrap_or(false);
+    let switched_off =
+        classes::reads(architecture, "use_sliding_window") && !fields.bool("use_sliding_window")?.unwrap_or(false);
     let has_window = fields.get("sliding_window").is_some() && !switched_off;
     let from_layer = fields.unsigned("max_window_layers")?.unwrap_or(0);
     let by_rule = |layer: usize| {

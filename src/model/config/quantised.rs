@@ -61,7 +61,8 @@ pub(super) fn check(fields: Fields<'_>) -> Result<()> {
     // MLX writes no method, and group_size beside bits.
     let of_mlx = method.is_empty() && !declared["group_size"].is_null() && !declared["bits"].is_null();
     let known = METHODS.iter().find(|(key, _)| *key == method).map(|(_, name)| *name);
-    let name = if of_mlx { "MLX" } else { known.unwrap_or(if method.is_empty() { "an unnamed method" } else { method }) };
+    let name =
+        if of_mlx { "MLX" } else { known.unwrap_or(if method.is_empty() { "an unnamed method" } else { method }) };
     Err(unsupported(format!("weights quantised by {name}; {READ}")))
 }
 
@@ -81,9 +82,7 @@ fn is_off(declared: &Value) -> bool {
         _ if declared["enabled"] == false || bits.is_some_and(|bits| bits == 0.0 || bits >= 16.0) => true,
         "none" => true,
         "" => bits.is_none() && off("load_in_4bit") && off("load_in_8bit") && off("config_groups"),
-        "bitsandbytes" => {
-            ["load_in_4bit", "load_in_8bit", "_load_in_4bit", "_load_in_8bit"].into_iter().all(off)
-        }
+        "bitsandbytes" => ["load_in_4bit", "load_in_8bit", "_load_in_4bit", "_load_in_8bit"].into_iter().all(off),
         "compressed-tensors" => off("config_groups"),
         "quanto" => off("weights"),
         _ => false,
@@ -101,10 +100,12 @@ pub(super) fn check_tensors(checkpoint: &Checkpoint) -> Result<()> {
         Some((*name, *found?.first()?))
     });
     // One scale for a tensor or for each row.
-    let fp8 = || ends(".weight_scale").filter(|scale| {
-        let weight = checkpoint.tensors.get(scale.name.trim_end_matches("_scale"));
-        weight.is_some_and(|weight| weight.dtype == Dtype::F8_E4M3)
-    });
+    let fp8 = || {
+        ends(".weight_scale").filter(|scale| {
+            let weight = checkpoint.tensors.get(scale.name.trim_end_matches("_scale"));
+            weight.is_some_and(|weight| weight.dtype == Dtype::F8_E4M3)
+        })
+    };
     let found = marked.or_else(|| fp8().map(|entry| ("FP8 without scales for blocks", entry)));
     let Some((name, entry)) = found else { return Ok(()) };
     let message = format!("weights quantised by {name} (tensor {:?}); {READ}", entry.name);

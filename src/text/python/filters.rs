@@ -265,7 +265,9 @@ fn wrap(line: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String
 fn chunks(line: &str, hyphens: bool) -> Vec<String> {
     let mut chunks: Vec<String> = Vec::new();
     let mut chars: Vec<char> = Vec::new();
-    let letters = |part: &[char]| part.len() >= 2 && part.iter().rev().take(2).all(|c| is_word(*c)) && !part[part.len() - 1].is_numeric();
+    let letters = |part: &[char]| {
+        part.len() >= 2 && part.iter().rev().take(2).all(|c| is_word(*c)) && !part[part.len() - 1].is_numeric()
+    };
     let mut flush = |word: &mut Vec<char>| {
         let mut start = 0;
         for at in 0..word.len() {
@@ -330,7 +332,11 @@ fn striptags(value: &Value) -> String {
     let (mut out, mut rest) = (String::new(), text.as_str());
     while let Some(at) = rest.find('<') {
         let comment = rest[at..].starts_with("<!--");
-        let end = if comment { rest[at + 4..].find("-->").map(|end| at + 4 + end + 3) } else { rest[at..].find('>').map(|end| at + end + 1) };
+        let end = if comment {
+            rest[at + 4..].find("-->").map(|end| at + 4 + end + 3)
+        } else {
+            rest[at..].find('>').map(|end| at + end + 1)
+        };
         let Some(end) = end else { break };
         out.push_str(&rest[..at]);
         rest = &rest[end..];
@@ -340,8 +346,18 @@ fn striptags(value: &Value) -> String {
     unescaped(&words.join(" "))
 }
 
-const ENTITIES: &[(&str, &str)] =
-    &[("amp", "&"), ("lt", "<"), ("gt", ">"), ("quot", "\""), ("apos", "'"), ("nbsp", "\u{a0}"), ("copy", "©"), ("hellip", "…"), ("mdash", "—"), ("ndash", "–")];
+const ENTITIES: &[(&str, &str)] = &[
+    ("amp", "&"),
+    ("lt", "<"),
+    ("gt", ">"),
+    ("quot", "\""),
+    ("apos", "'"),
+    ("nbsp", "\u{a0}"),
+    ("copy", "©"),
+    ("hellip", "…"),
+    ("mdash", "—"),
+    ("ndash", "–"),
+];
 
 fn unescaped(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
@@ -351,7 +367,9 @@ fn unescaped(text: &str) -> String {
         let end = inner.find(';').filter(|end| *end <= 10);
         let read = end.and_then(|end| {
             let name = &inner[..end];
-            let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32).map(String::from);
+            let number = |digits: &str, radix| {
+                u32::from_str_radix(digits, radix).ok().and_then(char::from_u32).map(String::from)
+            };
             let named = || ENTITIES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
             let text = match name.strip_prefix('#') {
                 Some(digits) => match digits.strip_prefix(['x', 'X']) {
@@ -400,7 +418,8 @@ fn urlencode(value: &Value) -> Result<String, Error> {
             value.try_iter()?.map(pair).collect::<Result<Vec<_>, Error>>()?
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let pair = |pair: Value| Ok((repr::str(&pair.get_item_by_index(0)?), repr::str(&pair.get_item_by_index(1)?)));
+            let pair =
+                |pair: Value| Ok((repr::str(&pair.get_item_by_index(0)?), repr::str(&pair.get_item_by_index(1)?)));
             value.try_iter()?.map(pair).collect::<Result<Vec<_>, Error>>()?
         }
         _ => return Ok(quoted(&repr::str(value), "/")),
@@ -451,7 +470,10 @@ fn xmlattr(value: &Value, autospace: Option<bool>) -> Result<String, Error> {
         }
         let key = repr::str(&key);
         if key.contains(|c: char| is_space(c) || matches!(c, '/' | '>' | '=')) {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("invalid character in attribute name: {key:?}")));
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                format!("invalid character in attribute name: {key:?}"),
+            ));
         }
         attributes.push(format!("{}=\"{}\"", escaped(&key), escaped(&repr::str(&item))));
     }

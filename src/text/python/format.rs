@@ -80,10 +80,15 @@ impl Fields<'_> {
     fn value(&mut self, name: &str) -> Result<Value, Error> {
         let end = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut path) = name.split_at(end);
-        let missing = || Error::new(ErrorKind::InvalidOperation, format!("a format asks for {first:?}, which was not given"));
+        let missing =
+            || Error::new(ErrorKind::InvalidOperation, format!("a format asks for {first:?}, which was not given"));
         let mut value = if first.is_empty() {
             self.next += 1;
-            self.args.positional.get(self.next - 1).cloned().ok_or_else(|| wrong("a format asks for more than was given"))?
+            self.args
+                .positional
+                .get(self.next - 1)
+                .cloned()
+                .ok_or_else(|| wrong("a format asks for more than was given"))?
         } else if let Ok(place) = first.parse::<usize>() {
             self.args.positional.get(place).cloned().ok_or_else(missing)?
         } else {

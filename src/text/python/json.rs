@@ -120,7 +120,11 @@ fn number(value: &Value) -> String {
     match f64::try_from(value.clone()) {
         Ok(number) if !value.is_integer() && number.is_nan() => "NaN".into(),
         Ok(number) if !value.is_integer() && number.is_infinite() => {
-            if number > 0.0 { "Infinity".into() } else { "-Infinity".into() }
+            if number > 0.0 {
+                "Infinity".into()
+            } else {
+                "-Infinity".into()
+            }
         }
         Ok(number) if !value.is_integer() => float(number),
         _ => value.to_string(),
@@ -152,4 +156,3 @@ fn string(out: &mut String, text: &str, ascii: bool) {
     }
     out.push('"');
 }
-

@@ -119,7 +119,8 @@ impl<'a> Arguments<'a> {
 }
 
 /// The methods of lists that change nothing; the others are refused, as in transformers' sandbox.
-const LIST: &[&str] = &["append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"];
+const LIST: &[&str] =
+    &["append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"];
 
 /// Python's methods of strings, lists and dicts.
 pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
@@ -134,7 +135,9 @@ pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args:
 
 fn dict_method(dict: &Value, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     let arguments = Arguments::new(name, args);
-    let none = |then: &dyn Fn() -> Result<Value, Error>| arguments.as_ref().map_err(copied).and_then(|a| a.most(0)).and_then(|()| then());
+    let none = |then: &dyn Fn() -> Result<Value, Error>| {
+        arguments.as_ref().map_err(copied).and_then(|a| a.most(0)).and_then(|()| then())
+    };
     Some(match name {
         "get" => {
             let got: Result<(Value, Option<Value>), Error> = from_args(args);

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::super::chat_scan::{Tag, TokenKind, Tags, apply};
+use super::super::chat_scan::{Tag, Tags, TokenKind, apply};
 use super::names;
 use crate::{Error, Result, TemplateKind};
 
@@ -24,13 +24,41 @@ pub(super) const ATTRIBUTE: &str = "python_attribute";
 
 /// Attributes that dicts or strings have as methods, but for those that only look so on `loop`.
 const METHODS: &[&str] = &[
-    "clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values", "upper",
-    "lower", "strip", "lstrip", "rstrip", "split", "rsplit", "splitlines", "startswith", "endswith", "replace", "join",
-    "title", "capitalize", "format", "encode", "count", "index", "find",
+    "clear",
+    "copy",
+    "fromkeys",
+    "get",
+    "items",
+    "keys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "values",
+    "upper",
+    "lower",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "split",
+    "rsplit",
+    "splitlines",
+    "startswith",
+    "endswith",
+    "replace",
+    "join",
+    "title",
+    "capitalize",
+    "format",
+    "encode",
+    "count",
+    "index",
+    "find",
 ];
 
 /// Words between expressions: what stands beside them is no operand of `%` or `~`.
-const SEPARATORS: &[&str] = &["and", "or", "not", "in", "if", "else", "recursive", "=", ",", ":", "==", "!=", "<", ">", "<=", ">="];
+const SEPARATORS: &[&str] =
+    &["and", "or", "not", "in", "if", "else", "recursive", "=", ",", ":", "==", "!=", "<", ">", "<=", ">="];
 /// Operators that bind tighter than `~`.
 const ARITHMETIC: &[&str] = &["+", "-", "*", "/", "//", "%", "**"];
 
@@ -216,7 +244,8 @@ impl Rewriter<'_> {
         let mut start = 0;
         for end in joins.iter().copied().chain([nodes.len()]) {
             let operand = &nodes[start..end];
-            let literal = operand.iter().all(|node| matches!(node, Node::Leaf(t) if self.tag.tokens[*t].kind == TokenKind::Text));
+            let literal =
+                operand.iter().all(|node| matches!(node, Node::Leaf(t) if self.tag.tokens[*t].kind == TokenKind::Text));
             if !joins.is_empty() && !literal && !operand.is_empty() {
                 self.edits.open(self.start(operand[0].first()), "(");
                 self.edits.close(self.end(operand[operand.len() - 1].last()), format!(")|{STRING}"));
@@ -243,7 +272,8 @@ impl Rewriter<'_> {
         let mut alone = true;
         for (i, &operator) in operators.iter().enumerate() {
             let (left, right) = (operands[i], operands[i + 1]);
-            let signed = right.is_empty() && operators.get(i + 1).is_some_and(|next| self.is(nodes[*next], &["-", "+"]));
+            let signed =
+                right.is_empty() && operators.get(i + 1).is_some_and(|next| self.is(nodes[*next], &["-", "+"]));
             let right = if signed { operands.get(i + 2).copied().unwrap_or(&[]) } else { right };
             if alone && self.is(nodes[operator], &["%"]) && !(left.is_empty() && i == 0) && !right.is_empty() {
                 let sign = nodes[operator].first();
@@ -277,7 +307,9 @@ impl Rewriter<'_> {
                 Node::Group { open, close } => {
                     let called = at.checked_sub(1).map(|i| nodes[i]).filter(|_| self.word(open) == "(");
                     match called {
-                        Some(Node::Leaf(name)) if at < 2 || !self.is(nodes[at - 2], &[".", "|"]) => self.call(name, open, close),
+                        Some(Node::Leaf(name)) if at < 2 || !self.is(nodes[at - 2], &[".", "|"]) => {
+                            self.call(name, open, close)
+                        }
                         _ => {}
                     }
                     self.level(open + 1, close.max(open + 1));
@@ -311,7 +343,8 @@ impl Rewriter<'_> {
         let arguments: Vec<&[Node]> =
             nodes.split(|node| self.is(*node, &[","])).filter(|argument| !argument.is_empty()).collect();
         let named = |argument: &[Node]| argument.len() > 2 && self.is(argument[1], &["="]);
-        let unknown = |argument: &[Node]| named(argument) && !parameters.iter().any(|p| p == self.word(argument[0].first()));
+        let unknown =
+            |argument: &[Node]| named(argument) && !parameters.iter().any(|p| p == self.word(argument[0].first()));
         let bytes = |run: &[&[Node]]| {
             let (first, last) = (run.first()?.first()?, run.last()?.last()?);
             Some(self.start(first.first())..self.end(last.last()))
@@ -322,7 +355,8 @@ impl Rewriter<'_> {
         let first = arguments.iter().position(|argument| unknown(argument)).unwrap_or(arguments.len());
         let run: Vec<&[Node]> = arguments[first..].iter().copied().take_while(|argument| unknown(argument)).collect();
         let keywords = bytes(&run);
-        let pairs: Vec<(usize, usize)> = run.iter().map(|argument| (argument[0].first(), argument[1].first())).collect();
+        let pairs: Vec<(usize, usize)> =
+            run.iter().map(|argument| (argument[0].first(), argument[1].first())).collect();
         if let Some(bytes) = extra {
             self.edits.open(bytes.start, "varargs=(");
             self.edits.close(bytes.end, ",)");
@@ -395,7 +429,8 @@ fn with_plain_escapes(source: &str) -> Result<String> {
 
 /// A string's characters, by Python's escapes.
 fn decoded(text: &str) -> Result<String> {
-    let bad = |message: String| Error::Template { kind: TemplateKind::Invalid, message: format!("syntax error: {message}") };
+    let bad =
+        |message: String| Error::Template { kind: TemplateKind::Invalid, message: format!("syntax error: {message}") };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
@@ -408,7 +443,9 @@ fn decoded(text: &str) -> Result<String> {
         rest = &rest[c.len_utf8()..];
         let mut digits = |count: usize| -> Result<char> {
             let code = rest.get(..count).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-            let c = code.and_then(char::from_u32).ok_or_else(|| bad(format!("a string has \\{c} without {count} digits of a character")))?;
+            let c = code
+                .and_then(char::from_u32)
+                .ok_or_else(|| bad(format!("a string has \\{c} without {count} digits of a character")))?;
             rest = &rest[count..];
             Ok(c)
         };
@@ -435,7 +472,10 @@ fn decoded(text: &str) -> Result<String> {
                 let name = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'));
                 let (name, after) = name.ok_or_else(|| bad("a string has \\N without a name in braces".into()))?;
                 let shown: String = name.chars().take(60).collect();
-                out.push(names::character(name).ok_or_else(|| bad(format!("the character name {shown:?} is not known here")))?);
+                out.push(
+                    names::character(name)
+                        .ok_or_else(|| bad(format!("the character name {shown:?} is not known here")))?,
+                );
                 rest = after;
             }
             c => {

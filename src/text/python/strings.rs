@@ -9,11 +9,53 @@ use super::{Arguments, charge, limit, wrong};
 
 /// Every method that strings have here, and those of Python's that only show when they are not called.
 pub(super) const METHODS: &[&str] = &[
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map",
-    "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric",
-    "isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "maketrans", "partition",
-    "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split",
-    "splitlines", "startswith", "strip", "swapcase", "title", "translate", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "maketrans",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "translate",
+    "upper",
+    "zfill",
 ];
 
 /// Characters that padding may make of a text.
@@ -60,7 +102,7 @@ fn call(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Error> {
         "endswith" => begins(text, args, |part, affix| part.ends_with(affix)),
         "find" | "rfind" | "index" | "rindex" => find(text, name, args),
         "count" => {
-            let (range, needle) = searched(text, args)?;
+            let Search { range, needle } = Search::new(text, args)?;
             let count = match range {
                 None => 0,
                 Some((_, part)) if needle.is_empty() => part.chars().count() + 1,
@@ -81,8 +123,8 @@ fn call(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Error> {
         }
         "encode" => Ok(Value::from_bytes(text.as_bytes().to_vec())),
         "translate" => translated(text, args),
-        "isalpha" => is(char::is_alphabetic_in_python),
-        "isalnum" => is(|c| c.is_alphabetic_in_python() || c.is_numeric()),
+        "isalpha" => is(is_alpha),
+        "isalnum" => is(|c| is_alpha(c) || c.is_numeric()),
         "isdecimal" => is(|c| c.is_number_decimal_digit()),
         "isdigit" => is(|c| c.is_number_decimal_digit() || is_small_digit(c)),
         "isnumeric" => is(char::is_numeric),
@@ -98,14 +140,8 @@ fn call(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Error> {
 }
 
 /// What `str.isalpha` counts: letters, and not the marks and numbers that Unicode also calls alphabetic.
-trait Letter {
-    fn is_alphabetic_in_python(self) -> bool;
-}
-
-impl Letter for char {
-    fn is_alphabetic_in_python(self) -> bool {
-        if self.is_ascii() { self.is_ascii_alphabetic() } else { self.is_letter() }
-    }
+fn is_alpha(c: char) -> bool {
+    if c.is_ascii() { c.is_ascii_alphabetic() } else { c.is_letter() }
 }
 
 /// White space as Python has it: Unicode's, and the information separators.
@@ -142,7 +178,8 @@ fn folded(c: char) -> String {
 }
 
 fn swapped(text: &str) -> String {
-    let swap = |c: char| if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect::<String>() };
+    let swap =
+        |c: char| if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect::<String>() };
     text.chars().map(swap).collect()
 }
 
@@ -154,7 +191,11 @@ fn title(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut within = false;
     for c in text.chars() {
-        if within { out.extend(c.to_lowercase()) } else { out.push_str(&titled(c)) }
+        if within {
+            out.extend(c.to_lowercase())
+        } else {
+            out.push_str(&titled(c))
+        }
         within = cased(c);
     }
     out
@@ -284,7 +325,7 @@ fn partition(text: &str, args: &Arguments<'_>, last: bool) -> Result<Value, Erro
 
 /// The part of a text between two positions as slices have them, and where it begins in characters; none where the first lies
 /// behind the end.
-fn between<'a>(text: &'a str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &'a str)> {
+fn between(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &str)> {
     let length = text.chars().count() as i64;
     let place = |at: i64| if at < 0 { (at + length).max(0) } else { at };
     let (start, end) = (place(start.unwrap_or(0)), place(end.unwrap_or(length)).min(length));
@@ -296,14 +337,22 @@ fn between<'a>(text: &'a str, start: Option<i64>, end: Option<i64>) -> Option<(u
 }
 
 /// Where a method looks, and for what.
-fn searched<'a>(text: &'a str, args: &Arguments<'_>) -> Result<(Option<(usize, &'a str)>, String), Error> {
-    args.most(3)?;
-    let needle = args.text(0, "sub")?.ok_or_else(|| wrong("a string is expected"))?;
-    Ok((between(text, args.int(1, "start")?, args.int(2, "end")?), needle))
+struct Search<'a> {
+    /// As [`between`] has it.
+    range: Option<(usize, &'a str)>,
+    needle: String,
+}
+
+impl<'a> Search<'a> {
+    fn new(text: &'a str, args: &Arguments<'_>) -> Result<Self, Error> {
+        args.most(3)?;
+        let needle = args.text(0, "sub")?.ok_or_else(|| wrong("a string is expected"))?;
+        Ok(Self { range: between(text, args.int(1, "start")?, args.int(2, "end")?), needle })
+    }
 }
 
 fn find(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Error> {
-    let (range, needle) = searched(text, args)?;
+    let Search { range, needle } = Search::new(text, args)?;
     let found = range.and_then(|(start, part)| {
         let at = if name.starts_with('r') { part.rfind(&needle as &str) } else { part.find(&needle as &str) };
         at.map(|at| start + part[..at].chars().count())
@@ -321,7 +370,9 @@ fn begins(text: &str, args: &Arguments<'_>, is: fn(&str, &str) -> bool) -> Resul
     let Some((_, part)) = between(text, args.int(1, "start")?, args.int(2, "end")?) else {
         return Ok(Value::from(false));
     };
-    let one = |affix: &Value| affix.as_str().map(|affix| is(part, affix)).ok_or_else(|| wrong("a string or a tuple of them is expected"));
+    let one = |affix: &Value| {
+        affix.as_str().map(|affix| is(part, affix)).ok_or_else(|| wrong("a string or a tuple of them is expected"))
+    };
     if !affixes.is_tuple() {
         return one(&affixes).map(Value::from);
     }

@@ -54,8 +54,7 @@ pub enum DeclaredBy {
 }
 
 /// Tags whose names do not say what they are for.
-const UNLIKELY: &[(&str, &str)] =
-    &[("<|channel>thought\n", "<channel|>"), ("<|inner_prefix|>", "<|inner_suffix|>")];
+const UNLIKELY: &[(&str, &str)] = &[("<|channel>thought\n", "<channel|>"), ("<|inner_prefix|>", "<|inner_suffix|>")];
 
 /// What the names of tags for thoughts have in common.
 const WORDS: [&str; 3] = ["think", "thought", "reason"];
@@ -201,7 +200,8 @@ fn tags_in(source: &str) -> Vec<String> {
             _ => continue,
         };
         let rest = &source[start + bracket.len_utf8()..];
-        let Some((at, last)) = rest.char_indices().find(|(_, c)| *c == end || *c == bracket || c.is_whitespace()) else {
+        let Some((at, last)) = rest.char_indices().find(|(_, c)| *c == end || *c == bracket || c.is_whitespace())
+        else {
             continue;
         };
         if last == end && (1..=LONGEST).contains(&at) {
@@ -240,11 +240,26 @@ mod tests {
                 tags("<|START_THINKING|>", "<|END_THINKING|>"),
                 DeclaredBy::Template,
             ),
-            ("'<|channel>thought\\n' + t + '<channel|>'", &[], tags("<|channel>thought\n", "<channel|>"), DeclaredBy::Template),
+            (
+                "'<|channel>thought\\n' + t + '<channel|>'",
+                &[],
+                tags("<|channel>thought\n", "<channel|>"),
+                DeclaredBy::Template,
+            ),
             ("", &["<|channel>", "<channel|>"], tags("<|channel>thought\n", "<channel|>"), DeclaredBy::Vocabulary),
-            ("", &["<|inner_prefix|>", "<|inner_suffix|>"], tags("<|inner_prefix|>", "<|inner_suffix|>"), DeclaredBy::Vocabulary),
+            (
+                "",
+                &["<|inner_prefix|>", "<|inner_suffix|>"],
+                tags("<|inner_prefix|>", "<|inner_suffix|>"),
+                DeclaredBy::Vocabulary,
+            ),
             ("", &["◁think▷", "◁/think▷"], tags("◁think▷", "◁/think▷"), DeclaredBy::Vocabulary),
-            ("{{ m.reasoning_content }}", &["<thought>", "</thought>"], tags("<thought>", "</thought>"), DeclaredBy::Template),
+            (
+                "{{ m.reasoning_content }}",
+                &["<thought>", "</thought>"],
+                tags("<thought>", "</thought>"),
+                DeclaredBy::Template,
+            ),
             ("<think_fast>{{ x }}", &["<reason>"], tags("<think>", "</think>"), DeclaredBy::Nothing),
             ("x", &["<|start|>", "<|channel|>", "<|message|>"], None, DeclaredBy::Template),
         ] {

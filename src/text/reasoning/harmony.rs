@@ -165,7 +165,12 @@ mod tests {
     fn channels_are_thought_and_answer() {
         let start = "<|start|>assistant";
         let cases = [
-            (start, "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hi!", "Hm.", "Hi!"),
+            (
+                start,
+                "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Hi!",
+                "Hm.",
+                "Hi!",
+            ),
             (start, "<|channel|>analysis<|message|>We need to", "We need to", ""),
             (
                 start,
@@ -176,7 +181,12 @@ mod tests {
             ),
             (start, "Hello there", "", "Hello there"),
             (start, "to", "", "to"),
-            ("<|start|>assistant<|channel|>analysis<|message|>", "so<|end|><|start|>assistant<|channel|>final<|message|>x", "so", "x"),
+            (
+                "<|start|>assistant<|channel|>analysis<|message|>",
+                "so<|end|><|start|>assistant<|channel|>final<|message|>x",
+                "so",
+                "x",
+            ),
             ("<|start|>assistant<|channel|>final<|message|>", "yes", "", "yes"),
             ("<|start|>user<|message|>hi<|end|><|start|>assistant", " to=user<|channel|>final<|message|>x", "", "x"),
         ];
