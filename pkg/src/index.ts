@@ -5,6 +5,7 @@ export { EngineError, type ErrorCode } from "./errors.js";
 export { availability, estimate, load } from "./load.js";
 export { store } from "./store.js";
 export type {
-  Availability, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, LoadOptions, Message, Model, ModelInfo,
-  ModelSource, Progress, Role, Session, SessionOptions, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TokenLogprob, Tokenizer, ToolCall, Usage,
+  Availability, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, InputMessage, LoadOptions, Message, Model, ModelInfo,
+  ModelSource, Progress, Role, Session, SessionOptions, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TextPart, TokenLogprob,
+  Tokenizer, ToolCall, Usage, Warning,
 } from "./types.js";

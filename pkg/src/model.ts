@@ -7,7 +7,7 @@ import * as check from "./options.js";
 import { createSession } from "./session.js";
 import type { LoadValue, Memory, Method, Methods } from "./protocol.js";
 import type {
-  GenerateOptions, GenerateResult, Generation, Input, Message, Model, ModelInfo, Session, SessionOptions, TemplateOptions, TokenLogprob, Tokenizer,
+  GenerateOptions, GenerateResult, Generation, Input, InputMessage, Model, ModelInfo, Session, SessionOptions, TemplateOptions, TokenLogprob, Tokenizer,
 } from "./types.js";
 
 export type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
@@ -96,11 +96,11 @@ class RemoteTokenizer implements Tokenizer {
     return this.ask("decode", [check.ids(ids, "ids"), check.decodeOptions(options)]);
   }
 
-  async applyChatTemplate(messages: readonly Message[], options?: TemplateOptions): Promise<string> {
+  async applyChatTemplate(messages: readonly InputMessage[], options?: TemplateOptions): Promise<string> {
     return this.ask("applyChatTemplate", [check.messages(messages), check.templateOptions(options)]);
   }
 
-  async encodeMessages(messages: readonly Message[], options?: TemplateOptions): Promise<Uint32Array> {
+  async encodeMessages(messages: readonly InputMessage[], options?: TemplateOptions): Promise<Uint32Array> {
     return this.ask("encodeMessages", [check.messages(messages), check.templateOptions(options)]);
   }
 }

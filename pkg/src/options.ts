@@ -1,7 +1,7 @@
 // Checks of everything a user passes: nothing is silently ignored.
 
 import { invalid } from "./errors.js";
-import type { GenerateOptions, Input, LoadOptions, Message, SessionOptions, TemplateOptions } from "./types.js";
+import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
 /** Most probable tokens that one step reports. */
@@ -100,16 +100,45 @@ const GENERATE: Record<string, Check> = {
   toolChoice: unbuilt,
 };
 
+const aText = ofType("string");
+const textOrNull: Check = (value, name) => {
+  if (value !== null) aText(value, name);
+};
+/** Of OpenAI's messages: what may only say that there is nothing. */
+const empty: Check = (value, name) => {
+  if (value !== null && value !== "" && !(Array.isArray(value) && value.length === 0)) throw invalid(name, "this engine has no counterpart of it");
+};
+const has = (value: unknown, keys: string[]) => typeof value === "object" && value !== null && keys.every((key) => typeof (value as Record<string, unknown>)[key] === "string");
+
 const MESSAGE: Record<string, Check> = {
-  role: oneOf("system", "user", "assistant", "tool"),
-  content: ofType("string"),
-  reasoning: ofType("string"),
-  toolCalls: (value, name) => {
-    const call = (c: unknown) => typeof c === "object" && c !== null && ["toolCallId", "toolName", "input"].every((k) => typeof (c as Record<string, unknown>)[k] === "string");
-    if (!Array.isArray(value) || !value.every(call)) fail(name, "a list of { toolCallId, toolName, input } with strings", value);
+  role: oneOf("system", "developer", "user", "assistant", "tool"),
+  content: (value, name) => {
+    if (value === null || typeof value === "string") return;
+    if (!Array.isArray(value)) fail(name, "a string, null or a list of text parts", value);
+    for (const [i, part] of (value as { type?: unknown }[]).entries()) {
+      if (has(part, ["type", "text"]) && part.type === "text") continue;
+      if (has(part, ["type"]) && part.type !== "text") throw invalid(`${name}[${i}]`, `parts of type ${JSON.stringify(part.type)} are not supported, only "text"`);
+      throw invalid(`${name}[${i}]`, 'expected { type: "text", text }');
+    }
   },
-  toolCallId: ofType("string"),
+  name: aText,
+  reasoning: aText,
+  reasoning_content: textOrNull,
+  toolCalls: (value, name) => {
+    if (!Array.isArray(value) || !value.every((call) => has(call, ["toolCallId", "toolName", "input"]))) fail(name, "a list of { toolCallId, toolName, input } with strings", value);
+  },
+  tool_calls: (value, name) => {
+    if (value === null) return;
+    const call = (c: unknown) => has(c, ["id"]) && [undefined, "function"].includes((c as { type?: string }).type) && has((c as { function?: unknown }).function, ["name", "arguments"]);
+    if (!Array.isArray(value) || !value.every(call)) fail(name, 'a list of { id, type: "function", function: { name, arguments } } with strings', value);
+  },
+  toolCallId: aText,
+  tool_call_id: aText,
   prefix: ofType("boolean"),
+  refusal: empty,
+  audio: empty,
+  function_call: empty,
+  annotations: empty,
 };
 
 /** Applies the checks; what has the value undefined counts as absent. Returns what is left. */
@@ -183,18 +212,28 @@ export function decodeOptions(given?: { skipSpecialTokens?: boolean }): boolean 
   return checked(given, { skipSpecialTokens: ofType("boolean") }).skipSpecialTokens ?? false;
 }
 
-/** A conversation, copied, so that later changes by the caller do no harm. */
-export function messages(given: readonly Message[]): Message[] {
+/** A conversation in our own form, copied, so that later changes by the caller do no harm. */
+export function messages(given: readonly InputMessage[]): Message[] {
   if (!Array.isArray(given) || given.length === 0) throw invalid("messages", "expected a list of at least one message");
   return given.map((message, i) => {
-    const copy = checked<Message>(message, MESSAGE, `messages[${i}].`);
-    if (copy.role === undefined) throw invalid(`messages[${i}].role`, "it is missing");
-    if (copy.content === undefined) throw invalid(`messages[${i}].content`, "it is missing");
-    if (copy.prefix && (i !== given.length - 1 || copy.role !== "assistant")) {
+    const copy = checked<InputMessage>(message, MESSAGE, `messages[${i}].`);
+    const { role, name, prefix } = copy;
+    if (role === undefined) throw invalid(`messages[${i}].role`, "it is missing");
+    const toolCalls = copy.toolCalls ?? copy.tool_calls?.map((call): ToolCall => ({ toolCallId: call.id, toolName: call.function.name, input: call.function.arguments }));
+    const reasoning = copy.reasoning ?? copy.reasoning_content ?? undefined;
+    const toolCallId = copy.toolCallId ?? copy.tool_call_id;
+    if (copy.content === undefined && !toolCalls?.length) throw invalid(`messages[${i}].content`, "it is missing");
+    const content = typeof copy.content === "string" ? copy.content : (copy.content ?? []).map((part) => part.text).join("\n");
+    if (prefix && (i !== given.length - 1 || role !== "assistant")) {
       throw invalid(`messages[${i}].prefix`, "only the last message can be one, and only the assistant's");
     }
-    return copy;
+    return defined({ role, content, name, reasoning, toolCalls, toolCallId, prefix });
   });
+}
+
+/** Without what is undefined, which the engine does not know. */
+function defined<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
 }
 
 export function text(given: unknown, name: string): string {

@@ -128,11 +128,14 @@ export interface DeviceInfo {
   persisted: boolean;
 }
 
-export type Role = "system" | "user" | "assistant" | "tool";
+/** "developer" is what a template without that role is shown as "system". */
+export type Role = "system" | "developer" | "user" | "assistant" | "tool";
 
 export interface Message {
   role: Role;
   content: string;
+  /** Who speaks, for templates that tell speakers of one role apart. */
+  name?: string;
   /** What the model thought before `content` (R1-style models). */
   reasoning?: string;
   /** On an assistant turn. */
@@ -143,6 +146,27 @@ export interface Message {
   prefix?: boolean;
 }
 
+/**
+ * A message as it may be given: a `Message`, or what clients of OpenAI's chat API send. Its text parts are joined by line
+ * breaks; parts of other types, and what has no counterpart here, reject with "invalid-argument".
+ */
+export interface InputMessage extends Omit<Message, "content"> {
+  /** May be null or absent on an assistant turn that calls tools; null is the empty text. */
+  content?: string | null | readonly TextPart[];
+  reasoning_content?: string | null;
+  tool_calls?: readonly { id: string; type?: "function"; function: { name: string; arguments: string } }[] | null;
+  tool_call_id?: string;
+  refusal?: "" | null;
+  audio?: null;
+  function_call?: null;
+  annotations?: readonly [] | null;
+}
+
+export interface TextPart {
+  type: "text";
+  text: string;
+}
+
 export interface ToolCall {
   toolCallId: string;
   toolName: string;
@@ -151,7 +175,7 @@ export interface ToolCall {
 }
 
 /** A string is one user turn (with `raw`: text to continue). Ids are continued as they are. */
-export type Input = string | readonly Message[] | Uint32Array;
+export type Input = string | readonly InputMessage[] | Uint32Array;
 
 export interface GenerateOptions {
   maxOutputTokens?: number;
@@ -261,7 +285,7 @@ export interface Model extends TextGenerator, AsyncDisposable {
 
 export interface SessionOptions extends GenerateOptions {
   /** What was said before: fed at once, so that the first turn pays for its own tokens only. */
-  messages?: readonly Message[];
+  messages?: readonly InputMessage[];
   /**
    * What `save()` gave, of this model loaded alike (the same weights, quantisation and format of the KV cache): the
    * session goes on without feeding anything. Anything else rejects with "format", changed bytes with "integrity".
@@ -315,6 +339,19 @@ export interface ModelInfo {
   /** SHA-256 of the chat template, in hexadecimal: an application that has looked at one (`tokenizer.applyChatTemplate`) can pin it. */
   chatTemplateHash?: string;
   capabilities: { chat: boolean; tools: boolean; reasoning: boolean };
+  /** What of the model's files or of the device is not as it should be; the console was told once. */
+  warnings: readonly Warning[];
+}
+
+/**
+ * What a load got over. "checkpoint": tensors and what describes them differ in something that changes no weight; "config",
+ * "generation-config": a setting is not used; "kernel": a kernel variant computes wrong results on this device, or does not
+ * compile, and is not used; "rope": the context is longer than rotary embeddings were made for; "template": it was mended, or
+ * cannot do something; "tokenizer": its description is incomplete; "unused-file": a file that was given is not used.
+ */
+export interface Warning {
+  code: "checkpoint" | "config" | "generation-config" | "kernel" | "rope" | "template" | "tokenizer" | "unused-file";
+  message: string;
 }
 
 export interface TemplateOptions {
@@ -325,10 +362,10 @@ export interface TemplateOptions {
 export interface Tokenizer {
   encode(text: string, options?: { addSpecialTokens?: boolean }): Promise<Uint32Array>;
   decode(ids: Iterable<number>, options?: { skipSpecialTokens?: boolean }): Promise<string>;
-  applyChatTemplate(messages: readonly Message[], options?: TemplateOptions): Promise<string>;
+  applyChatTemplate(messages: readonly InputMessage[], options?: TemplateOptions): Promise<string>;
   /** What generate() feeds the model: like encode(applyChatTemplate(…)), but special tokens written inside a
    *  message's content are plain text. Equal ids for every conversation that contains none. */
-  encodeMessages(messages: readonly Message[], options?: TemplateOptions): Promise<Uint32Array>;
+  encodeMessages(messages: readonly InputMessage[], options?: TemplateOptions): Promise<Uint32Array>;
 }
 
 /** What a model would cost, from headers alone. */

@@ -319,6 +319,37 @@ describe("options", () => {
     await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: {} }), failure("invalid-argument"));
   });
 
+  test("messages as clients of OpenAI's API send them", async () => {
+    const model = await load();
+    const said = async (message) => (await model.generate([{ role: "user", content: "?" }, message])).messages[1];
+    const text = (text) => ({ type: "text", text });
+    const call = { id: "c1", type: "function", function: { name: "f", arguments: "{}" } };
+    const calls = [{ toolCallId: "c1", toolName: "f", input: "{}" }];
+    for (const [given, expected] of [
+      [{ role: "developer", content: "d", name: "n" }, { role: "developer", content: "d", name: "n" }],
+      [{ role: "user", content: [text("a"), text("b")] }, { role: "user", content: "a\nb" }],
+      [{ role: "user", content: [] }, { role: "user", content: "" }],
+      [{ role: "assistant", content: null, refusal: null, audio: null, function_call: null, annotations: [], tool_calls: null }, { role: "assistant", content: "" }],
+      [{ role: "assistant", tool_calls: [call] }, { role: "assistant", content: "", toolCalls: calls }],
+      [{ role: "assistant", content: null, reasoning_content: "r", tool_calls: [{ ...call, type: undefined }] }, { role: "assistant", content: "", reasoning: "r", toolCalls: calls }],
+      [{ role: "assistant", content: "x", reasoning_content: null }, { role: "assistant", content: "x" }],
+      [{ role: "tool", tool_call_id: "c1", content: [text("12")] }, { role: "tool", content: "12", toolCallId: "c1" }],
+    ]) {
+      assert.deepEqual(await said(given), expected, JSON.stringify(given));
+    }
+    const refused = (message, argument, word) => assert.rejects(said(message), failure("invalid-argument", (e) => e.detail.argument === argument && e.message.includes(word)));
+    await refused({ role: "user", content: [text("a"), { type: "image_url", image_url: { url: "x" } }] }, "messages[1].content[1]", '"image_url"');
+    await refused({ role: "user", content: [{ type: "input_audio" }] }, "messages[1].content[0]", '"input_audio"');
+    await refused({ role: "user", content: ["a"] }, "messages[1].content[0]", "expected");
+    await refused({ role: "user", content: 5 }, "messages[1].content", "expected");
+    await refused({ role: "user" }, "messages[1].content", "missing");
+    await refused({ role: "assistant", content: null, refusal: "no" }, "messages[1].refusal", "counterpart");
+    await refused({ role: "assistant", content: "", function_call: { name: "f" } }, "messages[1].function_call", "counterpart");
+    await refused({ role: "assistant", content: "", tool_calls: [{ ...call, type: "custom" }] }, "messages[1].tool_calls", "function");
+    const session = await model.createSession({ messages: [{ role: "developer", content: [text("d")] }] });
+    assert.deepEqual(session.messages, [{ role: "developer", content: "d" }]);
+  });
+
   test("without workers, the default says what to do", async () => {
     await assert.rejects(minke.load(url, { wasm: WASM }), failure("invalid-argument", (e) => e.detail.argument === "worker"));
     assert.equal((await minke.deviceInfo()).webgpu, false);
