@@ -3,8 +3,8 @@
 mod support;
 
 use minke::text::{
-    ChatInput, ChatTemplate, Message, MessageInput, Prompt, ReasoningFormat, Tokenizer, ToolCall, ToolSpec,
-    encode_chat, encode_messages, render_messages,
+    ChatInput, ChatTemplate, Kind, Message, MessageInput, Prompt, ReasoningFormat, ReasoningSplitter, ReasoningTags,
+    Tokenizer, ToolCall, ToolSpec, encode_chat, encode_messages, render_messages,
 };
 use serde_json::{Map, Value, json};
 use support::{Case, cases, root};
@@ -274,4 +274,83 @@ fn r1_distill_turns_are_single_tokens() {
     assert_eq!(tokenizer.vocab_size(), 152064);
     assert!(tokenizer.is_special(151643) && !tokenizer.is_special(151648));
     assert_eq!(tokenizer.token_bytes(151648), b"<think>");
+}
+
+/// Streams of `toolcalls/reasoning.jsonl` (or `MINKE_TOOLCALLS`): whole, by characters, and cut anywhere.
+#[test]
+fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
+    let folder =
+        std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("../shared/data/toolcalls"), Into::into);
+    let Ok(text) = std::fs::read_to_string(folder.join("reasoning.jsonl")) else {
+        eprintln!("SKIPPED: no streams at {}", folder.display());
+        return;
+    };
+    let mut chance = 1u64;
+    let mut random = |below: usize| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) as usize % below
+    };
+    for row in text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) {
+        let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let name = word(&row["id"]);
+        let tag = |i: usize| word(&row["tags"][i]);
+        let format = if row["family"] == "gpt_oss" {
+            ReasoningFormat::Harmony
+        } else {
+            ReasoningFormat::Tags(vec![ReasoningTags { open: tag(0), close: tag(1) }])
+        };
+        // "opened" where no prompt is given.
+        let prompt = match row["rendered_prompt"].as_str() {
+            Some(prompt) => prompt.to_owned(),
+            None if row["opens_thinking"] == true => tag(0),
+            None => String::new(),
+        };
+        let chunks: Vec<String> = serde_json::from_value(row["chunks"].clone()).expect("chunks");
+        let budget = row["expect"]["budget"].as_u64().map(|budget| budget as usize);
+        for round in 0..40 {
+            let mut splitter = ReasoningSplitter::new(&format, &prompt);
+            let mut parts = [String::new(), String::new()];
+            let mut take = |pieces: Vec<(Kind, String)>| {
+                pieces.into_iter().for_each(|(kind, text)| parts[usize::from(kind == Kind::Text)] += &text);
+            };
+            let mut feed = |splitter: &mut ReasoningSplitter, text: &str| {
+                if matches!(format, ReasoningFormat::Harmony) && format.is_mark(text) {
+                    return take(splitter.push_mark(text)); // a token of its own
+                }
+                let mut rest = text;
+                while !rest.is_empty() {
+                    let most = rest.chars().count();
+                    let count = [most, 1, 1 + random(most)][round.min(2)];
+                    let at = rest.char_indices().nth(count).map_or(rest.len(), |(at, _)| at);
+                    take(splitter.push(&rest[..at]));
+                    rest = &rest[at..];
+                }
+            };
+            // In pieces of its own tokens first, then as one text where marks are text, too.
+            let joined = [chunks.concat()];
+            let whole = round % 2 == 1 && budget.is_none() && !matches!(format, ReasoningFormat::Harmony);
+            for chunk in (if whole { &joined[..] } else { &chunks }).iter().take(budget.unwrap_or(usize::MAX)) {
+                feed(&mut splitter, chunk);
+            }
+            if budget.is_some() {
+                let end = splitter.end();
+                feed(&mut splitter, &end);
+                row["expect"]["then"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .for_each(|then| feed(&mut splitter, &word(then)));
+            }
+            take(splitter.finish());
+            let loose = row["expect"]["content_loose"] == true;
+            let trimmed = |text: &str| match loose {
+                true => text.split_whitespace().collect::<String>(),
+                false => text.trim().to_owned(),
+            };
+            assert_eq!(trimmed(&parts[1]), trimmed(&word(&row["expect"]["content"])), "{name}: answer");
+            if row["expect"]["mode"].is_null() {
+                assert_eq!(trimmed(&parts[0]), trimmed(&word(&row["expect"]["reasoning"])), "{name}: thought");
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ const tokens = () => {
 };
 
 /** Names in safetensors and in GGUF, and shapes. */
-const TENSORS = [
+const tensors = (vocabulary) => [
   ["model.embed_tokens.weight", "token_embd.weight", [vocabulary, hidden]],
   ["model.layers.0.input_layernorm.weight", "blk.0.attn_norm.weight", [hidden]],
   ["model.layers.0.self_attn.q_proj.weight", "blk.0.attn_q.weight", [hidden, hidden]],
@@ -28,19 +28,25 @@ const TENSORS = [
   ["model.norm.weight", "output_norm.weight", [hidden]],
 ];
 
+const TENSORS = tensors(vocabulary);
+
 const product = (shape) => shape.reduce((a, b) => a * b);
 
 /** Weights of either sign by seed. */
-function weights(seed) {
+function weights(seed, all = TENSORS) {
   const r = random(seed);
-  return new Map(TENSORS.map(([name, , shape]) => [name, Buffer.from(Float32Array.from({ length: product(shape) }, () => r() - 0.5).buffer)]));
+  return new Map(all.map(([name, , shape]) => [name, Buffer.from(Float32Array.from({ length: product(shape) }, () => r() - 0.5).buffer)]));
 }
 
-/** Files by name: config.json, tokenizer.json and either model.safetensors, or with `shards` two of these names and their index. */
-export function folder({ shards, seed = 1 } = {}) {
+/**
+ * Files by name: config.json, tokenizer.json and either model.safetensors, or with `shards` two of these names and their index.
+ * With another `vocab_size` its tokenizer is to be replaced.
+ */
+export function folder({ shards, seed = 1, vocab_size = vocabulary } = {}) {
+  const all = tensors(vocab_size);
   const config = {
     architectures: ["LlamaForCausalLM"], model_type: "llama", hidden_size: hidden, intermediate_size: inner, num_hidden_layers: 1,
-    num_attention_heads: heads, num_key_value_heads: kvHeads, vocab_size: vocabulary, max_position_embeddings: context, rms_norm_eps: 1e-6,
+    num_attention_heads: heads, num_key_value_heads: kvHeads, vocab_size, max_position_embeddings: context, rms_norm_eps: 1e-6,
     rope_theta: 10000, hidden_act: "silu", tie_word_embeddings: true, bos_token_id: 256, eos_token_id: 257,
   };
   const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
@@ -48,14 +54,14 @@ export function folder({ shards, seed = 1 } = {}) {
   const vocab = Object.fromEntries(tokens().map((token, id) => [token, id]));
   const tokenizer = { version: "1.0", added_tokens: added, pre_tokenizer: level, decoder: level, model: { type: "BPE", vocab, merges: [] } };
   const files = { "config.json": JSON.stringify(config), "tokenizer.json": JSON.stringify(tokenizer) };
-  const data = weights(seed);
+  const data = weights(seed, all);
   const names = shards ?? ["model.safetensors"];
   const map = {};
   names.forEach((file, i) => {
     const header = {};
     const parts = [];
     let end = 0;
-    for (const [name, , shape] of TENSORS.filter((_, at) => names.length === 1 || (at < 6) === (i === 0))) {
+    for (const [name, , shape] of all.filter((_, at) => names.length === 1 || (at < 6) === (i === 0))) {
       parts.push(data.get(name));
       header[name] = { dtype: "F32", shape, data_offsets: [end, (end += parts.at(-1).length)] };
       map[name] = file;
