@@ -76,6 +76,30 @@ fn what_was_fed_is_bit_for_bit_the_same() {
     }
 }
 
+/// LongRoPE turns all keys when a sequence passes the length that the model was trained on (64 here): then nothing that was
+/// fed counts, forth and back, in prompts and in answers.
+#[test]
+fn keys_are_fed_anew_where_the_rotation_changes() {
+    let Some([with, without]) = pair("phi3", LoadOptions { f32: true, ..LoadOptions::default() }) else { return };
+    let mut random = Random(7);
+    let text: Vec<u32> = (0..120).map(|_| below(&mut random, 480) as u32).collect();
+    let mut before = 0;
+    for length in [40, 50, 90, 100, 60, 63, 65, 64, 120, 30] {
+        let scored = GenerateOptions { logprobs: Some(Logprobs::Top(8.0)), ..options(1) };
+        let [got, want] = [&with, &without].map(|engine| generate(engine, &text[..length], &scored));
+        assert_eq!((got.ids, got.logprobs), (want.ids, want.logprobs), "{length} tokens after {before}");
+        let changes = before > 0 && (before > 64) != (length > 64);
+        assert_eq!(got.usage.cached_tokens == 0, before == 0 || changes, "{length} tokens after {before}");
+        before = length;
+    }
+    // An answer that passes it: each of its tokens is what the text before it asks for.
+    let answer = generate(&with, &text[..58], &options(14)).ids;
+    for at in 0..answer.len() {
+        let so_far = [&text[..58], &answer[..at]].concat();
+        assert_eq!(generate(&without, &so_far, &options(1)).ids, answer[at..=at], "token {at} of the answer");
+    }
+}
+
 /// Turns that follow each other, with stops, aborts, penalties and seeds at random. What decode steps wrote is gone on from
 /// too; it differs from what prefill writes in the last bits, which decides nothing in f32.
 #[test]

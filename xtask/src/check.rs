@@ -33,7 +33,7 @@ pub fn all() -> Result<()> {
         tally.node(file)?;
     }
     if built {
-        for file in ["worker", "browser", "store", "servers", "hub", "memory", "hostile", "firefox"] {
+        for file in ["worker", "browser", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"] {
             tally.node(file)?;
         }
         tally.step("store campaign, a 25th of it", || {
