@@ -126,7 +126,8 @@ impl Report {
         self.license.clone_from(&config.license);
         self.max_context_length = Some(config.max_position_embeddings);
         self.vocab_size = Some(config.vocab_size);
-        let (_, texts) = tokenizer(checkpoint)?;
+        let (tokenizer, texts) = tokenizer(checkpoint)?;
+        self.warnings.extend(config.warnings.iter().chain(tokenizer.warnings()).cloned());
         self.chat_template = Some(texts.chat_template(false).is_ok());
         let limits = Limits::default();
         let (rope_factors, mut refused) = (block_on(rope_factors(checkpoint))?, None);
