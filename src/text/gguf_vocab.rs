@@ -295,9 +295,11 @@ fn byte_level(vocab: GgufVocab) -> Result<Parts> {
 
 /// Control tokens are special; user-defined ones are matched in text and shown.
 pub(super) fn added_tokens(vocab: &GgufVocab) -> Vec<(u32, AddedToken)> {
-    // A token that ends turns is a control token whatever type it was given, as in llama.cpp.
+    // A token that ends turns is a control token whatever type it was given, as in llama.cpp; but not one that merges make of
+    // text (Qwen's vocabularies have `</s>`, of HTML).
     let has = |text: &str| vocab.tokens.iter().any(|token| token == text);
-    let ends = turn_end::turn_ends(&has);
+    let mut ends = turn_end::turn_ends(&has);
+    ends.retain(|end| !vocab.merges.iter().any(|merge| merge.chars().filter(|&c| c != ' ').eq(end.chars())));
     let added = |(id, token): (usize, &String)| {
         let kind = if ends.contains(&token.as_str()) { CONTROL } else { vocab.kind(id) };
         let wanted = matches!(kind, UNKNOWN | CONTROL | USER_DEFINED) && !token.is_empty();

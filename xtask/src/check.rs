@@ -10,6 +10,11 @@ use anyhow::{Context, Result, bail};
 use crate::run::{self, root};
 use crate::{build, fuzz, setup};
 
+/// Seconds for each fuzz target: enough for what was found before and what a change broke; `cargo xtask fuzz` goes on.
+const FUZZ_SECONDS: u64 = 10;
+/// Of the steps that took longest, so many are printed in the end.
+const SLOWEST: usize = 10;
+
 /// What the checks said, counted.
 #[derive(Default)]
 struct Tally {
@@ -17,10 +22,13 @@ struct Tally {
     failed: usize,
     /// One line for each skipped test.
     skipped: Vec<String>,
+    /// Seconds of each step; of Rust tests, of each file.
+    took: Vec<(f32, String)>,
 }
 
 /// Runs everything; an error if anything failed.
 pub fn all() -> Result<()> {
+    let began = Instant::now();
     setup::everything()?;
     let mut tally = Tally::default();
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
@@ -28,7 +36,7 @@ pub fn all() -> Result<()> {
     tally.step("clippy, host", || clippy(&["--workspace", "--all-targets"]));
     tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
     tally.native()?;
-    tally.step("fuzz targets, a minute each", || fuzz::run(&fuzz::TARGETS, 60));
+    tally.step("fuzz targets", || fuzz::run(&fuzz::TARGETS, FUZZ_SECONDS));
     for file in ["facade", "sessions"] {
         tally.node(file)?;
     }
@@ -36,13 +44,16 @@ pub fn all() -> Result<()> {
         for file in ["worker", "browser", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"] {
             tally.node(file)?;
         }
-        tally.step("store campaign, a 25th of it", || {
-            run::quiet(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"])).map(drop)
+        tally.step("store campaign, each fault once", || {
+            run::quiet(run::command("node", &["tests/browser/soak.mjs", "faults", "--seeds", "1"])).map(drop)
         });
     }
     for line in &tally.skipped {
         println!("skipped: {line}");
     }
+    tally.took.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let slowest: Vec<String> = tally.took.iter().take(SLOWEST).map(|(s, name)| format!("{name} {s:.0} s")).collect();
+    println!("{:.0} s in all; the slowest: {}", began.elapsed().as_secs_f32(), slowest.join(", "));
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped.len());
     if tally.failed > 0 {
         bail!("{} checks failed", tally.failed);
@@ -62,6 +73,7 @@ impl Tally {
         let began = Instant::now();
         let result = check();
         let seconds = began.elapsed().as_secs_f32();
+        self.took.push((seconds, name.to_owned()));
         match &result {
             Ok(()) => {
                 self.passed += 1;
@@ -104,7 +116,12 @@ impl Tally {
         let ok = logged(tests, &log)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
         let (mut passed, mut failed) = (0, 0);
+        let mut file = "";
         for line in text.lines() {
+            // `     Running tests/golden.rs (target/…)` goes before the tests of a file.
+            if let Some(running) = line.trim_start().strip_prefix("Running ") {
+                file = running.split(" (").next().unwrap_or("");
+            }
             // A line may begin with the name of the test that printed it.
             if let Some(at) = line.find("SKIPPED: ") {
                 self.skipped.push(line[at + "SKIPPED: ".len()..].to_owned());
@@ -112,6 +129,8 @@ impl Tally {
             if let Some(at) = line.find("test result: ") {
                 passed += number_before(&line[at..], " passed");
                 failed += number_before(&line[at..], " failed");
+                let seconds = line.rsplit("finished in ").next().and_then(|end| end.trim_end_matches('s').parse().ok());
+                self.took.extend(seconds.map(|seconds| (seconds, file.to_owned())));
             }
         }
         // A test binary that does not build or dies leaves no result line.
@@ -155,6 +174,7 @@ impl Tally {
                 .filter(|l| l.contains("per decoded token") || l.contains("slowest refusal"))
                 .for_each(|l| println!("{l}"));
         }
+        self.took.push((began.elapsed().as_secs_f32(), name.to_owned()));
         self.report(&format!("{name} tests"), count("pass"), failed, began);
         Ok(())
     }

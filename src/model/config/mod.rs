@@ -377,12 +377,12 @@ mod tests {
         let config = |more: &str| {
             let text = format!(
                 r#"{{"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3,
-                "num_attention_heads": 4, "vocab_size": 9, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+                "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 9, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
                 "hidden_act": "silu", "sliding_window": 8, {more}}}"#
             );
             let facts = ConfigFacts::Json(serde_json::from_str(&text).unwrap());
             let config = ModelConfig::from_facts(&facts, &|name| !name.ends_with("lm_head.weight")).ok()?;
-            assert_eq!((config.num_kv_heads, config.tie_word_embeddings, config.head_dim), (4, true, 16));
+            assert_eq!((config.tie_word_embeddings, config.head_dim), (true, 16));
             Some([0, 1, 2].map(|layer| config.window(layer)))
         };
         assert_eq!(config(r#""use_sliding_window": true, "max_window_layers": 1"#), Some([None, Some(8), Some(8)]));
@@ -397,7 +397,7 @@ mod tests {
 
     fn json(text: &str) -> Result<ModelConfig> {
         let text = format!(
-            r#"{{"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "vocab_size": 9,
+            r#"{{"hidden_size": 512, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 32, "vocab_size": 9,
             "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "hidden_act": "silu", {text}}}"#
         );
         ModelConfig::from_facts(&ConfigFacts::Json(serde_json::from_str(&text).unwrap()), &|_| false)
@@ -407,6 +407,8 @@ mod tests {
     fn what_is_left_out_is_the_default_of_the_class() {
         let theta = |name: &str| json(&format!(r#""model_type": "{name}""#)).unwrap().rope.theta;
         assert_eq!(["llama", "mixtral", "smollm3", "gpt_oss"].map(theta), [1e4, 1e6, 2e6, 1.5e5]);
+        let kv_heads = |name: &str| json(&format!(r#""model_type": "{name}""#)).unwrap().num_kv_heads;
+        assert_eq!(["llama", "mixtral", "qwen2", "smollm3"].map(kv_heads), [32, 8, 32, 4]);
         assert!(json(r#""model_type": "gpt_oss""#).unwrap().attention_bias);
         assert_eq!(json(r#""model_type": "granitemoe""#).unwrap().attention_scale, Some(1.0));
         let llama4 = json(r#""model_type": "llama4_text", "attn_temperature_tuning": 4, "no_rope_layer_interval": 2"#);
