@@ -2,7 +2,7 @@
 //! `MINKE_REFERENCE_MODEL` (its GGUF; by default SmolLM2-135M-Instruct, which `cargo xtask test` fetches).
 //!
 //! Every prompt as a computer's GPU computes it; the variants on the longest prompt and the text to score, and on every prompt
-//! with `MINKE_REFERENCE_ALL` (`cargo xtask soak reference`).
+//! with `MINKE_ALL` (`cargo xtask soak cases`).
 #![allow(missing_docs)]
 
 mod common;
@@ -126,12 +126,12 @@ fn reference_with_a_cache_of_bytes() {
     variant_holds(KvFormat::Q8, 0.02, Variants::default());
 }
 
-/// The longest prompt, whose prefill fills tiles, and the text to score; with `MINKE_REFERENCE_ALL` every case.
+/// The longest prompt, whose prefill fills tiles, and the text to score; with `MINKE_ALL` every case.
 fn variant_holds(format: KvFormat, nll: f64, variants: Variants) {
     let Some((reference, _)) = reference_data() else { return };
     let prompts = reference["cases"].as_array().expect("cases").iter().filter(|case| case["greedy_ids"].is_array());
     let longest = prompts.max_by_key(|case| ids(&case["ids"]).len()).expect("a prompt");
-    let all = std::env::var_os("MINKE_REFERENCE_ALL").is_some();
+    let all = std::env::var_os("MINKE_ALL").is_some();
     hold_against_reference(format, nll, variants, &|case| all || case == longest || case["score_text"].is_string());
 }
 

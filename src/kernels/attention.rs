@@ -413,9 +413,10 @@ mod tests {
     #[test]
     fn decode_over_odd_contexts() {
         for position in [0, 1, 31, 62, 63, 64, 127, 500, 1023, 1100] {
-            check([4, 2, 24], position, 1, Span::All, KvFormat::F16);
-            check([4, 2, 24], position, 1, Span::Window(33), KvFormat::F16);
-            check([4, 2, 24], position, 1, Span::Chunk(100), KvFormat::F16);
+            // One capacity, so that a kernel is compiled once for all positions.
+            for span in [Span::All, Span::Window(33), Span::Chunk(100)] {
+                check_values([4, 2, 24], None, [position, 1, 1171], span, KvFormat::F16, false);
+            }
         }
         for shape in [[9, 3, 40], [2, 1, 64], [3, 3, 128], [4, 1, 256], [1, 1, 2], [12, 2, 80], [14, 2, 96], [20, 1, 8]]
         {
@@ -450,7 +451,7 @@ mod tests {
         for (span, reach) in
             [(Span::Window(1), 1), (Span::Window(33), 33), (Span::Window(200), 200), (Span::Chunk(70), 70)]
         {
-            for (count, spare) in [(1, 0), (1, 5), (7, 0), (7, 1), (65, 2)] {
+            for (count, spare) in [(1, 0), (7, 1), (65, 2)] {
                 let capacity = reach - 1 + count + spare;
                 for position in [0, capacity - 1, 3 * capacity - 2, 997] {
                     let format = [KvFormat::F16, KvFormat::Q8, KvFormat::F32][spare.min(2)];

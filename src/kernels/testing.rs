@@ -21,6 +21,13 @@ pub(crate) fn device() -> Rc<Device> {
     })
 }
 
+/// Layouts for shapes of any kind: unquantised, with minima, in super-blocks; all of them with `MINKE_ALL`. Each pairing of a layout
+/// and a shape is a pipeline to compile, and how weights are read does not depend on the shape.
+pub(crate) fn some_layouts() -> &'static [Layout] {
+    let all = std::env::var_os("MINKE_ALL").is_some();
+    if all { &Layout::ALL } else { &[Layout::Bf16, Layout::Q4Min, Layout::Q6K] }
+}
+
 /// A small generator with good enough bits (SplitMix64).
 pub(crate) struct Random(pub u64);
 

@@ -14,7 +14,7 @@ import { folder } from "./lib/tiny.mjs";
 
 const reports = process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports");
 const skip = !chromiumPath ? "Chromium is not installed" : !existsSync(reports) && `${reports} is not there (MINKE_REPORTS may name another folder)`;
-const all = process.env.MINKE_REPORTS !== undefined;
+const all = ["MINKE_REPORTS", "MINKE_ALL"].some((name) => process.env[name] !== undefined);
 const read = (name) => readFileSync(join(reports, name), "utf8");
 
 describe("public bug reports", { skip }, () => {

@@ -1,8 +1,9 @@
 //! `cargo xtask test`: every check, one after the other; a failed one does not hide those after it.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -32,9 +33,20 @@ pub fn all() -> Result<()> {
     setup::everything()?;
     let mut tally = Tally::default();
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
-    let built = tally.step("package and page (with tsc)", || build::all().map(drop));
-    tally.step("clippy, host", || clippy(&["--workspace", "--all-targets"]));
-    tally.step("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"]));
+    // One core links the package for a minute; the others check meanwhile, in a target folder of their own.
+    let (package, checks) = thread::scope(|scope| {
+        let package = scope.spawn(|| timed("package and page (with tsc)", || build::all().map(drop)));
+        let checks = [
+            timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
+            timed("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"])),
+            timed("native tests, compiled", || run::quiet(native(&["--no-run"])).map(drop)),
+        ];
+        (package.join().expect("the build does not panic"), checks)
+    });
+    let built = tally.record(package);
+    for check in checks {
+        tally.record(check);
+    }
     tally.native()?;
     tally.step("fuzz targets", || fuzz::run(&fuzz::TARGETS, FUZZ_SECONDS));
     for file in ["facade", "sessions"] {
@@ -61,6 +73,50 @@ pub fn all() -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask soak cases`: whole, what `all` plays a part of, or leaves out because it proves no more than the rest does.
+pub fn cases() -> Result<()> {
+    setup::everything()?;
+    build::all()?;
+    let everything = |mut command: Command| {
+        command.env("MINKE_ALL", "1");
+        vulkan(&mut command)?;
+        run::check(command)
+    };
+    everything(native(&[]))?;
+    let driver = PathBuf::from("/usr/lib/chromium/vk_swiftshader_icd.json");
+    if driver.exists() {
+        // The kernels that only Chromium's software adapter is given.
+        let filters = ["kernels::matmul", "kernels::attention::tests::prefill"];
+        let mut tests = run::command("cargo", &["test", "--lib", "--"]);
+        tests.args(filters).env("VK_DRIVER_FILES", driver);
+        everything(tests)?;
+    }
+    for file in ["browser", "reports", "hostile"] {
+        everything(run::command("node", &["--test", &format!("tests/browser/{file}.test.mjs")]))?;
+    }
+    run::check(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"]))
+}
+
+/// How a check ended.
+struct Outcome {
+    name: &'static str,
+    result: Result<()>,
+    seconds: f32,
+}
+
+fn timed(name: &'static str, check: impl FnOnce() -> Result<()>) -> Outcome {
+    let began = Instant::now();
+    let result = check();
+    Outcome { name, result, seconds: began.elapsed().as_secs_f32() }
+}
+
+/// `cargo test` of everything that is not fuzzed, with further words.
+fn native(words: &[&str]) -> Command {
+    let mut tests = run::command("cargo", &["test", "--workspace", "--exclude", "minke-fuzz", "--no-fail-fast"]);
+    tests.args(words);
+    tests
+}
+
 fn clippy(what: &[&str]) -> Result<()> {
     let mut clippy = run::command("cargo", &["clippy", "--quiet"]);
     clippy.args(what).args(["--", "--deny", "warnings"]);
@@ -69,10 +125,12 @@ fn clippy(what: &[&str]) -> Result<()> {
 
 impl Tally {
     /// One check that passes or fails as a whole.
-    fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) -> bool {
-        let began = Instant::now();
-        let result = check();
-        let seconds = began.elapsed().as_secs_f32();
+    fn step(&mut self, name: &'static str, check: impl FnOnce() -> Result<()>) -> bool {
+        self.record(timed(name, check))
+    }
+
+    /// How a check ended; whether it passed.
+    fn record(&mut self, Outcome { name, result, seconds }: Outcome) -> bool {
         self.took.push((seconds, name.to_owned()));
         match &result {
             Ok(()) => {
@@ -87,31 +145,11 @@ impl Tally {
         result.is_ok()
     }
 
-    /// The Rust tests, on the software Vulkan device where there is one; on Chromium's those of kernels that only it is given.
+    /// The Rust tests.
     fn native(&mut self) -> Result<()> {
-        self.cargo("native tests", &["--workspace", "--exclude", "minke-fuzz"], None)?;
-        let driver = PathBuf::from("/usr/lib/chromium/vk_swiftshader_icd.json");
-        if driver.exists() {
-            self.cargo(
-                "native tests on SwiftShader",
-                &["--lib", "kernels::matmul", "kernels::attention::tests::prefill"],
-                Some(&driver),
-            )?;
-        } else {
-            self.skipped.push(format!("native tests on SwiftShader: {} is not here", driver.display()));
-        }
-        Ok(())
-    }
-
-    fn cargo(&mut self, name: &str, which: &[&str], driver: Option<&Path>) -> Result<()> {
         let began = Instant::now();
-        let log = root().join(format!("target/{}.log", name.replace(' ', "-")));
-        let (options, filters): (Vec<&str>, Vec<&str>) = which.iter().partition(|word| !word.contains("::"));
-        let mut tests = run::command("cargo", &["test", "--no-fail-fast"]);
-        tests.args(options).args(["--", "--nocapture"]).args(filters);
-        if let Some(driver) = driver {
-            tests.env("VK_DRIVER_FILES", driver);
-        }
+        let log = root().join("target/native-tests.log");
+        let mut tests = native(&["--", "--nocapture"]);
         vulkan(&mut tests)?;
         let ok = logged(tests, &log)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
@@ -141,7 +179,7 @@ impl Tally {
                 text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }
-        self.report(name, passed, failed, began);
+        self.report("native tests", passed, failed, began);
         Ok(())
     }
 

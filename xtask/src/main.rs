@@ -17,6 +17,7 @@ cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, p
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
 cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
+cargo xtask soak cases             every case of what the tests play a part of
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
@@ -60,6 +61,9 @@ fn fuzz(rest: &[&str]) -> Result<()> {
 
 /// Faults, kills, damage and full disks, by seed, against the built package.
 fn soak(options: &[&str]) -> Result<()> {
+    if options == ["cases"] {
+        return check::cases();
+    }
     assets::demo_model()?;
     build::all()?;
     setup::npm("tests/browser")?;
