@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use minke::gpu::{Device, DeviceOptions, Executor, Plan};
+use minke::gpu::{Device, DeviceOptions, Executor};
 use minke::kernels::{State, Variants, suited};
 use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::plan::Plan;
 use minke::weights::DiskFile;
 use minke::weights::checkpoint::Checkpoint;
 

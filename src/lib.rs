@@ -4,12 +4,15 @@
 //! prompts go from text to tokens to a recorded plan of GPU passes and back to text, and weights go from their
 //! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md draws the house.
 
+#![forbid(unsafe_code)]
+
 mod cancel;
 pub mod engine;
 mod error;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
+pub mod plan;
 pub mod text;
 mod warning;
 #[cfg(target_arch = "wasm32")]

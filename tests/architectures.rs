@@ -4,9 +4,9 @@
 mod shapes;
 
 use minke::engine::accept;
-use minke::gpu::Role;
 use minke::kernels::KvFormat;
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
+use minke::plan::Role;
 use minke::weights::Checkpoint;
 use pollster::block_on;
 use shapes::{Shape, published};

@@ -11,9 +11,10 @@ use std::fmt::Write;
 use common::{block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
-use minke::gpu::{BufferId, Counts, Role, Step};
+use minke::gpu::Counts;
 use minke::kernels::{KERNELS, KvFormat, TOKEN_TILE};
 use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
+use minke::plan::{BufferId, Role, Step};
 use minke::weights::Checkpoint;
 use shapes::{Shape, published};
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use common::{HOST, all_logits, argmax, block_on, copy, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, LogitRows, Reasoning, accept};
-use minke::gpu::Role;
 use minke::kernels::KvFormat;
 use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::plan::Role;
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::Value;
 

@@ -42,9 +42,9 @@ fn the_gpu_makes_the_same_bits_as_the_cpu() {
                 let executor = Executor::new(device, &model.buffers).await.expect("buffers");
                 let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
                 load_weights(&checkpoint, &model.tasks, &executor, &cancel, &mut quiet).await.expect("weights");
-                let weights = model.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::gpu::Role::Weights);
+                let weights = model.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::plan::Role::Weights);
                 for (spec, id) in weights {
-                    let id = minke::gpu::BufferId(id);
+                    let id = minke::plan::BufferId(id);
                     let got = executor.read(id, 0..spec.bytes).await.expect("bytes");
                     assert!(got == memory.bytes(id), "{case} {quantization:?}: {} differs", spec.label);
                 }

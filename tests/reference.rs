@@ -12,9 +12,10 @@ use std::path::PathBuf;
 use common::{all_logits, argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
-use minke::gpu::{DeviceOptions, Plan};
+use minke::gpu::DeviceOptions;
 use minke::kernels::{KvFormat, Variants};
 use minke::model::Quantization;
+use minke::plan::Plan;
 use minke::text::Message;
 use serde_json::Value;
 

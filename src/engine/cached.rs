@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::gpu::BufferId;
 use crate::model::KvBuffer;
+use crate::plan::BufferId;
 
 /// The tokens whose keys and values lie in a KV cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use super::Engine;
 use super::cached::Cached;
-use crate::gpu::{Aside, Role};
+use crate::gpu::Aside;
+use crate::plan::Role;
 use crate::{Error, Result};
 
 /// Bytes that copies of conversations take together, at most.

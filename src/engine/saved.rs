@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::Engine;
 use super::cached::Cached;
-use crate::gpu::BufferId;
+use crate::plan::BufferId;
 use crate::weights::ByteSource;
 use crate::{Cancel, Error, FormatKind, Result};
 

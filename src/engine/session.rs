@@ -7,9 +7,10 @@ use std::ops::Range;
 use super::cached::Cached;
 use super::options::Bias;
 use super::pace::Pace;
-use crate::gpu::{BufferId, BufferSpec, Buffers, Executor, Prepared, Readback, Role, Staging};
+use crate::gpu::{Executor, Prepared, Readback, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
+use crate::plan::{BufferId, BufferSpec, Buffers, Role};
 use crate::{Cancel, Error, Result};
 
 /// Bytes of a buffer that tell it from another model's: in rope tables, the angles of position 1 are among them.
@@ -32,7 +33,7 @@ pub(super) struct Session {
     rope_is_long: Cell<bool>,
     pace: Pace,
     control: Control,
-    all_logits: crate::gpu::Activation,
+    all_logits: crate::plan::Activation,
     pipelines: Pipelines,
 }
 

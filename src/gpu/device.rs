@@ -5,38 +5,17 @@ use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 
+use crate::plan::{DeviceFacts, Extension, Role};
 use crate::{Error, Result};
 
-/// What a buffer is for: the rows of `Model.memory()`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Model weights and constant tables.
-    Weights,
-    /// The KV cache.
-    Kv,
-    /// Activations, state, parameters, staging.
-    Scratch,
-}
-
-/// An extension of WGSL that a device may have been opened with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // WGSL's names
-pub enum Extension {
-    F16,
-    Subgroups,
-}
-
-impl Extension {
-    /// The directives that a module begins with. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
-    /// whole subgroups take the same way only where a constant says so, and what they cannot prove is an error.
-    pub(super) fn directives(self) -> &'static str {
-        match self {
-            Self::F16 => "enable f16;\n",
-            Self::Subgroups if cfg!(target_arch = "wasm32") => {
-                "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n"
-            }
-            Self::Subgroups => "",
+/// What a module has to begin with, beyond its own text. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
+/// whole subgroups take the same way only where a constant says so, and what they cannot prove is an error.
+pub(super) fn directives(extension: Option<Extension>) -> &'static str {
+    match extension {
+        Some(Extension::Subgroups) if cfg!(target_arch = "wasm32") => {
+            "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n"
         }
+        _ => "",
     }
 }
 
@@ -89,27 +68,6 @@ pub struct DeviceOptions {
     pub max_binding: Option<u64>,
     /// Bytes that the device grants in all, where it would grant more: tests are refused memory with it.
     pub max_memory: Option<u64>,
-}
-
-/// What the platform tells of the adapter, and the limits the engine plans with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the platform's names
-pub struct DeviceFacts {
-    pub name: String,
-    pub vendor: String,
-    pub architecture: String,
-    pub features: Vec<String>,
-    pub max_buffer_size: u64,
-    pub max_storage_buffer_binding_size: u64,
-    pub min_uniform_buffer_offset_alignment: u32,
-    pub shader_f16: bool,
-    pub subgroups: bool,
-    /// WGSL's `packed_4x8_integer_dot_product`: a promise of the language, which many GPUs keep by many instructions.
-    pub packed_int8: bool,
-    /// A software adapter (SwiftShader, lavapipe, WARP).
-    pub software: bool,
-    /// It takes seconds to compile a large kernel (lavapipe, whose LLVM makes a coroutine of each).
-    pub slow_compiler: bool,
 }
 
 #[derive(Default)]

@@ -8,8 +8,8 @@ use std::ops::Range;
 use futures_channel::oneshot;
 
 use super::bytes::Bytes;
-use super::device::{Allocation, Buffer, Device, MemoryUse, Role};
-use super::plan::{Access, BufferId, Buffers, Plan, Step};
+use super::device::{Allocation, Buffer, Device, MemoryUse, directives};
+use crate::plan::{Access, BufferId, Buffers, Plan, Role, Step};
 use crate::{Error, Result};
 
 /// A plan with its GPU objects.
@@ -235,7 +235,9 @@ impl Executor {
             self.count(|c| c.objects_created += 1);
             raw.create_shader_module(wgpu::ShaderModuleDescriptor {
                 label: Some(step.shader.name),
-                source: wgpu::ShaderSource::Wgsl(step.shader.text().into()),
+                source: wgpu::ShaderSource::Wgsl(
+                    (directives(step.shader.extension).to_owned() + &step.shader.text()).into(),
+                ),
             })
         });
         let storage = |read_only| wgpu::BufferBindingType::Storage { read_only };

@@ -2,7 +2,7 @@
 
 use super::epilogue::Gate;
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, Shader, Step};
+use crate::plan::{Access, Activation, Binding, Shader, Step};
 
 static SHADERS: [Shader; 1] = [shader!("activation", "state", "gate")];
 

@@ -2,7 +2,7 @@
 //! once for all of them; in decode, one for each stretch of the context, where a second kernel joins the stretches.
 
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
 
 static SHADERS: [Shader; 1] = [shader!("attention", "state", "kv", "halves", "kv_read", "span", "queries")];
 static REDUCE_SHADERS: [Shader; 1] = [shader!("attention_reduce", "state", "span")];

@@ -2,7 +2,7 @@
 
 use super::matvec::layout_of;
 use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
-use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
+use crate::plan::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
 
 pub(super) static SHADERS: [Shader; 11] = layout_shaders!("embed");
 
@@ -65,7 +65,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = EmbedParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let layout = layout_of(step, &SHADERS);
-    let k = p.groups as usize * crate::gpu::GROUP;
+    let k = p.groups as usize * crate::plan::GROUP;
     let (cb, sb) = (layout.code_row_bytes(k), layout.scale_row_bytes(k));
     for t in 0..state.count as usize {
         let token = memory.words(step.buffer(4))[t];
@@ -83,8 +83,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::GROUP;
     use crate::kernels::testing::Bench;
+    use crate::plan::GROUP;
 
     #[test]
     fn every_layout_whole_and_in_parts() {

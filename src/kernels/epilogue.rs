@@ -1,6 +1,6 @@
 //! What products with a matrix do with a finished row of sums.
 
-use crate::gpu::{BufferId, Step, Vector};
+use crate::plan::{BufferId, Step, Vector};
 
 /// How a gate and an up become one value.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@ use super::epilogue::Gate;
 use super::matvec::{lanes, layout_of, products};
 use super::route::{Route, choose};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, layout_shaders, params};
-use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
+use crate::plan::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
 
 pub(super) static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share", "x", "join", "route");
 pub(super) static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share", "x", "join", "expert_rows");
@@ -322,7 +322,7 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
         0.0 => 1.0, // the shader's default
         factor => factor,
     };
-    let (rows, width) = (p.rows as usize, p.groups as usize * crate::gpu::GROUP);
+    let (rows, width) = (p.rows as usize, p.groups as usize * crate::plan::GROUP);
     let mut sum = vec![0.0; rows];
     for j in 0..p.count as usize {
         let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);

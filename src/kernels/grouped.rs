@@ -5,7 +5,7 @@ use super::experts::{Experts, bindings, entry_at, expert_row, on};
 use super::matvec::{layout_of, products};
 use super::route::Route;
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, layout_shaders, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Layout, Part, Role, Shader, Step, Vector};
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Layout, Part, Role, Shader, Step, Vector};
 
 static SORT_SHADERS: [Shader; 1] = [shader!("expert_sort", "state")];
 pub(super) static MATMUL_SHADERS: [Shader; 11] =
@@ -246,7 +246,7 @@ fn sort_reference(step: &Step, memory: &mut CpuMemory) {
 fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatmulParams::of(step);
     let layout = layout_of(step, &MATMUL_SHADERS);
-    let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::gpu::GROUP, p.entries as usize);
+    let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::plan::GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
     let sorted = memory.words(step.buffer(9)).to_vec();
     let (tiles, order) = sorted.split_at(3 * p.tiles as usize);

@@ -1,6 +1,6 @@
 //! Runs a plan on the CPU through the kernels' references: the oracle for whole models, layer by layer.
 
-use crate::gpu::{BufferId, Buffers, Plan};
+use crate::plan::{BufferId, Buffers, Plan};
 
 /// The contents of a model's buffers on the CPU, as words.
 #[derive(Debug, Clone)]

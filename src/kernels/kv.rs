@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::CpuMemory;
-use crate::gpu::{BufferId, GROUP, Step};
+use crate::plan::{BufferId, GROUP, Step};
 
 /// Numbers of the KV cache, as in `shaders/lib/kv.wgsl`. A row is whole words, its values in fours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@
 use super::attention::stretches;
 use super::matvec::{lanes, layout_of};
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout_shaders, params};
-use crate::gpu::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
+use crate::plan::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
 
 pub(super) static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
 pub(super) static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share", "join");
@@ -357,9 +357,9 @@ fn value_reference(step: &Step, memory: &mut CpuMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Role;
     use crate::kernels::rope_table;
     use crate::kernels::testing::Bench;
+    use crate::plan::Role;
 
     fn check(layout: Layout, shape: LatentShape, [position, tokens]: [usize; 2], format: KvFormat, max_binding: u64) {
         let what = format!("{layout:?} {shape:?} at {position}+{tokens} {format:?}");

@@ -3,7 +3,7 @@
 use super::epilogue::{Epilogue, finish};
 use super::matvec::{layout_of, products};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
-use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
+use crate::plan::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
 
 pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matmul", "gate", "epilogue", "stored", "tile");
 
@@ -88,7 +88,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         // Padding is zero on both sides, so whole groups may be multiplied.
         let start = t * p.x_stride as usize * 4;
-        let width = p.groups as usize * crate::gpu::GROUP;
+        let width = p.groups as usize * crate::plan::GROUP;
         let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let sums = products(step, memory, layout, 0..p.rows as usize, &x);
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];

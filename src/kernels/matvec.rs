@@ -2,7 +2,7 @@
 
 use super::epilogue::{Epilogue, finish};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
-use crate::gpu::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
+use crate::plan::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
 
 pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x", "join");
 
@@ -27,7 +27,7 @@ pub struct Matvec<'a> {
     pub w: &'a Matrix,
     /// `[T, K]`, of which row `count - 1` is used; its rows may be longer.
     pub x: Activation,
-    /// Values of a row of `x` before those used, a multiple of [`GROUP`](crate::gpu::GROUP).
+    /// Values of a row of `x` before those used, a multiple of [`GROUP`](crate::plan::GROUP).
     pub from: usize,
     /// `[1, N]`, or `[1, N / 2]` where gated.
     pub y: Activation,
@@ -52,7 +52,7 @@ impl Matvec<'_> {
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let outputs = self.epilogue.outputs(self.w.rows);
         assert_eq!((self.x.width, self.y.width), (self.from + self.w.k, outputs), "{label}: widths of x and y");
-        assert!(self.from.is_multiple_of(crate::gpu::GROUP), "{label}: where x begins");
+        assert!(self.from.is_multiple_of(crate::plan::GROUP), "{label}: where x begins");
         self.w.parts.iter().map(move |part| self.step(label, control, part))
     }
 

@@ -45,7 +45,7 @@ pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs,
 pub use self_test::SelfTest;
 pub use variants::{Variants, suited};
 
-use crate::gpu::{Activation, BufferId, Buffers, Role, Shader, Step};
+use crate::plan::{Activation, BufferId, Buffers, Role, Shader, Step};
 
 /// WebGPU's guaranteed limit on workgroups per dimension.
 pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
@@ -54,7 +54,7 @@ pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
 pub struct Kernel {
     /// As in [`Step::kernel`].
     pub name: &'static str,
-    /// Its modules: one, or one for each weight layout in the order of [`Layout::ALL`](crate::gpu::Layout::ALL).
+    /// Its modules: one, or one for each weight layout in the order of [`Layout::ALL`](crate::plan::Layout::ALL).
     pub shaders: &'static [Shader],
     /// Field names of the `Params` uniform, all 4 bytes wide.
     pub params: &'static [&'static str],
@@ -160,7 +160,7 @@ pub(crate) use params;
 /// A module made of library files and the kernel's own, in `shaders/`.
 macro_rules! shader {
     ($name:literal $(, $lib:literal)*) => {
-        $crate::gpu::Shader {
+        $crate::plan::Shader {
             name: $name,
             extension: None,
             files: &[
@@ -192,7 +192,7 @@ macro_rules! layout_shaders {
         ]
     };
     (@one [$prefix:literal, $extension:expr] $file:literal, $layout:literal $(, $lib:literal)*) => {
-        $crate::gpu::Shader {
+        $crate::plan::Shader {
             name: concat!($prefix, $file, ".", $layout),
             extension: $extension,
             files: &[

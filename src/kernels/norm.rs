@@ -1,7 +1,7 @@
 //! `y[t] = x[t] · gain / sqrt(mean(x[t]²) + eps)`: prefill, where a product reads its input many times.
 
 use super::{Control, CpuMemory, Kernel, Params, RmsNorm, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, Shader, Step};
+use crate::plan::{Access, Activation, Binding, Shader, Step};
 
 static SHADERS: [Shader; 1] = [shader!("norm", "state")];
 

@@ -1,7 +1,7 @@
 //! Rows as they were published to the layout of a part, while a model loads: `Q8` or `Q4`, or numbers in their places.
 
 use super::{CpuMemory, Kernel, Params, params, shader};
-use crate::gpu::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Shader, Step, e4m3_product};
+use crate::plan::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Shader, Step, e4m3_product};
 
 static SHADERS: [Shader; 1] = [shader!("quantize", "published")];
 static ARRANGE_SHADERS: [Shader; 1] = [shader!("arrange", "published")];
@@ -98,9 +98,9 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Matrix, Role};
     use crate::kernels::testing::{self, Bench};
     use crate::kernels::{Epilogue, Matvec};
+    use crate::plan::{Matrix, Role};
 
     /// Numbers of all kinds in an order that puts odd ones into some groups only.
     fn numbers(n: usize, wild: bool) -> Vec<f32> {

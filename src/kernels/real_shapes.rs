@@ -6,7 +6,7 @@ use super::{
     Attention, ExpertDown, ExpertUp, Experts, Gate, KvFormat, LatentQuery, LatentShape, LatentValue, Latents, Queries,
     RmsNorm, Route, Scoring, Shared, Span, rope_table,
 };
-use crate::gpu::{Activation, Layout, Role};
+use crate::plan::{Activation, Layout, Role};
 
 /// What WebGPU guarantees.
 const BINDING: u64 = 128 << 20;

@@ -2,7 +2,7 @@
 //! the append to the KV cache.
 
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
+use crate::plan::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
 
 static SHADERS: [Shader; 1] = [shader!("rope_append", "state", "rotate", "kv", "kv_write")];
 
@@ -223,8 +223,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Role;
     use crate::kernels::testing::Bench;
+    use crate::plan::Role;
 
     #[test]
     fn the_two_tables_join_to_the_angle_of_any_position() {

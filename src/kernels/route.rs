@@ -1,7 +1,7 @@
 //! Which experts a token goes to, and with what weights.
 
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::gpu::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step};
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step};
 
 static SHADERS: [Shader; 1] = [shader!("route", "state", "route")];
 

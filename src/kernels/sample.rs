@@ -5,7 +5,7 @@ mod reference;
 mod tests;
 
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::gpu::{Access, Binding, Shader, Step};
+use crate::plan::{Access, Binding, Shader, Step};
 
 pub use reference::{adjusted, logprobs, sample_reference};
 

@@ -18,7 +18,8 @@ use super::software::fewer_stretches;
 use super::variants::Tolerance;
 use super::{CpuMemory, KvFormat, Params, State, Variants, experts, grouped, interpret, rope_table, route, suited};
 use crate::Result;
-use crate::gpu::{BufferId, Buffers, Executor, GROUP, Layout, Plan, Role, Step};
+use crate::gpu::Executor;
+use crate::plan::{BufferId, Buffers, GROUP, Layout, Plan, Role, Step};
 
 /// Weights of a row of the small matrices: a super-block of the k-quants.
 const K: usize = 256;
@@ -458,9 +459,9 @@ type Small = (Vec<u32>, [u32; 3], Vec<(u32, Option<(KvFormat, usize)>)>);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Shader;
     use crate::kernels::testing::{Bench, block_on, device};
     use crate::kernels::{Attention, Epilogue, Matmul, Matvec, RmsNorm, Span};
+    use crate::plan::Shader;
 
     /// A plan of two products in each layout.
     fn products(b: &mut Bench) {

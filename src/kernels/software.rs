@@ -6,7 +6,7 @@ use super::matmul::{self, KERNEL as MATMUL};
 use super::matvec::{self, KERNEL as MATVEC};
 use super::norm::KERNEL as NORM;
 use super::{MAX_WORKGROUPS, Params, shader};
-use crate::gpu::{DeviceFacts, Plan, Shader, Step, fold_grid};
+use crate::plan::{DeviceFacts, Plan, Shader, Step, fold_grid};
 
 /// Rows that a workgroup of `shaders/software/matvec.wgsl` takes.
 const MATVEC_ROWS: u32 = 48;

@@ -7,7 +7,8 @@ use half::{bf16, f16};
 
 use super::variants::Tolerance;
 use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
-use crate::gpu::{Activation, BufferId, Buffers, Device, DeviceOptions, Executor, Layout, Matrix, Plan, Role, Vector};
+use crate::gpu::{Device, DeviceOptions, Executor};
+use crate::plan::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vector};
 
 pub(crate) use pollster::block_on;
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::software::software;
 use super::{experts, grouped, latent, layout_shaders, matmul, matvec};
-use crate::gpu::{DeviceFacts, Extension, Layout, Plan, Shader, Step};
+use crate::plan::{DeviceFacts, Extension, Layout, Plan, Shader, Step};
 
 /// Which variants plans run in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

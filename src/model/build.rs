@@ -7,11 +7,11 @@ use super::config::RopeFactors;
 use super::kv_cache::{KvSizes, kv_format, largest_context};
 use super::names::Names;
 use super::{KvCache, ModelConfig};
-use crate::gpu::{Activation, Arrival, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
 use crate::kernels::{
     Attention, Control, Gate, KvFormat, MAX_VALUE_DIM, Quantize, RmsNorm, Router, Sorted, TOKEN_TILE, rope_table,
     splits,
 };
+use crate::plan::{Activation, Arrival, BufferId, Buffers, GROUP, Layout, Matrix, Part, QuantizeJob, Role, Vector};
 use crate::weights::checkpoint::{Checkpoint, Format, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task, factor_bytes, input_bytes};

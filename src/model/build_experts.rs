@@ -2,8 +2,8 @@
 
 use super::build::{Builder, MlaScratch, MoeScratch};
 use super::config::{MlaConfig, MoeConfig};
-use crate::gpu::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
 use crate::kernels::{Router, Sorted};
+use crate::plan::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
 use crate::weights::repack::{layout_for, unquantised};

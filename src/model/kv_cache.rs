@@ -2,8 +2,8 @@
 //! queries see a stretch of the context keeps that stretch: a position lies at its remainder by the tokens kept.
 
 use super::ModelConfig;
-use crate::gpu::{BufferId, Buffers, Role};
 use crate::kernels::{KvFormat, Span};
+use crate::plan::{BufferId, Buffers, Role};
 
 /// Steps of decode that may be under way at once: after a token from which the sequence goes another way than they did,
 /// what its queries see is still there.

@@ -25,8 +25,8 @@ pub use config::ModelConfig;
 pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
-use crate::gpu::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
 use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, Variants, suited};
+use crate::plan::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
 use crate::{Error, Result};
@@ -119,7 +119,7 @@ pub struct Model {
     /// The buffers of the KV cache.
     pub kv: Vec<KvBuffer>,
     /// The rope table's buffer contents and other constants computed here: buffer and bytes.
-    pub constants: Vec<(crate::gpu::BufferId, Vec<u8>)>,
+    pub constants: Vec<(crate::plan::BufferId, Vec<u8>)>,
     /// LongRoPE's tables, where the context is longer than the model's original one.
     pub long_rope: Option<LongRope>,
     /// Tokens the KV cache holds.

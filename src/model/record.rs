@@ -2,8 +2,8 @@
 
 use super::ModelConfig;
 use super::build::{Builder, Scratch};
-use crate::gpu::{Activation, Matrix, Plan, Vector};
 use crate::kernels::{Control, Epilogue, KvFormat, Matmul, Matvec, Norm, RmsNorm};
+use crate::plan::{Activation, Matrix, Plan, Vector};
 
 /// Which plan is being recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::dtype::Dtype;
 use super::load::{Form, Slice, first_blocks};
 use super::loader::Loader;
 use super::repack::unquantised;
-use crate::gpu::{GROUP, e4m3_product};
+use crate::plan::{GROUP, e4m3_product};
 use crate::{Error, FormatKind, Result};
 
 impl Loader<'_> {

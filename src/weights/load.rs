@@ -10,7 +10,8 @@ use super::dtype::Dtype;
 pub use super::forms::FP8_BLOCK;
 use super::loader::{Loader, To};
 use super::repack::unquantised;
-use crate::gpu::{Arrival, BufferId, Executor, Matrix, Step, Vector};
+use crate::gpu::Executor;
+use crate::plan::{Arrival, BufferId, Matrix, Step, Vector};
 use crate::{Cancel, Result};
 
 /// Bytes of a checkpoint read at once.

@@ -8,7 +8,8 @@ use super::dtype::Dtype;
 use super::forms::{FP8_BLOCK, MXFP4_BLOCK};
 use super::load::{BLOCK, COLUMN_ROWS, Form, Fuse, IN_FLIGHT, Piece, Quantizer, Slice, Task};
 use super::repack::{Planes, becomes, quantize_rows, repack_rows, unquantised};
-use crate::gpu::{BufferId, Bytes, Executor, GROUP, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Vector};
+use crate::gpu::{Bytes, Executor, Prepared};
+use crate::plan::{BufferId, GROUP, Layout, Matrix, Part, Plan, QuantizeJob, Vector};
 use crate::{Cancel, Result};
 
 /// Where bytes go.

@@ -4,7 +4,7 @@ use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
 use super::repack_k::super_block;
 use super::repack_q8::quantise_row;
-use crate::gpu::layout::{GROUP, Layout, SUPER_BLOCK};
+use crate::plan::layout::{GROUP, Layout, SUPER_BLOCK};
 
 /// The planes of a weight matrix under construction; rows are appended.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -8,7 +8,7 @@ use half::f16;
 
 use super::dtype::Dtype;
 use super::repack::Planes;
-use crate::gpu::layout::{GROUP, Layout};
+use crate::plan::layout::{GROUP, Layout};
 
 /// The whole numbers that a format's largest values in a group can be, ascending.
 fn largest(dtype: Dtype) -> &'static [u8] {

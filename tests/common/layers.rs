@@ -5,9 +5,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 use minke::engine::accept;
-use minke::gpu::{Access, Device, DeviceOptions, Executor, Plan};
+use minke::gpu::{Device, DeviceOptions, Executor};
 use minke::kernels::{KvFormat, State};
 use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::plan::{Access, Plan};
 use minke::weights::load::load;
 use minke::weights::{Checkpoint, DiskFolder};
 use minke::{Cancel, Result};
@@ -46,7 +47,7 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
             let steps = steps.iter().filter(|step| of_part(&step.label)).cloned().collect();
             let plan = Plan { label: part.clone(), steps };
             executor.submit(&[&executor.prepare(&plan).await?], &[])?;
-            let stride = config.hidden_size.next_multiple_of(minke::gpu::GROUP);
+            let stride = config.hidden_size.next_multiple_of(minke::plan::GROUP);
             let bytes = executor.read(stream, 0..(prompt.len() * stride * 4) as u64).await?;
             let got: &[f32] = bytemuck::cast_slice(&bytes);
             let rows = got.chunks(stride).zip(&want).flat_map(|(got, want)| got.iter().zip(want));

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use minke::Cancel;
-use minke::gpu::{BufferId, Device, DeviceOptions, Executor};
+use minke::gpu::{Device, DeviceOptions, Executor};
 use minke::kernels::{CpuMemory, State, interpret};
 use minke::model::{Model, ModelConfig, ModelOptions};
+use minke::plan::BufferId;
 use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
@@ -113,7 +114,7 @@ pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, 
     // As f16 or as codes and f16: every second byte has no bit that makes an f16 of 2 or more.
     let mut full =
         |bytes: u64| -> Vec<u8> { (0..bytes).map(|i| random.byte() & if i % 2 == 0 { 0xff } else { 0xbf }).collect() };
-    let caches = m.buffers.iter().zip(0..).filter(|(spec, _)| position > 0 && spec.role == minke::gpu::Role::Kv);
+    let caches = m.buffers.iter().zip(0..).filter(|(spec, _)| position > 0 && spec.role == minke::plan::Role::Kv);
     let caches: Vec<_> = caches.map(|(spec, id)| (BufferId(id), full(spec.bytes))).collect();
     caches.iter().for_each(|(id, bytes)| memory.write(*id, 0, bytes));
     let device = Rc::new(block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe"));
@@ -124,7 +125,7 @@ pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, 
         caches.iter().for_each(|(id, bytes)| gpu.write(*id, 0, bytes));
         gpu.write(m.control.state, 0, bytemuck::bytes_of(&state));
         gpu.write(m.control.tokens, 0, bytemuck::cast_slice(&prompt));
-        for (spec, id) in m.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::gpu::Role::Weights) {
+        for (spec, id) in m.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::plan::Role::Weights) {
             let got = gpu.read(BufferId(id), 0..spec.bytes).await.expect("bytes");
             assert!(got == memory.bytes(BufferId(id)), "{config}: {} differs", spec.label);
         }

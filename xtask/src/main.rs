@@ -1,5 +1,7 @@
 //! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
 
+#![forbid(unsafe_code)]
+
 mod assets;
 mod bench;
 mod build;

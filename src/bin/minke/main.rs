@@ -1,5 +1,7 @@
 //! `minke`: what a checkpoint is and costs, packs for static hosts, generation on this machine's GPU.
 
+#![forbid(unsafe_code)]
+
 mod gguf;
 mod inspect;
 mod pack;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use minke::gpu::{GROUP, Layout, Matrix};
 use minke::model::Model;
+use minke::plan::{GROUP, Layout, Matrix};
 use minke::weights::load::{Form, Fuse, Piece, Slice, Task, read_slice};
 use minke::weights::{Checkpoint, Dtype, Format, Planes, TensorEntry, becomes, quantize_rows};
 use minke::{Error, Result};

@@ -2,8 +2,9 @@
 
 use super::reference::{integer_masses, threshold};
 use super::*;
-use crate::gpu::{Executor, Plan, Readback};
+use crate::gpu::{Executor, Readback};
 use crate::kernels::testing::{self, Bench};
+use crate::plan::Plan;
 
 /// A slot of the ring as the host reads it.
 struct Drawn {

@@ -1,13 +1,13 @@
 //! Small steps of the kernels of experts and of latent attention.
 
 use super::{CAPACITY, K, Maker, POSITION, Small, shared_row};
-use crate::gpu::{GROUP, Step};
 use crate::kernels::experts::{self, DownParams, UpParams};
 use crate::kernels::grouped::{self, MatmulParams, SortParams, SumParams};
 use crate::kernels::latent::{self, QueryParams, ValueParams};
 use crate::kernels::matvec::layout_of;
 use crate::kernels::route::RouteParams;
 use crate::kernels::{KvFormat, Params, rope_table};
+use crate::plan::{GROUP, Step};
 
 /// Experts of the small mixtures, of so many rows, and entries of a token.
 const EXPERTS: usize = 8;

@@ -1,9 +1,9 @@
 //! Multi-head attention with grouped heads and rotary positions, input norm and residual included.
 
 use crate::Result;
-use crate::gpu::{BufferId, Matrix, Vector};
 use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span, Temperature};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
+use crate::plan::{BufferId, Matrix, Vector};
 
 /// What of queries and keys is normalised together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,13 +1,13 @@
 //! Multi-head latent attention (arXiv 2405.04434), input norm and residual included. The cache holds a latent and the part of
 //! the key that turns; W_uk is absorbed into the queries and W_uv applied after, in prefill as in decode.
 
-use crate::gpu::{BufferId, GROUP, Matrix, Vector};
 use crate::kernels::{
     self, Epilogue, LatentQuery, LatentShape, LatentValue, Latents, MAX_KEY_DIM, MAX_VALUE_DIM, Matmul, Matvec, Norm,
     RmsNorm, Span,
 };
 use crate::model::build::MlaScratch;
 use crate::model::{Builder, LayerCache, Mode, Recorder};
+use crate::plan::{BufferId, GROUP, Matrix, Vector};
 use crate::{Error, FormatKind, Result};
 
 /// What the norms of latents add to the mean square: a constant of the class, whatever the config says of the others.

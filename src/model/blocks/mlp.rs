@@ -1,9 +1,9 @@
 //! The SwiGLU feed-forward block, input norm and residual included.
 
 use crate::Result;
-use crate::gpu::{Matrix, Vector};
 use crate::kernels::{Activate, Epilogue, Gate, RmsNorm};
 use crate::model::{Builder, Recorder};
+use crate::plan::{Matrix, Vector};
 
 /// What an architecture's feed-forward block has besides its projections.
 #[derive(Debug, Clone, Copy, Default)]

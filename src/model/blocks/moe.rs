@@ -1,7 +1,6 @@
 //! A mixture of experts in place of the MLP, input norm and residual included (arXiv 1701.06538, 2401.04088).
 
 use crate::Result;
-use crate::gpu::{Activation, Matrix, Vector};
 use crate::kernels::{
     self, Epilogue, ExpertDown, ExpertSum, ExpertUp, Experts, Gate, GroupedMatmul, Groups, Norm, RmsNorm, Route,
     Scoring, Shared,
@@ -9,6 +8,7 @@ use crate::kernels::{
 use crate::model::build::MoeScratch;
 use crate::model::build_experts::{ExpertMatrices, FusedExperts, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
+use crate::plan::{Activation, Matrix, Vector};
 
 /// What an architecture's mixture does besides what its config says.
 #[derive(Debug, Clone, Copy)]

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use super::device::Role;
+use super::buffers::{BufferId, Buffers, Role};
 use super::layout::{GROUP, Layout};
-use super::plan::{BufferId, Buffers};
 use crate::{Error, Result};
 
 /// A run of rows of a matrix, small enough to bind.

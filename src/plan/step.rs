@@ -1,11 +1,19 @@
 //! A plan: the GPU work of one step of the model, recorded once as plain data.
 //!
 //! A plan can be printed and compared, counted, run by the executor, and run by the CPU interpreter of
-//! [`kernels`](crate::kernels). It names buffers by id; [`Buffers`] says what they are.
+//! [`kernels`](crate::kernels). It names buffers by id; [`Buffers`](super::Buffers) says what they are.
 
 use std::fmt;
 
-use super::device::{Extension, Role};
+use super::buffers::BufferId;
+
+/// An extension of WGSL that a device may have been opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // WGSL's names
+pub enum Extension {
+    F16,
+    Subgroups,
+}
 
 /// A WGSL module. `name` identifies it; `source` is the kernel's file after the library files it imports.
 #[derive(Debug)]
@@ -19,47 +27,10 @@ pub struct Shader {
 }
 
 impl Shader {
-    /// The module's text.
+    /// The module's text. What the web asks for before subgroups may be used is added there: naga knows no directive for them.
     pub fn text(&self) -> String {
-        self.extension.map_or("", Extension::directives).to_owned() + &self.files.join("\n")
-    }
-}
-
-/// A buffer of a [`Buffers`] table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BufferId(pub u32);
-
-/// What a buffer is.
-#[derive(Debug, Clone)]
-pub struct BufferSpec {
-    /// Name in error messages and GPU debuggers.
-    pub label: String,
-    /// Size in bytes, a multiple of 4.
-    pub bytes: u64,
-    /// Ledger row.
-    pub role: Role,
-}
-
-/// Every buffer of a model, before any is allocated.
-#[derive(Debug, Clone, Default)]
-pub struct Buffers(Vec<BufferSpec>);
-
-impl Buffers {
-    /// Adds a buffer of `bytes` (rounded up to whole words, at least 16).
-    pub fn add(&mut self, label: impl Into<String>, bytes: u64, role: Role) -> BufferId {
-        let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
-        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role });
-        id
-    }
-
-    /// The buffer's description.
-    pub fn get(&self, id: BufferId) -> &BufferSpec {
-        &self.0[id.0 as usize]
-    }
-
-    /// All buffers, in the order of their ids.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &BufferSpec> {
-        self.0.iter()
+        let enable = if self.extension == Some(Extension::F16) { "enable f16;\n" } else { "" };
+        enable.to_owned() + &self.files.join("\n")
     }
 }
 

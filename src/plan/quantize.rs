@@ -10,8 +10,8 @@
 //! A code is the nearest multiple of the *rounded* scale, the smaller one where two are as near. A group with a value
 //! that is not finite, or too large for an f16 scale, becomes NaN: it must not turn into numbers.
 
+use super::buffers::BufferId;
 use super::layout::{GROUP, Layout};
-use super::plan::BufferId;
 
 /// f16's quiet NaN.
 const NAN: u16 = 0x7e00;

@@ -1,0 +1,50 @@
+//! The buffers of a model, told before any is allocated.
+
+/// What a buffer is for: the rows of `Model.memory()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Model weights and constant tables.
+    Weights,
+    /// The KV cache.
+    Kv,
+    /// Activations, state, parameters, staging.
+    Scratch,
+}
+
+/// A buffer of a [`Buffers`] table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+/// What a buffer is.
+#[derive(Debug, Clone)]
+pub struct BufferSpec {
+    /// Name in error messages and GPU debuggers.
+    pub label: String,
+    /// Size in bytes, a multiple of 4.
+    pub bytes: u64,
+    /// Ledger row.
+    pub role: Role,
+}
+
+/// Every buffer of a model, before any is allocated.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Vec<BufferSpec>);
+
+impl Buffers {
+    /// Adds a buffer of `bytes` (rounded up to whole words, at least 16).
+    pub fn add(&mut self, label: impl Into<String>, bytes: u64, role: Role) -> BufferId {
+        let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
+        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role });
+        id
+    }
+
+    /// The buffer's description.
+    pub fn get(&self, id: BufferId) -> &BufferSpec {
+        &self.0[id.0 as usize]
+    }
+
+    /// All buffers, in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &BufferSpec> {
+        self.0.iter()
+    }
+}
