@@ -1,4 +1,4 @@
-// Rows as they were published become rows of layout q8 or q4; gpu/quantize.rs says how, and makes the same bits on the CPU.
+// Rows as they were published become rows of layout q8 or q4; plan/quantize.rs says how, and makes the same bits on the CPU.
 // Nothing here depends on how a device rounds: scales are worked out in integers, and the products that settle a code are
 // exact. A thread makes two groups of 32, which share a word of scales.
 override FOUR_BITS: bool = false;

@@ -1,4 +1,4 @@
-// Q4_K's and Q5_K's six-bit scales: a super-block of 8 groups begins with four words (see src/gpu/layout.rs).
+// Q4_K's and Q5_K's six-bit scales: a super-block of 8 groups begins with four words (see src/plan/layout.rs).
 // The scale d · s and the minimum -m · t of group `g` of the super-block at word `at`.
 fn k_scale(at: u32, g: u32) -> vec2<f32> {
     let d = unpack2x16float(scales[at]);
