@@ -302,7 +302,7 @@ export class Host {
   #run(model: WasmModel, request: Call, canceller: Canceller): Promise<Methods[Method][1]> {
     switch (request.method) {
       case "generate":
-        return model.generate(request.args[0], request.args[1], request.args[2], (part) => this.post({ minke: 1, kind: "part", id: request.id, part }), canceller);
+        return model.generate(...request.args, request.parts ? (part) => this.post({ minke: 1, kind: "part", id: request.id, part }) : undefined, canceller);
       case "append":
         return model.append(...request.args, canceller);
       case "cloneConversation":

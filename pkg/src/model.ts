@@ -30,7 +30,7 @@ export class RemoteModel implements Model {
     this.#model = model;
     this.#memory = memory;
     this.#ask = (method, args, listener) =>
-      connection.request({ kind: "call", model, method, args } as never, {
+      connection.request({ kind: "call", model, method, args, parts: listener?.part !== undefined } as never, {
         memory: (memory) => (this.#memory = memory),
         ...listener,
       }) as Promise<never>;
@@ -40,14 +40,14 @@ export class RemoteModel implements Model {
 
   async generate(input: Input, options?: GenerateOptions): Promise<GenerateResult> {
     const { signal, engine } = check.generateOptions(options);
-    return this.#ask("generate", [check.input(input), engine], { signal });
+    return this.#ask("generate", [check.input(input), engine, undefined], { signal });
   }
 
   stream(input: Input, options?: GenerateOptions): Generation {
     const id = nextId();
     return new Generating(async (part) => {
       const { signal, engine } = check.generateOptions(options);
-      return this.#ask("generate", [check.input(input), engine], { signal, id, part });
+      return this.#ask("generate", [check.input(input), engine, undefined], { signal, id, part });
     }, () => this.#connection.tell(id, "stop"));
   }
 

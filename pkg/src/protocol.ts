@@ -13,7 +13,7 @@ export interface Memory {
 
 /** What a model can be asked, with arguments and answer. */
 export interface Methods {
-  generate: [args: [input: EngineInput, options: object, conversation?: number], value: GenerateResult];
+  generate: [args: [input: EngineInput, options: object, conversation: number | undefined], value: GenerateResult];
   append: [args: [input: EngineInput, options: object, conversation: number], value: number];
   openConversation: [args: [], value: number];
   closeConversation: [args: [conversation: number], value: void];
@@ -54,7 +54,8 @@ export type Request = { minke: 1; id: number } & (
   | ({ kind: "load" } & Opening)
   /** Headers only; or, with `download`, every file of weights into the store. */
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
-  | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0] } }[Method]
+  /** With `parts`, what is generated is also told part by part. */
+  | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0]; parts: boolean } }[Method]
   | { kind: "unload"; model: number }
   /** Answers "full": the models to delete. */
   | { kind: "room"; ids: readonly string[] }

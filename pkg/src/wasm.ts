@@ -68,7 +68,7 @@ export interface WasmModel {
   readonly id: string;
   info(): ModelInfo;
   memory(): { weights: number; kv: number; scratch: number };
-  generate(input: EngineInput, options: object, conversation: number | undefined, onPart: (part: StreamPart) => void, canceller: Canceller): Promise<GenerateResult>;
+  generate(input: EngineInput, options: object, conversation: number | undefined, onPart: ((part: StreamPart) => void) | undefined, canceller: Canceller): Promise<GenerateResult>;
   append(input: EngineInput, options: object, conversation: number, canceller: Canceller): Promise<number>;
   openConversation(): number;
   closeConversation(conversation: number): void;

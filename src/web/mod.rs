@@ -258,20 +258,22 @@ impl WasmModel {
         ])
     }
 
-    /// Generates, in a conversation or none; `on_part` hears every `StreamPart`.
+    /// Generates, in a conversation or none; `on_part`, where it is given, hears every `StreamPart`.
     pub async fn generate(
         &self,
         prompt: JsValue,
         options: JsValue,
         conversation: Option<u32>,
-        on_part: Function,
+        on_part: Option<Function>,
         canceller: &Canceller,
     ) -> Result<JsValue, JsValue> {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
         let run = async {
             let options: GenerateOptions = from_js("options", options)?;
             let mut emit = |part: StreamPart| {
-                let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // what a listener throws is its own affair
+                if let Some(on_part) = &on_part {
+                    let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // what a listener throws is its own affair
+                }
             };
             engine?.generate_in(conversation, input(prompt)?, &options, &cancel, &mut emit).await
         };

@@ -208,6 +208,7 @@ describe("calls", () => {
     const [first, second] = await Promise.all([model.generate("a"), model.generate("b")]);
     assert.deepEqual(second.log, ["begin a", "end a", "begin b", "end b"]);
     assert.equal(first.text, "0 1 2 3 4 ");
+    assert.equal(first.parts, false, "nobody reads parts of generate()");
     const generation = model.stream("c", { maxOutputTokens: 3 });
     let text = "";
     for await (const piece of generation.textStream) text += piece;
@@ -215,6 +216,7 @@ describe("calls", () => {
     const parts = [];
     for await (const part of generation) parts.push(part.type);
     assert.deepEqual(parts, ["text-delta", "text-delta", "text-delta", "finish"]);
+    assert.equal((await generation.result).parts, true);
     assert.equal(model.memory().scratch, 4);
     assert.deepEqual((await model.generate("d", { topK: 3, seed: undefined, logprobs: 2, reasoning: { maxTokens: 5 } })).options, { topK: 3, logprobs: 2, reasoning: { maxTokens: 5 } });
   });

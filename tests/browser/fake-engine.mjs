@@ -63,14 +63,14 @@ export function instantiate(guard) {
         if (canceller.state === "abort") fail("abort", "aborted");
         if (canceller.state === "stop") { finishReason = "abort"; break; }
         text += `${i} `;
-        onPart({ type: "text-delta", text: `${i} ` });
+        onPart?.({ type: "text-delta", text: `${i} ` });
       }
       this.log.push(`end ${typeof input === "string" ? input : this.count(input)}`);
       this.memoryNow = { ...this.memoryNow, scratch: 4 };
       const usage = { inputTokens: this.count(input), outputTokens: count };
-      onPart({ type: "finish", finishReason, usage });
+      onPart?.({ type: "finish", finishReason, usage });
       const messages = Array.isArray(input) ? [...input, { role: "assistant", content: text }] : [];
-      return { text, finishReason, usage, options, messages, conversation, ids: Uint32Array.from({ length: count }, (_, i) => i), log: [...this.log] };
+      return { text, finishReason, usage, options, messages, conversation, parts: onPart !== undefined, ids: Uint32Array.from({ length: count }, (_, i) => i), log: [...this.log] };
     }
     async forward(ids, rows) { return Float32Array.from(rows === "all" ? ids : ids.slice(-1)); }
     async score() { return []; }

@@ -4,6 +4,8 @@ import { deviceInfo, load, type Model, type ModelSource, type Progress } from "m
 import * as chat from "./chat.js";
 import { bytes, element } from "./dom.js";
 
+type Dropped = File | FileSystemEntry;
+
 const sections = ["start", "loading", "chat"] as const;
 const status = element("status");
 const notice = element("notice");
@@ -86,38 +88,19 @@ for (const type of ["dragover", "dragleave", "drop"] as const) {
   document.addEventListener(type, (event) => {
     event.preventDefault();
     drop.classList.toggle("over", type === "dragover");
-    if (type === "drop" && !element("start").hidden) void dropped(event.dataTransfer).then(take);
+    if (type === "drop" && !element("start").hidden) take(dropped(event.dataTransfer));
   });
 }
 
-function take(files: File[]): void {
+function take(files: Dropped[]): void {
   if (files.length > 0) void start({ files }, files.length === 1 ? files[0]!.name : `${files.length} files`);
   picker.value = "";
 }
 
-/** The files of a drop, those inside a dropped folder too. */
-async function dropped(data: DataTransfer | null): Promise<File[]> {
+/** What was dropped: files, and folders as they are. */
+function dropped(data: DataTransfer | null): Dropped[] {
   const entries = [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
-  if (entries.length === 0) return [...(data?.files ?? [])];
-  const files: File[] = [];
-  for (const entry of entries) {
-    if (entry.isFile) files.push(await file(entry as FileSystemFileEntry));
-    else for (const inner of await list(entry as FileSystemDirectoryEntry)) if (inner.isFile) files.push(await file(inner as FileSystemFileEntry));
-  }
-  return files;
-}
-
-const file = (entry: FileSystemFileEntry) => new Promise<File>((resolve, reject) => entry.file(resolve, reject));
-
-async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
-  const reader = folder.createReader();
-  const all: FileSystemEntry[] = [];
-  // A directory is given in portions; an empty one is the end.
-  for (;;) {
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
-    if (some.length === 0) return all;
-    all.push(...some);
-  }
+  return entries.length > 0 ? entries : [...(data?.files ?? [])];
 }
 
 /** The demo model is offered where the server of this page has it. */
