@@ -113,6 +113,31 @@ fn packs_of_safetensors_load_as_their_sources() {
     }
 }
 
+/// Some exporters write an index for a single shard.
+#[test]
+fn a_single_shard_is_packed_with_its_index() {
+    const SHARD: &str = "model-00001-of-00001.safetensors";
+    let Some(whole) = golden("models/llama_v5cfg") else { return };
+    let from = scratch("one-shard-source");
+    fs::create_dir_all(&from).expect("a folder");
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(whole.join(name), from.join(name)).expect("a copy");
+    }
+    let weights = fs::read(whole.join("model.safetensors")).expect("weights");
+    let header = 8 + u64::from_le_bytes(weights[..8].try_into().expect("a length")) as usize;
+    let header: Value = serde_json::from_slice(&weights[8..header]).expect("JSON");
+    let names = header.as_object().expect("tensors").keys().filter(|name| *name != "__metadata__");
+    let map: serde_json::Map<String, Value> = names.map(|name| (name.clone(), SHARD.into())).collect();
+    let index = serde_json::json!({ "metadata": {}, "weight_map": map });
+    fs::write(from.join(SHARD), weights).expect("the shard is written");
+    fs::write(from.join("model.safetensors.index.json"), index.to_string()).expect("the index is written");
+
+    let to = scratch("one-shard");
+    pack(&from, &to, &[]);
+    let [source, packed] = [&from, &to].map(|folder| load(folder, LoadOptions::default()).expect("it loads"));
+    assert!(logits(&packed) == logits(&source));
+}
+
 #[test]
 fn packed_4_bit_floats_stay_as_they_are() {
     let Some(folder) = golden("models/gpt_oss_mxfp4") else { return };

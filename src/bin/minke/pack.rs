@@ -93,7 +93,8 @@ impl Files<'_> {
         }
         let name = match quantization {
             Quantization::None => {
-                if let (Format::Safetensors, 2..) = (checkpoint.format, checkpoint.shards.len()) {
+                let indexed = checkpoint.shards.iter().any(|shard| shard.name() != WHOLE);
+                if checkpoint.format == Format::Safetensors && indexed {
                     let index = block_on(source.open(INDEX))?;
                     let index = index.ok_or_else(|| Error::format(FormatKind::MissingFile, &checkpoint.id, INDEX))?;
                     self.copy(INDEX, &*index)?;
