@@ -18,7 +18,7 @@ use minke::{Cancel, Error, FormatKind};
 use serde_json::Value;
 
 fn golden(case: &str) -> Option<PathBuf> {
-    data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join(case))
+    data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join(case))
 }
 
 fn minke(arguments: &[&str]) -> Output {

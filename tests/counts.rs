@@ -313,7 +313,7 @@ fn counted(engine: &Engine, tokens: usize) -> Counts {
 
 /// The table of what was done; `None` where there are no golden models.
 fn measured() -> Option<String> {
-    let root = data("MINKE_GOLDEN", "../shared/data/golden")?;
+    let root = data("MINKE_GOLDEN", ".cache/golden")?;
     let mut table = MEASURED.to_owned();
     for architecture in ARCHITECTURES {
         let name = architecture.name;

@@ -21,7 +21,7 @@ fn generate(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
 
 #[test]
 fn a_decoded_token_is_one_submit_of_one_pass_and_creates_nothing() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let engine = load(&root.join("models/qwen2"), LoadOptions::default()).expect("it loads");
     let (short, long) = (5, 21);
     let prompt = [3, 1, 4, 1, 5];
@@ -48,7 +48,7 @@ fn a_decoded_token_is_one_submit_of_one_pass_and_creates_nothing() {
 
 #[test]
 fn a_layer_decodes_in_at_most_eight_dispatches() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for (case, expected) in [("models/llama", 7), ("models/qwen2", 7), ("gguf/qwen2_tied", 7)] {
         let folder = root.join(case);
         let gguf = folder.join("model.gguf");
@@ -60,7 +60,7 @@ fn a_layer_decodes_in_at_most_eight_dispatches() {
 
 #[test]
 fn plans_read_like_the_model() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let engine = load(&root.join("models/llama"), LoadOptions::default()).expect("it loads");
     let plans = engine.plans();
     insta::assert_snapshot!("decode", plans.decode);
@@ -76,7 +76,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
     use minke::weights::load::fill;
     use minke::weights::{Checkpoint, DiskFolder};
 
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let folder = root.join("models/llama");
     let golden: Value =
         serde_json::from_slice(&std::fs::read(folder.join("golden.json")).expect("golden.json")).expect("JSON");
@@ -114,7 +114,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
 /// Too small a device is said before anything is allocated.
 #[test]
 fn a_context_that_does_not_fit_is_a_typed_error() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let folder: &Path = &root.join("models/llama");
     let bound = |max_binding: u64, kv_cache| {
         let device = DeviceOptions { max_binding: Some(max_binding), ..DeviceOptions::default() };

@@ -17,7 +17,7 @@ use minke::weights::{ByteSource, Checkpoint, DiskFolder, Folder, MemoryFolder};
 use minke::{Cancel, Error, FormatKind, Result};
 
 fn llama() -> Option<PathBuf> {
-    data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join("models/llama"))
+    data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models/llama"))
 }
 
 const PROMPT: [u32; 7] = [195, 157, 265, 216, 309, 436, 160];

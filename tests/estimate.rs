@@ -131,7 +131,7 @@ fn models(root: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_golden_case_costs_what_was_estimated() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let (mut found, mut worst, limits) = (Vec::new(), 0.0, limits());
     models(&root, &mut found);
     assert!(found.len() >= 25, "{} cases", found.len());
@@ -149,7 +149,7 @@ fn smollm2_costs_what_was_estimated() {
 
 #[test]
 fn a_load_refuses_for_the_reason_that_was_estimated() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in ["models/llama", "models/deepseek_v2", "models/gpt_oss_mxfp4"] {
         let folder = DiskFolder::new(root.join(case));
         let device = DeviceOptions { max_binding: Some(1024), ..DeviceOptions::default() };
@@ -171,7 +171,7 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
 /// Where memory is refused, 8 bits come first, then a long default context is shortened, then 4 bits.
 #[test]
 fn a_long_context_is_shortened_before_weights_go_below_8_bits() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let config = json!({
         "model_type": "llama", "vocab_size": 512, "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 4, "intermediate_size": 512, "max_position_embeddings": 65536, "rms_norm_eps": 1e-5,

@@ -168,7 +168,7 @@ pub fn open(bytes: &[u8], options: LoadOptions) -> Result<Engine> {
 }
 
 pub fn models() -> Option<PathBuf> {
-    data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join("models"))
+    data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models"))
 }
 
 /// Prompt and continuation of the case's prompt of middle length, and their logits.

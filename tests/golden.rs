@@ -1,4 +1,4 @@
-//! Whole models against Hugging Face transformers: `MINKE_GOLDEN` (a folder like `../shared/data/golden`).
+//! Whole models against Hugging Face transformers: `MINKE_GOLDEN`, or the cases that `cargo xtask setup` unpacks.
 //!
 //! For every case whose architecture is built: all logits of prompt and continuation, and the greedy continuation
 //! token by token through the KV cache; in the f32 mode and in the normal one. A case whose architecture is not built
@@ -45,7 +45,7 @@ fn split(folder: &Path) -> Option<PathBuf> {
 
 #[test]
 fn golden() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let (mut passed, mut refused) = (0, 0);
     for folder in cases(&root) {
         let name = folder.strip_prefix(&root).unwrap_or(&folder).display().to_string();
@@ -83,7 +83,7 @@ fn golden() {
 /// Caches of what a layer can still see, in chunks so small that prompts go around them several times.
 #[test]
 fn windows_and_chunks_go_around_their_caches() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in ["gemma3_text", "gpt_oss", "llama4_text", "mistral", "phi3"] {
         let folder = root.join("models").join(case);
         let half = f16_tolerance(&folder);
@@ -106,7 +106,7 @@ fn a_cache_of_bytes_is_a_little_less_exact() {
 /// What a failure above would report: where a model begins to differ.
 #[test]
 fn layers_are_those_of_the_reference() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in ["llama", "gemma3_text", "gpt_oss", "deepseek_v3"] {
         let folder = root.join("models").join(case);
         if folder.join("golden.json").exists() {
@@ -119,7 +119,7 @@ fn layers_are_those_of_the_reference() {
 /// Tensors in many parts give the same logits.
 #[test]
 fn small_bindings_change_nothing() {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in ["models/llama", "gguf/qwen2_tied"] {
         let folder = root.join(case);
         if !folder.join("golden.json").exists() {

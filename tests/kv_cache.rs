@@ -18,7 +18,7 @@ use serde_json::Value;
 const WHOLE: usize = 1 << 16;
 
 fn golden(case: &str) -> Option<PathBuf> {
-    Some(data("MINKE_GOLDEN", "../shared/data/golden")?.join("models").join(case))
+    Some(data("MINKE_GOLDEN", ".cache/golden")?.join("models").join(case))
 }
 
 /// The case with another limit of positions; none of the models used here scales its rope.

@@ -276,11 +276,10 @@ fn r1_distill_turns_are_single_tokens() {
     assert_eq!(tokenizer.token_bytes(151648), b"<think>");
 }
 
-/// Streams of `toolcalls/reasoning.jsonl` (or `MINKE_TOOLCALLS`): whole, by characters, and cut anywhere.
+/// Streams of `reasoning.jsonl` in `tests/golden` (or `MINKE_TOOLCALLS`): whole, by characters, and cut anywhere.
 #[test]
 fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
-    let folder =
-        std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("../shared/data/toolcalls"), Into::into);
+    let folder = std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("tests/golden"), Into::into);
     let Ok(text) = std::fs::read_to_string(folder.join("reasoning.jsonl")) else {
         eprintln!("SKIPPED: no streams at {}", folder.display());
         return;

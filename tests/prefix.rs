@@ -20,7 +20,7 @@ const CASES: [&str; 8] =
     ["llama", "mistral", "gemma3_text", "gpt_oss", "llama4_text", "deepseek_v2", "deepseek_v3", "qwen2_moe"];
 
 fn golden(case: &str) -> Option<PathBuf> {
-    Some(data("MINKE_GOLDEN", "../shared/data/golden")?.join("models").join(case))
+    Some(data("MINKE_GOLDEN", ".cache/golden")?.join("models").join(case))
 }
 
 fn below(random: &mut Random, n: usize) -> usize {

@@ -18,7 +18,7 @@ use minke::weights::{Checkpoint, DiskFolder, MemoryFolder};
 use minke::{Cancel, Error, Result};
 
 fn golden(case: &str) -> Option<PathBuf> {
-    data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join(case))
+    data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join(case))
 }
 
 /// Every buffer of weights, bit for bit, with tensors whole and in parts, stacked, interleaved and tied.

@@ -1,4 +1,4 @@
-//! A real model against transformers: `MINKE_REFERENCE` (a file like `../shared/data/smollm2/reference.json`) and
+//! A real model against transformers: `MINKE_REFERENCE` (a file like `tests/golden/smollm2.json`) and
 //! `MINKE_REFERENCE_MODEL` (its GGUF; by default SmolLM2-135M-Instruct, which `cargo xtask test` fetches).
 //!
 //! Every prompt as a computer's GPU computes it; the variants on the longest prompt and the text to score, and on every prompt
@@ -173,7 +173,7 @@ fn hold_against_reference(format: KvFormat, nll: f64, variants: Variants, wanted
 }
 
 fn reference_data() -> Option<(Value, PathBuf)> {
-    let file = data("MINKE_REFERENCE", "../shared/data/smollm2/reference.json")?;
+    let file = data("MINKE_REFERENCE", "tests/golden/smollm2.json")?;
     let model = data("MINKE_REFERENCE_MODEL", ".cache/SmolLM2-135M-Instruct.Q4_1.gguf")?;
     let text = std::fs::read(file).expect("the reference");
     Some((serde_json::from_slice(&text).expect("JSON"), model))

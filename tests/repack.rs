@@ -16,7 +16,7 @@ use pollster::block_on;
 
 /// The golden data, or `None` (said aloud) where this checkout has none.
 fn golden() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/golden");
     if path.is_dir() {
         return Some(path);
     }

@@ -16,7 +16,7 @@ use minke::{Cancel, Error, Result};
 const PROMPT: [u32; 7] = [195, 157, 265, 216, 309, 436, 160];
 
 fn llama() -> Option<PathBuf> {
-    data("MINKE_GOLDEN", "../shared/data/golden").map(|root| root.join("models/llama"))
+    data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models/llama"))
 }
 
 fn greedy(n: usize) -> GenerateOptions {

@@ -278,11 +278,11 @@ fn gguf_recipes_equal_published_tokenizers() {
     }
 }
 
-/// SmolLM2 as published in GGUF: prompts of `smollm2/reference.json` give the ids that transformers gave.
+/// SmolLM2 as published in GGUF: prompts of `tests/golden/smollm2.json` give the ids that transformers gave.
 #[test]
 fn smollm2_prompts_equal_the_reference() {
     let model = root().join(".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
-    let reference = root().join("../shared/data/smollm2/reference.json");
+    let reference = root().join("tests/golden/smollm2.json");
     if !model.exists() || !reference.exists() {
         eprintln!("SKIPPED: {} or {} is not here", model.display(), reference.display());
         return;

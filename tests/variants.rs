@@ -12,7 +12,7 @@ use minke::model::Quantization;
 
 /// A variant that computes in f32 holds the same references.
 fn variant_holds(name: &str, variants: Variants) {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in WIDE_CASES {
         let folder = root.join("models").join(case);
         for (f32, tolerance) in [(true, 1e-3), (false, f16_tolerance(&folder))] {

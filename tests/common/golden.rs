@@ -21,7 +21,8 @@ pub fn f16_tolerance(folder: &Path) -> f64 {
     3.0 * golden(folder)["noise_medium"]["f16"]["max_abs"].as_f64().expect("the noise of f16")
 }
 
-/// The tensor `logits.<prompt>` of a case, as rows; prompts that were made from a chat have none.
+/// The tensor `logits.<prompt>` of a case, as rows: of all tokens, or of the prompt's last and those after it. Prompts that were made
+/// from a chat have none.
 pub fn golden_logits(folder: &Path, prompt: &str) -> Option<Vec<Vec<f32>>> {
     golden_tensor(folder, &format!("logits.{prompt}"))
 }
@@ -72,8 +73,9 @@ pub fn check(
         let (prompt_ids, want) = (ids(&facts["ids"]), ids(&facts["greedy_ids"]));
         if let Some(logits) = golden_logits(&reference, prompt) {
             let got = all_logits(&engine, &[prompt_ids.clone(), want.clone()].concat());
-            assert_eq!(got.len(), logits.len(), "{name} {prompt}: rows");
-            for (t, (got, want)) in got.iter().zip(&logits).enumerate() {
+            assert!((want.len() + 1..=got.len()).contains(&logits.len()), "{name} {prompt}: {} rows", logits.len());
+            let before = got.len() - logits.len();
+            for (t, (got, want)) in (before..).zip(got[before..].iter().zip(&logits)) {
                 assert_eq!(got.len(), want.len(), "{name} {prompt}: vocabulary");
                 let row = got.iter().zip(want).map(|(got, want)| (got - want).abs()).fold(0.0f32, f32::max);
                 if f64::from(row) > tolerance && flips > 0 {
@@ -111,7 +113,7 @@ pub const WIDE_CASES: [&str; 8] =
 /// options, and the same greedy tokens up to where two logits are closer than that. In mixtures a quarter of the rows may be
 /// further off, where another expert was chosen.
 pub fn rounding_shows_little(what: &str, options: LoadOptions, other: Option<LoadOptions>, factor: f64) {
-    let Some(root) = data("MINKE_GOLDEN", "../shared/data/golden") else { return };
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in WIDE_CASES {
         let folder = root.join("models").join(case);
         if !folder.join("golden.json").exists() {
@@ -134,11 +136,11 @@ pub fn rounding_shows_little(what: &str, options: LoadOptions, other: Option<Loa
                 logits = all_logits(other, &[prompt_ids.clone(), want.clone()].concat());
             }
             let got = all_logits(&engine, &[prompt_ids.clone(), want.clone()].concat());
-            for (got, want) in got.iter().zip(&logits) {
+            for (got, want) in got.iter().rev().zip(logits.iter().rev()) {
                 let off = got.iter().zip(want).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
                 rows.push(off);
             }
-            let narrow = logits[prompt_ids.len() - 1..].iter().take(want.len()).position(|row| {
+            let narrow = logits[logits.len() - want.len() - 1..].iter().take(want.len()).position(|row| {
                 let mut row = row.clone();
                 row.sort_by(|a, b| b.total_cmp(a));
                 f64::from(row[0] - row[1]) <= 2.0 * limit

@@ -34,9 +34,9 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder like `golden/`: `MINKE_GOLDEN`, or the one beside the checkout.
+/// A folder like `golden/`: `MINKE_GOLDEN`, or the one that `cargo xtask setup` unpacks.
 pub fn golden() -> PathBuf {
-    std::env::var_os("MINKE_GOLDEN").map_or_else(|| root().join("../shared/data/golden"), PathBuf::from)
+    std::env::var_os("MINKE_GOLDEN").map_or_else(|| root().join(".cache/golden"), PathBuf::from)
 }
 
 /// Reads a JSON file.

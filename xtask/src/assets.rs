@@ -43,6 +43,9 @@ pub fn demo_model() -> Result<PathBuf> {
 /// Everything the tests can use; what could not be had is told, a line each, and its tests skip.
 pub fn test_files() -> Vec<String> {
     let mut missing = Vec::new();
+    if let Err(error) = golden() {
+        missing.push(format!("golden cases: {}", first_line(&error)));
+    }
     for member in [&MODEL, &R1_HEADER] {
         if let Err(error) = member.fetch() {
             missing.push(format!("{}: {}", member.file, first_line(&error)));
@@ -57,6 +60,23 @@ pub fn test_files() -> Vec<String> {
         }
     }
     missing
+}
+
+/// The golden cases, unpacked into `.cache/golden`; again where the archive is another.
+fn golden() -> Result<()> {
+    const UNPACK: &str = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+    let (archive, folder) = (root().join("tests/golden.tar.xz"), root().join(".cache/golden"));
+    let (digest, unpacked) = (sha256(&archive)?, folder.join("archive.sha256"));
+    if fs::read_to_string(&unpacked).is_ok_and(|found| found == digest) {
+        return Ok(());
+    }
+    if folder.is_dir() {
+        fs::remove_dir_all(&folder)?;
+    }
+    println!("unpacking the golden cases into .cache/golden");
+    let (archive, target) = (archive.to_string_lossy(), folder.to_string_lossy());
+    run::quiet(run::command("python3", &["-W", "ignore", "-c", UNPACK, &archive, &target]))?;
+    fs::write(unpacked, digest).context("a stamp beside the golden cases")
 }
 
 /// SmolLM2 as a Hugging Face folder, written from the GGUF.

@@ -329,7 +329,7 @@ mod tests {
     use crate::weights::{DiskFile, DiskFolder};
 
     fn golden(case: &str) -> Option<ModelConfig> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden").join(case);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/golden").join(case);
         if !path.exists() {
             eprintln!("SKIPPED: no golden data beside the checkout");
             return None;
