@@ -1,4 +1,4 @@
-// docs/bench.md and its plots, from what the bench left in target/bench. node benches/report.mjs
+// docs/evidence/bench.md and its plots, from what the bench left in target/bench. node benches/report.mjs
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ const result = (name) => {
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
 };
 const plot = (name, svg) => {
-  writeFileSync(join(root, `docs/bench-${name}.svg`), svg);
+  writeFileSync(join(root, `docs/evidence/bench-${name}.svg`), svg);
   return `![${name}](bench-${name}.svg)\n`;
 };
 const range = (s, of = figures) => (s === undefined ? "–" : s.runs > 1 ? `${of(s.median)} (${of(s.min)}–${of(s.max)})` : of(s.median));
@@ -23,8 +23,8 @@ const when = ({ at, quick }) => `${at.slice(0, 10)}${quick ? ", a quick run: too
 
 const peers = result("peers");
 const parts = [intro(), peers && besides(peers), ceiling(result("ceiling"), result("native")), host(result("host")), scaling(result("scaling"))];
-writeFileSync(join(root, "docs/bench.md"), parts.filter(Boolean).join("\n"));
-console.log("docs/bench.md is written");
+writeFileSync(join(root, "docs/evidence/bench.md"), parts.filter(Boolean).join("\n"));
+console.log("docs/evidence/bench.md is written");
 
 function intro() {
   const machine = peers && `${peers.machine.cores} cores of ${peers.machine.cpu}, ${peers.machine.chromium.replace(/ built.*/, "")}`;

@@ -1,4 +1,4 @@
-//! What published models cost, counted from their shapes: `docs/architectures.md`. `MINKE_RECORD=1` writes it anew.
+//! What published models cost, counted from their shapes: `docs/evidence/architectures.md`. `MINKE_RECORD=1` writes it anew.
 #![allow(missing_docs)]
 
 mod shapes;
@@ -108,12 +108,12 @@ fn what_published_models_cost() {
     let seen: Vec<_> = shapes.iter().map(Shape::architecture).collect();
     let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.contains(&a.name)).collect();
     assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name).collect::<Vec<_>>());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architectures.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/evidence/architectures.md");
     if std::env::var_os("MINKE_RECORD").is_some() {
         std::fs::write(path, &table).expect("docs/ can be written");
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(written, table, "docs/architectures.md is not what the plans say");
+    assert_eq!(written, table, "docs/evidence/architectures.md is not what the plans say");
 }
 
 /// What attention does for one token far into the context: keys and values are read once for all heads that share them, by

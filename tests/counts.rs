@@ -1,5 +1,5 @@
 //! What a decoded token of published models reads and dispatches, counted from their plans, and what the executor did for one
-//! of every architecture: `docs/counts.md`. `MINKE_RECORD=1` writes it anew.
+//! of every architecture: `docs/evidence/counts.md`. `MINKE_RECORD=1` writes it anew.
 #![allow(missing_docs)]
 
 mod common;
@@ -342,7 +342,7 @@ fn measured() -> Option<String> {
 
 #[test]
 fn what_a_decoded_token_costs() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/counts.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/evidence/counts.md");
     let written = std::fs::read_to_string(path).unwrap_or_default();
     let mut table = from_shapes();
     match measured() {
@@ -354,5 +354,5 @@ fn what_a_decoded_token_costs() {
         std::fs::write(path, &table).expect("docs/ can be written");
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(written, table, "docs/counts.md is not what is counted");
+    assert_eq!(written, table, "docs/evidence/counts.md is not what is counted");
 }

@@ -2,7 +2,7 @@
 //! without allocating on the strength of a declared size.
 //!
 //! The cases are generated here, one function a family; those with the number of a row of `malformed/cases.md` make the
-//! table `docs/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names a folder of further files and folders, each
+//! table `docs/evidence/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names a folder of further files and folders, each
 //! of which must be refused (test `hostile`).
 
 #[path = "hostile/allocations.rs"]

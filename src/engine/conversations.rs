@@ -1,7 +1,7 @@
-//! Several conversations on one KV cache. The cache holds one at a time, the active one's. When another takes its turn, the
-//! used part of the cache is copied aside on the GPU, within a budget and as far as the device grants it; a conversation
-//! whose copy had to go is fed again when its turn comes. What a turn goes on from is found by its tokens: the longest
-//! beginning of the prompt that the cache or some copy holds, whoever put it there.
+//! Several conversations on one KV cache, which holds one of them at a time: the active one. When another becomes active,
+//! the used part of the cache is copied to a snapshot on the GPU, within a budget and as far as the device grants it. A
+//! conversation whose snapshot was given up is fed again. What a call continues from is found by comparing tokens: the
+//! longest prefix of the prompt that the cache or any snapshot holds, whoever put it there.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

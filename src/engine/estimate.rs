@@ -76,7 +76,7 @@ pub struct Estimate {
     pub files: Vec<FileSize>,
 }
 
-/// Bytes of the wasm heap that a load takes besides its tokenizer, and for each byte of tokenizer.json (measured: docs/memory.md).
+/// Bytes of the wasm heap that a load takes besides its tokenizer, and for each byte of tokenizer.json (measured: docs/evidence/memory.md).
 const HEAP: u64 = 8 << 20;
 const HEAP_PER_TOKENIZER: u64 = 4;
 /// Bytes of files that the readers in JavaScript keep.

@@ -1,4 +1,16 @@
-//! Ids in, ids out: chunks of prefill, queued steps of decode, logits. Knows no text.
+//! Ids in, ids out: prefill in chunks, decode in queued steps, logits. Knows no text.
+//!
+//! The state of a step (`position`, `count`, `draws`, `ring`) is a small buffer on the GPU. The host writes it before a
+//! prefill chunk; after that the sampler advances it. The sampler also writes each id where the next step reads its input,
+//! and into a ring that the host reads back. Decode steps can therefore be queued before the host knows their inputs.
+//!
+//! Steps that were queued past the last wanted token are ignored. They have written at most three positions of the KV
+//! cache, and every cache has room for them, so a step that is run again sees what it would have seen. A token that nobody
+//! sampled (the end of a reasoning block at its budget) restarts the queue at its position.
+//!
+//! LongRoPE has two sets of rotation factors, and the length of the whole sequence decides which applies to all of its
+//! keys. When a sequence crosses the length that the model was trained on, in either direction, its keys are computed
+//! again. Snapshots and saved conversations record which set theirs used.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,4 +1,7 @@
 //! The device: adapter, limits, loss, error scopes around allocations, and a ledger of every byte allocated.
+//!
+//! wgpu is used in browsers and natively. Pipelines are created synchronously, because browsers compile them in the GPU
+//! process anyway.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

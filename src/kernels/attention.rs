@@ -1,5 +1,10 @@
-//! Attention over the KV cache: a workgroup for up to 16 queries of one key and value head, which reads keys and values
-//! once for all of them; in decode, one for each stretch of the context, where a second kernel joins the stretches.
+//! Attention over the KV cache. A workgroup takes up to 16 queries that share one key/value head, and reads keys and values
+//! once for all of them.
+//!
+//! In decode there is one query per head and little to do in parallel, so the visible context is cut into splits: 16 to 64
+//! of them, by the number of heads and the length, and fewer where the context has fewer tiles of 64 keys. Each split is a
+//! workgroup's work, and a second kernel reduces the partial results. A window of 64 tokens or less is one split and needs
+//! no reduction.
 
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};

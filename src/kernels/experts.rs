@@ -1,4 +1,8 @@
-//! A mixture's MLP for the experts that one token was given: decode. Only those are read.
+//! The MLP of a mixture of experts for one token: decode. Only the rows of the chosen experts are read.
+//!
+//! Two steps do it: gate and up, then down. The first computes the routing in each of its workgroups, where an expert's
+//! rank is the number of better ones, and stores the result for the second. That costs each workgroup E² comparisons in its
+//! own memory and saves a dispatch. All experts of a layer are one matrix whose parts hold whole experts.
 
 use super::epilogue::Gate;
 use super::matvec::{lanes, layout_of, products};

@@ -1,4 +1,7 @@
-//! A mixture's MLP for a chunk of tokens: entries are sorted by expert, so that tokens share the reading of one. Prefill.
+//! The MLP of a mixture of experts for a chunk of tokens: prefill.
+//!
+//! The chunk's entries (a token and one of its experts) are sorted by expert and multiplied in tiles of 16 entries, so that
+//! an expert's rows are read once per tile. The steps are: sort, two grouped products, and a weighted sum per token.
 
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};

@@ -1,5 +1,7 @@
-//! The parts of DeepSeek's latent attention that other attention has not: what is kept of a token, a query that can be
-//! compared with it, and values made of it.
+//! The steps that multi-head latent attention needs beside ordinary attention: writing a token's latent to the cache,
+//! turning a query into the latent's space (W_uk), and turning the result of attention back into values (W_uv).
+//!
+//! The step that converts queries also writes the cache. The step of W_uv also reduces the splits of decode's attention.
 
 use super::attention::stretches;
 use super::matvec::{lanes, layout_of};

@@ -1,6 +1,7 @@
 //! Kernels: typed parameters that become plan steps, each beside its plain-maths reference and its tests.
 //!
-//! Adding a kernel is one WGSL file in `shaders/`, one Rust file here, and one line in [`KERNELS`].
+//! A kernel is one WGSL file in `shaders/`, one Rust file here, and one line in [`KERNELS`]. ARCHITECTURE.md has the steps
+//! for adding one, a variant or a layout.
 
 mod activation;
 mod attention;

@@ -1,4 +1,9 @@
-//! The GPU sampler: chooses the next token and makes the next step's input of it.
+//! The GPU sampler: chooses the next token and writes it as the input of the next step.
+//!
+//! Probabilities become 31-bit integers. The thresholds of top-k and top-p are found by radix selection, and sums of
+//! integers do not depend on the order of addition, so the reference in `reference.rs` draws the same ids on the CPU. What
+//! a token's history changes (bias and penalties) is a table on the GPU that the sampler itself keeps up to date, so steps
+//! can be queued with penalties too.
 
 mod reference;
 #[cfg(test)]

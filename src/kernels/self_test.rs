@@ -1,5 +1,9 @@
-//! A test at start-up of the kernels that a model's plans will run: each pipeline once, on data so small that nobody notices,
-//! against its reference. A driver that computes something else is found before anybody reads what it makes of a prompt.
+//! The self-test of a load: each pipeline of the model's plans runs once on small data and is compared with its reference,
+//! before anybody reads an answer. A driver that miscompiles a shader is found here.
+//!
+//! The pipelines are the ones that will run, so the test compiles nothing. All steps are one submit, and their few hundred
+//! kilobytes are released again. A variant that computes wrong results is dropped, for every kernel that it covers, and the
+//! load's warnings name it. A base kernel that computes wrong results ends the load with `no-webgpu`.
 
 mod mixtures;
 

@@ -1,5 +1,16 @@
-//! Variants of the kernels that dominate for adapters that are the CPU (SwiftShader, lavapipe, WARP), where a visitor without
-//! a usable GPU ends up. They compute what the kernels do, from the same bindings and parameters; a GPU never runs them.
+//! Variants for software adapters (SwiftShader, lavapipe, WARP), where a visitor without a usable GPU ends up. They compute
+//! what the kernels do, from the same bindings and parameters, in another grid. A GPU never runs them.
+//!
+//! What they are shaped by, from the code that SwiftShader generates in Chromium: four invocations run as one vector. A
+//! 32-bit load is some forty instructions, so a product keeps a group of inputs while 48 (decode) or 64 (prefill) rows pass
+//! it. Unrolled code runs at half the speed of a loop that stays in the processor's cache of decoded instructions, so rows
+//! pass in a loop. Shifting a vector by different amounts is done lane by lane, so codes become numbers where they lie in
+//! their words. Every four invocations that can stop at a barrier need a stack, and workgroups that return at once are not
+//! free, so norms and reductions use four invocations, and decode's attention four splits. An array that is declared inside
+//! a loop keeps its values from the iteration before, so arrays are declared outside and cleared.
+//!
+//! Heads of more than 128 values use the base kernel. The variants of prefill's product and prompt attention are withheld
+//! from lavapipe, whose compiler takes a second or more for each. `benches/steps.mjs` measures single steps.
 
 use super::attention::{self, KERNEL as ATTENTION, REDUCE};
 use super::matmul::{self, KERNEL as MATMUL};

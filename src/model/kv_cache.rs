@@ -1,5 +1,9 @@
-//! The KV cache: for each layer `[tokens, kv_heads, head_dim]` keys and as many values, or one latent for both. A layer whose
-//! queries see a stretch of the context keeps that stretch: a position lies at its remainder by the tokens kept.
+//! The KV cache: keys and values `[tokens, kv_heads, head_dim]` for each layer, or one latent for both.
+//!
+//! A layer with a sliding window or chunked attention keeps what its queries can still see: the window and the rest of a
+//! prefill chunk. Its buffers are rings: a position is stored at its remainder modulo the number of tokens kept. Steps of
+//! decode that are queued and then taken back must not overwrite anything that is needed again, so rings have room for them
+//! too.
 
 use super::ModelConfig;
 use crate::kernels::{KvFormat, Span};

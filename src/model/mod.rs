@@ -1,6 +1,7 @@
 //! Models: facts from a checkpoint become weights to load and plans to run.
 //!
-//! Adding an architecture is one file here, one line in [`ARCHITECTURES`], one golden case.
+//! An architecture is one file here and one line in [`ARCHITECTURES`]; what its configs leave out is in `config/`.
+//! ARCHITECTURE.md has the steps for adding one.
 
 mod blocks;
 mod build;

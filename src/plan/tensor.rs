@@ -1,4 +1,8 @@
 //! Tensors: weight matrices in parts, and row-major f32 activations.
+//!
+//! No buffer binding may be larger than the device allows, so a matrix is split by rows into parts, and a kernel makes one
+//! step for each. Parts may differ in layout: a fused QKV matrix whose sources were quantised differently keeps every
+//! published value.
 
 use std::ops::Range;
 

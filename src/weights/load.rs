@@ -1,6 +1,9 @@
-//! Checkpoint to GPU, a block of rows at a time: read → repack → write, or read → write → quantise or arrange there. The host
-//! holds one block, whatever a tensor's size, and the queue at most [`IN_FLIGHT`] bytes. What the GPU takes as it was published
-//! is not looked at here: in a browser it goes there from JavaScript's memory.
+//! Checkpoint to GPU, a block of rows at a time: read, repack and write; or read, write, and quantise or arrange on the
+//! GPU. The host holds one block, whatever a tensor's size, and the queue holds at most [`IN_FLIGHT`] bytes. What the GPU
+//! takes as published is not looked at here: in a browser it goes to the GPU from JavaScript's memory.
+//!
+//! What reaches a layout is always rows in a known format. [`Form`] says how they are stored: as rows, as columns (experts
+//! or heads that are published transposed), as FP8 with block factors, or as MXFP4 with exponents in a tensor of their own.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,5 +1,9 @@
-//! Packs: folders made for static hosts. Files larger than a host takes are cut into parts; `minke.json` says how, and
-//! what the SHA-256 of every file and part is. Joined, the parts are the file as it was, byte for byte.
+//! Packs: folders made for static hosts. Files larger than a host accepts are cut into parts; `minke.json` says how, and
+//! holds the SHA-256 of every file and part. Joined, the parts are the file as it was, byte for byte.
+//!
+//! The manifest is asked for where config.json or the weights are not there under their own names, so the first file of
+//! weights is always a part. Parts are joined below the parsers, on every target. safetensors has no number format for
+//! blocks of quantised weights: they are bytes there, and their names end in `.Q4_0` or `.Q8_0`.
 //!
 //! ```json
 //! { "minke": 1, "quantization": "q4",

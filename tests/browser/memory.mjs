@@ -1,6 +1,6 @@
 // What loading large models takes outside the GPU: checkpoints of true shapes, served as they are made, loaded through the
 // built package in headless Chromium. `cargo xtask soak memory [shape …]`; memory.test.mjs plays a small one.
-// Writes docs/memory.md and docs/memory-*.svg when given --record.
+// Writes docs/evidence/memory.md and docs/evidence/memory-*.svg when given --record.
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -127,10 +127,10 @@ the GPU from the wasm heap, of all.
 |---|---|---|---|---|---|---|---|---|---|---|
 `;
 
-/** docs/memory.md and its plots, of what lies in `target/memory`; of other runs, what was on record stays. */
+/** docs/evidence/memory.md and its plots, of what lies in `target/memory`; of other runs, what was on record stays. */
 export function record(folder) {
   const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
-  const path = join(root, "docs/memory.md");
+  const path = join(root, "docs/evidence/memory.md");
   const old = existsSync(path) ? readFileSync(path, "utf8").split("\n") : [];
   const measured = (line) => runs.some(([pass, run]) => [`${run.name} | ${pass} |`, `${run.name}, ${pass}:`, `![${run.name}, ${pass}]`].some((key) => line.includes(key)));
   const kept = (start) => old.filter((line) => line.startsWith(start) && !measured(line));
@@ -144,7 +144,7 @@ export function record(folder) {
     tables.faults.push(...beyond(run).map((fault) => `- ${run.name}, ${pass}: ${fault}.`));
     if (run.name === "tiny") continue;
     const file = `memory-${run.name.toLowerCase().replace(/[^a-z0-9]+/g, "-")}-${pass}.svg`;
-    writeFileSync(join(root, "docs", file), drawn(pass, run));
+    writeFileSync(join(root, "docs/evidence", file), drawn(pass, run));
     tables.plots.push(`![${run.name}, ${pass}](${file})`);
   }
   const place = (line) => Object.keys(SHAPES).findIndex((name) => line.includes(`${name} |`) || line.includes(`${name}, `)) * 10 + ["cold", "warm", "unkept"].findIndex((pass) => new RegExp(`\\b${pass}\\b`).test(line));

@@ -1,6 +1,6 @@
 // The long campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere, damaged
 // blocks, full disks, two tabs. `cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
-// docs/soak.md. `faults` looks at what was stored, `tensors` at what lies on the GPU in the end. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
+// docs/evidence/soak.md. `faults` looks at what was stored, `tensors` at what lies on the GPU in the end. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -324,7 +324,7 @@ await browser.close();
 await server.close();
 
 // Rows of other runs stay as they are on record.
-const record = join(root, "docs/soak.md");
+const record = join(root, "docs/evidence/soak.md");
 const rowsOf = (text) => text.split("\n").filter((line) => line.startsWith("| ")).slice(1).map((line) => [line.split(" | ")[0].slice(2), line]);
 const table = new Map(existsSync(record) ? rowsOf(readFileSync(record, "utf8")) : []);
 for (const { name, count, failed, mean, most, seconds, measured } of rows) table.set(name, `| ${name} | ${count} | ${count - failed} | ${measured ? percent(mean) : ""} | ${measured ? percent(most) : ""} | ${seconds} |`);

@@ -1,4 +1,4 @@
-//! What became of every row of `malformed/cases.md`, as a table (`docs/hostile.md`, written anew with `MINKE_RECORD=1`),
+//! What became of every row of `malformed/cases.md`, as a table (`docs/evidence/hostile.md`, written anew with `MINKE_RECORD=1`),
 //! and as files in `target/hostile` that the browser test loads through the package.
 
 use std::collections::BTreeMap;
@@ -249,13 +249,13 @@ fn table() {
     write_files(&rows);
     write_corpus(&rows);
 
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/hostile.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/evidence/hostile.md");
     let text = markdown(&rows);
     if std::env::var_os("MINKE_RECORD").is_some() {
         fs::create_dir_all(path.parent().expect("a folder")).expect("docs");
         fs::write(&path, text).expect("the table");
     } else {
-        assert_eq!(fs::read_to_string(&path).expect("docs/hostile.md"), text, "MINKE_RECORD=1 writes it anew");
+        assert_eq!(fs::read_to_string(&path).expect("docs/evidence/hostile.md"), text, "MINKE_RECORD=1 writes it anew");
     }
 
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/rows.txt");

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: counts that hold on every device, then what is measured on this machine: beside other engines, against the
-//! adapter's ceiling, without a GPU's work, and by size. Results lie in `target/bench`; `--record` writes `docs/bench.md` from them.
+//! adapter's ceiling, without a GPU's work, and by size. Results lie in `target/bench`; `--record` writes `docs/evidence/bench.md` from them.
 
 use anyhow::{Result, bail};
 
@@ -65,7 +65,7 @@ fn counts(record: bool) -> Result<()> {
     }
     vulkan(&mut test)?;
     run::quiet(test)?;
-    println!("{}", std::fs::read_to_string(root().join("docs/counts.md"))?);
+    println!("{}", std::fs::read_to_string(root().join("docs/evidence/counts.md"))?);
     Ok(())
 }
 

@@ -129,7 +129,7 @@ fn package() -> Result<()> {
         ensure!(!evaluates, "{} evaluates text, which strict policies forbid", path.display());
     }
     fs::copy(pkg.join("wasm/minke_bg.wasm"), dist.join("minke_bg.wasm"))?;
-    for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
         fs::copy(root().join(file), pkg.join(file)).with_context(|| file.to_owned())?;
     }
     fs::write(pkg.join("THIRD-PARTY.md"), notices::third_party()?)?;

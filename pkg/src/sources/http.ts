@@ -1,4 +1,7 @@
 // Files behind HTTP, read by ranges, with the faults real servers have.
+//
+// A server that ignores ranges is read once, as one stream. An answer 401 or 403, or an HTML page, in place of a file means that
+// the file is absent there. If a needed file is absent, the error says what came instead.
 
 import type { Failure } from "../errors.js";
 import type { Reader } from "../wasm.js";

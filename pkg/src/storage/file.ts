@@ -1,4 +1,6 @@
-// One published file in the browser's own file system, block by block. Blocks are checked whenever they are read.
+// One published file in the browser's own file system, block by block, at its true offsets. A block of 1 MiB is written when its
+// last byte has arrived, and its SHA-256 goes to the journal after it. Blocks are checked whenever they are read: what a kill, a
+// full disk or a flipped bit left behind is fetched again, alone.
 
 import { BLOCK, blocks, decodeJournal, encodeIdentity, encodeRecord, type Identity, type Journal } from "./journal.js";
 

@@ -1,4 +1,7 @@
 //! A mixture of experts in place of the MLP, input norm and residual included (arXiv 1701.06538, 2401.04088).
+//!
+//! Shared experts, to which every token goes, lie in front of the routed ones in the same matrices, cut to a routed
+//! expert's width, where widths and layouts allow. Otherwise they have matrices of their own and take two steps more.
 
 use crate::Result;
 use crate::kernels::{

@@ -1,5 +1,7 @@
-//! The keys of a config.json as the configuration class of its model family reads them: those that the class does not know are
-//! not there, those left out have the class's defaults, and of a multimodal config the text model's count.
+//! The keys of a config.json as the configuration class of its model family in transformers reads them. A key that the
+//! class does not declare has no effect and is dropped; a key that is left out has the class's default. Of a multimodal
+//! config the text model's part counts. `defaults.json` holds keys and defaults of every family and is written by
+//! `defaults.py`.
 
 use std::sync::LazyLock;
 

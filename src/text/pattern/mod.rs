@@ -1,7 +1,8 @@
 //! Regular expressions of tokenizer.json: written for Oniguruma (Ruby's syntax), run by `fancy-regex`.
 //!
-//! What the two read differently is rewritten; what cannot be is refused. Source: Oniguruma's doc/RE and, where that is
-//! silent, what Oniguruma 6.9 does.
+//! A pattern is read once for its groups and once for its meaning. What the two engines read differently is rewritten. What
+//! has no counterpart is refused: `\G`, `\K`, absence operators, calls, conditionals and callouts. Source: Oniguruma's
+//! doc/RE and, where that is silent, what Oniguruma 6.9 does.
 
 mod class;
 mod fold;

@@ -1,8 +1,9 @@
-//! What Python does inside chat templates, on top of minijinja: the methods of its strings, lists and dicts, its filters where
-//! Jinja's differ, `%`, `json.dumps`, `strftime`, and how values are written.
+//! What Python does inside chat templates, on top of minijinja: the methods of its strings, lists and dicts, its filters
+//! where Jinja2's differ, `%`, `format`, `repr`, `json.dumps`, `strftime`, and how values are written.
 //!
-//! [`rewritten`] turns what the engine cannot be told otherwise into calls of functions of these: the operators `%` and `~`,
-//! attributes that are methods, macros with more arguments than they name, escapes in strings.
+//! [`rewritten`] turns what minijinja parses differently into calls of functions of these: the operators `%` and `~`,
+//! attributes that are methods, macros with more arguments than they name, escapes in strings. Templates are untrusted:
+//! work is bounded by fuel, and nesting by `bounded.rs`.
 
 pub(super) mod bounded;
 mod filters;

@@ -1,4 +1,7 @@
-//! The thought and the answer of models that think, told apart while they stream.
+//! Separates a model's reasoning from its answer while both stream.
+//!
+//! The format is a pair of tags or harmony's channels, as the chat template declares it, else the vocabulary. Marks may be
+//! special tokens or plain text, and may arrive in pieces; no part of a mark is ever given out as text.
 
 mod format;
 mod harmony;
