@@ -1,5 +1,6 @@
 //! Facts from GGUF metadata, whose keys are prefixed with the architecture's name.
 
+use super::gguf_keys::Keys;
 use super::gguf_rope::{local_rope, reach, rope};
 use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
@@ -25,85 +26,6 @@ const NAMES: &[(&str, &str)] = &[
     ("qwen3moe", "qwen3_moe"),
     ("smollm3", "smollm3"),
 ];
-
-/// Metadata below an architecture's name.
-pub(super) struct Keys<'a> {
-    pub metadata: &'a GgufMetadata,
-    /// GGUF's name of the architecture.
-    pub prefix: &'a str,
-}
-
-impl<'a> Keys<'a> {
-    fn of(metadata: &'a GgufMetadata) -> Result<Self> {
-        const KEY: &str = "general.architecture";
-        let prefix = metadata.string(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
-        if prefix.is_empty() {
-            return Err(Error::format(FormatKind::BadConfig, &metadata.file, format!("{KEY} is empty")));
-        }
-        Ok(Self { metadata, prefix })
-    }
-
-    pub fn file(&self) -> &'a str {
-        &self.metadata.file
-    }
-
-    pub fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-
-    pub fn missing(&self, name: &str) -> Error {
-        self.metadata.missing(&self.key(name))
-    }
-
-    /// A whole number, given once or alike for all layers.
-    pub fn unsigned(&self, name: &str) -> Result<Option<u64>> {
-        self.metadata.unsigned_or_same(&self.key(name))
-    }
-
-    /// A number, given once or alike for all layers.
-    pub fn float(&self, name: &str) -> Result<Option<f64>> {
-        self.metadata.float_or_same(&self.key(name))
-    }
-
-    /// A factor; 0 says that there is none.
-    fn factor(&self, name: &str) -> Result<Option<f64>> {
-        Ok(self.float(name)?.filter(|&factor| factor != 0.0))
-    }
-
-    fn size(&self, name: &str, most: u64) -> Result<Option<usize>> {
-        self.unsigned(name)?.map(|value| size(self.file(), &self.key(name), value, most)).transpose()
-    }
-
-    fn required(&self, name: &str, most: u64) -> Result<usize> {
-        self.size(name, most)?.ok_or_else(|| self.missing(name))
-    }
-
-    /// A size; 0 says that there is no such thing.
-    fn some(&self, name: &str, most: u64) -> Result<Option<usize>> {
-        match self.unsigned(name)? {
-            None | Some(0) => Ok(None),
-            Some(_) => self.size(name, most),
-        }
-    }
-
-    fn bad(&self, kind: FormatKind, message: String) -> Error {
-        Error::format(kind, self.file(), message)
-    }
-
-    /// How a router's logits become scores, where the file says.
-    fn scoring(&self) -> Result<Option<Scoring>> {
-        match self.unsigned("expert_gating_func")? {
-            None | Some(0) => Ok(None),
-            Some(1) => Ok(Some(Scoring::Softmax)),
-            Some(2) => Ok(Some(Scoring::Sigmoid)),
-            Some(other) => {
-                let message =
-                    format!("metadata key {:?} is {other}; 1 and 2 are supported", self.key("expert_gating_func"));
-                Err(self.bad(FormatKind::UnsupportedFeature, message))
-            }
-        }
-    }
-}
 
 pub(super) fn architecture(metadata: &GgufMetadata) -> Result<String> {
     let keys = Keys::of(metadata)?;

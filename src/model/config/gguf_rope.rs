@@ -1,6 +1,6 @@
 //! Rope, windows and positions from GGUF metadata, with what llama.cpp's architectures take for granted.
 
-use super::gguf::Keys;
+use super::gguf_keys::Keys;
 use super::rope::{RopeConfig, RopeScaling};
 use super::{MAX_HEAD_DIM, size};
 use crate::kernels::Temperature;

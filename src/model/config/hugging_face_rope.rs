@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::classes;
-use super::hugging_face::{FILE, Fields, bad, unsupported};
+use super::fields::{FILE, Fields, bad, unsupported};
 use super::rope::{RopeConfig, RopeScaling};
 use crate::{Error, Result, Warning, WarningCode};
 

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::classes;
-use super::hugging_face::{Fields, bad, unsupported};
+use super::fields::{Fields, bad, unsupported};
 use crate::Result;
 
 /// What a layer's attention sees.

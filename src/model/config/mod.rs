@@ -1,8 +1,10 @@
 //! A model's facts, from config.json or GGUF metadata. A missing fact is an error that names it; a wrong one says why.
 
 mod classes;
+mod fields;
 mod generation;
 mod gguf;
+mod gguf_keys;
 mod gguf_rope;
 #[cfg(test)]
 mod gguf_tests;
