@@ -6,7 +6,7 @@ use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
 
 /// Metadata below an architecture's name.
-pub(super) struct Keys<'a> {
+pub(in crate::model) struct Keys<'a> {
     pub metadata: &'a GgufMetadata,
     /// GGUF's name of the architecture.
     pub prefix: &'a str,

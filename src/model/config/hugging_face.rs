@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::family::Family;
 use super::fields::{FILE, Fields, bad, unsupported};
 use super::hugging_face_rope::Ropes;
 use super::layer_kinds::LayerKinds;
@@ -17,21 +18,29 @@ fn fields(config: &Value) -> Result<Fields<'_>> {
     Ok(Fields { file: FILE, object })
 }
 
-pub(super) fn architecture(config: &Value) -> Result<String> {
+/// What a config.json names.
+pub(in crate::model) struct Named<'a> {
+    /// `model_type`, of the text model where it is stated; empty where the list of architectures is.
+    pub model_type: &'a str,
+    /// Whether the config is of a multimodal model, with a part for its text model.
+    pub multimodal: bool,
+}
+
+pub(in crate::model) fn named(config: &Value) -> Result<Named<'_>> {
     let fields = fields(config)?;
+    let multimodal = classes::text_part(fields.object).is_some();
     if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-        return Ok(String::new()); // which no table of architectures has
+        return Ok(Named { model_type: "", multimodal }); // which no table of architectures has
     }
     let name = classes::model_type(fields.object).filter(|name| !name.is_null());
     let name = name.ok_or_else(|| fields.missing("model_type"))?;
     let name = name.as_str().ok_or_else(|| fields.wrong("model_type", "a string"))?;
-    Ok(classes::family(fields.object, name).into())
+    Ok(Named { model_type: name, multimodal })
 }
 
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
-pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
-    let architecture = architecture(config)?;
-    let keys = classes::read(fields(config)?.object, &architecture);
+pub(super) fn facts(config: &Value, family: &Family, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
+    let keys = classes::read(fields(config)?.object, family.name);
     let fields = Fields { file: FILE, object: &keys };
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     quantised::check(fields)?;
@@ -58,10 +67,8 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let context =
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
-    let kinds = LayerKinds::of(fields, &architecture, num_layers)?;
-    let Ropes { mut rope, local_rope, warnings } =
-        Ropes::read(fields, &architecture, head_dim, max_position_embeddings)?;
-    rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
+    let kinds = LayerKinds::of(fields, family, num_layers)?;
+    let Ropes { mut rope, local_rope, warnings } = Ropes::read(fields, family, head_dim, max_position_embeddings)?;
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
     }
@@ -73,10 +80,9 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         },
     };
     let moe = mixture(fields, num_layers)?;
-    let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
-        architecture,
+        architecture: family.name.into(),
         name: fields.string("_name_or_path")?.unwrap_or_default().rsplit('/').next().unwrap_or_default().into(),
         hidden_size,
         intermediate_size: match fields.size("intermediate_size_mlp", MAX_INTERMEDIATE)? {
@@ -110,11 +116,12 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         },
         use_qk_norm: fields.bool("use_qk_norm")?.unwrap_or(false),
         swiglu_limit: fields.number("swiglu_limit")?,
-        embedding_scale: if gemma {
+        embedding_scale: if family.scaled_embeddings {
             (hidden_size as f64).sqrt()
         } else {
             fields.number("embedding_multiplier")?.unwrap_or(1.0)
         },
+        norm_offset: family.norm_offset,
         residual_scale: fields.number("residual_multiplier")?.unwrap_or(1.0),
         logits_scale: fields.number("logits_scaling")?.unwrap_or(1.0),
         moe,
