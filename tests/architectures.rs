@@ -106,8 +106,8 @@ fn what_published_models_cost() {
     });
     let table = HEAD.to_owned() + &lines;
     let seen: Vec<_> = shapes.iter().map(Shape::architecture).collect();
-    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.contains(&a.name)).collect();
-    assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name).collect::<Vec<_>>());
+    let unseen: Vec<_> = ARCHITECTURES.iter().filter(|a| !seen.contains(&a.name())).collect();
+    assert!(unseen.is_empty(), "no shape for {:?}", unseen.iter().map(|a| a.name()).collect::<Vec<_>>());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/evidence/architectures.md");
     if std::env::var_os("MINKE_RECORD").is_some() {
         std::fs::write(path, &table).expect("docs/ can be written");

@@ -316,7 +316,7 @@ fn measured() -> Option<String> {
     let root = data("MINKE_GOLDEN", ".cache/golden")?;
     let mut table = MEASURED.to_owned();
     for architecture in ARCHITECTURES {
-        let name = architecture.name;
+        let name = architecture.name();
         let options = LoadOptions { queued_steps: Some(3), ..LoadOptions::default() };
         let engine = load(&root.join("models").join(name), options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (few, many) = (counted(&engine, 5), counted(&engine, 21));

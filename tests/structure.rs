@@ -97,3 +97,41 @@ fn the_target_is_known_in_few_places() {
         ["web/", "gpu/bytes.rs", "gpu/device.rs", "gpu/mod.rs", "weights/source.rs", "weights/mod.rs", "lib.rs"];
     assert_eq!(strangers("target_arch", &allowed), Vec::<String>::new());
 }
+
+/// What a file has without its unit tests.
+fn without_tests(code: &str) -> &str {
+    code.split("#[cfg(test)]\nmod tests {").next().expect("what is before the first")
+}
+
+/// What stands between each of these and the next quotation mark.
+fn quoted_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+    text.split(before).skip(1).map(|rest| rest.split('"').next().expect("what is before the first")).collect()
+}
+
+/// A model family is named in its row of the table and in the file of its architecture; all other code asks the row's fields. Names
+/// are `model_type`s and GGUF's `general.architecture`s, and what they begin with. Comments and unit tests may name families.
+#[test]
+fn families_are_named_in_their_table() {
+    const TABLE: &str = "model/families.rs";
+    // GGUF's names of pre-tokenizers and vocabularies, some of which are called as a family.
+    const PRE_TOKENIZERS: &str = "text/gguf_vocab.rs";
+    let sources = sources();
+    let (_, table) = sources.iter().find(|(name, _)| name == TABLE).expect("the table");
+    let mut names = quoted_after(table, "amily::plain(\"");
+    for list in table.split("text_model_of: &[").skip(1) {
+        names.extend(list.split(']').next().expect("a list").split('"').skip(1).step_by(2));
+    }
+    assert!(["qwen2_moe", "gpt-oss", "llava"].iter().all(|name| names.contains(name)), "{names:?}");
+    let architectures: Vec<String> = table
+        .split("build: ")
+        .filter_map(|rest| Some(format!("model/{}.rs", rest.split_once("::")?.0)))
+        .chain([TABLE, PRE_TOKENIZERS].map(str::to_owned))
+        .collect();
+    for (name, code) in sources.iter().filter(|(name, _)| !architectures.contains(name) && !name.ends_with("tests.rs"))
+    {
+        let code = without_tests(code).replace("'\"'", "").replace("\\\"", "");
+        for text in code.split('"').skip(1).step_by(2).filter(|text| text.len() >= 3) {
+            assert!(!names.iter().any(|family| family.starts_with(text)), "{name} names the family {text:?}");
+        }
+    }
+}

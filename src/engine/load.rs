@@ -12,8 +12,8 @@ use super::session::{Pipelines, Session};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest, Variants};
-use crate::model::config::{self, GenerationDefaults, ModelConfig, RopeFactors};
-use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture};
+use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
+use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture, architecture_name};
 use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -117,7 +117,7 @@ pub struct Capabilities {
 
 /// Refuses an architecture that has no plan here, before any weight is fetched.
 pub fn accept(facts: &ConfigFacts) -> Result<()> {
-    architecture(&config::architecture(facts)?).map(drop)
+    architecture(&architecture_name(facts)?).map(drop)
 }
 
 /// Where a checkpoint comes from.

@@ -580,10 +580,9 @@ impl<'a> Builder<'a> {
         Ok(vector)
     }
 
-    /// The weight of an RMS norm. Gemma's Hugging Face files store its distance from 1.
+    /// The weight of an RMS norm.
     pub fn gain(&mut self, label: &str, role: &str, len: usize) -> Result<Vector> {
-        let from_one = self.checkpoint.format == Format::Safetensors && self.config.architecture.starts_with("gemma");
-        self.vector_fused(label, &[(role.to_owned(), len)], false, if from_one { 1.0 } else { 0.0 })
+        self.vector_fused(label, &[(role.to_owned(), len)], false, self.config.norm_offset)
     }
 
     /// An RMS norm over the hidden width.

@@ -1,13 +1,13 @@
 //! Models: facts from a checkpoint become weights to load and plans to run.
 //!
-//! An architecture is one file here and one line in [`ARCHITECTURES`]; what its configs leave out is in `config/`.
-//! ARCHITECTURE.md has the steps for adding one.
+//! An architecture is one file here and one row in `families.rs`. ARCHITECTURE.md has the steps for adding one.
 
 mod blocks;
 mod build;
 mod build_experts;
 pub mod config;
 mod deepseek;
+mod families;
 mod gemma3;
 mod gpt_oss;
 mod kv_cache;
@@ -23,58 +23,20 @@ mod smollm3;
 
 pub use build::{Builder, LongRope, ModelOptions, Quantization, Scratch};
 pub use config::ModelConfig;
+pub use families::{ARCHITECTURES, Architecture, architecture, architecture_name};
 pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};
 pub use record::{Mode, Recorder};
 
+use crate::Result;
 use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, Variants, suited};
 use crate::plan::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
-use crate::{Error, Result};
 
 /// The layers of a model, between the embedding and the last norm.
 pub trait Layers {
     /// Appends the steps of every layer. The residual stream is `recorder.scratch.x`.
     fn record(&self, recorder: &mut Recorder<'_>);
-}
-
-/// What an architecture is: its name in `config.json`, for which `config/gguf.rs` has GGUF's, and how it is built.
-pub struct Architecture {
-    /// `model_type`.
-    pub name: &'static str,
-    /// Declares the weights of all layers.
-    pub build: fn(&mut Builder<'_>) -> Result<Box<dyn Layers>>,
-}
-
-/// Every architecture the engine knows.
-pub static ARCHITECTURES: &[Architecture] = &[
-    Architecture { name: "deepseek_v2", build: deepseek::v2 },
-    Architecture { name: "deepseek_v3", build: deepseek::v3 },
-    Architecture { name: "gemma3_text", build: gemma3::build },
-    Architecture { name: "gpt_oss", build: gpt_oss::build },
-    Architecture { name: "granitemoe", build: moe::granitemoe },
-    Architecture { name: "llama", build: llama::build },
-    Architecture { name: "llama4_text", build: llama4::build },
-    Architecture { name: "mistral", build: llama::build },
-    Architecture { name: "mixtral", build: llama::build },
-    Architecture { name: "olmoe", build: moe::olmoe },
-    Architecture { name: "phi3", build: phi3::build },
-    Architecture { name: "qwen2", build: qwen2::build },
-    Architecture { name: "qwen2_moe", build: moe::qwen2_moe },
-    Architecture { name: "qwen3", build: qwen3::build },
-    Architecture { name: "qwen3_moe", build: moe::qwen3_moe },
-    Architecture { name: "smollm3", build: smollm3::build },
-];
-
-/// Finds an architecture by name.
-///
-/// # Errors
-/// [`Error::Architecture`] with the names there are.
-pub fn architecture(name: &str) -> Result<&'static Architecture> {
-    ARCHITECTURES.iter().find(|a| a.name == name).ok_or_else(|| Error::Architecture {
-        name: name.chars().take(64).collect(), // a file may name anything
-        supported: ARCHITECTURES.iter().map(|a| a.name.to_owned()).collect(),
-    })
 }
 
 /// The recorded plans of a model. All work on the same buffers.

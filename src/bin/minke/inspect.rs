@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use minke::engine::{Estimate, Fit, Limits, LoadOptions, accept, estimate, rope_factors, tokenizer};
-use minke::model::{Model, ModelConfig, ModelOptions, Quantization, config};
+use minke::model::{Model, ModelConfig, ModelOptions, Quantization, architecture_name};
 use minke::weights::{Checkpoint, Format};
 use minke::{Error, Result, Warning};
 use pollster::block_on;
@@ -98,7 +98,7 @@ fn report(place: &Place) -> Result<Report> {
     }
     let mut report = Report {
         format: if checkpoint.format == Format::Gguf { "gguf" } else { "safetensors" },
-        architecture: config::architecture(&checkpoint.config)?,
+        architecture: architecture_name(&checkpoint.config)?,
         license: None,
         pack: place.pack()?.and_then(|pack| pack.quantization),
         parameters: None,

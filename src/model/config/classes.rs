@@ -11,21 +11,6 @@ use serde_json::{Map, Value};
 static CLASSES: LazyLock<Map<String, Value>> =
     LazyLock::new(|| serde_json::from_str(include_str!("defaults.json")).expect("defaults.json is an object"));
 
-/// The text models of multimodal configs whose `text_config` does not name its own type.
-const TEXT_MODELS: &[(&str, &str)] = &[
-    ("gemma3", "gemma3_text"),
-    ("idefics3", "llama"),
-    ("internvl", "qwen2"),
-    ("llama4", "llama4_text"),
-    ("llava", "llama"),
-    ("llava_next", "llama"),
-    ("mistral3", "mistral"),
-    ("shieldgemma2", "gemma3_text"),
-    ("smolvlm", "llama"),
-    ("video_llava", "llama"),
-    ("vipllava", "llama"),
-];
-
 /// Names for the number of experts. A class keeps one of them and understands the others.
 const EXPERT_COUNTS: [&str; 3] = ["num_experts", "num_local_experts", "n_routed_experts"];
 
@@ -33,24 +18,19 @@ const EXPERT_COUNTS: [&str; 3] = ["num_experts", "num_local_experts", "n_routed_
 const OUTSIDE: [&str; 5] =
     ["bos_token_id", "eos_token_id", "quantization", "quantization_config", "tie_word_embeddings"];
 
-/// Whether a family's class reads a key.
+/// Whether the class of a family, by its `model_type`, reads a key.
 pub(super) fn reads(family: &str, key: &str) -> bool {
     CLASSES.get(family).is_some_and(|class| class.get(key).is_some())
 }
 
-fn text_part(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
+/// The text model's part of a multimodal config.
+pub(super) fn text_part(config: &Map<String, Value>) -> Option<&Map<String, Value>> {
     config.get("text_config").and_then(Value::as_object)
 }
 
 /// The `model_type` of a config's text model, as far as it says.
 pub(super) fn model_type(config: &Map<String, Value>) -> Option<&Value> {
     text_part(config).and_then(|inner| inner.get("model_type")).or_else(|| config.get("model_type"))
-}
-
-/// The family that stands for a `model_type`: of a multimodal model that of its text model.
-pub(super) fn family<'a>(config: &Map<String, Value>, model_type: &'a str) -> &'a str {
-    let known = TEXT_MODELS.iter().find(|(whole, _)| *whole == model_type && text_part(config).is_some());
-    known.map_or(model_type, |(_, text)| text)
 }
 
 /// The keys of a family's config, defaults filled in. `null` says that there is no value, and overrides a default.
@@ -86,6 +66,8 @@ pub(super) fn read(config: &Map<String, Value>, family: &str) -> Map<String, Val
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ARCHITECTURES, architecture_name};
+    use crate::weights::checkpoint::ConfigFacts;
     use serde_json::json;
 
     fn keys(config: &Value, family: &str) -> Value {
@@ -119,9 +101,15 @@ mod tests {
     fn the_text_model_counts() {
         let config =
             json!({ "model_type": "llava", "vocab_size": 1, "eos_token_id": 7, "text_config": { "vocab_size": 9 } });
-        let object = config.as_object().expect("an object");
-        assert_eq!(family(object, model_type(object).and_then(Value::as_str).expect("a type")), "llama");
+        let name = architecture_name(&ConfigFacts::Json(config.clone()));
+        assert_eq!(name.as_deref(), Ok("llama"));
         let read = keys(&config, "llama");
         assert_eq!((&read["vocab_size"], &read["eos_token_id"]), (&json!(9), &json!(7)));
+    }
+
+    #[test]
+    fn every_family_has_its_class() {
+        let families: Vec<&str> = ARCHITECTURES.iter().map(|a| a.name()).collect();
+        assert_eq!(CLASSES.keys().collect::<Vec<_>>(), families);
     }
 }

@@ -1,6 +1,6 @@
-"""Writes defaults.json: which keys of a config.json the configuration class of each model family in Hugging Face transformers
-(5.24.0) reads, and what it takes where one is left out (null: nothing). Only keys that Minke reads; whether embeddings are tied
-is left to the tensors, and token ids to the tokenizer.
+"""Writes defaults.json: which keys of a config.json the configuration class of each model family of families.rs reads in Hugging
+Face transformers (5.24.0), and what it takes where one is left out (null: nothing). Only keys that Minke reads; whether
+embeddings are tied is left to the tensors, and token ids to the tokenizer.
 
     pip install transformers==5.24.0
     python src/model/config/defaults.py > src/model/config/defaults.json
@@ -8,11 +8,14 @@ is left to the tensors, and token ids to the tokenizer.
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 from transformers import CONFIG_MAPPING
 
-FAMILIES = """deepseek_v2 deepseek_v3 gemma3_text gpt_oss granitemoe llama llama4_text mistral mixtral olmoe phi3 qwen2
-qwen2_moe qwen3 qwen3_moe smollm3""".split()
+# Every row of the table has its name in this form.
+ROWS = (Path(__file__).parent.parent / "families.rs").read_text()
+FAMILIES = sorted(re.findall(r'\bFamily::plain\("(\w+)"\)', ROWS))
 
 KEYS = """attention_bias attention_chunk_size attention_multiplier attn_scale attn_temperature_tuning decoder_sparse_step
 embedding_multiplier first_k_dense_replace floor_scale head_dim hidden_act hidden_activation hidden_size

@@ -1,5 +1,7 @@
 //! Facts from GGUF metadata, whose keys are prefixed with the architecture's name.
 
+use super::family::{Family, GgufFamily, SharedWidth};
+use super::gguf_keys::Keys;
 use super::gguf_rope::{local_rope, reach, rope};
 use super::{
     ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
@@ -9,121 +11,12 @@ use crate::kernels::Scoring;
 use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
 
-/// GGUF's names of architectures, and ours.
-const NAMES: &[(&str, &str)] = &[
-    ("deepseek2", "deepseek_v2"), // or deepseek_v3, by its scores
-    ("gemma3", "gemma3_text"),
-    ("gpt-oss", "gpt_oss"),
-    ("granitemoe", "granitemoe"),
-    ("llama", "llama"), // Mistral and Mixtral, too
-    ("llama4", "llama4_text"),
-    ("olmoe", "olmoe"),
-    ("phi3", "phi3"),
-    ("qwen2", "qwen2"),
-    ("qwen2moe", "qwen2_moe"),
-    ("qwen3", "qwen3"),
-    ("qwen3moe", "qwen3_moe"),
-    ("smollm3", "smollm3"),
-];
-
-/// Metadata below an architecture's name.
-pub(super) struct Keys<'a> {
-    pub metadata: &'a GgufMetadata,
-    /// GGUF's name of the architecture.
-    pub prefix: &'a str,
-}
-
-impl<'a> Keys<'a> {
-    fn of(metadata: &'a GgufMetadata) -> Result<Self> {
-        const KEY: &str = "general.architecture";
-        let prefix = metadata.string(KEY)?.ok_or_else(|| metadata.missing(KEY))?;
-        if prefix.is_empty() {
-            return Err(Error::format(FormatKind::BadConfig, &metadata.file, format!("{KEY} is empty")));
-        }
-        Ok(Self { metadata, prefix })
-    }
-
-    pub fn file(&self) -> &'a str {
-        &self.metadata.file
-    }
-
-    pub fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.prefix)
-    }
-
-    pub fn missing(&self, name: &str) -> Error {
-        self.metadata.missing(&self.key(name))
-    }
-
-    /// A whole number, given once or alike for all layers.
-    pub fn unsigned(&self, name: &str) -> Result<Option<u64>> {
-        self.metadata.unsigned_or_same(&self.key(name))
-    }
-
-    /// A number, given once or alike for all layers.
-    pub fn float(&self, name: &str) -> Result<Option<f64>> {
-        self.metadata.float_or_same(&self.key(name))
-    }
-
-    /// A factor; 0 says that there is none.
-    fn factor(&self, name: &str) -> Result<Option<f64>> {
-        Ok(self.float(name)?.filter(|&factor| factor != 0.0))
-    }
-
-    fn size(&self, name: &str, most: u64) -> Result<Option<usize>> {
-        self.unsigned(name)?.map(|value| size(self.file(), &self.key(name), value, most)).transpose()
-    }
-
-    fn required(&self, name: &str, most: u64) -> Result<usize> {
-        self.size(name, most)?.ok_or_else(|| self.missing(name))
-    }
-
-    /// A size; 0 says that there is no such thing.
-    fn some(&self, name: &str, most: u64) -> Result<Option<usize>> {
-        match self.unsigned(name)? {
-            None | Some(0) => Ok(None),
-            Some(_) => self.size(name, most),
-        }
-    }
-
-    fn bad(&self, kind: FormatKind, message: String) -> Error {
-        Error::format(kind, self.file(), message)
-    }
-
-    /// How a router's logits become scores, where the file says.
-    fn scoring(&self) -> Result<Option<Scoring>> {
-        match self.unsigned("expert_gating_func")? {
-            None | Some(0) => Ok(None),
-            Some(1) => Ok(Some(Scoring::Softmax)),
-            Some(2) => Ok(Some(Scoring::Sigmoid)),
-            Some(other) => {
-                let message =
-                    format!("metadata key {:?} is {other}; 1 and 2 are supported", self.key("expert_gating_func"));
-                Err(self.bad(FormatKind::UnsupportedFeature, message))
-            }
-        }
-    }
-}
-
-pub(super) fn architecture(metadata: &GgufMetadata) -> Result<String> {
-    let keys = Keys::of(metadata)?;
-    let known = NAMES.iter().find(|(name, _)| *name == keys.prefix);
-    match known {
-        Some(("deepseek2", _)) if keys.scoring()? == Some(Scoring::Sigmoid) => Ok("deepseek_v3".into()),
-        Some((_, ours)) => Ok((*ours).into()),
-        None => Err(Error::Architecture {
-            name: keys.prefix.chars().take(64).collect(), // a file may name anything
-            supported: NAMES.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        }),
-    }
-}
-
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
-pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
-    let architecture = architecture(metadata)?;
+pub(super) fn facts(metadata: &GgufMetadata, family: &Family, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
     let keys = Keys::of(metadata)?;
+    let gguf = family.gguf.as_ref().expect("a GGUF file's family is found by its name in GGUF");
     let file = keys.file();
-    super::gguf_unread::refuse(metadata, keys.prefix)?;
+    super::gguf_unread::refuse(metadata, gguf)?;
     let hidden_size = keys.required("embedding_length", MAX_HIDDEN)?;
     let num_heads = keys.required("attention.head_count", MAX_HEADS)?;
     // Layers that predict further tokens stand at the end and take no part.
@@ -132,7 +25,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
     let num_layers = (blocks as u64).checked_sub(further).filter(|&n| n > 0).ok_or_else(|| {
         keys.bad(FormatKind::BadConfig, format!("{further} of {blocks} blocks predict further tokens"))
     })? as usize;
-    let latent = keys.prefix == "deepseek2";
+    let latent = gguf.latent;
     let head_dim =
         match keys.size(if latent { "rope.dimension_count" } else { "attention.key_length" }, MAX_HEAD_DIM)? {
             Some(head_dim) => head_dim,
@@ -147,14 +40,15 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
     let context_length = keys.unsigned("context_length")?.ok_or_else(|| keys.missing("context_length"))?;
     let max_position_embeddings = positions(file, &keys.key("context_length"), context_length)?;
     let intermediate_size = keys.required("feed_forward_length", MAX_INTERMEDIATE)?;
-    let moe = mixture(&keys, intermediate_size, num_layers, has)?;
-    let rope = rope(&keys, head_dim, max_position_embeddings, has)?;
-    let reach = reach(&keys, num_layers)?;
-    let gemma = keys.prefix == "gemma3";
+    let moe = mixture(&keys, gguf, intermediate_size, num_layers, has)?;
+    let rope = rope(&keys, gguf, head_dim, max_position_embeddings, has)?;
+    let reach = reach(&keys, gguf, num_layers)?;
     let attention_scale = match (keys.factor("attention.scale")?, mla) {
         (None, Some(mla)) => Some(latent_scale(mla.qk_nope_head_dim + head_dim, &rope.scaling)),
-        // No key says it: the largest Gemma scales by a head's share of the residual stream.
-        (None, None) if gemma && num_layers == 62 => Some(1.0 / (hidden_size as f64 / num_heads as f64).sqrt()),
+        // No key says it.
+        (None, None) if gguf.share_scaled_layers == Some(num_layers) => {
+            Some(1.0 / (hidden_size as f64 / num_heads as f64).sqrt())
+        }
         (given, _) => given,
     };
     let eos = metadata.u32("tokenizer.ggml.eos_token_id")?;
@@ -175,7 +69,7 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         vocab_size: vocab_size(metadata, keys.size("vocab_size", MAX_VOCAB)?)?,
         max_position_embeddings,
         rms_norm_eps: epsilon.ok_or_else(|| keys.missing("attention.layer_norm_rms_epsilon"))?,
-        local_rope: local_rope(&keys, &rope)?,
+        local_rope: local_rope(&keys, gguf, &rope)?,
         rope,
         tie_word_embeddings: !has("output.weight"),
         attention_bias: has("blk.0.attn_q.bias") || has("blk.0.attn_qkv.bias"),
@@ -190,23 +84,26 @@ pub(super) fn facts(metadata: &GgufMetadata, has: &dyn Fn(&str) -> bool) -> Resu
         attention_scale,
         attention_chunk: reach.chunk,
         temperature: reach.temperature,
-        // Of the models that there are, the one with 128 experts does not.
-        use_qk_norm: keys.prefix == "llama4" && moe.as_ref().is_some_and(|moe| moe.experts != 128),
+        use_qk_norm: match (gguf.no_qk_norm_experts, &moe) {
+            (Some(without), Some(moe)) => moe.experts != without,
+            _ => false,
+        },
         swiglu_limit: keys.factor("swiglu_clamp_exp")?,
         embedding_scale: match keys.factor("embedding_scale")? {
-            None if gemma => (hidden_size as f64).sqrt(),
+            None if family.scaled_embeddings => (hidden_size as f64).sqrt(),
             scale => scale.unwrap_or(1.0),
         },
+        norm_offset: 0.0, // llama.cpp's converter adds it
         residual_scale: keys.factor("residual_scale")?.unwrap_or(1.0),
         logits_scale: keys.factor("logit_scale")?.unwrap_or(1.0),
         moe,
         mla,
-        hidden_act: if gemma { "gelu_pytorch_tanh" } else { "silu" }.into(), // nowhere stated
+        hidden_act: gguf.hidden_act.into(), // nowhere stated
         bos_token_id: metadata.u32("tokenizer.ggml.bos_token_id")?,
         eos_token_ids,
         license: metadata.string("general.license")?.map(Into::into),
         warnings: Vec::new(),
-        architecture,
+        architecture: family.name.into(),
     }
     .check(file, FormatKind::BadTokenizer)
 }
@@ -234,31 +131,33 @@ fn latent_widths(keys: &Keys<'_>, rotary: usize) -> Result<MlaConfig> {
 /// The mixture of experts: layers that have a router.
 fn mixture(
     keys: &Keys<'_>,
+    gguf: &GgufFamily,
     intermediate: usize,
     num_layers: usize,
     has: &dyn Fn(&str) -> bool,
 ) -> Result<Option<MoeConfig>> {
     let Some(experts) = keys.some("expert_count", MAX_EXPERTS)? else { return Ok(None) };
     let top_k = keys.required("expert_used_count", MAX_EXPERTS)?;
-    let qwen = matches!(keys.prefix, "qwen2moe" | "qwen3moe");
     let inner = match keys.some("expert_feed_forward_length", MAX_INTERMEDIATE)? {
         Some(inner) => inner,
-        None if qwen => (intermediate / top_k).max(1), // as files from before the key mean it
+        None if gguf.experts_share_width => (intermediate / top_k).max(1), // as files from before the key mean it
         None => intermediate,
     };
     let shared_inner = match keys.some("expert_shared_feed_forward_length", MAX_INTERMEDIATE)? {
         Some(shared) => Some(shared),
-        None => match (keys.prefix, keys.unsigned("expert_shared_count")?.unwrap_or(0)) {
-            ("llama4", _) => Some(inner),
-            ("qwen2moe", _) => Some(intermediate),
-            (_, 0) => None,
-            (_, n) => Some(size(keys.file(), "expert_shared_count", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?),
+        None => match (gguf.shared_expert, keys.unsigned("expert_shared_count")?.unwrap_or(0)) {
+            (SharedWidth::Expert, _) => Some(inner),
+            (SharedWidth::FeedForward, _) => Some(intermediate),
+            (SharedWidth::Counted, 0) => None,
+            (SharedWidth::Counted, n) => {
+                Some(size(keys.file(), "expert_shared_count", n.saturating_mul(inner as u64), MAX_INTERMEDIATE)?)
+            }
         },
     };
     // Where the file does not say: a correction is V3's way, whose scores are sigmoids.
     let corrected = || (0..num_layers).any(|layer| has(&format!("blk.{layer}.exp_probs_b.bias")));
     let scoring = match keys.scoring()? {
-        None if keys.prefix == "deepseek2" && corrected() => Some(Scoring::Sigmoid),
+        None if gguf.latent && corrected() => Some(Scoring::Sigmoid),
         stated => stated,
     };
     let groups = match keys.unsigned("expert_group_count")? {
@@ -274,7 +173,7 @@ fn mixture(
         experts,
         top_k,
         inner,
-        norm_topk_prob: norm_topk_prob.or((keys.prefix == "deepseek2").then_some(false)),
+        norm_topk_prob: norm_topk_prob.or(gguf.latent.then_some(false)),
         factor: keys.factor("expert_weights_scale")?.unwrap_or(1.0),
         scoring,
         groups,

@@ -1,25 +1,12 @@
 //! Rope, windows and positions from GGUF metadata, with what llama.cpp's architectures take for granted.
 
-use super::gguf::Keys;
+use super::family::GgufFamily;
+use super::gguf_keys::Keys;
 use super::rope::{RopeConfig, RopeScaling};
 use super::{MAX_HEAD_DIM, size};
 use crate::kernels::Temperature;
 use crate::weights::metadata::{GgufArray, GgufValue};
 use crate::{Error, FormatKind, Result};
-
-/// Architectures whose rope turns neighbouring pairs: the converter permutes queries and keys for it, or (`deepseek2`, `llama4`)
-/// the model turns them itself.
-const INTERLEAVED: &[&str] = &["llama", "llama4", "deepseek2", "granitemoe", "smollm3"];
-
-/// Layers of a period whose last one sees everything, where the file does not say; 0 where there is no such layer.
-fn period(architecture: &str) -> u64 {
-    match architecture {
-        "gemma3" => 6,
-        "gpt-oss" => 2,
-        "llama4" | "smollm3" => 4,
-        _ => 0,
-    }
-}
 
 /// Where positions count, and how far a query sees.
 #[derive(Default)]
@@ -31,25 +18,24 @@ pub(super) struct Reach {
     pub temperature: Option<Temperature>,
 }
 
-pub(super) fn reach(keys: &Keys<'_>, num_layers: usize) -> Result<Reach> {
+pub(super) fn reach(keys: &Keys<'_>, gguf: &GgufFamily, num_layers: usize) -> Result<Reach> {
     const WINDOW: &str = "attention.sliding_window";
     let window = keys.unsigned(WINDOW)?;
-    let inner = inner_layers(keys, num_layers)?;
-    // In these the last layer of a period knows no positions.
-    let no_rope_layers = match keys.prefix {
-        "llama4" | "smollm3" => inner.iter().map(|inner| !inner).collect(),
-        _ => Vec::new(),
+    let inner = inner_layers(keys, gguf, num_layers)?;
+    let no_rope_layers = match gguf.no_rope_last {
+        true => inner.iter().map(|inner| !inner).collect(),
+        false => Vec::new(),
     };
     let window = match window {
         None | Some(0) => None,
         Some(window) => Some(size(keys.file(), WINDOW, window, u64::MAX >> 32)?),
     };
-    if keys.prefix != "llama4" {
+    if !gguf.chunked {
         let sliding_layers = if window.is_some() { inner } else { Vec::new() };
         return Ok(Reach { window, sliding_layers, no_rope_layers, ..Reach::default() });
     }
     if keys.unsigned(WINDOW)? == Some(0) {
-        let message = format!("{:?} is 0: a llama4 without chunks", keys.key(WINDOW));
+        let message = format!("{:?} is 0: a {} without chunks", keys.key(WINDOW), keys.prefix);
         return Err(Error::format(FormatKind::UnsupportedFeature, keys.file(), message));
     }
     // What the models that there are have, where the file does not say.
@@ -64,7 +50,7 @@ pub(super) fn reach(keys: &Keys<'_>, num_layers: usize) -> Result<Reach> {
 }
 
 /// For each layer whether it is not the last of its period: published as the period's length, or as a list.
-fn inner_layers(keys: &Keys<'_>, num_layers: usize) -> Result<Vec<bool>> {
+fn inner_layers(keys: &Keys<'_>, gguf: &GgufFamily, num_layers: usize) -> Result<Vec<bool>> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     let key = keys.key(PATTERN);
     let listed = match keys.metadata.get(&key) {
@@ -80,18 +66,18 @@ fn inner_layers(keys: &Keys<'_>, num_layers: usize) -> Result<Vec<bool>> {
         }
         return Ok(list[..num_layers].to_vec());
     }
-    let period = keys.metadata.unsigned(&key)?.unwrap_or_else(|| period(keys.prefix));
+    let period = keys.metadata.unsigned(&key)?.unwrap_or(gguf.period);
     Ok((1..=num_layers as u64).map(|n| period == 0 || !n.is_multiple_of(period)).collect())
 }
 
 /// The rope of layers with a window, where it is another.
-pub(super) fn local_rope(keys: &Keys<'_>, rope: &RopeConfig) -> Result<Option<RopeConfig>> {
+pub(super) fn local_rope(keys: &Keys<'_>, gguf: &GgufFamily, rope: &RopeConfig) -> Result<Option<RopeConfig>> {
     let theta = keys.float("rope.freq_base_swa")?;
-    Ok(match (keys.prefix, theta) {
-        ("gemma3", theta) => {
-            Some(RopeConfig { theta: theta.unwrap_or(10_000.0), scaling: RopeScaling::None, ..rope.clone() })
+    Ok(match (gguf.local_rope_base, theta) {
+        (Some(base), theta) => {
+            Some(RopeConfig { theta: theta.unwrap_or(base), scaling: RopeScaling::None, ..rope.clone() })
         }
-        (_, Some(theta)) if theta != rope.theta => Some(RopeConfig { theta, ..rope.clone() }),
+        (None, Some(theta)) if theta != rope.theta => Some(RopeConfig { theta, ..rope.clone() }),
         _ => None,
     })
 }
@@ -99,6 +85,7 @@ pub(super) fn local_rope(keys: &Keys<'_>, rope: &RopeConfig) -> Result<Option<Ro
 /// `has` tells whether the checkpoint has a tensor of that name.
 pub(super) fn rope(
     keys: &Keys<'_>,
+    gguf: &GgufFamily,
     head_dim: usize,
     max_positions: usize,
     has: &dyn Fn(&str) -> bool,
@@ -118,7 +105,7 @@ pub(super) fn rope(
         Some("none") => RopeScaling::None,
         None if factor.is_none() => RopeScaling::None,
         Some("linear") | None => RopeScaling::Linear { factor: factor_or_missing()? },
-        Some("yarn") => yarn(keys, factor_or_missing()?, original)?,
+        Some("yarn") => yarn(keys, gguf, factor_or_missing()?, original)?,
         Some(other) => {
             let message = format!("rope scaling of type {other:?}");
             return Err(Error::format(FormatKind::UnsupportedFeature, keys.file(), message));
@@ -139,7 +126,7 @@ pub(super) fn rope(
             Some(dim) => size(keys.file(), "rope.dimension_count", dim, MAX_HEAD_DIM)?,
             None => head_dim,
         },
-        interleaved: INTERLEAVED.contains(&keys.prefix),
+        interleaved: gguf.interleaved_rope,
         scaling,
     })
 }
@@ -150,10 +137,10 @@ fn long_rope(attention_factor: Option<f64>, original: f64, max_positions: usize)
     RopeScaling::LongFactors { original_max_position: original, attention_factor: attention_factor.unwrap_or(derived) }
 }
 
-fn yarn(keys: &Keys<'_>, factor: f64, original_max_position: f64) -> Result<RopeScaling> {
+fn yarn(keys: &Keys<'_>, gguf: &GgufFamily, factor: f64, original_max_position: f64) -> Result<RopeScaling> {
     let number = |name: &str| keys.float(&format!("rope.scaling.{name}"));
     // DeepSeek's `mscale_all_dim`, a tenth of it; its `mscale` is the same, and so cos and sin keep their scale.
-    let all_dim = number("yarn_log_multiplier")?.filter(|_| keys.prefix == "deepseek2").map(|tenth| tenth / 0.1);
+    let all_dim = number("yarn_log_multiplier")?.filter(|_| gguf.latent).map(|tenth| tenth / 0.1);
     let derived = if factor > 1.0 && all_dim.is_none() { 0.1 * factor.ln() + 1.0 } else { 1.0 };
     Ok(RopeScaling::Yarn {
         factor,
@@ -164,6 +151,6 @@ fn yarn(keys: &Keys<'_>, factor: f64, original_max_position: f64) -> Result<Rope
         attention_factor: Some(number("attn_factor")?.unwrap_or(1.0) * derived),
         mscale: all_dim,
         mscale_all_dim: all_dim,
-        truncate: keys.prefix != "gpt-oss",
+        truncate: gguf.yarn_truncate,
     })
 }

@@ -4,6 +4,7 @@ use std::slice::from_ref;
 
 use super::*;
 use crate::FormatKind;
+use crate::model::architecture_name;
 use crate::weights::GgufMetadata;
 use crate::weights::metadata::{GgufArray, GgufValue};
 
@@ -26,7 +27,8 @@ fn metadata(architecture: &str, more: &[(&str, GgufValue)]) -> GgufMetadata {
 }
 
 fn config(architecture: &str, more: &[(&str, GgufValue)], tensors: &[&str]) -> Result<ModelConfig> {
-    gguf::facts(&metadata(architecture, more), &|name| tensors.contains(&name))
+    let facts = ConfigFacts::Gguf(metadata(architecture, more).into());
+    ModelConfig::from_facts(&facts, &|name| tensors.contains(&name))
 }
 
 fn windows(config: &ModelConfig) -> Vec<bool> {
@@ -150,13 +152,13 @@ fn rope_factors_are_named_by_their_tensors() {
 #[test]
 fn names_are_ggufs_own() {
     for name in ["gpt_oss", "mixtral", "qwen3_moe", "zzz"] {
-        let error = gguf::architecture(&metadata(name, &[])).unwrap_err();
+        let error = architecture_name(&ConfigFacts::Gguf(metadata(name, &[]).into())).unwrap_err();
         assert!(
             matches!(&error, Error::Architecture { supported, .. } if supported.contains(&"gpt-oss".into())),
             "{error}"
         );
     }
     for (name, ours) in [("gpt-oss", "gpt_oss"), ("qwen3moe", "qwen3_moe"), ("deepseek2", "deepseek_v2")] {
-        assert_eq!(gguf::architecture(&metadata(name, &[])).unwrap(), ours);
+        assert_eq!(architecture_name(&ConfigFacts::Gguf(metadata(name, &[]).into())).unwrap(), ours);
     }
 }

@@ -1,10 +1,11 @@
 //! GGUF metadata that changes what a model computes and that nothing here computes.
 
+use super::family::GgufFamily;
 use crate::weights::GgufMetadata;
 use crate::weights::metadata::GgufValue;
 use crate::{Error, FormatKind, Result};
 
-/// Keys below the architecture's name, with the value at which they change nothing. A key that comes to be read leaves this list.
+/// Keys below the architecture's name, with the value at which they change nothing. A family that reads one of them has it in its `reads`.
 const NEUTRAL: &[(&str, f64)] = &[
     ("attention.causal", 1.0),
     ("attention.clamp_kqv", 0.0),
@@ -24,19 +25,16 @@ const NEUTRAL: &[(&str, f64)] = &[
     ("use_parallel_residual", 0.0),
 ];
 
-/// Architectures for which a key of those is read.
-const READ: &[(&str, &str)] = &[("gpt-oss", "swiglu_clamp_exp"), ("llama4", "attention.temperature_scale")];
-
 /// Refuses a file that asks for what is not computed, naming the key.
 ///
 /// # Errors
 /// `UnsupportedFeature`.
-pub(super) fn refuse(metadata: &GgufMetadata, architecture: &str) -> Result<()> {
+pub(super) fn refuse(metadata: &GgufMetadata, family: &GgufFamily) -> Result<()> {
     for (name, neutral) in NEUTRAL {
-        if READ.contains(&(architecture, name)) {
+        if family.reads.contains(name) {
             continue;
         }
-        let key = format!("{architecture}.{name}");
+        let key = format!("{}.{name}", family.name);
         let number = match metadata.get(&key) {
             None => continue,
             Some(GgufValue::Bool(value)) => Some(f64::from(u8::from(*value))),
@@ -62,7 +60,7 @@ mod tests {
     fn what_is_not_computed_is_refused_by_name() {
         let with = |key: &str, value: GgufValue| {
             let values = [(format!("llama.{key}"), value)].into_iter().collect();
-            refuse(&GgufMetadata { file: "m.gguf".into(), values }, "llama")
+            refuse(&GgufMetadata { file: "m.gguf".into(), values }, &GgufFamily::plain("llama"))
         };
         let refused = [
             ("attention.causal", GgufValue::Bool(false)),

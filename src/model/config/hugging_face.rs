@@ -1,7 +1,9 @@
 //! Facts from config.json, in the older form (`rope_theta`, `rope_scaling`) and the newer (`rope_parameters`).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::family::Family;
+use super::fields::{FILE, Fields, bad, unsupported};
 use super::hugging_face_rope::Ropes;
 use super::layer_kinds::LayerKinds;
 use super::{
@@ -9,104 +11,36 @@ use super::{
     ModelConfig, MoeConfig, classes, head_share, latent_scale, positions, quantised, size,
 };
 use crate::kernels::Temperature;
-use crate::{Error, FormatKind, Result};
-
-pub(super) const FILE: &str = "config.json";
-
-pub(super) fn bad(message: String) -> Error {
-    Error::format(FormatKind::BadConfig, FILE, message)
-}
-
-pub(super) fn unsupported(message: String) -> Error {
-    Error::format(FormatKind::UnsupportedFeature, FILE, message)
-}
-
-/// An object whose values are fetched with their types checked. `null` counts as absent, as Python's writers mean it.
-#[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
-    pub file: &'a str,
-    pub object: &'a Map<String, Value>,
-}
-
-impl<'a> Fields<'a> {
-    pub fn get(self, key: &str) -> Option<&'a Value> {
-        self.object.get(key).filter(|value| !value.is_null())
-    }
-
-    pub fn wrong(self, key: &str, expected: &str) -> Error {
-        let found: String = self.object.get(key).map(Value::to_string).unwrap_or_default().chars().take(60).collect();
-        Error::format(FormatKind::BadConfig, self.file, format!("{key} is {found}; {expected} is expected"))
-    }
-
-    pub fn missing(self, key: &str) -> Error {
-        Error::format(FormatKind::BadConfig, self.file, format!("{key} is missing"))
-    }
-
-    /// A whole number that is not negative; `1e9` is one, too.
-    pub fn unsigned(self, key: &str) -> Result<Option<u64>> {
-        let whole = |f: &f64| f.fract() == 0.0 && (0.0..1.8e19).contains(f);
-        self.get(key)
-            .map(|value| value.as_u64().or_else(|| value.as_f64().filter(whole).map(|f| f as u64)))
-            .map(|number| number.ok_or_else(|| self.wrong(key, "a whole number")))
-            .transpose()
-    }
-
-    pub fn number(self, key: &str) -> Result<Option<f64>> {
-        self.get(key).map(|value| value.as_f64().ok_or_else(|| self.wrong(key, "a number"))).transpose()
-    }
-
-    pub fn bool(self, key: &str) -> Result<Option<bool>> {
-        self.get(key).map(|value| value.as_bool().ok_or_else(|| self.wrong(key, "true or false"))).transpose()
-    }
-
-    /// A truth value as Python takes it: some configs write a number.
-    fn switch(self, key: &str) -> Result<Option<bool>> {
-        match self.get(key).and_then(Value::as_f64) {
-            Some(number) => Ok(Some(number != 0.0)),
-            None => self.bool(key),
-        }
-    }
-
-    pub fn string(self, key: &str) -> Result<Option<&'a str>> {
-        self.get(key).map(|value| value.as_str().ok_or_else(|| self.wrong(key, "a string"))).transpose()
-    }
-
-    /// One token id or a list of them.
-    pub fn token_ids(self, key: &str) -> Result<Vec<u32>> {
-        let items = match self.get(key) {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items.as_slice(),
-            Some(one) => std::slice::from_ref(one),
-        };
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-        items.iter().map(id).collect::<Option<_>>().ok_or_else(|| self.wrong(key, "a token id or a list of them"))
-    }
-
-    pub fn size(self, key: &str, most: u64) -> Result<Option<usize>> {
-        self.unsigned(key)?.map(|value| size(self.file, key, value, most)).transpose()
-    }
-}
+use crate::{FormatKind, Result};
 
 fn fields(config: &Value) -> Result<Fields<'_>> {
     let object = config.as_object().ok_or_else(|| bad("an object is expected".into()))?;
     Ok(Fields { file: FILE, object })
 }
 
-pub(super) fn architecture(config: &Value) -> Result<String> {
+/// What a config.json names.
+pub(in crate::model) struct Named<'a> {
+    /// `model_type`, of the text model where it is stated; empty where the list of architectures is.
+    pub model_type: &'a str,
+    /// Whether the config is of a multimodal model, with a part for its text model.
+    pub multimodal: bool,
+}
+
+pub(in crate::model) fn named(config: &Value) -> Result<Named<'_>> {
     let fields = fields(config)?;
+    let multimodal = classes::text_part(fields.object).is_some();
     if fields.get("architectures").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-        return Ok(String::new()); // which no table of architectures has
+        return Ok(Named { model_type: "", multimodal }); // which no table of architectures has
     }
     let name = classes::model_type(fields.object).filter(|name| !name.is_null());
     let name = name.ok_or_else(|| fields.missing("model_type"))?;
     let name = name.as_str().ok_or_else(|| fields.wrong("model_type", "a string"))?;
-    Ok(classes::family(fields.object, name).into())
+    Ok(Named { model_type: name, multimodal })
 }
 
 /// The facts; `has` tells whether the checkpoint has a tensor of that name.
-pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
-    let architecture = architecture(config)?;
-    let keys = classes::read(fields(config)?.object, &architecture);
+pub(super) fn facts(config: &Value, family: &Family, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
+    let keys = classes::read(fields(config)?.object, family.name);
     let fields = Fields { file: FILE, object: &keys };
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     quantised::check(fields)?;
@@ -133,10 +67,8 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
     let context =
         fields.unsigned("max_position_embeddings")?.ok_or_else(|| fields.missing("max_position_embeddings"))?;
     let max_position_embeddings = positions(FILE, "max_position_embeddings", context)?;
-    let kinds = LayerKinds::of(fields, &architecture, num_layers)?;
-    let Ropes { mut rope, local_rope, warnings } =
-        Ropes::read(fields, &architecture, head_dim, max_position_embeddings)?;
-    rope.interleaved |= architecture == "llama4_text"; // it turns neighbours, and no value of the config says so
+    let kinds = LayerKinds::of(fields, family, num_layers)?;
+    let Ropes { mut rope, local_rope, warnings } = Ropes::read(fields, family, head_dim, max_position_embeddings)?;
     if mla.is_some() {
         rope.interleaved = fields.bool("rope_interleave")?.unwrap_or(true);
     }
@@ -148,10 +80,9 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         },
     };
     let moe = mixture(fields, num_layers)?;
-    let gemma = architecture.starts_with("gemma"); // its embeddings are scaled by a rule, not by a value of the config
     let tied = fields.bool("tie_word_embeddings")?;
     ModelConfig {
-        architecture,
+        architecture: family.name.into(),
         name: fields.string("_name_or_path")?.unwrap_or_default().rsplit('/').next().unwrap_or_default().into(),
         hidden_size,
         intermediate_size: match fields.size("intermediate_size_mlp", MAX_INTERMEDIATE)? {
@@ -185,11 +116,12 @@ pub(super) fn facts(config: &Value, has: &dyn Fn(&str) -> bool) -> Result<ModelC
         },
         use_qk_norm: fields.bool("use_qk_norm")?.unwrap_or(false),
         swiglu_limit: fields.number("swiglu_limit")?,
-        embedding_scale: if gemma {
+        embedding_scale: if family.scaled_embeddings {
             (hidden_size as f64).sqrt()
         } else {
             fields.number("embedding_multiplier")?.unwrap_or(1.0)
         },
+        norm_offset: family.norm_offset,
         residual_scale: fields.number("residual_multiplier")?.unwrap_or(1.0),
         logits_scale: fields.number("logits_scaling")?.unwrap_or(1.0),
         moe,

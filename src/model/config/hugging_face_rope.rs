@@ -4,7 +4,8 @@
 use serde_json::{Map, Value};
 
 use super::classes;
-use super::hugging_face::{FILE, Fields, bad, unsupported};
+use super::family::Family;
+use super::fields::{FILE, Fields, bad, unsupported};
 use super::rope::{RopeConfig, RopeScaling};
 use crate::{Error, Result, Warning, WarningCode};
 
@@ -17,7 +18,7 @@ pub(super) struct Ropes {
 }
 
 impl Ropes {
-    pub fn read(fields: Fields<'_>, architecture: &str, head_dim: usize, max_positions: usize) -> Result<Self> {
+    pub fn read(fields: Fields<'_>, family: &Family, head_dim: usize, max_positions: usize) -> Result<Self> {
         let section = |key: &str| match fields.get(key) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(object).filter(|object| !object.is_empty())),
@@ -25,9 +26,13 @@ impl Ropes {
         };
         let (older, newer) = (section("rope_scaling")?, section("rope_parameters")?);
         let base = fields.number("rope_theta")?.unwrap_or(10_000.0); // RoPE's own, where no class says another
-        let mut reader = Reader { fields, architecture, max_positions, warnings: Vec::new() };
-        let whole =
-            |rotary_dim: usize| RopeConfig { theta: base, rotary_dim, interleaved: false, scaling: RopeScaling::None };
+        let mut reader = Reader { fields, family, max_positions, warnings: Vec::new() };
+        let whole = |rotary_dim: usize| RopeConfig {
+            theta: base,
+            rotary_dim,
+            interleaved: family.interleaved_rope,
+            scaling: RopeScaling::None,
+        };
         // Families of two ropes keep them by kind of layer; one that is older has the second base beside the first.
         if let Some(local_base) = fields.number("rope_local_base_freq")? {
             let of = |kind: &str| {
@@ -48,7 +53,7 @@ impl Ropes {
             Some(inside) => Some(inside),
             None => fields.number("partial_rotary_factor")?,
         };
-        let partial = partial.filter(|_| classes::reads(architecture, "partial_rotary_factor")).unwrap_or(1.0);
+        let partial = partial.filter(|_| classes::reads(family.name, "partial_rotary_factor")).unwrap_or(1.0);
         if !(partial > 0.0 && partial <= 1.0) {
             return Err(bad(format!("partial_rotary_factor is {partial}")));
         }
@@ -59,7 +64,7 @@ impl Ropes {
 
 struct Reader<'a> {
     fields: Fields<'a>,
-    architecture: &'a str,
+    family: &'a Family,
     max_positions: usize,
     warnings: Vec<Warning>,
 }
@@ -89,7 +94,7 @@ impl Reader<'_> {
             }
             // NTK scaling begins past max_position_embeddings, where no context here reaches.
             Some("default" | "dynamic") => RopeScaling::None,
-            Some("su" | "yarn") if self.architecture == "phi3" => self.long(scaling)?, // its older names
+            Some(kind) if self.family.long_rope_types.contains(&kind) => self.long(scaling)?,
             Some("linear") => RopeScaling::Linear { factor: required("factor")? },
             Some("llama3") => RopeScaling::Llama3 {
                 factor: required("factor")?,

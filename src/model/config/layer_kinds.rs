@@ -1,10 +1,11 @@
-//! Which layers of a config.json see a window or a chunk of the context, and which know no positions. Where the config does
-//! not list them, families have rules of their own; here are those of transformers' configuration classes.
+//! Which layers of a config.json see a window or a chunk of the context, and which have no positions: as the config lists them, or
+//! by the family's rule, that of transformers' configuration class.
 
 use serde_json::Value;
 
 use super::classes;
-use super::hugging_face::{Fields, bad, unsupported};
+use super::family::{Family, LayerRule};
+use super::fields::{Fields, bad, unsupported};
 use crate::Result;
 
 /// What a layer's attention sees.
@@ -27,9 +28,9 @@ pub(super) struct LayerKinds {
 }
 
 impl LayerKinds {
-    pub fn of(fields: Fields<'_>, architecture: &str, layers: usize) -> Result<Self> {
-        let no_rope = no_rope(fields, architecture, layers)?;
-        let kinds = kinds(fields, architecture, &no_rope, layers)?;
+    pub fn of(fields: Fields<'_>, family: &Family, layers: usize) -> Result<Self> {
+        let no_rope = no_rope(fields, family, layers)?;
+        let kinds = kinds(fields, family, &no_rope, layers)?;
         let of = |kind: Kind, key: &str| -> Result<(Option<usize>, Vec<bool>)> {
             let which: Vec<bool> = kinds.iter().map(|k| *k == kind).collect();
             if !which.contains(&true) {
@@ -47,8 +48,8 @@ impl LayerKinds {
 }
 
 /// Layers without positions. In transformers' configs 1 means that a layer has them.
-fn no_rope(fields: Fields<'_>, architecture: &str, layers: usize) -> Result<Vec<bool>> {
-    if !["llama4_text", "smollm3"].contains(&architecture) {
+fn no_rope(fields: Fields<'_>, family: &Family, layers: usize) -> Result<Vec<bool>> {
+    if !classes::reads(family.name, "no_rope_layers") {
         return Ok(Vec::new());
     }
     let listed = match fields.get("no_rope_layers") {
@@ -70,29 +71,30 @@ fn no_rope(fields: Fields<'_>, architecture: &str, layers: usize) -> Result<Vec<
 }
 
 /// What each layer sees.
-fn kinds(fields: Fields<'_>, architecture: &str, no_rope: &[bool], layers: usize) -> Result<Vec<Kind>> {
+fn kinds(fields: Fields<'_>, family: &Family, no_rope: &[bool], layers: usize) -> Result<Vec<Kind>> {
     // A switch of the Qwens and of SmolLM3, off where it is not there.
     let switched_off =
-        classes::reads(architecture, "use_sliding_window") && !fields.bool("use_sliding_window")?.unwrap_or(false);
+        classes::reads(family.name, "use_sliding_window") && !fields.bool("use_sliding_window")?.unwrap_or(false);
     let has_window = fields.get("sliding_window").is_some() && !switched_off;
     let from_layer = fields.unsigned("max_window_layers")?.unwrap_or(0);
     let by_rule = |layer: usize| {
         let (nth, window) = (layer as u64 + 1, |yes| if yes && has_window { Kind::Window } else { Kind::Full });
-        Ok(match architecture {
-            "mistral" | "mixtral" | "phi3" | "qwen3_moe" => window(true),
-            "qwen2" | "qwen3" => window(nth > from_layer),
-            "qwen2_moe" => window(nth % 2 == 1 && nth <= from_layer),
-            "gpt_oss" => window(nth % 2 == 1),
-            "gemma3_text" => {
-                let every = fields.unsigned("sliding_window_pattern")?.filter(|&n| n > 0).unwrap_or(6);
+        Ok(match family.layers {
+            LayerRule::Full => Kind::Full,
+            LayerRule::Window => window(true),
+            LayerRule::WindowAfterFirst => window(nth > from_layer),
+            LayerRule::WindowAlternatingAmongFirst => window(nth % 2 == 1 && nth <= from_layer),
+            LayerRule::WindowAlternating => window(nth % 2 == 1),
+            LayerRule::WindowExceptEach(default) => {
+                let every = fields.unsigned("sliding_window_pattern")?.filter(|&n| n > 0).unwrap_or(default);
                 window(nth % every != 0)
             }
-            "smollm3" => window(no_rope[layer]),
-            "llama4_text" if !no_rope[layer] => Kind::Chunk,
-            _ => Kind::Full,
+            LayerRule::WindowWithoutPositions => window(no_rope[layer]),
+            LayerRule::ChunkWithPositions if !no_rope[layer] => Kind::Chunk,
+            LayerRule::ChunkWithPositions => Kind::Full,
         })
     };
-    match fields.get("layer_types").filter(|_| classes::reads(architecture, "layer_types")) {
+    match fields.get("layer_types").filter(|_| classes::reads(family.name, "layer_types")) {
         None => (0..layers).map(by_rule).collect(),
         Some(Value::Array(types)) if types.len() == layers => types
             .iter()
@@ -113,12 +115,14 @@ fn kinds(fields: Fields<'_>, architecture: &str, no_rope: &[bool], layers: usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::architecture;
 
     /// The window, chunk and absence of positions of each of four layers, as letters.
-    fn kinds(architecture: &str, more: &str) -> Result<String> {
+    fn kinds(name: &str, more: &str) -> Result<String> {
         let text = format!(r#"{{"sliding_window": 8, "attention_chunk_size": 16, {more}}}"#);
         let Value::Object(object) = serde_json::from_str(&text).expect("JSON") else { unreachable!("it is an object") };
-        let kinds = LayerKinds::of(Fields { file: "config.json", object: &object }, architecture, 4)?;
+        let family = &architecture(name)?.family;
+        let kinds = LayerKinds::of(Fields { file: "config.json", object: &object }, family, 4)?;
         let is = |which: &[bool], layer: usize| which.get(layer) == Some(&true);
         let letters = |layer| match (is(&kinds.window.1, layer), is(&kinds.chunk.1, layer), is(&kinds.no_rope, layer)) {
             (true, false, false) => "w",
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn every_family_has_its_rule() {
         let on = r#""use_sliding_window": true, "max_window_layers": 2"#;
-        for (architecture, more, expected) in [
+        for (name, more, expected) in [
             ("llama", r#""layer_types": null"#, "ffff"),
             ("mistral", r#""max_window_layers": 2"#, "wwww"),
             ("mixtral", r#""sliding_window": null"#, "ffff"),
@@ -153,7 +157,7 @@ mod tests {
             ("llama4_text", r#""no_rope_layers": []"#, "cccF"),
             ("llama4_text", r#""no_rope_layers": [0, 1, 1, 1, 0]"#, "Fccc"),
         ] {
-            assert_eq!(kinds(architecture, more).expect("kinds"), expected, "{architecture} {more}");
+            assert_eq!(kinds(name, more).expect("kinds"), expected, "{name} {more}");
         }
     }
 

@@ -1,8 +1,11 @@
 //! A model's facts, from config.json or GGUF metadata. A missing fact is an error that names it; a wrong one says why.
 
 mod classes;
+mod family;
+mod fields;
 mod generation;
 mod gguf;
+mod gguf_keys;
 mod gguf_rope;
 #[cfg(test)]
 mod gguf_tests;
@@ -13,7 +16,10 @@ mod layer_kinds;
 mod quantised;
 mod rope;
 
+pub use family::{Family, GgufFamily, LayerRule, SharedWidth};
 pub use generation::GenerationDefaults;
+pub(super) use gguf_keys::Keys as GgufKeys;
+pub(super) use hugging_face::{Named, named};
 pub use rope::{RopeConfig, RopeFactors, RopeScaling};
 
 use crate::kernels::{MAX_TOP_K, Scoring, Span, Temperature};
@@ -86,6 +92,8 @@ pub struct ModelConfig {
     pub swiglu_limit: Option<f64>,
     /// Multiplies embeddings.
     pub embedding_scale: f64,
+    /// What is added to the published weights of norms.
+    pub norm_offset: f32,
     /// Multiplies what a block adds to the residual stream.
     pub residual_scale: f64,
     /// Divides logits.
@@ -153,30 +161,20 @@ pub struct MoeConfig {
     pub layers: Vec<bool>,
 }
 
-/// The architecture's name, from the configuration alone; empty where config.json's list of architectures is.
-///
-/// # Errors
-/// `BadConfig` or `MissingKey` where the file does not name one.
-pub fn architecture(facts: &ConfigFacts) -> Result<String> {
-    match facts {
-        ConfigFacts::Json(config) => hugging_face::architecture(config),
-        ConfigFacts::Gguf(metadata) => gguf::architecture(metadata),
-    }
-}
-
 impl ModelConfig {
-    /// The facts in a configuration alone; `has` tells whether the checkpoint has a tensor of that published name.
-    pub fn from_facts(facts: &ConfigFacts, has: &dyn Fn(&str) -> bool) -> Result<Self> {
+    /// The facts in a configuration alone, of a model of this family; `has` tells whether the checkpoint has a tensor of that
+    /// published name.
+    pub(super) fn read(facts: &ConfigFacts, family: &Family, has: &dyn Fn(&str) -> bool) -> Result<Self> {
         match facts {
-            ConfigFacts::Json(config) => hugging_face::facts(config, has),
-            ConfigFacts::Gguf(metadata) => gguf::facts(metadata, has),
+            ConfigFacts::Json(config) => hugging_face::facts(config, family, has),
+            ConfigFacts::Gguf(metadata) => gguf::facts(metadata, family, has),
         }
     }
 
     /// The facts of an opened checkpoint. Every block of a GGUF file must have tensors.
-    pub fn from_checkpoint(checkpoint: &Checkpoint) -> Result<Self> {
+    pub(super) fn read_checkpoint(checkpoint: &Checkpoint, family: &Family) -> Result<Self> {
         let has = |name: &str| checkpoint.tensors.contains_key(name);
-        let mut facts = Self::from_facts(&checkpoint.config, &has)?;
+        let mut facts = Self::read(&checkpoint.config, family, &has)?;
         if checkpoint.format == Format::Safetensors {
             quantised::check_tensors(checkpoint)?;
         }

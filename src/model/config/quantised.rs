@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::hugging_face::{Fields, unsupported};
+use super::fields::{Fields, unsupported};
 use crate::weights::checkpoint::{Checkpoint, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::FP8_BLOCK;
