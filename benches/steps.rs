@@ -58,7 +58,7 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
                 best_cpu = best_cpu.min(cpu_ms() - ran);
             }
             let words = step.detail.split(" x[").next().unwrap_or_default();
-            let row = by_kernel.entry(format!("{:<24} {words}", step.shader.name)).or_default();
+            let row = by_kernel.entry(format!("{:<24} {words}", step.shader.id)).or_default();
             *row = (row.0 + 1, row.1 + best * 1e3, row.2 + best_cpu, row.3.max(compile * 1e3));
         }
         let (total, ran) = by_kernel.values().fold((0.0, 0.0), |sum, row| (sum.0 + row.1, sum.1 + row.2));

@@ -122,7 +122,7 @@ fn pipelines(model: &Model) -> usize {
     let all = [&plans.decode, &plans.prefill, &plans.head, &plans.sample, &plans.all_rows];
     let keys = all.iter().flat_map(|plan| &plan.steps).map(|step| {
         let constants: Vec<_> = step.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        (step.shader.name, constants)
+        (step.shader.id.to_string(), constants)
     });
     keys.collect::<BTreeSet<_>>().len()
 }

@@ -142,7 +142,7 @@ fn hold_against_reference(format: KvFormat, nll: f64, variants: Variants, wanted
     let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), ..LoadOptions::default() };
     let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let plans = engine.plans();
-    let runs = |plan: &Plan, name| plan.steps.iter().any(|step| step.shader.name.starts_with(name));
+    let runs = |plan: &Plan, name| plan.steps.iter().any(|step| step.shader.id.to_string().starts_with(name));
     assert_eq!(runs(&plans.decode, "subgroups/"), variants.subgroups);
     assert_eq!(runs(&plans.prefill, "f16/"), variants.f16);
     assert_eq!(runs(&plans.prefill, "int8/"), variants.int8);

@@ -20,7 +20,7 @@ fn variant_holds(name: &str, variants: Variants) {
             let open = |options| load(&folder, options);
             let engine = open(options).unwrap_or_else(|e| panic!("{case}: {e}"));
             let steps = engine.plans().all().map(|plan| plan.steps.as_slice()).concat();
-            let own = steps.iter().filter(|step| step.shader.name.starts_with(name)).count();
+            let own = steps.iter().filter(|step| step.shader.id.to_string().starts_with(name)).count();
             assert!(own > 0, "{case}: no variant runs");
             let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
             println!("{case}: {own} steps by {name}, {worst:.1e}");

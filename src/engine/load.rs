@@ -14,6 +14,7 @@ use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest, Variants};
 use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
 use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture, architecture_name};
+use crate::plan::ShaderId;
 use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -399,7 +400,7 @@ async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -
     if wrong.is_empty() {
         return Ok(None);
     }
-    let names = wrong.join(", ");
+    let names = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut left = variants;
     if left.drop_wrong(&wrong) {
         let message = format!("variants of kernels are not used: {names} computes wrong results here");
@@ -410,7 +411,7 @@ async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -
 }
 
 /// The kernels that are wrong here. Where not even the test's few hundred kilobytes are left, it is not made.
-async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Vec<&'static str>> {
+async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Vec<ShaderId>> {
     match SelfTest::new(&plans.all(), variants).failures(executor).await {
         Err(Error::Memory { .. }) => Ok(Vec::new()),
         result => result,

@@ -9,7 +9,7 @@ use futures_channel::oneshot;
 
 use super::bytes::Bytes;
 use super::device::{Allocation, Buffer, Device, MemoryUse, directives};
-use crate::plan::{Access, BufferId, Buffers, Plan, Role, Step};
+use crate::plan::{Access, BufferId, Buffers, Plan, Role, ShaderId, Step};
 use crate::{Error, Result};
 
 /// A plan with its GPU objects.
@@ -63,7 +63,7 @@ impl Aside {
     }
 }
 
-type PipelineKey = (&'static str, Vec<(&'static str, u64)>);
+type PipelineKey = (ShaderId, Vec<(&'static str, u64)>);
 
 /// Owns a model's buffers and runs its plans.
 pub struct Executor {
@@ -72,7 +72,7 @@ pub struct Executor {
     buffers: Vec<Option<Buffer>>,
     pipelines: RefCell<Vec<wgpu::ComputePipeline>>,
     by_key: RefCell<HashMap<PipelineKey, usize>>,
-    modules: RefCell<HashMap<&'static str, wgpu::ShaderModule>>,
+    modules: RefCell<HashMap<ShaderId, wgpu::ShaderModule>>,
     counts: Cell<Counts>,
 }
 
@@ -225,18 +225,19 @@ impl Executor {
 
     /// Index of the step's pipeline, which is shared by all steps of the same shader and constants.
     fn pipeline(&self, step: &Step) -> usize {
-        let key: PipelineKey = (step.shader.name, step.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect());
+        let key: PipelineKey = (step.shader.id, step.constants.iter().map(|&(n, v)| (n, v.to_bits())).collect());
         if let Some(&index) = self.by_key.borrow().get(&key) {
             return index;
         }
         let raw = &self.device.raw;
+        let name = step.shader.id.to_string();
         let mut modules = self.modules.borrow_mut();
-        let module = modules.entry(step.shader.name).or_insert_with(|| {
+        let module = modules.entry(step.shader.id).or_insert_with(|| {
             self.count(|c| c.objects_created += 1);
             raw.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(step.shader.name),
+                label: Some(&name),
                 source: wgpu::ShaderSource::Wgsl(
-                    (directives(step.shader.extension).to_owned() + &step.shader.text()).into(),
+                    (directives(step.shader.extension()).to_owned() + &step.shader.text()).into(),
                 ),
             })
         });
@@ -252,17 +253,15 @@ impl Executor {
         if !step.params.is_empty() {
             entries.push(entry(0, wgpu::BufferBindingType::Uniform));
         }
-        let layout = raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(step.shader.name),
-            entries: &entries,
-        });
+        let layout =
+            raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&name), entries: &entries });
         let layout = raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(step.shader.name),
+            label: Some(&name),
             bind_group_layouts: &[Some(&layout)],
             immediate_size: 0,
         });
         let pipeline = raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(step.shader.name),
+            label: Some(&name),
             layout: Some(&layout),
             module,
             entry_point: Some("main"),

@@ -1,14 +1,21 @@
 //! Gates and ups that are not interleaved, joined.
 
 use super::epilogue::Gate;
+use super::small::{Maker, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::plan::{Access, Activation, Binding, Shader, Step};
-
-static SHADERS: [Shader; 1] = [shader!("activation", "state", "gate")];
+use crate::plan::{Access, Activation, Binding, Step};
 
 /// See `shaders/activation.wgsl`.
-pub static KERNEL: Kernel =
-    Kernel { name: "activation", shaders: &SHADERS, params: ActivationParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "activation",
+    shader: shader!("activation", "state", "gate"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: ActivationParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(ActivationParams { width: u32, x_stride: u32, y_stride: u32 });
 
@@ -35,7 +42,7 @@ impl Activate {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[0],
+            shader: KERNEL.shader,
             constants: self.gate.constants(),
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
@@ -66,6 +73,15 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             memory.floats_mut(step.buffer(5))[t * p.y_stride as usize + i] = v as f32;
         }
     }
+}
+
+fn small(maker: &mut Maker, _: &Step) -> Small {
+    let width = 48u32;
+    maker.state(0, 3);
+    maker.floats(4, 6 * width as usize);
+    maker.zeros(5, 3 * width as usize);
+    let params = ActivationParams { width, x_stride: 2 * width, y_stride: width };
+    (params.words(), [1, 3, 1], vec![(5, None)])
 }
 
 #[cfg(test)]

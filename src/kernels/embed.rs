@@ -1,13 +1,20 @@
 //! `x[t] = scale · W[tokens[t]]`.
 
-use super::matvec::layout_of;
-use super::{Control, CpuMemory, Kernel, Params, State, layout_shaders, params};
-use crate::plan::{Access, Activation, Binding, Layout, Matrix, Shader, Step};
-
-pub(super) static SHADERS: [Shader; 11] = layout_shaders!("embed");
+use super::small::{K, Maker, ROWS, Small};
+use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use crate::plan::{Access, Activation, Binding, GROUP, Layout, Matrix, Step};
 
 /// See `shaders/embed.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "embed", shaders: &SHADERS, params: EmbedParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "embed",
+    shader: shader!("embed", "state", "block"),
+    reads_weights: true,
+    variants: &[],
+    software: None,
+    params: EmbedParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(EmbedParams { groups: u32, row_start: u32, row_end: u32, stride: u32, scale: f32 });
 
@@ -43,7 +50,7 @@ impl Embed<'_> {
             Step {
                 label: label.to_owned(),
                 kernel: KERNEL.name,
-                shader: &SHADERS[part.layout as usize],
+                shader: KERNEL.shader.of(part.layout),
                 constants: Vec::new(),
                 bindings,
                 params: params.words(),
@@ -64,7 +71,7 @@ impl Embed<'_> {
 fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = EmbedParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let layout = layout_of(step, &SHADERS);
+    let layout = step.layout();
     let k = p.groups as usize * crate::plan::GROUP;
     let (cb, sb) = (layout.code_row_bytes(k), layout.scale_row_bytes(k));
     for t in 0..state.count as usize {
@@ -78,6 +85,21 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let x = &mut memory.floats_mut(step.buffer(5))[t * p.stride as usize * 4..];
         x.iter_mut().zip(w).for_each(|(x, w)| *x = (f64::from(w) * f64::from(p.scale)) as f32);
     }
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let params = EmbedParams {
+        groups: (K / GROUP) as u32,
+        row_start: 0,
+        row_end: ROWS as u32,
+        stride: K as u32 / 4,
+        scale: EmbedParams::of(step).scale,
+    };
+    maker.state(0, 3);
+    maker.weights(step.layout(), ROWS, K);
+    maker.bytes(4, bytemuck::cast_slice(&[5u32, ROWS as u32 - 1, 0]).to_vec());
+    maker.floats(5, 3 * K);
+    (params.words(), [1, 3, 1], vec![(5, None)])
 }
 
 #[cfg(test)]

@@ -4,21 +4,38 @@
 //! rank is the number of better ones, and stores the result for the second. That costs each workgroup E² comparisons in its
 //! own memory and saves a dispatch. All experts of a layer are one matrix whose parts hold whole experts.
 
-use super::epilogue::Gate;
-use super::matvec::{lanes, layout_of, products};
-use super::route::{Route, choose};
-use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, layout_shaders, params};
-use crate::plan::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step, Vector};
+#[cfg(test)]
+mod tests;
 
-pub(super) static UP_SHADERS: [Shader; 11] = layout_shaders!("expert_up", "gate", "share", "x", "join", "route");
-pub(super) static DOWN_SHADERS: [Shader; 11] = layout_shaders!("expert_down", "share", "x", "join", "expert_rows");
+use super::epilogue::Gate;
+use super::matvec::{lanes, products};
+use super::route::{Route, choose};
+use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
+use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, params, shader};
+use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step, Vector};
 
 /// See `shaders/expert_up.wgsl`.
-pub static UP: Kernel =
-    Kernel { name: "expert_up", shaders: &UP_SHADERS, params: UpParams::FIELDS, reference: up_reference };
+pub static UP: Kernel = Kernel {
+    name: "expert_up",
+    shader: shader!("expert_up", "state", "block", "gate", "share", "x", "join", "route"),
+    reads_weights: true,
+    variants: &[shader!(Subgroups "expert_up", "state", "block", "gate", "share", "x", "../variants/join", "route")],
+    software: None,
+    params: UpParams::FIELDS,
+    reference: up_reference,
+    small: Some(small_up),
+};
 /// See `shaders/expert_down.wgsl`.
-pub static DOWN: Kernel =
-    Kernel { name: "expert_down", shaders: &DOWN_SHADERS, params: DownParams::FIELDS, reference: down_reference };
+pub static DOWN: Kernel = Kernel {
+    name: "expert_down",
+    shader: shader!("expert_down", "state", "block", "share", "x", "join", "expert_rows"),
+    reads_weights: true,
+    variants: &[shader!(Subgroups "expert_down", "state", "block", "share", "x", "../variants/join", "expert_rows")],
+    software: None,
+    params: DownParams::FIELDS,
+    reference: down_reference,
+    small: Some(small_down),
+};
 
 params!(UpParams {
     groups: u32,
@@ -189,7 +206,7 @@ impl ExpertUp<'_> {
         Step {
             label: label.to_owned(),
             kernel: UP.name,
-            shader: &UP_SHADERS[part.layout as usize],
+            shader: UP.shader.of(part.layout),
             constants,
             bindings,
             params: params.words(),
@@ -246,7 +263,7 @@ impl ExpertDown<'_> {
         Step {
             label: label.to_owned(),
             kernel: DOWN.name,
-            shader: &DOWN_SHADERS[part.layout as usize],
+            shader: DOWN.shader.of(part.layout),
             constants,
             bindings,
             params: params.words(),
@@ -288,7 +305,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         stride: 0,
     };
     choose(step, memory, &route, 0);
-    let layout = layout_of(step, &UP_SHADERS);
+    let layout = step.layout();
     let (width, rows) = (p.width as usize, p.rows as usize);
     let mut x: Vec<f64> = memory.floats(step.buffer(4))[..width].iter().map(|&v| v.into()).collect();
     if step.constant("NORM") == 1.0 {
@@ -321,7 +338,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
 
 fn down_reference(step: &Step, memory: &mut CpuMemory) {
     let p = DownParams::of(step);
-    let layout = layout_of(step, &DOWN_SHADERS);
+    let layout = step.layout();
     let factor = match step.constant("FACTOR") {
         0.0 => 1.0, // the shader's default
         factor => factor,
@@ -352,112 +369,53 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
     y.iter_mut().zip(sum).for_each(|(y, v)| *y = (f64::from(*y) + factor * v) as f32);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::grouped::{ExpertSum, GroupedMatmul, Half, Sorted};
-    use super::super::route::{Scoring, Shared};
-    use super::*;
-    use crate::kernels::testing::{Bench, some_layouts};
+fn small_up(maker: &mut Maker, step: &Step) -> Small {
+    let k = shared_row(step);
+    let p = UpParams::of(step);
+    let [expert_groups, kept_groups, top_k] = Maker::choice(p.expert_groups, p.top_k);
+    maker.weights(step.layout(), EXPERTS * EXPERT_ROWS, k);
+    maker.floats(4, k);
+    maker.zeros(5, ENTRIES * EXPERT_ROWS / 2);
+    maker.floats(6, k);
+    maker.floats(7, EXPERTS * EXPERT_ROWS);
+    let params = UpParams {
+        groups: (k / GROUP) as u32,
+        rows: EXPERT_ROWS as u32,
+        first_slot: 0,
+        slots: EXPERTS as u32,
+        width: k as u32,
+        h_stride: EXPERT_ROWS as u32 / 2,
+        first_entry: 0,
+        experts: EXPERTS as u32,
+        top_k,
+        expert_groups,
+        kept_groups,
+        shared_slot: 0,
+        routing_at: maker.router(1) as u32,
+        entries: ENTRIES as u32,
+        ..p
+    };
+    (params.words(), [EXPERT_ROWS as u32 / 4, 1, ENTRIES as u32], vec![(5, None), (8, None)])
+}
 
-    /// A mixture of so many experts, of which `top_k` are chosen and `shared` taken by all.
-    struct Mixture {
-        experts: usize,
-        top_k: usize,
-        shared: usize,
-        hidden: usize,
-        inner: usize,
-    }
-
-    /// One token through decode's kernels, then `tokens` through prefill's.
-    fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_binding: u64) {
-        let k = |k: usize| k.next_multiple_of(layout.row_multiple());
-        let &Mixture { experts, top_k, shared, .. } = mixture;
-        let (hidden, inner, all) = (k(mixture.hidden), k(mixture.inner), shared + experts);
-        let what = format!("{layout:?} {top_k} of {experts}+{shared}×[{inner},{hidden}], variant {variant}");
-        let bias = variant == 2;
-        let gate = if bias { Gate::Clamped { limit: 1.5 } } else { Gate::Silu };
-        let factor = if bias { 0.6 } else { 1.0 };
-        let mut b = Bench::new(tokens, 8);
-        let up = b.experts("up", all, 2 * inner, hidden, layout, max_binding);
-        let down = b.experts("down", all, hidden, inner, layout, max_binding);
-        let x = b.activation("x", tokens + 1, hidden);
-        let gain = b.vector("gain", hidden);
-        let route = Route {
-            router: b.router(tokens + 1, experts, top_k + shared),
-            experts,
-            top_k,
-            scoring: Scoring::Softmax,
-            renormalize: true,
-            factor: 1.2,
-            corrected: false,
-            groups: None,
-            shared: Shared { entries: shared, first_slot: 0, gated: variant == 1 },
-            table: b.route_table(experts, |e| shared + (e + 2) % experts),
-        };
-        let count = route.entries();
-        let h = b.scratch("h", (tokens + 1) * count, inner);
-        let y = b.activation("y", tokens + 1, hidden);
-        let (up_bias, down_bias) = (b.vector("up bias", all * 2 * inner), b.vector("down bias", all * hidden));
-        let (up_bias, down_bias) = (bias.then_some(up_bias), bias.then_some(down_bias));
-        let (one, spread) = (|a| Activation { rows: 1, ..a }, if shared > 1 { shared } else { 0 });
-        let of = |w| Experts { w, first_slot: 0, first_entry: 0, count };
-        let norm = (variant != 1).then_some(RmsNorm { gain, eps: 1e-5 });
-        let (route, input_weight) = (&route, variant == 1);
-        let first = ExpertUp { experts: of(&up), route, x: one(x), h, norm, bias: up_bias, gate, input_weight };
-        b.plan.push(first.steps("up"));
-        b.check(h.buffer, 3e-4, &what);
-        let weighted = !input_weight;
-        let second = ExpertDown { experts: of(&down), spread, route, h, y: one(y), bias: down_bias, weighted, factor };
-        b.plan.push(second.steps("down"));
-        b.check(y.buffer, 5e-4, &what);
-
-        b.plan.steps.clear();
-        let sorted = Sorted::declare(&mut b.buffers, tokens + 1, count, all);
-        let z = b.scratch("z", (tokens + 1) * count, hidden);
-        b.plan.push([route.step("route", &b.control), sorted.step("sort", route, all, &b.control)]);
-        b.check_exact(sorted.buffer, &what);
-        let grouped = |half, w, rows, x, y, bias, weighted| GroupedMatmul {
-            half,
-            experts: of(w),
-            rows,
-            route,
-            sorted,
-            x,
-            y,
-            bias,
-            weighted,
-        };
-        b.plan.push(grouped(Half::Up(gate), &up, 2 * inner, x, h, up_bias, input_weight).steps("up"));
-        b.check(h.buffer, 3e-4, &what);
-        b.plan.push(grouped(Half::Down { spread }, &down, hidden, h, z, down_bias, weighted).steps("down"));
-        b.check(z.buffer, 5e-4, &what);
-        b.plan.push([ExpertSum { z, entries: count, y, factor }.step("sum", &b.control)]);
-        b.check(y.buffer, 5e-4, &what);
-    }
-
-    fn mixture([experts, top_k, shared]: [usize; 3], [hidden, inner]: [usize; 2]) -> Mixture {
-        Mixture { experts, top_k, shared, hidden, inner }
-    }
-
-    #[test]
-    fn every_layout_over_odd_shapes() {
-        for layout in Layout::ALL {
-            check(layout, &mixture([3, 1, 2], [288, 160]), 19, 0, u64::MAX);
-        }
-        for &layout in some_layouts() {
-            check(layout, &mixture([5, 3, 0], [64, 32]), 1, 0, u64::MAX);
-            check(layout, &mixture([8, 2, 1], [96, 64]), 3, 1, u64::MAX);
-        }
-        for layout in [Layout::F32, Layout::Bf16] {
-            check(layout, &mixture([6, 2, 3], [40, 33]), 4, 0, u64::MAX);
-            check(layout, &mixture([4, 4, 0], [33, 1]), 37, 2, u64::MAX);
-            check(layout, &mixture([1, 1, 0], [7, 31]), 4, 2, u64::MAX);
-        }
-    }
-
-    #[test]
-    fn parts_hold_whole_experts() {
-        check(Layout::Q4, &mixture([16, 4, 0], [96, 64]), 5, 2, 16 << 10);
-        check(Layout::Bf16, &mixture([7, 3, 2], [40, 24]), 2, 0, 8 << 10);
-    }
+fn small_down(maker: &mut Maker, step: &Step) -> Small {
+    let k = shared_row(step);
+    maker.weights(step.layout(), EXPERTS * EXPERT_ROWS, k);
+    maker.floats(4, ENTRIES * k);
+    maker.floats(5, EXPERT_ROWS);
+    maker.floats(6, ENTRIES * k);
+    maker.floats(7, EXPERTS * EXPERT_ROWS);
+    maker.entries(1);
+    let params = DownParams {
+        groups: (k / GROUP) as u32,
+        rows: EXPERT_ROWS as u32,
+        first_slot: 0,
+        slots: EXPERTS as u32,
+        spread: DownParams::of(step).spread.min(1),
+        x_stride: k as u32 / 4,
+        first_entry: 0,
+        count: ENTRIES as u32,
+        routing_at: 0,
+    };
+    (params.words(), [EXPERT_ROWS as u32 / 4, 1, 1], vec![(5, None)])
 }

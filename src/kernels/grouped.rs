@@ -5,29 +5,48 @@
 
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};
-use super::matvec::{layout_of, products};
+use super::matvec::products;
 use super::route::Route;
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, layout_shaders, params, shader};
-use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Layout, Part, Role, Shader, Step, Vector};
-
-static SORT_SHADERS: [Shader; 1] = [shader!("expert_sort", "state")];
-pub(super) static MATMUL_SHADERS: [Shader; 11] =
-    layout_shaders!("expert_matmul", "gate", "stored", "tile", "expert_rows");
-static SUM_SHADERS: [Shader; 1] = [shader!("expert_sum", "state")];
+use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, params, shader};
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, GROUP, Layout, Part, Role, Step, Vector};
 
 /// See `shaders/expert_sort.wgsl`.
-pub static SORT: Kernel =
-    Kernel { name: "expert_sort", shaders: &SORT_SHADERS, params: SortParams::FIELDS, reference: sort_reference };
+pub static SORT: Kernel = Kernel {
+    name: "expert_sort",
+    shader: shader!("expert_sort", "state"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: SortParams::FIELDS,
+    reference: sort_reference,
+    small: Some(small_sort),
+};
 /// See `shaders/expert_matmul.wgsl`.
 pub static MATMUL: Kernel = Kernel {
     name: "expert_matmul",
-    shaders: &MATMUL_SHADERS,
+    shader: shader!("expert_matmul", "state", "block", "gate", "stored", "tile", "expert_rows"),
+    reads_weights: true,
+    variants: &[
+        shader!(F16 "expert_matmul", "state", "block", "gate", "../variants/stored", "tile", "expert_rows"),
+        shader!(Int8 "expert_matmul", "state", "block", "gate", "../variants/packed", "../variants/tile_int8", "expert_rows"),
+    ],
+    software: None,
     params: MatmulParams::FIELDS,
     reference: matmul_reference,
+    small: Some(small_matmul),
 };
 /// See `shaders/expert_sum.wgsl`.
-pub static SUM: Kernel =
-    Kernel { name: "expert_sum", shaders: &SUM_SHADERS, params: SumParams::FIELDS, reference: sum_reference };
+pub static SUM: Kernel = Kernel {
+    name: "expert_sum",
+    shader: shader!("expert_sum", "state"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: SumParams::FIELDS,
+    reference: sum_reference,
+    small: Some(small_sum),
+};
 
 params!(SortParams { slots: u32, entries: u32, routing_at: u32, tiles: u32 });
 params!(MatmulParams {
@@ -82,7 +101,7 @@ impl Sorted {
         Step {
             label: label.to_owned(),
             kernel: SORT.name,
-            shader: &SORT_SHADERS[0],
+            shader: SORT.shader,
             constants: Vec::new(),
             bindings: vec![
                 read(1, control.state),
@@ -171,7 +190,7 @@ impl GroupedMatmul<'_> {
         Step {
             label: label.to_owned(),
             kernel: MATMUL.name,
-            shader: &MATMUL_SHADERS[part.layout as usize],
+            shader: MATMUL.shader.of(part.layout),
             constants,
             bindings,
             params: params.words(),
@@ -214,7 +233,7 @@ impl ExpertSum {
         Step {
             label: label.to_owned(),
             kernel: SUM.name,
-            shader: &SUM_SHADERS[0],
+            shader: SUM.shader,
             constants,
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
@@ -248,7 +267,7 @@ fn sort_reference(step: &Step, memory: &mut CpuMemory) {
 
 fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatmulParams::of(step);
-    let layout = layout_of(step, &MATMUL_SHADERS);
+    let layout = step.layout();
     let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::plan::GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
     let sorted = memory.words(step.buffer(9)).to_vec();
@@ -296,4 +315,54 @@ fn sum_reference(step: &Step, memory: &mut CpuMemory) {
         let y = &mut memory.floats_mut(step.buffer(5))[t * stride + i];
         *y = (f64::from(*y) + factor * sum) as f32;
     }
+}
+
+fn small_sort(maker: &mut Maker, _: &Step) -> Small {
+    let tiles = EXPERTS as u32;
+    maker.state(0, 3);
+    maker.entries(3);
+    maker.zeros(9, 3 * EXPERTS + 3 * ENTRIES);
+    let params = SortParams { slots: EXPERTS as u32, entries: ENTRIES as u32, routing_at: 0, tiles };
+    (params.words(), [1, 1, 1], vec![(9, None)])
+}
+
+fn small_matmul(maker: &mut Maker, step: &Step) -> Small {
+    let tokens = 3;
+    maker.weights(step.layout(), EXPERTS * EXPERT_ROWS, K);
+    maker.floats(4, tokens * ENTRIES * K);
+    maker.zeros(5, tokens * ENTRIES * EXPERT_ROWS);
+    maker.floats(7, EXPERTS * EXPERT_ROWS);
+    let slots = maker.entries(tokens);
+    let (mut sorted, mut order) = (Vec::new(), Vec::new());
+    for slot in 0..EXPERTS as u32 {
+        let own: Vec<u32> = (0..slots.len() as u32).filter(|&i| slots[i as usize] == slot).collect();
+        sorted.extend([slot, order.len() as u32, own.len() as u32]);
+        order.extend(own);
+    }
+    sorted.extend(order);
+    maker.bytes(9, bytemuck::cast_slice(&sorted).to_vec());
+    let params = MatmulParams {
+        groups: (K / GROUP) as u32,
+        rows: EXPERT_ROWS as u32,
+        first_slot: 0,
+        slots: EXPERTS as u32,
+        spread: MatmulParams::of(step).spread.min(1),
+        x_stride: K as u32 / 4,
+        y_stride: EXPERT_ROWS as u32,
+        first_entry: 0,
+        count: ENTRIES as u32,
+        entries: ENTRIES as u32,
+        routing_at: 0,
+        tiles: EXPERTS as u32,
+    };
+    (params.words(), [1, EXPERTS as u32, 1], vec![(5, None)])
+}
+
+fn small_sum(maker: &mut Maker, _: &Step) -> Small {
+    let width = 96u32;
+    maker.state(0, 3);
+    maker.floats(4, 3 * ENTRIES * width as usize);
+    maker.floats(5, 3 * width as usize);
+    let params = SumParams { width, entries: ENTRIES as u32, stride: width };
+    (params.words(), [width.div_ceil(64), 3, 1], vec![(5, None)])
 }

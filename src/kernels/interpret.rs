@@ -1,5 +1,6 @@
 //! Runs a plan on the CPU through the kernels' references: the oracle for whole models, layer by layer.
 
+use super::kernel_of;
 use crate::plan::{BufferId, Buffers, Plan};
 
 /// The contents of a model's buffers on the CPU, as words.
@@ -55,10 +56,6 @@ impl CpuMemory {
 /// On a step whose kernel is not in the kernel table.
 pub fn interpret(plan: &Plan, memory: &mut CpuMemory) {
     for step in &plan.steps {
-        let kernel = super::KERNELS
-            .iter()
-            .find(|k| k.name == step.kernel)
-            .unwrap_or_else(|| panic!("{}: no kernel is named {}", step.label, step.kernel));
-        (kernel.reference)(step, memory);
+        (kernel_of(step).reference)(step, memory);
     }
 }

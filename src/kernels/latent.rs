@@ -4,19 +4,33 @@
 //! The step that converts queries also writes the cache. The step of W_uv also reduces the splits of decode's attention.
 
 use super::attention::stretches;
-use super::matvec::{lanes, layout_of};
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, layout_shaders, params};
-use crate::plan::{Access, Activation, Binding, BufferId, Layout, Matrix, Part, Shader, Step};
-
-pub(super) static QUERY_SHADERS: [Shader; 11] = layout_shaders!("latent_query", "rotate", "kv", "kv_write");
-pub(super) static VALUE_SHADERS: [Shader; 11] = layout_shaders!("latent_value", "share", "join");
+use super::matvec::lanes;
+use super::small::{CAPACITY, K, LATENT_HEADS, LATENT_NOPE, LATENT_ROTARY, LATENT_VALUES, Maker, POSITION, Small};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, params, rope_table, shader};
+use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step};
 
 /// See `shaders/latent_query.wgsl`.
-pub static QUERY: Kernel =
-    Kernel { name: "latent_query", shaders: &QUERY_SHADERS, params: QueryParams::FIELDS, reference: query_reference };
+pub static QUERY: Kernel = Kernel {
+    name: "latent_query",
+    shader: shader!("latent_query", "state", "block", "rotate", "kv", "kv_write"),
+    reads_weights: true,
+    variants: &[],
+    software: None,
+    params: QueryParams::FIELDS,
+    reference: query_reference,
+    small: Some(small_query),
+};
 /// See `shaders/latent_value.wgsl`.
-pub static VALUE: Kernel =
-    Kernel { name: "latent_value", shaders: &VALUE_SHADERS, params: ValueParams::FIELDS, reference: value_reference };
+pub static VALUE: Kernel = Kernel {
+    name: "latent_value",
+    shader: shader!("latent_value", "state", "block", "share", "join"),
+    reads_weights: true,
+    variants: &[shader!(Subgroups "latent_value", "state", "block", "share", "../variants/join")],
+    software: None,
+    params: ValueParams::FIELDS,
+    reference: value_reference,
+    small: Some(small_value),
+};
 
 params!(QueryParams {
     groups: u32,
@@ -189,7 +203,7 @@ impl LatentQuery<'_> {
             Step {
                 label: label.to_owned(),
                 kernel: QUERY.name,
-                shader: &QUERY_SHADERS[part.layout as usize],
+                shader: QUERY.shader.of(part.layout),
                 constants: vec![shape.rope_constant(), self.format.constant(), in_out],
                 bindings,
                 params: params.words(),
@@ -240,7 +254,7 @@ impl LatentValue<'_> {
             Step {
                 label: label.to_owned(),
                 kernel: VALUE.name,
-                shader: &VALUE_SHADERS[part.layout as usize],
+                shader: VALUE.shader.of(part.layout),
                 constants: vec![
                     ("LANES", f64::from(lanes)),
                     ("NORM", 0.0),
@@ -295,7 +309,7 @@ fn weight_row(step: &Step, memory: &CpuMemory, layout: Layout, k: usize, r: usiz
 fn query_reference(step: &Step, memory: &mut CpuMemory) {
     let p = QueryParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let layout = layout_of(step, &QUERY_SHADERS);
+    let layout = step.layout();
     let (rank, nope, rotary) = (p.rank as usize, p.nope as usize, p.rotary as usize);
     for t in 0..state.count as usize {
         let position = state.position as usize + t;
@@ -329,7 +343,7 @@ fn query_reference(step: &Step, memory: &mut CpuMemory) {
 fn value_reference(step: &Step, memory: &mut CpuMemory) {
     let p = ValueParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let layout = layout_of(step, &VALUE_SHADERS);
+    let layout = step.layout();
     let (rank, value_dim) = (p.rank as usize, p.value_dim as usize);
     for t in 0..state.count as usize {
         for local in 0..step.grid[1] as usize {
@@ -354,6 +368,63 @@ fn value_reference(step: &Step, memory: &mut CpuMemory) {
             }
         }
     }
+}
+
+fn small_query(maker: &mut Maker, step: &Step) -> Small {
+    let format = KvFormat::of(step);
+    let (width, queries) = (K + LATENT_ROTARY, LATENT_HEADS * (LATENT_NOPE + LATENT_ROTARY));
+    let in_out = step.constant("Q_IN_OUT") == 1.0;
+    let q_from = if in_out { LATENT_HEADS * width } else { width };
+    let [x_stride, out_stride] =
+        if in_out { [width, q_from + queries] } else { [q_from + queries, LATENT_HEADS * width] };
+    let frequencies: Vec<f64> = (0..LATENT_ROTARY / 2).map(|i| 0.1f64.powi(i as i32)).collect();
+    maker.state(POSITION, 2);
+    maker.weights(step.layout(), LATENT_HEADS * (LATENT_NOPE + LATENT_VALUES), K);
+    maker.floats(4, 2 * x_stride);
+    maker.floats(5, 2 * out_stride);
+    maker.bytes(6, bytemuck::cast_slice(&rope_table(&frequencies, 1.0, CAPACITY)).to_vec());
+    maker.floats(7, K);
+    maker.zeros(8, CAPACITY * format.row_words(width));
+    let params = QueryParams {
+        groups: (K / GROUP) as u32,
+        rank: K as u32,
+        nope: LATENT_NOPE as u32,
+        rotary: LATENT_ROTARY as u32,
+        head_rows: (LATENT_NOPE + LATENT_VALUES) as u32,
+        first_head: 0,
+        heads: LATENT_HEADS as u32,
+        q_from: q_from as u32,
+        x_stride: x_stride as u32,
+        out_stride: out_stride as u32,
+        eps: QueryParams::of(step).eps,
+    };
+    (params.words(), [LATENT_HEADS as u32 + 1, 2, 1], vec![(5, None), (8, Some((format, width)))])
+}
+
+fn small_value(maker: &mut Maker, step: &Step) -> Small {
+    let stretches = step.constant("STRETCHES") == 1.0;
+    let (splits, tokens) = (step.constant("SPLITS") as usize, if stretches { 1 } else { 2 });
+    maker.state(POSITION, tokens);
+    maker.weights(step.layout(), LATENT_HEADS * (LATENT_NOPE + LATENT_VALUES), K);
+    if stretches {
+        maker.partials(4, LATENT_HEADS * splits, K);
+    } else {
+        maker.floats(4, tokens * LATENT_HEADS * K);
+    }
+    maker.zeros(5, tokens * LATENT_HEADS * LATENT_VALUES);
+    maker.zeros(6, 4);
+    let params = ValueParams {
+        groups: (K / GROUP) as u32,
+        rank: K as u32,
+        value_dim: LATENT_VALUES as u32,
+        nope: LATENT_NOPE as u32,
+        head_rows: (LATENT_NOPE + LATENT_VALUES) as u32,
+        first_head: 0,
+        x_stride: (LATENT_HEADS * K) as u32,
+        y_stride: (LATENT_HEADS * LATENT_VALUES) as u32,
+    };
+    let rows = 4 * 64 / step.constant("LANES") as u32;
+    (params.words(), [(LATENT_VALUES as u32).div_ceil(rows), LATENT_HEADS as u32, tokens as u32], vec![(5, None)])
 }
 
 #[cfg(test)]

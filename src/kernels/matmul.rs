@@ -1,21 +1,38 @@
 //! `Y[t] = f(W · X[t] + bias)` for all tokens of a step: prefill.
 
 use super::epilogue::{Epilogue, finish};
-use super::matvec::{layout_of, products};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
-use crate::plan::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step};
-
-pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matmul", "gate", "epilogue", "stored", "tile");
+use super::matvec::products;
+use super::small::{K, Maker, ROWS, Small};
+use super::software::{MAX_ROUNDS, software_shader};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};
+use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step};
 
 /// See `shaders/matmul.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "matmul", shaders: &SHADERS, params: MatmulParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "matmul",
+    shader: shader!("matmul", "state", "block", "gate", "epilogue", "stored", "tile"),
+    reads_weights: true,
+    variants: &[
+        shader!(F16 "matmul", "state", "block", "gate", "epilogue", "../variants/stored", "tile"),
+        shader!(Int8 "matmul", "state", "block", "gate", "epilogue", "../variants/packed", "../variants/tile_int8"),
+    ],
+    software: Some(Software {
+        shaders: &[
+            shader!(Software "matmul" in "software", "state", "gate", "epilogue", "block", "../software/in_place", "../software/held"),
+        ],
+        form: software,
+    }),
+    params: MatmulParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(MatmulParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, y_stride: u32 });
 
 /// Tokens for which a weight is read once.
 pub const TOKEN_TILE: usize = 16;
 /// Rows that a workgroup makes.
-pub(super) const ROW_TILE: usize = 64;
+const ROW_TILE: usize = 64;
 
 /// A matrix times every row of `x`.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +77,7 @@ impl Matmul<'_> {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[part.layout as usize],
+            shader: KERNEL.shader.of(part.layout),
             constants: self.epilogue.constants(),
             bindings,
             params: params.words(),
@@ -83,7 +100,7 @@ impl Matmul<'_> {
 fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatmulParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let layout = layout_of(step, &SHADERS);
+    let layout = step.layout();
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     for t in 0..state.count as usize {
         // Padding is zero on both sides, so whole groups may be multiplied.
@@ -93,6 +110,33 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let sums = products(step, memory, layout, 0..p.rows as usize, &x);
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
+    }
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let params = MatmulParams {
+        groups: (K / GROUP) as u32,
+        rows: ROWS as u32,
+        row_offset: 0,
+        x_stride: K as u32 / 4,
+        y_stride: ROWS as u32,
+    };
+    maker.state(0, 3);
+    maker.weights(step.layout(), ROWS, K);
+    maker.floats(4, 3 * K);
+    maker.floats(5, 3 * ROWS);
+    maker.floats(7, ROWS);
+    (params.words(), [1, 1, 1], vec![(5, None)])
+}
+
+/// Tokens that a workgroup of `shaders/software/matmul.wgsl` takes.
+const SOFTWARE_TOKENS: u32 = 32;
+
+fn software(step: &mut Step, facts: &DeviceFacts) {
+    let rounds = MatmulParams::of(step).groups * ROW_TILE as u32;
+    if rounds < MAX_ROUNDS && !facts.slow_compiler {
+        step.shader = software_shader(step);
+        step.grid[1] = (step.grid[1] * TOKEN_TILE as u32).div_ceil(SOFTWARE_TOKENS); // the rows' tiles are the same
     }
 }
 

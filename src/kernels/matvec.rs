@@ -1,13 +1,27 @@
 //! `y = f(W · n(x) + bias)` for one token: decode, and the head after prefill.
 
 use super::epilogue::{Epilogue, finish};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, layout_shaders, params};
-use crate::plan::{Access, Activation, Binding, Layout, Matrix, Part, Shader, Step, Vector, fold_grid};
-
-pub(super) static SHADERS: [Shader; 11] = layout_shaders!("matvec", "gate", "epilogue", "share", "x", "join");
+use super::small::{Maker, ROWS, Small, shared_row};
+use super::software::software_shader;
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};
+use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step, Vector, fold_grid};
 
 /// See `shaders/matvec.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "matvec", shaders: &SHADERS, params: MatvecParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "matvec",
+    shader: shader!("matvec", "state", "block", "gate", "epilogue", "share", "x", "join"),
+    reads_weights: true,
+    variants: &[shader!(Subgroups "matvec", "state", "block", "gate", "epilogue", "share", "x", "../variants/join")],
+    software: Some(Software {
+        shaders: &[
+            shader!(Software "matvec" in "software", "state", "gate", "epilogue", "block", "../software/in_place", "../software/held"),
+        ],
+        form: software,
+    }),
+    params: MatvecParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(MatvecParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, x_from: u32, width: u32, eps: f32 });
 
@@ -84,7 +98,7 @@ impl Matvec<'_> {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[part.layout as usize],
+            shader: KERNEL.shader.of(part.layout),
             constants,
             bindings,
             params: params.words(),
@@ -121,13 +135,6 @@ pub(super) fn products(
     .collect()
 }
 
-/// The layout a step's shader reads.
-pub(super) fn layout_of(step: &Step, shaders: &'static [Shader]) -> Layout {
-    let index =
-        shaders.iter().position(|s| step.shader.name.ends_with(s.name)).expect("the step was made by this kernel");
-    Layout::ALL[index]
-}
-
 fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatvecParams::of(step);
     let state: State = memory.read(step.buffer(1));
@@ -139,10 +146,41 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = products(step, memory, layout_of(step, &SHADERS), 0..p.rows as usize, &x);
+    let sums = products(step, memory, step.layout(), 0..p.rows as usize, &x);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
     finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let p = MatvecParams::of(step);
+    let k = shared_row(step);
+    let params = MatvecParams {
+        groups: (k / GROUP) as u32,
+        rows: ROWS as u32,
+        row_offset: 0,
+        x_stride: k as u32 / 4,
+        x_from: 0,
+        width: k as u32,
+        eps: p.eps,
+    };
+    maker.state(0, 1);
+    maker.weights(step.layout(), ROWS, k);
+    maker.floats(4, k);
+    maker.floats(5, ROWS);
+    maker.floats(6, k);
+    maker.floats(7, ROWS);
+    (params.words(), [ROWS as u32 / 4, 1, 1], vec![(5, None)])
+}
+
+/// Rows that a workgroup of `shaders/software/matvec.wgsl` takes; its loops have K / 32 / 4 · 48 rounds at most.
+const SOFTWARE_ROWS: u32 = 48;
+
+fn software(step: &mut Step, _: &DeviceFacts) {
+    step.shader = software_shader(step);
+    step.constants.retain(|(name, _)| *name != "LANES");
+    let [x, y] = fold_grid(MatvecParams::of(step).rows.div_ceil(SOFTWARE_ROWS), MAX_WORKGROUPS);
+    step.grid = [x, y, 1];
 }
 
 #[cfg(test)]

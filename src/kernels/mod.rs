@@ -1,7 +1,7 @@
 //! Kernels: typed parameters that become plan steps, each beside its plain-maths reference and its tests.
 //!
-//! A kernel is one WGSL file in `shaders/`, one Rust file here, and one line in [`KERNELS`]. ARCHITECTURE.md has the steps
-//! for adding one, a variant or a layout.
+//! Adding a kernel is one WGSL file in `shaders/`, one Rust file here with its [`Kernel`] record, and one line in [`KERNELS`].
+//! ARCHITECTURE.md has the steps for adding one, a variant or a layout.
 
 mod activation;
 mod attention;
@@ -10,6 +10,7 @@ mod epilogue;
 mod experts;
 mod grouped;
 mod interpret;
+mod kernel;
 mod kv;
 mod latent;
 mod matmul;
@@ -22,6 +23,7 @@ mod rope_append;
 mod route;
 mod sample;
 mod self_test;
+mod small;
 mod software;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -34,6 +36,7 @@ pub use epilogue::{Epilogue, Gate};
 pub use experts::{ExpertDown, ExpertUp, Experts};
 pub use grouped::{ExpertSum, GroupedMatmul, Half, MAX_SLOTS, Sorted};
 pub use interpret::{CpuMemory, interpret};
+pub use kernel::Kernel;
 pub use kv::KvFormat;
 pub use latent::{LatentQuery, LatentShape, LatentValue, Latents, Queries};
 pub use matmul::{Matmul, TOKEN_TILE};
@@ -46,22 +49,11 @@ pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs,
 pub use self_test::SelfTest;
 pub use variants::{Variants, suited};
 
-use crate::plan::{Activation, BufferId, Buffers, Role, Shader, Step};
+use crate::plan::{Activation, BufferId, Buffers, Role, Step};
+use kernel::{Params, Software, params, shader};
 
 /// WebGPU's guaranteed limit on workgroups per dimension.
 pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
-
-/// A kernel: its WGSL and what it computes.
-pub struct Kernel {
-    /// As in [`Step::kernel`].
-    pub name: &'static str,
-    /// Its modules: one, or one for each weight layout in the order of [`Layout::ALL`](crate::plan::Layout::ALL).
-    pub shaders: &'static [Shader],
-    /// Field names of the `Params` uniform, all 4 bytes wide.
-    pub params: &'static [&'static str],
-    /// The same computation in f64 on the CPU.
-    pub reference: fn(&Step, &mut CpuMemory),
-}
 
 /// Every kernel.
 pub static KERNELS: [&Kernel; 19] = [
@@ -85,6 +77,15 @@ pub static KERNELS: [&Kernel; 19] = [
     &route::KERNEL,
     &sample::KERNEL,
 ];
+
+/// The record of a step's kernel.
+///
+/// # Panics
+/// On a step whose kernel is not in the kernel table.
+pub(crate) fn kernel_of(step: &Step) -> &'static Kernel {
+    let found = KERNELS.iter().find(|kernel| kernel.name == step.kernel);
+    found.unwrap_or_else(|| panic!("{}: no kernel is named {}", step.label, step.kernel))
+}
 
 /// What changes from step to step, as in `shaders/lib/state.wgsl`.
 #[repr(C)]
@@ -131,79 +132,3 @@ impl Control {
         }
     }
 }
-
-/// A `Params` uniform: a struct of 4-byte fields, in the order of the WGSL struct.
-pub(crate) trait Params: bytemuck::Pod {
-    const FIELDS: &'static [&'static str];
-
-    fn words(&self) -> Vec<u32> {
-        bytemuck::cast_slice(std::slice::from_ref(self)).to_vec()
-    }
-
-    fn of(step: &Step) -> Self {
-        *bytemuck::from_bytes(bytemuck::cast_slice(&step.params))
-    }
-}
-
-/// Declares a [`Params`] struct.
-macro_rules! params {
-    ($name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
-        #[repr(C)]
-        #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-        pub(super) struct $name { $(pub(super) $field: $ty),* }
-        impl $crate::kernels::Params for $name {
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
-        }
-    };
-}
-pub(crate) use params;
-
-/// A module made of library files and the kernel's own, in `shaders/`.
-macro_rules! shader {
-    ($name:literal $(, $lib:literal)*) => {
-        $crate::plan::Shader {
-            name: $name,
-            extension: None,
-            files: &[
-                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
-                include_str!(concat!("../../shaders/", $name, ".wgsl")),
-            ],
-        }
-    };
-}
-pub(crate) use shader;
-
-/// One module for each weight layout, in the order of `Layout::ALL`: the kernel's file after the layout's and `$more`. A variant's
-/// name begins with the variant's, and it may need an extension of WGSL.
-macro_rules! layout_shaders {
-    ($file:literal $(, $more:literal)*) => { layout_shaders!(["", None] $file $(, $more)*) };
-    ($variant:tt $file:literal $(, $more:literal)*) => {
-        [
-            layout_shaders!(@one $variant $file, "f32" $(, $more)*),
-            layout_shaders!(@one $variant $file, "f16" $(, $more)*),
-            layout_shaders!(@one $variant $file, "bf16" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q8" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q8_min" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q4", "nibbles" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q4_min", "nibbles" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q4_k", "nibbles", "k_scales" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q5_k", "nibbles", "k_scales" $(, $more)*),
-            layout_shaders!(@one $variant $file, "q6_k", "nibbles" $(, $more)*),
-            layout_shaders!(@one $variant $file, "mxfp4" $(, $more)*),
-        ]
-    };
-    (@one [$prefix:literal, $extension:expr] $file:literal, $layout:literal $(, $lib:literal)*) => {
-        $crate::plan::Shader {
-            name: concat!($prefix, $file, ".", $layout),
-            extension: $extension,
-            files: &[
-                include_str!("../../shaders/lib/state.wgsl"),
-                include_str!("../../shaders/lib/block.wgsl"),
-                $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
-                include_str!(concat!("../../shaders/lib/", $layout, ".wgsl")),
-                include_str!(concat!("../../shaders/", $file, ".wgsl")),
-            ],
-        }
-    };
-}
-pub(crate) use layout_shaders;

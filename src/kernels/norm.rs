@@ -1,12 +1,21 @@
 //! `y[t] = x[t] · gain / sqrt(mean(x[t]²) + eps)`: prefill, where a product reads its input many times.
 
-use super::{Control, CpuMemory, Kernel, Params, RmsNorm, State, params, shader};
-use crate::plan::{Access, Activation, Binding, Shader, Step};
-
-static SHADERS: [Shader; 1] = [shader!("norm", "state")];
+use super::small::{Maker, Small};
+use super::software::few_threads;
+use super::{Control, CpuMemory, Kernel, Params, RmsNorm, Software, State, params, shader};
+use crate::plan::{Access, Activation, Binding, Step};
 
 /// See `shaders/norm.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "norm", shaders: &SHADERS, params: NormParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "norm",
+    shader: shader!("norm", "state"),
+    reads_weights: false,
+    variants: &[],
+    software: Some(Software { shaders: &[], form: few_threads }),
+    params: NormParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(NormParams { x_stride: u32, x_from: u32, y_stride: u32, width: u32, eps: f32 });
 
@@ -40,7 +49,7 @@ impl Norm {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[0],
+            shader: KERNEL.shader,
             constants: vec![("ADD", f64::from(u8::from(self.add)))],
             bindings: vec![
                 Binding { slot: 1, buffer: control.state, access: Access::Read },
@@ -72,6 +81,17 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             *y = (held + x * scale * f64::from(g)) as f32;
         }
     }
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let width = 192u32;
+    let eps = NormParams::of(step).eps;
+    let params = NormParams { x_stride: width, x_from: 0, y_stride: width, width, eps };
+    maker.state(0, 3);
+    maker.floats(4, 3 * width as usize);
+    maker.floats(5, 3 * width as usize);
+    maker.floats(6, width as usize);
+    (params.words(), [3, 1, 1], vec![(5, None)])
 }
 
 #[cfg(test)]

@@ -1,16 +1,30 @@
 //! Rows as they were published to the layout of a part, while a model loads: `Q8` or `Q4`, or numbers in their places.
 
 use super::{CpuMemory, Kernel, Params, params, shader};
-use crate::plan::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Shader, Step, e4m3_product};
-
-static SHADERS: [Shader; 1] = [shader!("quantize", "published")];
-static ARRANGE_SHADERS: [Shader; 1] = [shader!("arrange", "published")];
+use crate::plan::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Step, e4m3_product};
 
 /// See `shaders/quantize.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "quantize", shaders: &SHADERS, params: PublishedParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "quantize",
+    shader: shader!("quantize", "published"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: PublishedParams::FIELDS,
+    reference,
+    small: None,
+};
 /// See `shaders/arrange.wgsl`.
-pub static ARRANGE: Kernel =
-    Kernel { name: "arrange", shaders: &ARRANGE_SHADERS, params: PublishedParams::FIELDS, reference };
+pub static ARRANGE: Kernel = Kernel {
+    name: "arrange",
+    shader: shader!("arrange", "published"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: PublishedParams::FIELDS,
+    reference: arrange_reference,
+    small: None,
+};
 
 params!(PublishedParams { k: u32, groups: u32 });
 
@@ -38,17 +52,17 @@ impl Quantize<'_> {
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
         let mut bindings = vec![read(1, from.job), write(2, part.codes), read(4, from.input), read(5, from.factors)];
-        let (kernel, shader, constant) = if part.layout.can_quantize() {
+        let (kernel, constant) = if part.layout.can_quantize() {
             bindings.insert(2, write(3, part.scales.expect("both layouts have scales")));
-            (KERNEL.name, &SHADERS[0], ("FOUR_BITS", part.layout == Layout::Q4))
+            (&KERNEL, ("FOUR_BITS", part.layout == Layout::Q4))
         } else {
             assert!(!part.layout.has_scales(), "{label}: {:?}", part.layout);
-            (ARRANGE.name, &ARRANGE_SHADERS[0], ("HALVES", part.layout != Layout::F32))
+            (&ARRANGE, ("HALVES", part.layout != Layout::F32))
         };
         Step {
             label: label.to_owned(),
-            kernel,
-            shader,
+            kernel: kernel.name,
+            shader: kernel.shader,
             constants: vec![(constant.0, f64::from(u8::from(constant.1)))],
             bindings,
             params: PublishedParams { k: k as u32, groups: Layout::groups(k) as u32 }.words(),
@@ -59,6 +73,15 @@ impl Quantize<'_> {
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
+    fill(step, memory, false);
+}
+
+fn arrange_reference(step: &Step, memory: &mut CpuMemory) {
+    fill(step, memory, true);
+}
+
+/// Fills the rows of the step's job: with codes and scales, or with `numbers` as they are.
+fn fill(step: &Step, memory: &mut CpuMemory, numbers: bool) {
     let job: QuantizeJob = memory.read(step.buffer(1));
     let groups = PublishedParams::of(step).groups as usize;
     let value = |memory: &CpuMemory, at: usize| match job.numbers {
@@ -75,7 +98,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     for row in 0..job.rows {
         let at = |i: u32| (job.base + row * job.row_stride + i * job.stride) as usize;
         let (out, group) = ((job.first_row + row * job.row_step) as usize, job.first_group as usize);
-        if step.kernel == ARRANGE.name {
+        if numbers {
             let width = if step.constant("HALVES") == 1.0 { 2 } else { 4 };
             let mut bytes: Vec<u8> = match width {
                 2 => (0..job.k).flat_map(|i| memory.bytes(step.buffer(4))[2 * at(i)..][..2].to_vec()).collect(),

@@ -1,13 +1,21 @@
 //! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, joined with
 //! the append to the KV cache.
 
+use super::small::{CAPACITY, Maker, POSITION, Small};
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
-use crate::plan::{Access, Activation, Binding, BufferId, Shader, Step, Vector};
-
-static SHADERS: [Shader; 1] = [shader!("rope_append", "state", "rotate", "kv", "kv_write")];
+use crate::plan::{Access, Activation, Binding, BufferId, Step, Vector};
 
 /// See `shaders/rope_append.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "rope_append", shaders: &SHADERS, params: RopeParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "rope_append",
+    shader: shader!("rope_append", "state", "rotate", "kv", "kv_write"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: RopeParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(RopeParams {
     heads: u32,
@@ -126,7 +134,7 @@ impl RopeAppend {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[0],
+            shader: KERNEL.shader,
             constants: vec![
                 self.format.constant(),
                 ("INTERLEAVED", f64::from(u8::from(self.interleaved))),
@@ -218,6 +226,32 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             }
         }
     }
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let p = RopeParams::of(step);
+    let (heads, dim, format) = (p.heads.min(2), p.head_dim as usize, KvFormat::of(step));
+    let all = (heads + 2) as usize * dim;
+    let params = RopeParams {
+        heads,
+        kv_heads: 1,
+        x_stride: all as u32,
+        q_stride: heads * p.head_dim,
+        capacity: CAPACITY as u32,
+        ..p
+    };
+    let pairs = p.rotary as usize / 2;
+    let frequencies: Vec<f64> = (0..pairs).map(|i| 10_000f64.powf(-(i as f64) / pairs as f64)).collect();
+    maker.state(POSITION, 2);
+    maker.floats(2, 2 * all);
+    maker.bytes(3, bytemuck::cast_slice(&rope_table(&frequencies, 1.0, CAPACITY)).to_vec());
+    maker.zeros(4, 2 * heads as usize * dim);
+    maker.zeros(5, CAPACITY * format.row_words(dim));
+    maker.zeros(6, CAPACITY * format.row_words(dim));
+    maker.floats(7, heads as usize * dim);
+    maker.floats(8, dim);
+    let grid = [((heads + 2) * p.head_dim.div_ceil(64)).div_ceil(2), 2, 1];
+    (params.words(), grid, vec![(4, None), (5, Some((format, dim))), (6, Some((format, dim)))])
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
 //! Which experts a token goes to, and with what weights.
 
+use super::small::{ENTRIES, EXPERTS, Maker, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step};
-
-static SHADERS: [Shader; 1] = [shader!("route", "state", "route")];
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Step};
 
 /// See `shaders/route.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "route", shaders: &SHADERS, params: RouteParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "route",
+    shader: shader!("route", "state", "route"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: RouteParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(RouteParams {
     experts: u32,
@@ -158,7 +166,7 @@ impl Route {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[0],
+            shader: KERNEL.shader,
             constants: self.constants().to_vec(),
             bindings,
             params: self.params(label).words(),
@@ -222,6 +230,25 @@ pub(super) fn choose(step: &Step, memory: &mut CpuMemory, p: &RouteParams, t: us
         of_experts.chain(of_all).flat_map(|(slot, weight)| [slot, (weight as f32).to_bits()]).collect();
     let at = p.routing_at as usize + t * entries.len();
     memory.words_mut(step.buffer(8))[at..at + entries.len()].copy_from_slice(&entries);
+}
+
+fn small(maker: &mut Maker, step: &Step) -> Small {
+    let p = RouteParams::of(step);
+    let [expert_groups, kept_groups, top_k] = Maker::choice(p.expert_groups, p.top_k);
+    maker.state(0, 3);
+    let routing_at = maker.router(3);
+    let params = RouteParams {
+        experts: EXPERTS as u32,
+        top_k,
+        expert_groups,
+        kept_groups,
+        shared_slot: 0,
+        routing_at: routing_at as u32,
+        entries: ENTRIES as u32,
+        stride: (routing_at / 3) as u32,
+        ..p
+    };
+    (params.words(), [3, 1, 1], vec![(8, None)])
 }
 
 #[cfg(test)]

@@ -6,18 +6,55 @@
 //! can be queued with penalties too.
 
 mod reference;
+
+/// One draw of a token with every filter on, and what is said of its probability.
+fn small(maker: &mut Maker, _: &Step) -> Small {
+    let vocabulary = 300;
+    let options = SamplerOptions {
+        temperature: 0.5,
+        top_p: 0.9,
+        min_p: 0.05,
+        top_k: 40,
+        seed: [1, 2],
+        adjust: 1,
+        logprobs: 4,
+        repetition: 1.25,
+        repetition_inverse: 0.8,
+        presence: 0.25,
+        frequency: 0.125,
+    };
+    let logits: Vec<f32> = (0..vocabulary).map(|_| 4.0 * maker.random()).collect();
+    let history: Vec<u32> = (0..vocabulary).flat_map(|i| [i % 3, (i as f32 / 1024.0).to_bits()]).collect();
+    maker.state(POSITION, 1);
+    maker.bytes(2, bytemuck::cast_slice(&logits).to_vec());
+    maker.bytes(3, bytemuck::bytes_of(&options).to_vec());
+    maker.zeros(4, 4);
+    maker.zeros(5, (RING * SLOT) as usize);
+    maker.bytes(6, bytemuck::cast_slice(&history).to_vec());
+    let params = SampleParams { vocabulary, ring: RING, slot: SLOT };
+    (params.words(), [1, 1, 1], vec![(1, None), (4, None), (5, None), (6, None)])
+}
+
 #[cfg(test)]
 mod tests;
 
+use super::small::{Maker, POSITION, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
-use crate::plan::{Access, Binding, Shader, Step};
+use crate::plan::{Access, Binding, Step};
 
 pub use reference::{adjusted, logprobs, sample_reference};
 
-static SHADERS: [Shader; 1] = [shader!("sample", "state")];
-
 /// See `shaders/sample.wgsl`.
-pub static KERNEL: Kernel = Kernel { name: "sample", shaders: &SHADERS, params: SampleParams::FIELDS, reference };
+pub static KERNEL: Kernel = Kernel {
+    name: "sample",
+    shader: shader!("sample", "state"),
+    reads_weights: false,
+    variants: &[],
+    software: None,
+    params: SampleParams::FIELDS,
+    reference,
+    small: Some(small),
+};
 
 params!(SampleParams { vocabulary: u32, ring: u32, slot: u32 });
 
@@ -101,7 +138,7 @@ impl Sample {
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
-            shader: &SHADERS[0],
+            shader: KERNEL.shader,
             constants: Vec::new(),
             bindings: vec![
                 write(1, control.state),

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use super::variants::Tolerance;
 use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
 use crate::gpu::{Device, DeviceOptions, Executor};
-use crate::plan::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Vector};
+use crate::plan::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Shader, Vector};
 
 pub(crate) use pollster::block_on;
 
@@ -283,7 +283,7 @@ impl Bench {
         let memory = self.reference();
         let device = device();
         let pipelines = |plan: &Plan| -> Vec<_> {
-            plan.steps.iter().map(|step| (step.shader.name, step.constants.clone())).collect()
+            plan.steps.iter().map(|step| (step.shader.id, step.constants.clone())).collect()
         };
         let variants = Variants::each(device.facts()).map(|variant| suited(&self.plan, variant, device.facts()));
         let plans = variants.filter(|plan| pipelines(plan) != pipelines(&self.plan));
@@ -327,10 +327,10 @@ impl Bench {
     /// The same of several buffers after one run.
     pub(crate) fn check_all(&self, outs: &[BufferId], tolerance: f64, what: &str) {
         for (plan, found) in self.run_all(outs) {
-            let mut shaders = plan.steps.iter().map(|step| step.shader);
+            let mut shaders = plan.steps.iter().map(|step| &step.shader);
             let own = shaders.clone().map(|shader| Tolerance::of(shader, tolerance));
             let tolerance = own.reduce(Tolerance::looser).expect("a plan has steps");
-            let what = format!("{what}, by {}", shaders.next_back().expect("a plan has steps").name);
+            let what = format!("{what}, by {}", shaders.next_back().expect("a plan has steps").id);
             for (got, want) in found {
                 let (got, want): (&[f32], &[f32]) = (bytemuck::cast_slice(&got), bytemuck::cast_slice(&want));
                 compare(got.iter().map(|&v| v.into()), want.iter().map(|&v| v.into()), tolerance, &what);
@@ -387,14 +387,17 @@ fn compare(got: impl Iterator<Item = f64>, want: impl Iterator<Item = f64>, tole
     assert!(want.iter().any(|&v| v != 0.0), "{what}: the reference wrote nothing");
 }
 
-/// Every shader compiles, and every `Params` struct has the fields of its Rust twin, each 4 bytes wide.
+fn parsed(shader: &Shader) -> naga::Module {
+    let text = shader.text();
+    naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}: {}", shader.id, e.emit_to_string(&text)))
+}
+
+/// Every shader of every variant compiles, and every `Params` struct has the fields of its Rust twin, each 4 bytes wide.
 #[test]
 fn params_match_the_shaders() {
     for kernel in super::KERNELS {
-        for shader in kernel.shaders {
-            let text = shader.text();
-            let module = naga::front::wgsl::parse_str(&text)
-                .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
+        for shader in kernel.modules() {
+            let module = parsed(&shader);
             let members = module
                 .types
                 .iter()
@@ -402,11 +405,11 @@ fn params_match_the_shaders() {
                     naga::TypeInner::Struct { members, .. } if t.name.as_deref() == Some("Params") => Some(members),
                     _ => None,
                 })
-                .unwrap_or_else(|| panic!("{} has no Params", shader.name));
+                .unwrap_or_else(|| panic!("{} has no Params", shader.id));
             let fields: Vec<(&str, u32)> =
                 members.iter().map(|m| (m.name.as_deref().unwrap_or(""), m.offset)).collect();
             let want: Vec<(&str, u32)> = kernel.params.iter().zip(0..).map(|(f, i)| (*f, i * 4)).collect();
-            assert_eq!(fields, want, "{}", shader.name);
+            assert_eq!(fields, want, "{}", shader.id);
         }
     }
 }
@@ -414,11 +417,8 @@ fn params_match_the_shaders() {
 /// No workgroup takes more memory than WebGPU promises on every device, in no variant either.
 #[test]
 fn workgroups_stay_within_16_kib() {
-    let own = super::KERNELS.iter().flat_map(|kernel| kernel.shaders);
-    for shader in own.chain(super::variants::shaders()).chain(super::software::shaders()) {
-        let text = shader.text();
-        let module = naga::front::wgsl::parse_str(&text)
-            .unwrap_or_else(|e| panic!("{}: {}", shader.name, e.emit_to_string(&text)));
+    for shader in super::KERNELS.iter().flat_map(|kernel| kernel.modules()) {
+        let module = parsed(&shader);
         let variables = module.global_variables.iter().map(|(_, variable)| variable);
         let bytes: u32 = variables
             .filter(|variable| variable.space == naga::AddressSpace::WorkGroup)
@@ -428,6 +428,6 @@ fn workgroups_stay_within_16_kib() {
                 ref inner => inner.size(module.to_ctx()),
             })
             .sum();
-        assert!(bytes <= 16 << 10, "{}: {bytes} bytes of workgroup memory", shader.name);
+        assert!(bytes <= 16 << 10, "{}: {bytes} bytes of workgroup memory", shader.id);
     }
 }

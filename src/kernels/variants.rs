@@ -1,5 +1,6 @@
-//! Variants of kernels by what a device can do. Each is the same step with some library files replaced, so that grid,
-//! bindings and reference stay. Those of software adapters are in [`software`](super::software).
+//! Variants of kernels by what a device can do: which of them suit it, and plans that run in them. Each is the same step with
+//! some library files replaced, so that grid, bindings and reference stay. What a variant is stands in its
+//! [`VariantSpec`](crate::plan::VariantSpec), its shaders in the records of the kernels.
 //!
 //! *Subgroups* (`shaders/variants/join.wgsl`): invocations that share rows of a decode product add their sums by shuffles,
 //! at any subgroup size from 4 to 128, with one barrier in place of three to six. *f16* (`stored.wgsl`): prefill's tiles
@@ -14,17 +15,17 @@
 
 use serde::Deserialize;
 
-use super::software::software;
-use super::{experts, grouped, latent, layout_shaders, matmul, matvec};
-use crate::plan::{DeviceFacts, Extension, Layout, Plan, Shader, Step};
+use super::attention::fewer_splits;
+use super::kernel_of;
+use crate::plan::{DeviceFacts, Plan, Shader, ShaderId, Variant};
 
 /// Which variants plans run in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Variants {
-    /// For adapters that are the CPU.
+    /// For software adapters.
     pub software: bool,
-    /// Threads that share rows of a product join their sums by subgroups: decode.
+    /// Threads that share rows of a product reduce their sums by subgroups: decode.
     pub subgroups: bool,
     /// Tiled products keep weights as 16-bit floats in a workgroup's memory: prefill.
     pub f16: bool,
@@ -48,40 +49,35 @@ impl Variants {
 
     /// Each that a device can run, alone.
     pub fn each(facts: &DeviceFacts) -> impl Iterator<Item = Self> {
-        let none = Self::default();
-        let all = [
-            (true, Self { software: true, ..none }),
-            (facts.subgroups, Self { subgroups: true, ..none }),
-            (facts.shader_f16, Self { f16: true, ..none }),
-            (facts.packed_int8, Self { int8: true, ..none }),
-        ];
-        all.into_iter().filter_map(|(can, variant)| can.then_some(variant))
+        Variant::ALL.into_iter().filter(|variant| (variant.spec().runs_on)(facts)).map(|variant| {
+            let mut alone = Self::default();
+            *alone.flag(variant) = true;
+            alone
+        })
     }
 
     /// Those of them that compute in f32.
-    pub fn in_f32(self) -> Self {
-        Self { f16: false, int8: false, ..self }
+    pub fn in_f32(mut self) -> Self {
+        Variant::ALL.iter().filter(|variant| variant.spec().rounds).for_each(|&variant| *self.flag(variant) = false);
+        self
     }
 
-    /// Takes out those that shaders of such names are of: whether there were any.
-    pub fn drop_wrong(&mut self, shaders: &[&str]) -> bool {
+    /// Takes out those that the shaders are of: whether there were any.
+    pub fn drop_wrong(&mut self, shaders: &[ShaderId]) -> bool {
         let before = *self;
-        for (name, flag) in [
-            (SOFTWARE, &mut self.software),
-            (SUBGROUPS, &mut self.subgroups),
-            (F16, &mut self.f16),
-            (INT8, &mut self.int8),
-        ] {
-            *flag &= !shaders.iter().any(|shader| shader.starts_with(name));
-        }
+        shaders.iter().filter_map(|id| id.variant).for_each(|variant| *self.flag(variant) = false);
         *self != before
     }
-}
 
-const SOFTWARE: &str = "software/";
-const SUBGROUPS: &str = "subgroups/";
-const F16: &str = "f16/";
-const INT8: &str = "int8/";
+    fn flag(&mut self, variant: Variant) -> &mut bool {
+        match variant {
+            Variant::Software => &mut self.software,
+            Variant::Subgroups => &mut self.subgroups,
+            Variant::F16 => &mut self.f16,
+            Variant::Int8 => &mut self.int8,
+        }
+    }
+}
 
 /// How far numbers may be from a reference's.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +92,7 @@ impl Tolerance {
     /// Of results of `shader`, where kernels that compute in f32 are within `each`. Variants that round their inputs are further off, in
     /// products by several times for single values, but not by much for all of them.
     pub fn of(shader: &Shader, each: f64) -> Self {
-        if [F16, INT8].iter().any(|name| shader.name.starts_with(name)) {
+        if shader.id.variant.is_some_and(|variant| variant.spec().rounds) {
             return Self { each: 1e-2, all: 1e-3 };
         }
         Self { each, all: f64::INFINITY }
@@ -121,85 +117,26 @@ impl Tolerance {
     }
 }
 
-static MATVEC: [Shader; 11] = layout_shaders!(["subgroups/", Some(Extension::Subgroups)] "matvec", "gate", "epilogue", "share", "x", "../variants/join");
-static EXPERT_UP: [Shader; 11] = layout_shaders!(["subgroups/", Some(Extension::Subgroups)] "expert_up", "gate", "share", "x", "../variants/join", "route");
-static EXPERT_DOWN: [Shader; 11] = layout_shaders!(["subgroups/", Some(Extension::Subgroups)] "expert_down", "share", "x", "../variants/join", "expert_rows");
-static LATENT_VALUE: [Shader; 11] =
-    layout_shaders!(["subgroups/", Some(Extension::Subgroups)] "latent_value", "share", "../variants/join");
-
-static MATMUL_F16: [Shader; 11] =
-    layout_shaders!(["f16/", Some(Extension::F16)] "matmul", "gate", "epilogue", "../variants/stored", "tile");
-static EXPERT_MATMUL_F16: [Shader; 11] = layout_shaders!(["f16/", Some(Extension::F16)] "expert_matmul", "gate", "../variants/stored", "tile", "expert_rows");
-
-/// Modules for the layouts whose codes fit in bytes, the kernel's other files in front.
-macro_rules! byte_shaders {
-    ($file:literal $(, $more:literal)*) => {
-        [
-            (Layout::Q8, byte_shaders!(@one $file, "q8", "../variants/q8" $(, $more)*)),
-            (Layout::Q8Min, byte_shaders!(@one $file, "q8_min", "../variants/q8_min" $(, $more)*)),
-            (Layout::Q4, byte_shaders!(@one $file, "q4", "nibbles", "../variants/q4" $(, $more)*)),
-            (Layout::Q4Min, byte_shaders!(@one $file, "q4_min", "nibbles", "../variants/q4_min" $(, $more)*)),
-            (Layout::Q4K, byte_shaders!(@one $file, "q4_k", "nibbles", "k_scales", "../variants/q4_k" $(, $more)*)),
-            (Layout::Q5K, byte_shaders!(@one $file, "q5_k", "nibbles", "k_scales", "../variants/whole" $(, $more)*)),
-            (Layout::Mxfp4, byte_shaders!(@one $file, "mxfp4", "../variants/whole" $(, $more)*)),
-        ]
-    };
-    (@one $file:literal, $layout:literal $(, $lib:literal)*) => {
-        layout_shaders!(@one ["int8/", None] $file, $layout, "../variants/packed", "../variants/tile_int8" $(, $lib)*)
-    };
-}
-
-static MATMUL_INT8: [(Layout, Shader); 7] = byte_shaders!("matmul", "gate", "epilogue");
-static EXPERT_MATMUL_INT8: [(Layout, Shader); 7] = byte_shaders!("expert_matmul", "gate", "expert_rows");
-
-/// Every module of theirs.
-#[cfg(test)]
-pub(super) fn shaders() -> impl Iterator<Item = &'static Shader> {
-    let by_layout = [&MATVEC, &EXPERT_UP, &EXPERT_DOWN, &LATENT_VALUE, &MATMUL_F16, &EXPERT_MATMUL_F16];
-    let in_bytes = MATMUL_INT8.iter().chain(&EXPERT_MATMUL_INT8).map(|(_, shader)| shader);
-    by_layout.into_iter().flatten().chain(in_bytes)
-}
-
 /// The plan in variants.
-pub fn suited(plan: &Plan, variants: Variants, facts: &DeviceFacts) -> Plan {
+pub fn suited(plan: &Plan, mut variants: Variants, facts: &DeviceFacts) -> Plan {
     if variants.software {
-        return software(plan, facts);
-    }
-    let steps = plan.steps.iter().map(|step| Step { shader: shader(step, variants), ..step.clone() }).collect();
-    Plan { label: plan.label.clone(), steps }
-}
-
-fn shader(step: &Step, variants: Variants) -> &'static Shader {
-    let layout = |shaders| matvec::layout_of(step, shaders);
-    let in_bytes = |layout: Layout, shaders: &'static [(Layout, Shader)]| {
-        let found = shaders.iter().find(|(of, _)| *of == layout).filter(|_| variants.int8);
-        found.map_or(step.shader, |(_, shader)| shader)
-    };
-    if step.kernel == matmul::KERNEL.name {
-        match layout(&matmul::SHADERS) {
-            Layout::F32 => step.shader,
-            layout if variants.f16 => &MATMUL_F16[layout as usize],
-            layout => in_bytes(layout, &MATMUL_INT8),
+        let mut plan = fewer_splits(plan);
+        for step in &mut plan.steps {
+            if let Some(software) = &kernel_of(step).software {
+                (software.form)(step, facts);
+            }
         }
-    } else if step.kernel == grouped::MATMUL.name {
-        match layout(&grouped::MATMUL_SHADERS) {
-            Layout::F32 => step.shader,
-            layout if variants.f16 => &EXPERT_MATMUL_F16[layout as usize],
-            layout => in_bytes(layout, &EXPERT_MATMUL_INT8),
-        }
-    } else if !variants.subgroups {
-        step.shader
-    } else if step.kernel == matvec::KERNEL.name {
-        &MATVEC[layout(&matvec::SHADERS) as usize]
-    } else if step.kernel == experts::UP.name {
-        &EXPERT_UP[layout(&experts::UP_SHADERS) as usize]
-    } else if step.kernel == experts::DOWN.name {
-        &EXPERT_DOWN[layout(&experts::DOWN_SHADERS) as usize]
-    } else if step.kernel == latent::VALUE.name {
-        &LATENT_VALUE[layout(&latent::VALUE_SHADERS) as usize]
-    } else {
-        step.shader
+        return plan;
     }
+    let mut plan = plan.clone();
+    for step in &mut plan.steps {
+        let kernel = kernel_of(step);
+        let mut chosen = Variant::ALL.into_iter().filter(|&variant| *variants.flag(variant));
+        if let Some(shader) = chosen.find_map(|variant| kernel.variant(variant, step)) {
+            step.shader = shader;
+        }
+    }
+    plan
 }
 
 #[cfg(test)]
@@ -231,12 +168,13 @@ mod tests {
     #[test]
     fn wrong_variants_are_taken_out_and_others_stay() {
         let all = Variants { software: false, subgroups: true, f16: true, int8: false };
+        let shader = |variant| ShaderId { variant, file: "matvec", layout: None };
         let mut left = all;
-        assert!(!left.drop_wrong(&["matvec.q4", "norm"]));
+        assert!(!left.drop_wrong(&[shader(None), shader(None)]));
         assert_eq!(left, all);
-        assert!(left.drop_wrong(&["f16/matmul.q4", "norm"]));
+        assert!(left.drop_wrong(&[shader(Some(Variant::F16)), shader(None)]));
         assert_eq!(left, Variants { f16: false, ..all });
-        assert!(left.drop_wrong(&["subgroups/matvec.q4"]));
+        assert!(left.drop_wrong(&[shader(Some(Variant::Subgroups))]));
         assert_eq!(left, Variants::default());
     }
 }

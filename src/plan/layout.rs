@@ -34,57 +34,161 @@ pub const GROUP: usize = 32;
 /// Weights of a super-block of the k-quants.
 pub const SUPER_BLOCK: usize = 256;
 
-/// A number format of the kernels. See the module's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // the module's table says it
-pub enum Layout {
-    F32,
-    F16,
-    Bf16,
-    Q8,
-    Q8Min,
-    Q4,
-    Q4Min,
-    Q4K,
-    Q5K,
-    Q6K,
-    Mxfp4,
+/// What the scales plane of a layout holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scales {
+    /// There is none: weights are numbers.
+    None,
+    /// So many f16 for each group.
+    Halves(usize),
+    /// So many bytes for each super-block: two f16, then scales and bits of the codes.
+    SuperBlocks(usize),
+    /// A byte for each group: the exponent of a power of two.
+    Exponents,
+}
+
+/// What distinguishes a layout: its size, and the WGSL that reads it.
+#[derive(Debug)]
+pub struct LayoutSpec {
+    /// The name used in plans, shader files and `ModelInfo.quantization`.
+    pub name: &'static str,
+    /// Bytes of one group in the codes plane.
+    pub code_group_bytes: usize,
+    /// The scales plane.
+    pub scales: Scales,
+    /// Library files that declare `weight_block`.
+    pub wgsl: &'static [&'static str],
+    /// Files that declare `packed_block`, for products of bytes; none where codes do not fit in a signed byte.
+    pub packed: Option<&'static [&'static str]>,
+    /// Files that declare `own_block`, for software adapters.
+    pub software: &'static [&'static str],
+}
+
+/// A file in `shaders/`.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+    };
+}
+
+/// The layouts, one entry each: the enum, [`Layout::ALL`] and [`Layout::spec`].
+macro_rules! layouts {
+    ($($layout:ident { $($spec:tt)* })*) => {
+        /// A number format of the kernels. See the module's table.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // the module's table says it
+        pub enum Layout { $($layout),* }
+
+        impl Layout {
+            /// Every layout.
+            pub const ALL: [Layout; [$(Layout::$layout),*].len()] = [$(Layout::$layout),*];
+
+            /// The layout's entry.
+            pub const fn spec(self) -> &'static LayoutSpec {
+                match self { $(Layout::$layout => &LayoutSpec { $($spec)* }),* }
+            }
+        }
+    };
+}
+
+layouts! {
+    F32 {
+        name: "f32",
+        code_group_bytes: 128,
+        scales: Scales::None,
+        wgsl: &[wgsl!("lib/f32")],
+        packed: None,
+        software: &[wgsl!("software/plain")],
+    }
+    F16 {
+        name: "f16",
+        code_group_bytes: 64,
+        scales: Scales::None,
+        wgsl: &[wgsl!("lib/f16")],
+        packed: None,
+        software: &[wgsl!("software/plain")],
+    }
+    Bf16 {
+        name: "bf16",
+        code_group_bytes: 64,
+        scales: Scales::None,
+        wgsl: &[wgsl!("lib/bf16")],
+        packed: None,
+        software: &[wgsl!("software/plain")],
+    }
+    Q8 {
+        name: "q8",
+        code_group_bytes: 32,
+        scales: Scales::Halves(1),
+        wgsl: &[wgsl!("lib/q8")],
+        packed: Some(&[wgsl!("variants/q8")]),
+        software: &[wgsl!("software/q8")],
+    }
+    Q8Min {
+        name: "q8_min",
+        code_group_bytes: 32,
+        scales: Scales::Halves(2),
+        wgsl: &[wgsl!("lib/q8_min")],
+        packed: Some(&[wgsl!("variants/q8_min")]),
+        software: &[wgsl!("software/q8_min")],
+    }
+    Q4 {
+        name: "q4",
+        code_group_bytes: 16,
+        scales: Scales::Halves(1),
+        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4")],
+        packed: Some(&[wgsl!("variants/q4")]),
+        software: &[wgsl!("software/q4")],
+    }
+    Q4Min {
+        name: "q4_min",
+        code_group_bytes: 16,
+        scales: Scales::Halves(2),
+        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4_min")],
+        packed: Some(&[wgsl!("variants/q4_min")]),
+        software: &[wgsl!("software/q4_min")],
+    }
+    Q4K {
+        name: "q4_k",
+        code_group_bytes: 16,
+        scales: Scales::SuperBlocks(16),
+        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q4_k")],
+        packed: Some(&[wgsl!("variants/q4_k")]),
+        software: &[wgsl!("software/q4_k")],
+    }
+    Q5K {
+        name: "q5_k",
+        code_group_bytes: 16,
+        scales: Scales::SuperBlocks(48),
+        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q5_k")],
+        packed: Some(&[wgsl!("variants/whole")]),
+        software: &[wgsl!("software/plain")],
+    }
+    Q6K {
+        name: "q6_k",
+        code_group_bytes: 16,
+        scales: Scales::SuperBlocks(84),
+        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q6_k")],
+        packed: None,
+        software: &[wgsl!("software/plain")],
+    }
+    Mxfp4 {
+        name: "mxfp4",
+        code_group_bytes: 16,
+        scales: Scales::Exponents,
+        wgsl: &[wgsl!("lib/mxfp4")],
+        packed: Some(&[wgsl!("variants/whole")]),
+        software: &[wgsl!("software/plain")],
+    }
 }
 
 /// The values of e2m1 floats (OCP Microscaling Formats, arXiv 2310.10537).
 const E2M1: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 impl Layout {
-    /// Every layout.
-    pub const ALL: [Layout; 11] = [
-        Self::F32,
-        Self::F16,
-        Self::Bf16,
-        Self::Q8,
-        Self::Q8Min,
-        Self::Q4,
-        Self::Q4Min,
-        Self::Q4K,
-        Self::Q5K,
-        Self::Q6K,
-        Self::Mxfp4,
-    ];
-
     /// The name used in plans, shader files and `ModelInfo.quantization`.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Q8 => "q8",
-            Self::Q8Min => "q8_min",
-            Self::Q4 => "q4",
-            Self::Q4Min => "q4_min",
-            Self::Q4K => "q4_k",
-            Self::Q5K => "q5_k",
-            Self::Q6K => "q6_k",
-            Self::Mxfp4 => "mxfp4",
-        }
+        self.spec().name
     }
 
     /// Groups in a row of `k` weights, the padded last one included.
@@ -94,26 +198,21 @@ impl Layout {
 
     /// Bytes of one group in the codes plane.
     pub const fn code_group_bytes(self) -> usize {
-        match self {
-            Self::F32 => 128,
-            Self::F16 | Self::Bf16 => 64,
-            Self::Q8 | Self::Q8Min => 32,
-            Self::Q4 | Self::Q4Min | Self::Q4K | Self::Q5K | Self::Q6K | Self::Mxfp4 => 16,
-        }
+        self.spec().code_group_bytes
     }
 
     /// Rows are a multiple of this many weights; others are padded to whole groups.
     pub const fn row_multiple(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q8 | Self::Q8Min | Self::Q4 | Self::Q4Min | Self::Mxfp4 => GROUP,
-            Self::Q4K | Self::Q5K | Self::Q6K => SUPER_BLOCK,
+        match self.spec().scales {
+            Scales::None => 1,
+            Scales::Halves(_) | Scales::Exponents => GROUP,
+            Scales::SuperBlocks(_) => SUPER_BLOCK,
         }
     }
 
     /// Whether there is a scales plane.
     pub const fn has_scales(self) -> bool {
-        !matches!(self, Self::F32 | Self::F16 | Self::Bf16)
+        !matches!(self.spec().scales, Scales::None)
     }
 
     /// Bytes of a row of `k` weights in the codes plane.
@@ -124,14 +223,11 @@ impl Layout {
     /// Bytes of a row of `k` weights in the scales plane, padded to whole 32-bit words.
     pub const fn scale_row_bytes(self, k: usize) -> usize {
         let groups = Self::groups(k);
-        match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 0,
-            Self::Q8 | Self::Q4 => (groups * 2).next_multiple_of(4),
-            Self::Q8Min | Self::Q4Min => groups * 4,
-            Self::Q4K => groups / 8 * 16,
-            Self::Q5K => groups / 8 * 48,
-            Self::Q6K => groups / 8 * 84,
-            Self::Mxfp4 => groups.next_multiple_of(4),
+        match self.spec().scales {
+            Scales::None => 0,
+            Scales::Halves(n) => (groups * n * 2).next_multiple_of(4),
+            Scales::SuperBlocks(bytes) => groups / 8 * bytes,
+            Scales::Exponents => groups.next_multiple_of(4),
         }
     }
 

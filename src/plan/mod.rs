@@ -5,12 +5,14 @@ mod buffers;
 mod facts;
 pub mod layout;
 mod quantize;
+mod shader;
 mod step;
 mod tensor;
 
 pub use buffers::{BufferId, BufferSpec, Buffers, Role};
 pub use facts::DeviceFacts;
-pub use layout::{GROUP, Layout};
+pub use layout::{GROUP, Layout, LayoutSpec, Scales};
 pub use quantize::{Arrival, QuantizeJob, e4m3_product};
-pub use step::{Access, Binding, Extension, Plan, Shader, Step, fold_grid};
+pub use shader::{Extension, Shader, ShaderId, Variant, VariantSpec};
+pub use step::{Access, Binding, Plan, Step, fold_grid};
 pub use tensor::{Activation, Matrix, PART_ROWS, Part, Vector};

@@ -6,33 +6,8 @@
 use std::fmt;
 
 use super::buffers::BufferId;
-
-/// An extension of WGSL that a device may have been opened with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // WGSL's names
-pub enum Extension {
-    F16,
-    Subgroups,
-}
-
-/// A WGSL module. `name` identifies it; `source` is the kernel's file after the library files it imports.
-#[derive(Debug)]
-pub struct Shader {
-    /// File name without its ending, with the weight layout where there is one: `matvec.q4`.
-    pub name: &'static str,
-    /// What it needs beyond WGSL's core.
-    pub extension: Option<Extension>,
-    /// WGSL files that make it, in order: the package holds each of them once.
-    pub files: &'static [&'static str],
-}
-
-impl Shader {
-    /// The module's text. What the web asks for before subgroups may be used is added there: naga knows no directive for them.
-    pub fn text(&self) -> String {
-        let enable = if self.extension == Some(Extension::F16) { "enable f16;\n" } else { "" };
-        enable.to_owned() + &self.files.join("\n")
-    }
-}
+use super::layout::Layout;
+use super::shader::Shader;
 
 /// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +37,7 @@ pub struct Step {
     /// Kernel name in the kernel table, which finds the reference.
     pub kernel: &'static str,
     /// The WGSL to run.
-    pub shader: &'static Shader,
+    pub shader: Shader,
     /// Values of the shader's `override`s.
     pub constants: Vec<(&'static str, f64)>,
     /// Storage buffers.
@@ -85,6 +60,11 @@ impl Step {
             .buffer
     }
 
+    /// The layout of the weights it reads; a kernel of weights asks only for what it chose.
+    pub fn layout(&self) -> Layout {
+        self.shader.id.layout.unwrap_or_else(|| panic!("{}: its shader reads no weights", self.label))
+    }
+
     /// The value of an `override`; 0 where the step leaves the shader's default.
     pub fn constant(&self, name: &str) -> f64 {
         self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, v)| v)
@@ -93,7 +73,7 @@ impl Step {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<16} {:<18} {}", self.label, self.shader.name, self.detail)
+        write!(f, "{:<16} {:<18} {}", self.label, self.shader.id, self.detail)
     }
 }
 
