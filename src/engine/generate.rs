@@ -230,7 +230,7 @@ impl Engine {
             Input::Ids(ids) => return Ok(ids),
             Input::Text(text) if raw => return self.tokenizer.encode(&text, true),
             Input::Text(text) => vec![Message::new("user", text)],
-            Input::Messages(_) if raw => return Err(Error::invalid("raw", "it is of a text or ids, not of messages")),
+            Input::Messages(_) if raw => return Err(Error::invalid("raw", "it applies to a text or ids, not to messages")),
             Input::Messages(messages) => messages,
         };
         Ok(self.encode_messages(&messages, &[], false, args)?.ids)
@@ -239,10 +239,10 @@ impl Engine {
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
         let templated = !options.raw && !matches!(input, Input::Ids(_));
         if !templated && !options.template_args.is_empty() {
-            return Err(Error::invalid("templateArgs", "raw text and ids go through no chat template"));
+            return Err(Error::invalid("templateArgs", "raw text and ids do not use the chat template"));
         }
         if !templated && options.reasoning_budget()?.is_some() {
-            return Err(Error::invalid("reasoning", "in the continuation of raw text or ids no thought is told apart"));
+            return Err(Error::invalid("reasoning", "reasoning is not separated when raw text or ids are continued"));
         }
         let messages = match input {
             Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
@@ -252,7 +252,7 @@ impl Engine {
             }
             Input::Text(text) => vec![Message::new("user", text)],
             Input::Messages(_) if options.raw => {
-                return Err(Error::invalid("raw", "continues a text or ids; messages need the chat template"));
+                return Err(Error::invalid("raw", "it applies to a text or ids; messages need the chat template"));
             }
             Input::Messages(messages) => messages,
         };
@@ -349,7 +349,7 @@ impl Engine {
     pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let context_length = self.runner.context_length;
         if ids.is_empty() {
-            return Err(Error::invalid("input", "there is no token to start from"));
+            return Err(Error::invalid("input", "the input has no tokens"));
         }
         if ids.len() > context_length {
             return Err(Error::ContextOverflow { input_tokens: ids.len(), context_length });

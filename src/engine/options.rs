@@ -124,7 +124,7 @@ impl GenerateOptions {
         let one = |(id, &bias): (&String, &f64)| {
             let known = id.parse::<u32>().ok().filter(|&id| (id as usize) < vocabulary);
             let Some(known) = known else {
-                let message = format!("{id:?} is no id of the vocabulary of {vocabulary} tokens");
+                let message = format!("{id:?} is not an id in the vocabulary of {vocabulary} tokens");
                 return Err(Error::invalid("logitBias", message));
             };
             if !bias.is_finite() {

@@ -107,11 +107,11 @@ impl Engine {
         let _taken = self.take()?;
         let bad = |kind, message: &str| Error::format(kind, from.name(), message);
         if from.len() < 48 {
-            return Err(bad(FormatKind::Truncated, "a saved conversation is longer"));
+            return Err(bad(FormatKind::Truncated, "the file is too short for a saved conversation"));
         }
         let front = from.read(0..16).await?;
         if front[..8] != MAGIC[..] {
-            return Err(bad(FormatKind::BadMagic, "this is no saved conversation"));
+            return Err(bad(FormatKind::BadMagic, "this is not a saved conversation"));
         }
         let length = u64::from_le_bytes(front[8..].try_into().expect("eight bytes"));
         if length > MAX_HEADER {
@@ -127,7 +127,7 @@ impl Engine {
         let ranges = cached.ranges(&self.runner.kv);
         let payload: u64 = ranges.iter().map(|(_, bytes)| bytes.end).sum();
         if from.len() != 48 + length + payload {
-            let message = format!("it has {} bytes; {} are expected", from.len(), 48 + length + payload);
+            let message = format!("it has {} bytes; expected {}", from.len(), 48 + length + payload);
             return Err(bad(FormatKind::SizeMismatch, &message));
         }
 
@@ -163,7 +163,7 @@ impl Engine {
     async fn accept_saved(&self, header: &Header, from: &dyn ByteSource) -> Result<Cached> {
         let bad = |kind, message: String| Err(Error::format(kind, from.name(), message));
         if header.version != 1 {
-            return bad(FormatKind::UnsupportedVersion, format!("it is of version {}", header.version));
+            return bad(FormatKind::UnsupportedVersion, format!("file format version {} is not supported", header.version));
         }
         let kv = &self.runner.kv;
         let same = |(b, s): (&crate::model::KvBuffer, &Stored)| b.token_bytes == s.token_bytes;
@@ -171,7 +171,7 @@ impl Engine {
             || header.buffers.len() != kv.len()
             || !kv.iter().zip(&header.buffers).all(same)
         {
-            let message = format!("it was saved by {:?}; this is {:?}, loaded otherwise", header.name, self.id);
+            let message = format!("it was saved by {:?}; this is {:?}, or the same model loaded with other options", header.name, self.id);
             return bad(FormatKind::BadValue, message);
         }
         let (tokens, context_length) = (header.ids.len(), self.runner.context_length);
@@ -186,7 +186,7 @@ impl Engine {
             b.tokens == s.tokens || header.written <= b.tokens.min(s.tokens)
         };
         if !kv.iter().zip(&header.buffers).all(fits) {
-            return bad(FormatKind::BadValue, "its layers keep other ranges of the context".into());
+            return bad(FormatKind::BadValue, "the sizes of its KV-cache buffers do not match".into());
         }
         Ok(Cached { ids: header.ids.clone(), written: header.written, long: header.long })
     }

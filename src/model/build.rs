@@ -616,7 +616,7 @@ fn context_length(config: &ModelConfig, options: &ModelOptions, sizes: &KvSizes)
     match options.context_length {
         Some(0) => Err(Error::invalid("contextLength", "must be at least 1")),
         Some(n) if n > own => {
-            Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
+            Err(Error::invalid("contextLength", format!("{n} tokens were requested; the model's limit is {own}")))
         }
         Some(n) if sizes.largest(n) > options.max_binding => Err(Error::BufferLimit {
             what: format!(

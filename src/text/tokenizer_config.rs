@@ -84,7 +84,7 @@ fn chat_templates(value: &Value, file: &str) -> Result<Vec<(String, String)>> {
         Value::Object(named) => {
             let source = |(name, source): (&String, &Value)| Some((name.clone(), source.as_str()?.to_owned()));
             let sources: Option<Vec<_>> = named.iter().map(source).collect();
-            sources.map_or_else(|| bad("a template is no string".into()), Ok)
+            sources.map_or_else(|| bad("a template is not a string".into()), Ok)
         }
         _ => bad("neither a string, a list nor an object".into()),
     }

@@ -156,7 +156,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
     let vocab = match model.vocab {
         RawVocab::Map(entries) => entries,
         RawVocab::List => {
-            return fail(FormatKind::UnsupportedFeature, "model.vocab is a list, so this is no BPE model".into());
+            return fail(FormatKind::UnsupportedFeature, "model.vocab is a list, so this is not a BPE model".into());
         }
         RawVocab::Missing => return fail(FormatKind::BadTokenizer, "model.vocab is missing".into()),
     };
@@ -335,7 +335,7 @@ pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Re
                             return bad(format!("the template names {name:?}, which is not among its special tokens"));
                         }
                         (None, Some(sequence)) if sequences.contains(&sequence) => {}
-                        _ => return bad(format!("{template}: {piece} is no special token and no sequence")),
+                        _ => return bad(format!("{template}: {piece} is neither a special token nor a sequence")),
                     }
                 }
             }

@@ -260,7 +260,7 @@ fn code_point(digits: &str, radix: u32, least: usize) -> Result<char, Fault> {
         return unsupported("several code points in braces");
     }
     let number = u32::from_str_radix(digits, radix).ok().filter(|_| digits.len() >= least);
-    number.and_then(char::from_u32).map_or_else(|| bad(format!("{digits:?} is no code point")), Ok)
+    number.and_then(char::from_u32).map_or_else(|| bad(format!("{digits:?} is not a code point")), Ok)
 }
 
 /// `\x41`, `\101`; where it is no ASCII, as many of them as make a character in UTF-8.
@@ -273,7 +273,7 @@ fn bytes(parser: &mut Parser<'_>, c: char) -> Result<char, Fault> {
         let next = if parser.eat("\\") { parser.next() } else { None };
         match next {
             Some(c @ ('x' | '0'..='7')) if bytes.len() < 4 => bytes.push(byte(parser, c)?),
-            _ => return bad("bytes that are no UTF-8"),
+            _ => return bad("bytes that are not UTF-8"),
         }
     }
 }
@@ -286,7 +286,7 @@ fn byte(parser: &mut Parser<'_>, c: char) -> Result<u8, Fault> {
         let digits = parser.digits(8, 2);
         digits.chars().filter_map(|c| c.to_digit(8)).fold(first, |number, digit| number * 8 + digit)
     };
-    number.try_into().map_or_else(|_| bad(format!("{number} is no byte")), Ok)
+    number.try_into().map_or_else(|_| bad(format!("{number} is not a byte")), Ok)
 }
 
 /// `{name}` or `{^name}` behind its bracket. `fancy-regex` knows what the rest of the names mean.

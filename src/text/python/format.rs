@@ -81,14 +81,14 @@ impl Fields<'_> {
         let end = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut path) = name.split_at(end);
         let missing =
-            || Error::new(ErrorKind::InvalidOperation, format!("a format asks for {first:?}, which was not given"));
+            || Error::new(ErrorKind::InvalidOperation, format!("a format string refers to {first:?}, which was not given"));
         let mut value = if first.is_empty() {
             self.next += 1;
             self.args
                 .positional
                 .get(self.next - 1)
                 .cloned()
-                .ok_or_else(|| wrong("a format asks for more than was given"))?
+                .ok_or_else(|| wrong("a format string refers to more values than were given"))?
         } else if let Ok(place) = first.parse::<usize>() {
             self.args.positional.get(place).cloned().ok_or_else(missing)?
         } else {
@@ -152,7 +152,7 @@ fn one(value: &Value, spec: &str) -> Result<String, Error> {
         return Err(limit("a format with a number of more than four digits"));
     }
     if let Some(spec) = spec.strip_suffix('%') {
-        let number = f64::try_from(value.clone()).map_err(|_| wrong("a percentage of what is no number"))?;
+        let number = f64::try_from(value.clone()).map_err(|_| wrong("a percentage of a value that is not a number"))?;
         let width: usize = spec.split('.').next().and_then(|width| width.parse().ok()).unwrap_or(0);
         let precision: usize = spec.split_once('.').and_then(|(_, digits)| digits.parse().ok()).unwrap_or(6);
         return Ok(format!("{:>width$}", format!("{:.precision$}%", number * 100.0)));
