@@ -171,7 +171,7 @@ impl Engine {
                 return Next::Stop;
             }
             if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
-                let close = output.end_of_thought();
+                let close = output.end_of_reasoning();
                 if close.is_empty() || output.ids.len() + close.len() >= limit {
                     return Next::Stop; // no room for the end of the reasoning and a token after it
                 }
@@ -275,7 +275,7 @@ impl Engine {
             Some(m) if !thinking(m) && !m.content.is_empty() && !opened => None,
             resumed if quiet => {
                 let resumed = resumed.is_some_and(thinking);
-                self.close_thought(&mut prompt, opened, resumed)?;
+                self.close_reasoning(&mut prompt, opened, resumed)?;
                 Some(ReasoningSplitter::closed(format))
             }
             Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(format)),
@@ -285,7 +285,7 @@ impl Engine {
     }
 
     /// Closes the reasoning block in a prompt, in the form that models with optional reasoning were trained on.
-    fn close_thought(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
+    fn close_reasoning(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
         let format = &self.reasoning;
         let ids = &mut prompt.ids;
         let rest = if resumed {

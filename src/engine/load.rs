@@ -548,7 +548,7 @@ fn stop_ids(
         ids.extend(named.into_iter().filter_map(|id| id.ok().flatten()));
     }
     ids.extend(tokenizer.turn_ends(checkpoint.format == Format::Gguf));
-    ids.retain(|&id| !tokenizer.ends_less_than_a_turn(id));
+    ids.retain(|&id| !tokenizer.ends_message_only(id));
     ids.sort_unstable();
     ids.dedup();
     ids

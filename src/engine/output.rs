@@ -55,7 +55,7 @@ impl<'a> Output<'a> {
     }
 
     /// The tokens that close the current reasoning.
-    pub fn end_of_thought(&self) -> Vec<u32> {
+    pub fn end_of_reasoning(&self) -> Vec<u32> {
         let end = self.splitter.as_ref().map(ReasoningSplitter::end).unwrap_or_default();
         self.engine.tokenizer.encode(&end, false).unwrap_or_default()
     }
