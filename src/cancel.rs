@@ -1,12 +1,12 @@
-//! How a caller takes a call back.
+//! Cancellation of a call by its caller.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::{Error, Result};
 
-/// Shared between a call and its caller. `abort` makes the call end with [`Error::Aborted`]; `stop` makes a generation
-/// end early and keep what it has.
+/// A cancellation token shared between a call and its caller. `abort` makes the call end with [`Error::Aborted`];
+/// `stop` makes a generation end early and keep what it has.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Rc<Flags>);
 
@@ -17,12 +17,12 @@ struct Flags {
 }
 
 impl Cancel {
-    /// The call is to end with [`Error::Aborted`].
+    /// Makes the call end with [`Error::Aborted`].
     pub fn abort(&self) {
         self.0.aborted.set(true);
     }
 
-    /// The generation is to end with what it has.
+    /// Makes a generation end with what it has produced.
     pub fn stop(&self) {
         self.0.stopped.set(true);
     }

@@ -1,11 +1,12 @@
-//! One error type: few kinds, full of facts. [`Error::code`] is the `code` of the JavaScript `EngineError`.
+//! The error type of the crate: few variants that carry the facts. [`Error::code`] is the `code` of the JavaScript
+//! `EngineError`.
 
-/// Result of everything in this crate that an outside cause can make fail.
+/// The result type of every call in this crate that an external cause can make fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is wrong with a file, by name.
+/// Kinds of file faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are self-explanatory
 pub enum FormatKind {
     BadAlignment,
     BadConfig,
@@ -43,30 +44,30 @@ pub enum FormatKind {
 /// Why a chat template could not be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateKind {
-    /// It does not parse, or calls what does not exist.
+    /// The template does not parse, or calls a function that does not exist.
     Invalid,
-    /// It asked for more time, depth, source or output than allowed.
+    /// The template exceeds a limit of time, depth, source length or output length.
     Limit,
-    /// The model has none.
+    /// The model has no chat template.
     Missing,
-    /// It called `raise_exception`.
+    /// The template called `raise_exception`.
     Raised,
-    /// It leaves out what the user says.
+    /// The template leaves out the user's message.
     Suspicious,
 }
 
-/// Everything that can go wrong through an outside cause.
+/// Every failure with an external cause.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// The caller's signal fired; in JavaScript the call rejects with `signal.reason` instead.
     #[error("aborted")]
     Aborted,
-    /// The model's architecture is not one of ours.
+    /// The engine does not support the model's architecture.
     #[error("architecture {name:?} is not supported (supported: {})", supported.join(", "))]
     Architecture {
-        /// As the checkpoint names it.
+        /// The architecture's name in the checkpoint.
         name: String,
-        /// The names this build knows.
+        /// The names of supported architectures.
         supported: Vec<String>,
     },
     /// One buffer or binding would be larger than the device allows.
@@ -74,7 +75,7 @@ pub enum Error {
     BufferLimit {
         /// What the buffer is for.
         what: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         needed: u64,
         /// Bytes allowed.
         limit: u64,
@@ -90,10 +91,10 @@ pub enum Error {
     /// The GPU device went away.
     #[error("the GPU device was lost: {message}")]
     DeviceLost {
-        /// The platform's words.
+        /// The platform's message.
         message: String,
     },
-    /// A tensor's number format has no kernel here.
+    /// No kernel supports a tensor's number format.
     #[error("tensor {tensor:?} is stored as {dtype}, which is not supported for it")]
     Dtype {
         /// The tensor's published name.
@@ -101,7 +102,7 @@ pub enum Error {
         /// The stored format.
         dtype: String,
     },
-    /// A file is not what it should be.
+    /// A file is malformed or unsupported.
     #[error("{file}: {message} [{kind:?}]")]
     Format {
         /// The kind of fault.
@@ -111,10 +112,10 @@ pub enum Error {
         /// What was expected and what was found.
         message: String,
     },
-    /// A broken invariant of ours, reported instead of trapping where that is possible.
+    /// A broken invariant of the engine, reported instead of trapping where that is possible.
     #[error("internal error: {message}")]
     Internal {
-        /// What broke.
+        /// Which invariant was broken.
         message: String,
     },
     /// The caller passed something that cannot be used.
@@ -125,7 +126,7 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
-    /// A file is not the one that was promised.
+    /// A file's hash differs from the expected one.
     #[error("{file}: its SHA-256 is {found}, not {expected}")]
     Integrity {
         /// Its name.
@@ -135,7 +136,7 @@ pub enum Error {
         /// In hexadecimal.
         found: String,
     },
-    /// A file is not as large as was promised.
+    /// A file's size differs from the expected one.
     #[error("{file}: the server has {found} bytes of it, {expected} are on record")]
     FileSize {
         /// Its name.
@@ -160,14 +161,14 @@ pub enum Error {
     Network {
         /// What was asked for.
         url: String,
-        /// HTTP status, where there was an answer.
+        /// HTTP status, if there was a response.
         status: Option<u16>,
         /// What happened.
         message: String,
         /// Whether the same call may succeed later.
         retryable: bool,
     },
-    /// WebGPU is not to be had here.
+    /// WebGPU is not available.
     #[error("WebGPU is not available: {reason}")]
     NoWebGpu {
         /// Why, and what a user can do.
@@ -190,7 +191,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Shorthand for [`Error::Format`]. What a hostile file makes long in name or message is cut.
+    /// Shorthand for [`Error::Format`]. Names and messages that a hostile file makes long are truncated.
     pub fn format(kind: FormatKind, file: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Format { kind, file: cut(file.into()), message: cut(message.into()) }
     }
@@ -221,7 +222,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without a change.
+    /// Whether the same call may succeed if it is repeated unchanged.
     pub fn retryable(&self) -> bool {
         matches!(
             self,
@@ -233,7 +234,7 @@ impl Error {
         )
     }
 
-    /// The facts of the message, for programs: the `detail` of the JavaScript `EngineError`.
+    /// The facts in the message, in a form for programs: the `detail` of the JavaScript `EngineError`.
     pub fn detail(&self) -> serde_json::Value {
         use serde_json::json;
         match self {
@@ -258,7 +259,7 @@ impl Error {
     }
 }
 
-/// At most a kilobyte of a text, and a mark where more was.
+/// The first kilobyte of a text, with a mark if it was truncated.
 fn cut(mut text: String) -> String {
     const MOST: usize = 1024;
     if text.len() > MOST {

@@ -2,7 +2,7 @@
 //!
 //! One crate, built to WebAssembly for the npm package and natively for tests and tools. Two flows, each one way:
 //! prompts go from text to tokens to a recorded plan of GPU passes and back to text, and weights go from their
-//! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md draws the house.
+//! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md describes the modules.
 
 #![forbid(unsafe_code)]
 

@@ -1,23 +1,23 @@
-//! What is not as it should be and does not stop a model.
+//! Warnings: faults of model files or devices that do not stop a model from running.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A fault of a model's files or of the device that a load gets over (`Warning` of the JavaScript API).
+/// A fault of a model's files or of the device that a load can work around (`Warning` of the JavaScript API).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What it is about.
+    /// What the warning is about.
     pub code: WarningCode,
     /// A sentence with the facts.
     pub message: String,
 }
 
-/// What a warning is about: the `code` of the JavaScript API, in words joined by hyphens.
+/// What a warning is about: the `code` of the JavaScript API, in kebab case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningCode {
-    /// The tensors and what describes them differ in something that changes no weight.
+    /// The tensors and their description differ in a way that changes no weight.
     Checkpoint,
     /// A setting of config.json or of GGUF metadata is not used.
     Config,
@@ -27,7 +27,7 @@ pub enum WarningCode {
     Kernel,
     /// The context is longer than rotary embeddings were made for without their scaling.
     Rope,
-    /// The chat template was mended, or cannot do something that is commonly expected.
+    /// The chat template was repaired, or cannot do something that is commonly expected.
     Template,
     /// The tokenizer's description is incomplete.
     Tokenizer,
@@ -36,7 +36,7 @@ pub enum WarningCode {
 }
 
 impl Warning {
-    /// A warning about something.
+    /// Creates a warning.
     pub fn new(code: WarningCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }

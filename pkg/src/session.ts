@@ -214,7 +214,7 @@ class RemoteSession extends EventTarget implements Session {
       return { messages: [...said.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: said.ids };
     }
     if (said.messages.length > 0) throw invalid("input", "this session is of messages; raw text and ids cannot join it");
-    if (Array.isArray(added)) throw invalid("raw", "continues a text or ids; messages need the chat template");
+    if (Array.isArray(added)) throw invalid("raw", "it applies to a text or ids; messages need the chat template");
     const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, said.ids.length === 0]) : added as Uint32Array;
     return { messages: [], ids: joined(said.ids, ids) };
   }

@@ -1,26 +1,26 @@
-//! What is in the KV cache, and how much of it the next prompt can go on from.
+//! Tracks which tokens are in the KV cache, and how long a prefix of the next prompt can be reused from it.
 
 use std::ops::Range;
 
 use crate::model::KvBuffer;
 use crate::plan::BufferId;
 
-/// The tokens whose keys and values lie in a KV cache.
+/// The tokens whose keys and values are in a KV cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Cached {
-    /// Those at positions 0, 1, ….
+    /// The tokens at positions 0, 1, ….
     pub ids: Vec<u32>,
-    /// Places written since position 0 was, those of steps that were taken back included: a cache that goes around has
-    /// lost what lay `tokens` places before the last of them.
+    /// Slots written since position 0 was, including those of steps that were rolled back: a ring-buffer cache has
+    /// overwritten whatever was `tokens` slots before the last of them.
     pub written: usize,
     /// Whether the keys were rotated for sequences beyond LongRoPE's original length.
     pub long: bool,
 }
 
 impl Cached {
-    /// Tokens are about to be fed at `position`, at most as far in as there are any.
+    /// Notes that `ids` are about to be fed at `position`, which is at most the number of tokens cached so far.
     pub fn feed(&mut self, position: usize, ids: &[u32]) {
-        assert!(position <= self.ids.len(), "tokens are fed behind those that are known");
+        assert!(position <= self.ids.len(), "tokens are fed at a position beyond the cached ones");
         if position == 0 {
             self.written = 0;
         }
@@ -29,21 +29,21 @@ impl Cached {
         self.written = self.written.max(self.ids.len());
     }
 
-    /// Tokens at the start of `prompt`, at most `most`, after which it can go on: their keys and values are there, as far
-    /// as the tokens after them see.
+    /// The length of the reusable prefix of `prompt`, at most `most`: the keys and values of its tokens are cached, as
+    /// far back as the tokens after them attend.
     pub fn reusable(&self, prompt: &[u32], most: usize, buffers: &[KvBuffer]) -> usize {
         let common = self.ids.iter().zip(prompt).take(most).take_while(|(a, b)| a == b).count();
         let held = |b: &KvBuffer| b.span.first(common + 1) + b.tokens >= self.written;
         if buffers.iter().all(held) { common } else { 0 }
     }
 
-    /// Tokens at the start of a buffer that hold something of this.
+    /// How many token slots at the start of a buffer are in use.
     pub fn tokens_in(&self, buffer: &KvBuffer) -> usize {
         if self.written > buffer.tokens { buffer.tokens } else { self.ids.len() }
     }
 
-    /// The bytes of each buffer that hold something of this; their ends are multiples of 4.
-    pub fn stretches(&self, buffers: &[KvBuffer]) -> Vec<(BufferId, Range<u64>)> {
+    /// The byte range of each buffer that is in use; the ends of ranges are multiples of 4.
+    pub fn ranges(&self, buffers: &[KvBuffer]) -> Vec<(BufferId, Range<u64>)> {
         let bytes = |b: &KvBuffer| 0..(self.tokens_in(b) as u64 * b.token_bytes).next_multiple_of(4);
         buffers.iter().map(|b| (b.buffer, bytes(b))).filter(|(_, bytes)| !bytes.is_empty()).collect()
     }
@@ -58,9 +58,9 @@ mod tests {
         KvBuffer { buffer: BufferId(0), tokens, token_bytes: 6, span }
     }
 
-    /// Against a cache that is written place by place.
+    /// Compares [`Cached::reusable`] with a simulated cache that is written slot by slot.
     #[test]
-    fn what_is_reusable_is_what_lies_there() {
+    fn the_reusable_prefix_is_what_the_cache_holds() {
         let spans = [(64, Span::All), (9, Span::Window(5)), (12, Span::Chunk(8)), (7, Span::Window(3))];
         let mut seed = 1u64;
         let mut random = |below: usize| {
@@ -82,7 +82,7 @@ mod tests {
                 all += 1;
                 whole += usize::from(from == keep);
                 none += usize::from(from == 0 && keep > 0);
-                // Fed in pieces of at most four, which each query sees as far as its span goes.
+                // Tokens are fed in pieces of at most four; each query attends as far back as its span reaches.
                 let mut at = from;
                 while at < prompt.len() {
                     let piece = at..prompt.len().min(at + 4);
@@ -95,7 +95,7 @@ mod tests {
                     }
                     at = piece.end;
                 }
-                // Up to three steps past the end, of which nothing is known.
+                // Up to three steps run past the end; their tokens are unknown.
                 let past = random(4).min(64 - cached.ids.len());
                 (0..past).for_each(|i| places[(prompt.len() + i) % tokens] = None);
                 cached.written = cached.written.max(prompt.len() + past);
@@ -105,16 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn stretches_are_what_is_used() {
+    fn ranges_cover_the_used_slots() {
         let buffers = [buffer(64, Span::All), buffer(9, Span::Window(5))];
         let mut cached = Cached::default();
-        assert!(cached.stretches(&buffers).is_empty());
+        assert!(cached.ranges(&buffers).is_empty());
         cached.feed(0, &[1; 7]);
-        assert_eq!(cached.stretches(&buffers), [(BufferId(0), 0..44), (BufferId(0), 0..44)]);
+        assert_eq!(cached.ranges(&buffers), [(BufferId(0), 0..44), (BufferId(0), 0..44)]);
         cached.feed(7, &[1; 3]);
-        assert_eq!(cached.stretches(&buffers), [(BufferId(0), 0..60), (BufferId(0), 0..56)]);
+        assert_eq!(cached.ranges(&buffers), [(BufferId(0), 0..60), (BufferId(0), 0..56)]);
         assert_eq!(cached.reusable(&[1; 10], 9, &buffers), 9);
-        assert_eq!(cached.reusable(&[1, 1], 1, &buffers), 0, "place 9 lies where place 0 lay");
+        assert_eq!(cached.reusable(&[1, 1], 1, &buffers), 0, "slot 0 is overwritten by position 9");
         assert_eq!(cached.reusable(&[1, 1], 1, &buffers[..1]), 1);
         cached.written = 64;
         assert_eq!((cached.reusable(&[1; 10], 9, &buffers), cached.reusable(&[1; 10], 9, &buffers[..1])), (0, 9));

@@ -8,37 +8,37 @@ use std::rc::Rc;
 
 use super::Engine;
 use super::cached::Cached;
-use crate::gpu::Aside;
+use crate::gpu::Snapshot;
 use crate::plan::Role;
 use crate::{Error, Result};
 
-/// Bytes that copies of conversations take together, at most.
+/// Bytes that the snapshots of all conversations may take together.
 pub const COPIES: u64 = 256 << 20;
 
-/// Every conversation that is open.
+/// All open conversations.
 #[derive(Default)]
 pub(super) struct Conversations {
     last: u32,
     turns: u64,
     open: BTreeMap<u32, Conversation>,
-    /// Whose keys and values are in the cache; none where it was a call without a conversation.
+    /// The conversation whose keys and values are in the cache; `None` after a call without a conversation.
     active: Option<u32>,
 }
 
-/// One that is open.
+/// An open conversation.
 #[derive(Clone, Default)]
 struct Conversation {
-    /// Its tokens whose keys and values were in the cache when it last was active.
+    /// The tokens whose keys and values were in the cache when the conversation was last active.
     ids: Vec<u32>,
-    /// Those, where they were copied and are still there.
+    /// The snapshot of those keys and values, if one was taken and not evicted.
     copy: Option<Rc<Copy>>,
-    /// The turn in which it last was active.
+    /// When the conversation was last active, as a value of [`Conversations::turns`].
     used: u64,
 }
 
 struct Copy {
     cached: Cached,
-    aside: Aside,
+    snapshot: Snapshot,
 }
 
 impl Conversations {
@@ -46,13 +46,13 @@ impl Conversations {
         self.open.values().filter_map(|c| c.copy.as_ref())
     }
 
-    /// Bytes of all copies; clones share theirs.
+    /// Bytes of all snapshots; cloned conversations share one.
     fn bytes(&self) -> u64 {
-        let distinct: BTreeMap<_, _> = self.copies().map(|copy| (Rc::as_ptr(copy), copy.aside.bytes())).collect();
+        let distinct: BTreeMap<_, _> = self.copies().map(|copy| (Rc::as_ptr(copy), copy.snapshot.bytes())).collect();
         distinct.values().sum()
     }
 
-    /// Gives up copies until as many bytes are within the budget, those longest unused first; never `spared`'s.
+    /// Evicts snapshots, least recently used first and never that of `spared`, until `bytes` more are within the budget.
     fn make_room(&mut self, bytes: u64, budget: u64, spared: Option<u32>) -> bool {
         while bytes + self.bytes() > budget {
             let held = self.open.iter_mut().filter(|(id, c)| c.copy.is_some() && Some(**id) != spared);
@@ -68,7 +68,7 @@ impl Conversations {
 }
 
 impl Engine {
-    /// Begins a conversation: its number, for [`Engine::generate`].
+    /// Opens a conversation and returns its id for [`Engine::generate_in`].
     pub fn open_conversation(&self) -> u32 {
         let all = &mut *self.conversations.borrow_mut();
         all.last += 1;
@@ -76,14 +76,14 @@ impl Engine {
         all.last
     }
 
-    /// Ends one, and gives back what was copied for it.
+    /// Closes a conversation and frees its snapshot.
     pub fn close_conversation(&self, id: u32) {
         let all = &mut *self.conversations.borrow_mut();
         all.open.remove(&id);
         all.active = all.active.filter(|&active| active != id);
     }
 
-    /// Begins another that goes on from the same keys and values.
+    /// Opens a new conversation that continues from the keys and values of an existing one.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where there is no such conversation, [`Error::DeviceLost`].
@@ -100,19 +100,19 @@ impl Engine {
         Ok(all.last)
     }
 
-    /// Tokens whose keys and values are in the cache or in a copy, for a conversation.
+    /// The tokens of a conversation whose keys and values are in the cache or in a snapshot.
     pub fn conversation_tokens(&self, id: u32) -> Result<Vec<u32>> {
         let all = &mut *self.conversations.borrow_mut();
         let active = all.active == Some(id);
         let conversation = all.get(id)?;
-        Ok(if active { self.session.cached.borrow().ids.clone() } else { conversation.ids.clone() })
+        Ok(if active { self.runner.cached.borrow().ids.clone() } else { conversation.ids.clone() })
     }
 
-    /// Copies the active conversation's part of the cache aside, if there is one and room for it.
+    /// Takes a snapshot of the active conversation's part of the cache, if there is one and the budget allows it.
     async fn keep_active(&self, spared: Option<u32>) -> Result<()> {
-        let cached = self.session.cached.borrow().clone();
-        let stretches = cached.stretches(&self.session.kv);
-        let bytes = stretches.iter().map(|(_, range)| range.end - range.start).sum();
+        let cached = self.runner.cached.borrow().clone();
+        let ranges = cached.ranges(&self.runner.kv);
+        let bytes = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         let Some(active) = self.conversations.borrow().active else { return Ok(()) };
         let room = {
             let all = &mut *self.conversations.borrow_mut();
@@ -120,24 +120,25 @@ impl Engine {
                 conversation.ids.clone_from(&cached.ids);
                 conversation.copy = None;
             }
-            !stretches.is_empty() && all.make_room(bytes, self.copies_budget, spared)
+            !ranges.is_empty() && all.make_room(bytes, self.copies_budget, spared)
         };
         if !room {
             return Ok(());
         }
-        match self.session.executor.set_aside(&stretches, Role::Kv).await {
-            Ok(aside) => {
+        match self.runner.executor.snapshot(&ranges, Role::Kv).await {
+            Ok(snapshot) => {
                 if let Ok(conversation) = self.conversations.borrow_mut().get(active) {
-                    conversation.copy = Some(Rc::new(Copy { cached, aside }));
+                    conversation.copy = Some(Rc::new(Copy { cached, snapshot }));
                 }
                 Ok(())
             }
-            Err(Error::Memory { .. }) => Ok(()), // it is fed again when its turn comes
+            Err(Error::Memory { .. }) => Ok(()), // it is prefilled again when it becomes active
             Err(e) => Err(e),
         }
     }
 
-    /// Gives the cache to a conversation, or to a call without one, with as much of `prompt` in it as there is anywhere.
+    /// Makes a conversation active, or none, and restores the snapshot that holds the longest prefix of `prompt` if
+    /// that is longer than the prefix in the cache.
     pub(super) async fn take_turn(&self, id: Option<u32>, prompt: &[u32]) -> Result<()> {
         if let Some(id) = id {
             let all = &mut *self.conversations.borrow_mut();
@@ -149,13 +150,13 @@ impl Engine {
             self.keep_active(id).await?;
         }
         let all = &mut *self.conversations.borrow_mut();
-        let reusable = |cached: &Cached| self.session.reusable_in(cached, prompt, prompt.len());
-        let here = reusable(&self.session.cached.borrow());
+        let reusable = |cached: &Cached| self.runner.reusable_in(cached, prompt, prompt.len());
+        let here = reusable(&self.runner.cached.borrow());
         if let Some(best) =
             all.copies().max_by_key(|copy| reusable(&copy.cached)).filter(|c| reusable(&c.cached) > here)
         {
-            self.session.executor.put_back(&best.aside)?;
-            self.session.cached.borrow_mut().clone_from(&best.cached);
+            self.runner.executor.restore(&best.snapshot)?;
+            self.runner.cached.borrow_mut().clone_from(&best.cached);
         }
         all.active = id;
         if let Some(own) = id.and_then(|id| all.open.get_mut(&id)) {

@@ -1,25 +1,25 @@
-//! What a model would cost, from headers alone.
+//! Estimates the memory and context length of a load from file headers alone.
 
 use serde::Serialize;
 
 use super::load::{LoadOptions, Source, WEIGHT_BUDGET, choices, choose, rope_factors, tokenizer};
-use super::session::Pipelines;
+use super::runner::Pipelines;
 use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
 use crate::weights::{Checkpoint, unquantised};
 use crate::{Error, Result};
 
-/// What is known of a device before it is opened.
+/// Limits of a device that are known before it is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Largest storage binding, bytes.
     pub max_binding: u64,
-    /// Uniforms begin at multiples of this many bytes.
+    /// Alignment of uniform buffer offsets, bytes.
     pub uniform_alignment: u64,
 }
 
 impl Default for Limits {
-    /// Those that every WebGPU device has.
+    /// The limits that every WebGPU device has.
     fn default() -> Self {
         Self { max_binding: ModelOptions::default().max_binding, uniform_alignment: 256 }
     }
@@ -29,32 +29,32 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fit {
-    /// As far as can be known.
+    /// It will run, as far as can be known.
     Yes,
-    /// Only where the device has more memory than is usual.
+    /// It will run only on a device with more memory than usual.
     Tight,
-    /// Not at all.
+    /// It will not run.
     No,
 }
 
-/// Why it will not, or may not.
+/// Why a model will not, or may not, run.
 #[derive(Debug, Clone, Serialize)]
 pub struct FitReason {
-    /// An error's code.
+    /// The code of the error that a load would fail with.
     pub code: &'static str,
-    /// In words.
+    /// An explanation in words.
     pub message: String,
 }
 
-/// A file of weights.
+/// A weight file and its size.
 #[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs)] // it is what it says
+#[allow(missing_docs)] // the names are self-explanatory
 pub struct FileSize {
     pub name: String,
     pub size: u64,
 }
 
-/// `Estimate` of the JavaScript API, but for what the device stores.
+/// `Estimate` of the JavaScript API, without what is already stored on the device.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Estimate {
@@ -62,30 +62,31 @@ pub struct Estimate {
     pub download_bytes: u64,
     /// Bytes of buffers on the GPU, at `max_context_length`.
     pub gpu_bytes: u64,
-    /// Bytes of the KV cache for each token of it.
+    /// Bytes of the KV cache per token of context.
     pub kv_bytes_per_token: u64,
-    /// Bytes outside the GPU at most, while loading.
+    /// Peak bytes outside the GPU while loading.
     pub peak_host_bytes: u64,
-    /// Tokens of context that a load takes.
+    /// Tokens of context that a load allocates.
     pub max_context_length: usize,
-    /// Whether it will run.
+    /// Whether the model will run.
     pub fit: Fit,
-    /// Why not.
+    /// Why the model will not or may not run.
     pub reasons: Vec<FitReason>,
-    /// Where the weights are.
+    /// The weight files.
     pub files: Vec<FileSize>,
 }
 
-/// Bytes of the wasm heap that a load takes besides its tokenizer, and for each byte of tokenizer.json (measured: docs/evidence/memory.md).
+/// Bytes of the wasm heap that a load takes: a constant, plus so many per byte of tokenizer.json (measured:
+/// docs/evidence/memory.md).
 const HEAP: u64 = 8 << 20;
 const HEAP_PER_TOKENIZER: u64 = 4;
-/// Bytes of files that the readers in JavaScript keep.
+/// Bytes of files that the readers in JavaScript cache.
 const READERS: u64 = 32 << 20;
 
-/// Estimates what a load would cost, on a device with these limits or on none.
+/// Estimates what a load would cost on a device with these limits, or without a device.
 ///
 /// # Errors
-/// Faults of the files. A model that is whole and cannot run here is an estimate that says so.
+/// Faults of the files. A valid model that cannot run on the device is not an error: the estimate says so.
 pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<Limits>) -> Result<Estimate> {
     let mut estimate = Estimate {
         download_bytes: 0,
@@ -141,8 +142,12 @@ impl Estimate {
         self.max_context_length = model.context_length;
         self.download_bytes = bytes_to_read(checkpoint, &model.tasks);
         let tokenizer = checkpoint.tokenizer_json.as_ref().map_or(0, |json| json.len() as u64);
-        self.peak_host_bytes =
-            HEAP + HEAP_PER_TOKENIZER * tokenizer + READERS + IN_FLIGHT + 2 * BLOCK + 3 * turned(checkpoint, model);
+        self.peak_host_bytes = HEAP
+            + HEAP_PER_TOKENIZER * tokenizer
+            + READERS
+            + IN_FLIGHT
+            + 2 * BLOCK
+            + 3 * transposed_bytes(checkpoint, model);
         let weights = model.weight_bytes();
         if weights > WEIGHT_BUDGET {
             self.fit = self.fit.max_of(Fit::Tight);
@@ -158,8 +163,8 @@ impl Fit {
     }
 }
 
-/// The largest expert that is published transposed and quantised: it is held whole, as it is and as f32, in bytes.
-fn turned(checkpoint: &Checkpoint, model: &Model) -> u64 {
+/// Bytes of the largest expert that is stored transposed and quantised, as f32: it is transposed as a whole.
+fn transposed_bytes(checkpoint: &Checkpoint, model: &Model) -> u64 {
     let pieces = model.tasks.iter().flat_map(|task| match task {
         Task::Matrix { pieces, .. } => pieces.as_slice(),
         Task::Vector { .. } => &[],

@@ -1,22 +1,22 @@
-//! The generation loop: a prompt becomes ids, ids become steps, sampled ids become text, a thought and an answer.
+//! The generation loop: encodes a prompt, runs prefill and decode, and turns sampled ids into reasoning and answer text.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::output::Output;
-use super::session::{Next, Request, Sampled};
+use super::runner::{Next, Request, Sampled};
 use super::{Engine, GenerateOptions, TokenLogprob};
 use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, encode_messages};
 use crate::{Cancel, Error, Result};
 
-/// What to generate from.
+/// The input of a generation.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// One user turn, or with `raw` the text to continue.
     Text(String),
     /// A conversation.
     Messages(Vec<Message>),
-    /// Ids to continue as they are.
+    /// Token ids to continue, without a chat template.
     Ids(Vec<u32>),
 }
 
@@ -32,7 +32,7 @@ pub enum FinishReason {
     Abort,
 }
 
-/// What a generation took.
+/// Token counts and timings of a generation.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[allow(missing_docs)] // api.d.ts says it
@@ -73,35 +73,35 @@ pub enum StreamPart {
 /// A finished generation.
 #[derive(Debug, Clone)]
 pub struct GenerateResult {
-    /// The answer.
+    /// The answer's text.
     pub text: String,
-    /// The thought before it.
+    /// The reasoning before the answer.
     pub reasoning: String,
-    /// Why it ended.
+    /// Why the generation ended.
     pub finish_reason: FinishReason,
-    /// What it took.
+    /// Token counts and timings.
     pub usage: Usage,
     /// The conversation with this turn added.
     pub messages: Vec<Message>,
     /// The tokens generated, the end-of-sequence token included where one ended it.
     pub ids: Vec<u32>,
-    /// Of each of them, where they were asked for.
+    /// Log-probabilities of the generated tokens, if they were requested.
     pub logprobs: Option<Vec<TokenLogprob>>,
 }
 
-/// The variable by which templates of models that may leave out the thought are told to.
+/// The template variable that tells a model with optional reasoning to skip it.
 const THINKING_SWITCH: &str = "enable_thinking";
 
-/// A prompt ready to run.
+/// An encoded prompt.
 struct Prompt {
     ids: Vec<u32>,
     messages: Vec<Message>,
-    /// Splits the thought off; none where the input is raw.
+    /// Separates the reasoning from the answer; `None` for raw input.
     splitter: Option<ReasoningSplitter>,
 }
 
 impl Engine {
-    /// Generates. `emit` hears every part as it comes, the last being [`StreamPart::Finish`].
+    /// Generates. `emit` receives every part as it is produced; the last is [`StreamPart::Finish`].
     ///
     /// # Errors
     /// [`Error::InvalidArgument`], [`Error::Template`], [`Error::ContextOverflow`], [`Error::NonFinite`],
@@ -117,8 +117,8 @@ impl Engine {
         self.generate_in(None, input, options, cancel, emit).await
     }
 
-    /// Generates in a conversation, whose keys and values are kept until its next turn. The input is all of it, not its
-    /// last turn.
+    /// Generates in a conversation, whose keys and values are kept until its next turn. The input is the whole
+    /// conversation, not only its last turn.
     ///
     /// # Errors
     /// As [`Engine::generate`]; [`Error::InvalidArgument`] where there is no such conversation.
@@ -139,13 +139,13 @@ impl Engine {
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
-        let room = self.session.context_length - prompt.len() + 1; // the last token needs no place in the cache
+        let room = self.runner.context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room)?;
 
         self.take_turn(conversation, &prompt).await?;
-        // The last is fed for its logits.
+        // The last token is always fed, for its logits.
         let most = if self.without_reuse { 0 } else { prompt.len() - 1 };
-        let cached = self.session.reusable(&prompt, most);
+        let cached = self.runner.reusable(&prompt, most);
         let mut usage = Usage { input_tokens: prompt.len(), cached_tokens: cached, ..Usage::default() };
         let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
         let mut finish_reason = FinishReason::Length;
@@ -171,9 +171,9 @@ impl Engine {
                 return Next::Stop;
             }
             if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
-                let close = output.end_of_thought();
+                let close = output.end_of_reasoning();
                 if close.is_empty() || output.ids.len() + close.len() >= limit {
-                    return Next::Stop; // no room for the end of the thought and a token after it
+                    return Next::Stop; // no room for the end of the reasoning and a token after it
                 }
                 output.put_in(&close);
                 return Next::Insert(close);
@@ -181,7 +181,7 @@ impl Engine {
             Next::Go
         };
         let request = Request { prompt: &prompt, cached, sampler, bias, limit };
-        self.session.generate(&request, cancel, &mut prefilled, &mut token).await?;
+        self.runner.generate(&request, cancel, &mut prefilled, &mut token).await?;
         output.finish();
         if output.ids.is_empty() {
             finish_reason = FinishReason::Abort; // stopped during prefill
@@ -203,8 +203,8 @@ impl Engine {
         Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
     }
 
-    /// Feeds an input to a conversation, so that the turn after it need not. The tokens of the input: all of it, not its last
-    /// turn.
+    /// Prefills a conversation ahead of its next turn and returns the token ids. The input is the whole conversation,
+    /// not only its last turn.
     ///
     /// # Errors
     /// As [`Engine::generate_in`].
@@ -220,17 +220,19 @@ impl Engine {
         let ids = self.ids_of(input, options.raw, &options.template_args)?;
         self.check_ids(&ids)?;
         self.take_turn(conversation, &ids).await?;
-        self.session.prefill(&ids, cancel, &mut |_| {}).await?;
+        self.runner.prefill(&ids, cancel, &mut |_| {}).await?;
         Ok(ids.len())
     }
 
-    /// The ids of an input after which no answer begins.
+    /// The token ids of an input that is not to be answered: no generation prompt follows.
     pub(super) fn ids_of(&self, input: Input, raw: bool, args: &Map<String, Value>) -> Result<Vec<u32>> {
         let messages = match input {
             Input::Ids(ids) => return Ok(ids),
             Input::Text(text) if raw => return self.tokenizer.encode(&text, true),
             Input::Text(text) => vec![Message::new("user", text)],
-            Input::Messages(_) if raw => return Err(Error::invalid("raw", "it is of a text or ids, not of messages")),
+            Input::Messages(_) if raw => {
+                return Err(Error::invalid("raw", "it applies to a text or ids, not to messages"));
+            }
             Input::Messages(messages) => messages,
         };
         Ok(self.encode_messages(&messages, &[], false, args)?.ids)
@@ -239,10 +241,10 @@ impl Engine {
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
         let templated = !options.raw && !matches!(input, Input::Ids(_));
         if !templated && !options.template_args.is_empty() {
-            return Err(Error::invalid("templateArgs", "raw text and ids go through no chat template"));
+            return Err(Error::invalid("templateArgs", "raw text and ids do not use the chat template"));
         }
         if !templated && options.reasoning_budget()?.is_some() {
-            return Err(Error::invalid("reasoning", "in the continuation of raw text or ids no thought is told apart"));
+            return Err(Error::invalid("reasoning", "reasoning is not separated when raw text or ids are continued"));
         }
         let messages = match input {
             Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
@@ -252,7 +254,7 @@ impl Engine {
             }
             Input::Text(text) => vec![Message::new("user", text)],
             Input::Messages(_) if options.raw => {
-                return Err(Error::invalid("raw", "continues a text or ids; messages need the chat template"));
+                return Err(Error::invalid("raw", "it applies to a text or ids; messages need the chat template"));
             }
             Input::Messages(messages) => messages,
         };
@@ -264,18 +266,18 @@ impl Engine {
         }
         let mut prompt = self.encode_messages(&messages, &[], true, &args)?;
         if let Some(begun) = messages.last_mut().filter(|m| m.prefix && !prompt.text.ends_with(&m.content)) {
-            begun.content.truncate(begun.content.trim_end().len()); // the template trims, so the answer goes on from there
+            begun.content.truncate(begun.content.trim_end().len()); // templates trim it; the answer continues from there
         }
         let format = &self.reasoning;
         let opened = format.opened_by(&prompt.text);
-        // An answer that has begun is past its thought, unless it is the thought that goes on.
+        // An answer that has begun is past its reasoning, unless the reasoning itself is continued.
         let begun = messages.last().filter(|m| m.prefix);
         let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
         let splitter = match begun {
             Some(m) if !thinking(m) && !m.content.is_empty() && !opened => None,
             resumed if quiet => {
                 let resumed = resumed.is_some_and(thinking);
-                self.close_thought(&mut prompt, opened, resumed)?;
+                self.close_reasoning(&mut prompt, opened, resumed)?;
                 Some(ReasoningSplitter::closed(format))
             }
             Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(format)),
@@ -284,8 +286,8 @@ impl Engine {
         Ok(Prompt { ids: prompt.ids, messages, splitter })
     }
 
-    /// Ends the thought in a prompt, as models that may leave it out were trained to see it.
-    fn close_thought(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
+    /// Closes the reasoning block in a prompt, in the form that models with optional reasoning were trained on.
+    fn close_reasoning(&self, prompt: &mut crate::text::Prompt, opened: bool, resumed: bool) -> Result<()> {
         let format = &self.reasoning;
         let ids = &mut prompt.ids;
         let rest = if resumed {
@@ -345,11 +347,11 @@ impl Engine {
         MessageInput { messages, tools, add_generation_prompt, args, now: Some((self.host.local_time)()) }
     }
 
-    /// That ids can be fed: some, not too many, all in the vocabulary.
+    /// Checks that ids can be fed: at least one, no more than the context holds, and all in the vocabulary.
     pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
-        let context_length = self.session.context_length;
+        let context_length = self.runner.context_length;
         if ids.is_empty() {
-            return Err(Error::invalid("input", "there is no token to start from"));
+            return Err(Error::invalid("input", "the input has no tokens"));
         }
         if ids.len() > context_length {
             return Err(Error::ContextOverflow { input_tokens: ids.len(), context_length });

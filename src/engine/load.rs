@@ -1,4 +1,4 @@
-//! From a checkpoint to a model that generates.
+//! Loads a checkpoint: chooses quantisation and context, allocates buffers, builds pipelines, fills the weights.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use serde::Serialize;
 
-use super::session::{Pipelines, Session};
+use super::runner::{ModelRunner, Pipelines};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest, Variants};
@@ -22,48 +22,48 @@ use crate::weights::source::{ByteSource, Folder};
 use crate::weights::{GgufMetadata, dequantize_rows};
 use crate::{Cancel, Error, FormatKind, Result, Warning, WarningCode};
 
-/// How to load.
+/// Options of a load.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions {
-    /// What becomes of weights that come unquantised. By default the most exact of what `WEIGHT_BUDGET` holds and the
-    /// device grants.
+    /// Quantisation of weights that are stored unquantised. By default the most exact format that fits `WEIGHT_BUDGET`
+    /// and the device's memory.
     pub quantization: Option<Quantization>,
     /// Bytes of weights that default quantisation stays within; 2 GiB.
     pub weight_budget: Option<u64>,
     /// Tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,
-    /// Numbers of the KV cache; by default f16, or q8 where that would leave a short context.
+    /// Number format of the KV cache; by default f16, or q8 where f16 would leave a short context.
     pub kv_cache: Option<KvFormat>,
     /// The KV cache in f32, to compare with f32 references.
     pub f32: bool,
-    /// Tokens of a prefill chunk, at most; what suits a GPU by default.
+    /// Tokens of a prefill chunk, at most; the default suits GPUs.
     pub chunk: Option<usize>,
-    /// Steps of decode under way at once, at most [`QUEUED_STEPS`]; what suits the adapter by default.
+    /// Decode steps in flight, at most [`QUEUED_STEPS`]; the default depends on the adapter.
     pub queued_steps: Option<usize>,
-    /// Every prompt is fed whole, whatever of it is in the KV cache: to compare.
+    /// Disables prefix reuse, for comparison: every prompt is prefilled from its first token.
     pub without_reuse: bool,
-    /// Kernels are not tested: for a device that computes nothing, to count what a load or a token does besides.
+    /// Skips the self-test of kernels: for a device that computes nothing, to count the other work of a load or a token.
     pub without_self_test: bool,
-    /// Bytes of the KV cache that are kept of conversations which are not active; [`COPIES`](super::COPIES) by default.
+    /// Bytes of KV-cache snapshots kept for inactive conversations; [`COPIES`](super::COPIES) by default.
     pub copies_budget: Option<u64>,
-    /// Variants that plans run in; by default those that suit the device.
+    /// Kernel variants to use; by default those that suit the device.
     pub variants: Option<Variants>,
     /// The device.
     pub device: DeviceOptions,
 }
 
 impl LoadOptions {
-    /// Numbers of the KV cache that were asked for.
+    /// The requested number format of the KV cache.
     pub(super) fn kv_format(&self) -> Option<KvFormat> {
         if self.f32 { Some(KvFormat::F32) } else { self.kv_cache }
     }
 }
 
-/// Bytes of weights up to which a model stays as it was published: what is left to a page on a machine of 8 GB, by what
-/// browsers grant before they refuse.
+/// Bytes of weights up to which a model is not quantised: what browsers grant a page on a machine of 8 GB
+/// before they refuse an allocation.
 pub const WEIGHT_BUDGET: u64 = 2 << 30;
 
-/// What a load is doing.
+/// The stage of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -103,11 +103,11 @@ pub struct ModelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat_template_hash: Option<String>,
     pub capabilities: Capabilities,
-    /// What the load got over.
+    /// Faults that the load worked around.
     pub warnings: Vec<Warning>,
 }
 
-/// What a model can do.
+/// Capabilities of a model.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[allow(missing_docs)] // api.d.ts says it
 pub struct Capabilities {
@@ -116,22 +116,22 @@ pub struct Capabilities {
     pub reasoning: bool,
 }
 
-/// Refuses an architecture that has no plan here, before any weight is fetched.
+/// Rejects an unsupported architecture before any weight is fetched.
 pub fn accept(facts: &ConfigFacts) -> Result<()> {
     architecture(&architecture_name(facts)?).map(drop)
 }
 
-/// Where a checkpoint comes from.
+/// The source of a checkpoint.
 #[derive(Clone)]
 pub enum Source<'a> {
-    /// A Hugging Face folder, or a GGUF file of it.
+    /// A Hugging Face folder, or a GGUF file in it.
     Folder(&'a dyn Folder, Option<&'a str>),
     /// A GGUF file, with its siblings in a folder if it is split.
     Gguf(Rc<dyn ByteSource>, Option<&'a dyn Folder>),
 }
 
 impl Source<'_> {
-    /// Reads the headers. An architecture that is not built is refused before any of the weights.
+    /// Reads the headers. An unsupported architecture is rejected before any weight is read.
     ///
     /// # Errors
     /// Faults of the files, [`Error::Architecture`].
@@ -151,7 +151,7 @@ impl Source<'_> {
 }
 
 impl Engine {
-    /// Loads a Hugging Face folder, or `file` of it where that names a GGUF.
+    /// Loads a Hugging Face folder, or the GGUF file `file` in it.
     pub async fn load_folder(
         folder: &dyn Folder,
         file: Option<&str>,
@@ -215,7 +215,7 @@ impl Engine {
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
-        // A software adapter has no latency to hide: a step queued past the end would only cost time.
+        // A software adapter has no latency to hide: steps queued past the end would only cost time.
         let suited = if software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
         let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
@@ -225,7 +225,7 @@ impl Engine {
         if options.f32 {
             variants = variants.in_f32();
         }
-        let (info, session): (ModelInfo, Session) = loop {
+        let (info, runner): (ModelInfo, ModelRunner) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
             let own = model.plans.clone();
@@ -247,12 +247,12 @@ impl Engine {
             match ready.await {
                 Ok((executor, pipelines)) => {
                     let info = info(checkpoint, &config, &model, template.as_ref(), declared_by, warnings);
-                    break (info, Session::new(model, executor, pipelines, host.clock));
+                    break (info, ModelRunner::new(model, executor, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
-                // A platform may refuse what only a variant asks of it.
+                // A platform may reject a pipeline that only a kernel variant needs.
                 Err(Error::Internal { message }) if variants != Variants::default() && message.starts_with("plan ") => {
-                    let message = format!("variants of kernels are not used: {message}");
+                    let message = format!("kernel variants are not used: {message}");
                     warnings.push(Warning::new(WarningCode::Kernel, message));
                     variants = Variants::default();
                 }
@@ -265,7 +265,7 @@ impl Engine {
             id: checkpoint.id.clone(),
             info,
             host,
-            session,
+            runner,
             tokenizer,
             tokenizer_config,
             template,
@@ -281,7 +281,7 @@ impl Engine {
     }
 }
 
-/// What may become of weights that come unquantised, the most exact first.
+/// The quantisations to try for weights that are stored unquantised, the most exact first.
 pub(super) fn choices(options: &LoadOptions) -> &'static [Quantization] {
     match options.quantization {
         Some(Quantization::None) => &[Quantization::None],
@@ -292,7 +292,8 @@ pub(super) fn choices(options: &LoadOptions) -> &'static [Quantization] {
     }
 }
 
-/// The model by the first of `choices` that stays within the budget and the bindings, or by the last; and which that is.
+/// The model with the first of `choices` that fits the budget and the binding limit, or with the last; and the index of
+/// that choice.
 pub(super) fn choose(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
@@ -309,33 +310,35 @@ pub(super) fn choose(
             model => return Ok((i, model?)),
         }
     }
-    unreachable!("the last is returned whatever it is")
+    unreachable!("the last choice is always returned")
 }
 
-/// What a model may still become while it is fitted to the memory that a device grants. A platform does not say how much there
-/// is: it is asked.
+/// The options left while a model is fitted to the memory of a device. A platform does not report how much memory there
+/// is: the engine finds out by allocating.
 struct Fitting<'a> {
     checkpoint: &'a Checkpoint,
     config: &'a ModelConfig,
     options: &'a LoadOptions,
-    /// What weights that come unquantised may become, the most exact first.
+    /// Remaining quantisations of weights that are stored unquantised, the most exact first.
     choices: &'static [Quantization],
     wanted: ModelOptions,
 }
 
-/// Tokens of context that a default goes down to before weights go below 8 bits, and before a load is refused.
+/// Context lengths, in tokens, down to which a default context shrinks: before weights go below 8 bits, and before a
+/// load fails.
 const CONTEXT_STEPS: [usize; 2] = [8192, 2048];
 
 impl Fitting<'_> {
-    /// The most exact model that is left, within the budget.
+    /// The most exact remaining model that fits the budget.
     fn choose(&mut self) -> Result<Model> {
         let (chosen, model) = choose(self.checkpoint, self.config, self.options, &self.wanted, self.choices)?;
         self.choices = &self.choices[chosen..];
         Ok(model)
     }
 
-    /// After the device refused a model: whether something smaller is left. Nobody notices 8 bits; of what is noticed, a default
-    /// context beyond most conversations goes first, then exactness, then more of the context. What was asked for stays.
+    /// Shrinks the model after the device refused it; `false` if no smaller form is left. 8-bit weights come first,
+    /// because their loss is not noticeable; then a default context longer than most conversations is halved, then
+    /// weights go below 8 bits, then more of the context goes. Explicitly requested options are never changed.
     fn shrink(&mut self, refused: &Model) -> bool {
         let longer = |than: usize| self.options.context_length.is_none() && refused.context_length > than;
         match self.choices {
@@ -349,8 +352,8 @@ impl Fitting<'_> {
     }
 }
 
-/// Allocates a model, builds its pipelines and fills its buffers, the last two at once: a platform compiles while the network is
-/// waited for. Nothing stays allocated where that fails.
+/// Allocates a model, then builds its pipelines and fills its buffers concurrently: the platform compiles shaders while
+/// the weights download. On failure nothing stays allocated.
 async fn fill(
     checkpoint: &Checkpoint,
     model: &Model,
@@ -367,7 +370,7 @@ async fn fill(
     let total = bytes_to_read(checkpoint, &model.tasks);
     let (read, built) = (Cell::new(0), Cell::new(0));
     let progress = RefCell::new(progress);
-    // Pipelines are told of when the weights are there: most are built by then.
+    // Pipeline progress is reported after the weights: most pipelines are built by then.
     let compiled = || {
         let (loaded, total) = (built.get(), Pipelines::COUNT as u64);
         progress.borrow_mut()(Progress { stage: Stage::Compile, loaded, total, file: None, from_cache: false });
@@ -394,7 +397,8 @@ async fn fill(
     Ok((executor, pipelines))
 }
 
-/// Tests the pipelines of plans in variants: those to go on with where one computes something else.
+/// Tests the kernel variants that plans use; returns the variants to fall back to, with a warning, if one computes a
+/// wrong result.
 async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Option<(Variants, Warning)>> {
     let wrong = failures(plans, variants, executor).await?;
     if wrong.is_empty() {
@@ -403,14 +407,15 @@ async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -
     let names = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut left = variants;
     if left.drop_wrong(&wrong) {
-        let message = format!("variants of kernels are not used: {names} computes wrong results here");
+        let message = format!("kernel variants are not used: {names} computes wrong results on this device");
         return Ok(Some((left, Warning::new(WarningCode::Kernel, message))));
     }
-    let reason = format!("it computes wrong results here ({names}); a newer driver or browser may not");
+    let reason = format!("it computes wrong results on this device ({names}); a newer driver or browser may fix this");
     Err(Error::NoWebGpu { reason })
 }
 
-/// The kernels that are wrong here. Where not even the test's few hundred kilobytes are left, it is not made.
+/// The kernels that compute wrong results on this device. The test is skipped if its few hundred kilobytes cannot be
+/// allocated.
 async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Vec<ShaderId>> {
     match SelfTest::new(&plans.all(), variants).failures(executor).await {
         Err(Error::Memory { .. }) => Ok(Vec::new()),
@@ -418,7 +423,7 @@ async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) ->
     }
 }
 
-/// Runs two futures at once until both are done or one fails. The first is looked at first.
+/// Runs two futures concurrently until both complete or one fails. The first is polled first.
 async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = Result<B>>) -> Result<(A, B)> {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut got_a, mut got_b) = (None, None);
@@ -474,7 +479,7 @@ fn info(
     }
 }
 
-/// The tokenizer and what is said about it, from `tokenizer.json` and its neighbours or from GGUF metadata.
+/// The tokenizer and its config, from `tokenizer.json` and `tokenizer_config.json` or from GGUF metadata.
 pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)> {
     let template =
         |bytes: &Option<Vec<u8>>| {
@@ -506,7 +511,7 @@ pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)
     }
 }
 
-/// The tokenizer's part of GGUF metadata.
+/// The vocabulary in GGUF metadata.
 pub fn gguf_vocab(metadata: &GgufMetadata) -> Result<GgufVocab> {
     let v = metadata.vocabulary()?;
     Ok(GgufVocab {
@@ -526,7 +531,7 @@ pub fn gguf_vocab(metadata: &GgufMetadata) -> Result<GgufVocab> {
     })
 }
 
-/// The ids that end a turn: those that the model's files name, and those whose text says so.
+/// The token ids that end a turn: those that the model's files declare, and those with a known end-of-turn text.
 fn stop_ids(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
@@ -544,13 +549,13 @@ fn stop_ids(
         ids.extend(named.into_iter().filter_map(|id| id.ok().flatten()));
     }
     ids.extend(tokenizer.turn_ends(checkpoint.format == Format::Gguf));
-    ids.retain(|&id| !tokenizer.ends_less_than_a_turn(id));
+    ids.retain(|&id| !tokenizer.ends_message_only(id));
     ids.sort_unstable();
     ids.dedup();
     ids
 }
 
-/// GGUF's divisors of the rope frequencies: Llama 3's scaling and LongRoPE, as llama.cpp writes them.
+/// GGUF's RoPE frequency factors (divisors), which llama.cpp writes for Llama 3's scaling and LongRoPE.
 pub async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
     Ok(RopeFactors {
         any: numbers(checkpoint, "rope_freqs.weight").await?,
@@ -559,7 +564,7 @@ pub async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
     })
 }
 
-/// The values of a small tensor, if it is there.
+/// The values of a small tensor, if the checkpoint has it.
 async fn numbers(checkpoint: &Checkpoint, name: &str) -> Result<Option<Vec<f32>>> {
     let Some(entry) = checkpoint.tensors.get(name) else { return Ok(None) };
     if entry.elements() > 4096 {

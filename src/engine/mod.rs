@@ -1,4 +1,4 @@
-//! The engine: loads a model and generates with it. The only place that sees everything.
+//! The engine: loads a model and generates with it. The only module that depends on all others.
 
 mod cached;
 mod conversations;
@@ -8,9 +8,9 @@ mod load;
 mod options;
 mod output;
 mod pace;
+mod runner;
 mod saved;
 mod score;
-mod session;
 
 pub use conversations::COPIES;
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
@@ -23,23 +23,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use conversations::Conversations;
-use session::Session;
+use runner::ModelRunner;
 
 use crate::gpu::{Device, MemoryUse};
 use crate::model::config::GenerationDefaults;
 use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::{Error, Result};
 
-/// What the engine cannot know by itself.
+/// Clocks, randomness and logging that the host environment provides.
 #[derive(Clone, Copy)]
 pub struct Host {
     /// A monotonic clock, in milliseconds.
     pub clock: fn() -> f64,
     /// The local time in seconds since 1970-01-01, for chat templates that print the date.
     pub local_time: fn() -> i64,
-    /// A seed for generations that ask for none.
+    /// A seed for generations without a `seed` option.
     pub seed: fn() -> u64,
-    /// Tells a developer what is not as it should be, and does not stop anything.
+    /// Logs a warning for developers.
     pub warn: fn(&str),
 }
 
@@ -54,19 +54,19 @@ pub struct Engine {
     id: String,
     info: ModelInfo,
     host: Host,
-    session: Session,
+    runner: ModelRunner,
     tokenizer: Tokenizer,
     tokenizer_config: TokenizerConfig,
     template: Option<ChatTemplate>,
     reasoning: ReasoningFormat,
     defaults: GenerationDefaults,
     stop_ids: Vec<u32>,
-    /// Prompts are fed whole, whatever is in the KV cache.
+    /// Whether prefix reuse is disabled: every prompt is prefilled from its first token.
     without_reuse: bool,
     conversations: RefCell<Conversations>,
-    /// Bytes that copies of conversations take on the GPU, at most.
+    /// Bytes that snapshots of conversations may take on the GPU.
     copies_budget: u64,
-    /// What tells this model from others, once it was asked for.
+    /// The digest that identifies this model's weights, computed on first use.
     digest: RefCell<Option<String>>,
     busy: Cell<bool>,
 }
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// What was loaded: a repository, folder or file name.
+    /// The name of the loaded model: a repository, folder or file name.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -95,22 +95,22 @@ impl Engine {
 
     /// GPU bytes held, by role.
     pub fn memory(&self) -> MemoryUse {
-        self.session.executor.memory()
+        self.runner.executor.memory()
     }
 
-    /// The device the model is on.
+    /// The device that holds the model.
     pub fn device(&self) -> &Device {
-        self.session.executor.device()
+        self.runner.executor.device()
     }
 
-    /// What the GPU has been asked to do so far.
+    /// Counts of GPU work submitted so far.
     pub fn counts(&self) -> crate::gpu::Counts {
-        self.session.executor.counts()
+        self.runner.executor.counts()
     }
 
     /// The recorded plans.
     pub fn plans(&self) -> &crate::model::Plans {
-        &self.session.plans
+        &self.runner.plans
     }
 
     /// The chat template.
@@ -127,7 +127,8 @@ impl Engine {
         }
     }
 
-    /// Takes the model for one call: its KV cache and state serve one at a time. The JavaScript side queues.
+    /// Locks the model for one call, as its KV cache and state serve one call at a time. The JavaScript side queues
+    /// calls.
     fn take(&self) -> Result<Taken<'_>> {
         if self.busy.replace(true) {
             return Err(Error::Internal { message: "another call is running on this model".into() });
@@ -137,7 +138,7 @@ impl Engine {
 
     /// The device, for [`Device::lost`].
     pub fn device_handle(&self) -> Rc<Device> {
-        self.session.executor.device_handle()
+        self.runner.executor.device_handle()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a caller asks of a generation, checked, and the model's own defaults.
+//! Generation options: parsing, range checks, and the defaults that a model's own files declare.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::kernels::{History, MAX_TOP, SamplerOptions};
 use crate::model::config::GenerationDefaults;
 use crate::{Error, Result};
 
-/// `GenerateOptions` of the JavaScript API, as far as it is built.
+/// `GenerateOptions` of the JavaScript API.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[allow(missing_docs)] // api.d.ts says it
@@ -31,25 +31,25 @@ pub struct GenerateOptions {
     pub template_args: Map<String, Value>,
 }
 
-/// `true` for the chosen tokens' log-probabilities, a number for those of as many of the most probable tokens too.
+/// `true` for the sampled tokens' log-probabilities; a number to include that many of the most probable tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
-#[allow(missing_docs)] // said above
+#[allow(missing_docs)] // see the enum's documentation
 pub enum Logprobs {
     Chosen(bool),
     Top(f64),
 }
 
-/// Whether a model that thinks before it answers does so.
+/// Whether a reasoning model reasons before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Reasoning {
     /// `"auto"` or `"none"`.
     Named(ReasoningMode),
-    /// The thought is closed once it has as many tokens.
+    /// A budget: the reasoning is closed once it has this many tokens.
     #[serde(rename_all = "camelCase")]
     Budget {
-        /// At least 0.
+        /// The budget in tokens, at least 0.
         max_tokens: f64,
     },
 }
@@ -64,18 +64,18 @@ impl Default for Reasoning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReasoningMode {
-    /// As the model does it.
+    /// The model's default behaviour.
     Auto,
-    /// The model answers at once.
+    /// The model answers without reasoning.
     None,
 }
 
-/// What the sampler is to know about each token of the vocabulary; nothing where no option asks for it.
+/// Logit biases by token id; empty if no option sets one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Bias(Vec<(u32, f32)>);
 
 impl Bias {
-    /// The table after `prompt` and the tokens generated so far.
+    /// The sampler's table of biases and token counts, after `prompt` and the tokens generated so far.
     pub(super) fn history(&self, vocabulary: usize, prompt: &[u32], generated: &[u32]) -> Vec<History> {
         let mut history = vec![History::default(); vocabulary];
         for &(id, bias) in &self.0 {
@@ -99,7 +99,7 @@ fn whole(name: &str, value: f64, least: f64, most: f64) -> Result<f64> {
 }
 
 impl GenerateOptions {
-    /// Tokens to generate at most, below `room`.
+    /// The maximum number of tokens to generate, below `room`.
     pub(super) fn limit(&self, defaults: &GenerationDefaults, room: usize) -> Result<usize> {
         let asked = match self.max_output_tokens {
             Some(n) => Some(whole("maxOutputTokens", n, 1.0, 9_007_199_254_740_991.0)? as usize),
@@ -108,7 +108,7 @@ impl GenerateOptions {
         Ok(asked.unwrap_or(usize::MAX).min(room))
     }
 
-    /// The thought's greatest length in tokens, where it has one.
+    /// The maximum length of the reasoning in tokens, if it is limited.
     pub(super) fn reasoning_budget(&self) -> Result<Option<usize>> {
         match self.reasoning {
             Reasoning::Named(ReasoningMode::Auto) => Ok(None),
@@ -119,12 +119,12 @@ impl GenerateOptions {
         }
     }
 
-    /// Biases by id.
+    /// The validated logit biases.
     pub(super) fn bias(&self, vocabulary: usize) -> Result<Bias> {
         let one = |(id, &bias): (&String, &f64)| {
             let known = id.parse::<u32>().ok().filter(|&id| (id as usize) < vocabulary);
             let Some(known) = known else {
-                let message = format!("{id:?} is no id of the vocabulary of {vocabulary} tokens");
+                let message = format!("{id:?} is not an id in the vocabulary of {vocabulary} tokens");
                 return Err(Error::invalid("logitBias", message));
             };
             if !bias.is_finite() {
@@ -135,8 +135,9 @@ impl GenerateOptions {
         self.logit_bias.iter().map(one).collect::<Result<_>>().map(Bias)
     }
 
-    /// What the GPU sampler is to do. Without any sampling option the model's `generation_config.json` decides, greedy
-    /// where it says nothing; with one, what is left open comes from there too, and the temperature is 1 if it has none.
+    /// The options of the GPU sampler. Without any sampling option the model's `generation_config.json` decides, with
+    /// greedy decoding if that sets nothing; with one, unset options come from there too, and the temperature defaults
+    /// to 1.
     pub(super) fn sampler(&self, defaults: &GenerationDefaults, fresh_seed: fn() -> u64) -> Result<SamplerOptions> {
         let range = |name: &str, value: Option<f64>, ok: fn(f64) -> bool, what: &str| match value {
             Some(v) if !(v.is_finite() && ok(v)) => Err(Error::invalid(name, format!("{v} is not {what}"))),
@@ -178,7 +179,8 @@ impl GenerateOptions {
             return Ok(penalties);
         }
         Ok(SamplerOptions {
-            // Below this the difference of two logits over it overflows; it is greedy all the same.
+            // Below this value, dividing a difference of logits by the temperature overflows; greedy decoding is
+            // equivalent.
             temperature: temperature.max(1e-4),
             top_p: self.top_p.or(defaults.top_p).unwrap_or(1.0) as f32,
             min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0) as f32,

@@ -1,11 +1,11 @@
-//! The text side of a running generation: sampled tokens become text, a thought and an answer.
+//! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, log-probabilities.
 
 use super::generate::StreamPart;
-use super::session::Sampled;
+use super::runner::Sampled;
 use super::{Engine, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
-/// What was generated so far, and where its parts go.
+/// The output of a running generation so far, and the callback that receives its parts.
 pub(super) struct Output<'a> {
     engine: &'a Engine,
     emit: &'a mut dyn FnMut(StreamPart),
@@ -14,7 +14,7 @@ pub(super) struct Output<'a> {
     splitter: Option<ReasoningSplitter>,
     /// Whether log-probabilities are wanted.
     scored: bool,
-    /// Those of the tokens whose text is still to come.
+    /// Log-probabilities of tokens whose text has not been emitted yet.
     pending: Vec<TokenLogprob>,
     pub text: String,
     pub reasoning: String,
@@ -49,13 +49,13 @@ impl<'a> Output<'a> {
         (self.emit)(part);
     }
 
-    /// Whether the output is in a thought now.
+    /// Whether the output is currently inside the reasoning.
     pub fn thinking(&self) -> bool {
         self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
     }
 
-    /// The tokens that end the thought the output is in.
-    pub fn end_of_thought(&self) -> Vec<u32> {
+    /// The tokens that close the current reasoning.
+    pub fn end_of_reasoning(&self) -> Vec<u32> {
         let end = self.splitter.as_ref().map(ReasoningSplitter::end).unwrap_or_default();
         self.engine.tokenizer.encode(&end, false).unwrap_or_default()
     }
@@ -75,7 +75,7 @@ impl<'a> Output<'a> {
         self.logprobs.push(logprob);
     }
 
-    /// Takes a token's text; `true` if a stop sequence was met.
+    /// Processes a token's text; `true` if a stop sequence was matched.
     pub fn read(&mut self, id: u32) -> bool {
         if let Some(mark) = self.mark(id) {
             self.pass(&mark);
@@ -86,17 +86,17 @@ impl<'a> Output<'a> {
         self.stops.hit()
     }
 
-    /// The text of a token that tells the thought from the answer and is not part of either.
+    /// The text of a token that separates reasoning from answer and belongs to neither.
     fn mark(&self, id: u32) -> Option<String> {
         self.splitter.as_ref()?;
         let tokenizer = &self.engine.tokenizer;
         let token = tokenizer.added_token(id)?;
-        // Tags that are no special tokens are text to detokeniser, stop sequences and splitter alike.
+        // Tags that are not special tokens are plain text for detokeniser, stop sequences and splitter.
         let apart = tokenizer.is_special(id) || self.engine.reasoning == ReasoningFormat::Harmony;
         (apart && self.engine.reasoning.is_mark(&token)).then_some(token)
     }
 
-    /// Takes a mark; what was held back before it is text.
+    /// Processes a separator; text held back before it is emitted first.
     fn pass(&mut self, mark: &str) {
         let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
         let mut text = self.stops.push(&rest);
@@ -111,7 +111,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Takes tokens that nobody sampled. They end no generation, and their probability was 1.
+    /// Processes tokens that the engine inserts instead of sampling. They never end the generation, and their
+    /// probability is 1.
     pub fn put_in(&mut self, ids: &[u32]) {
         let held = self.stops.finish();
         self.split(&held);
@@ -128,7 +129,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// What was held back.
+    /// Emits the text that was held back.
     pub fn finish(&mut self) {
         let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
         let mut rest = self.stops.push(&rest);

@@ -1,44 +1,45 @@
-//! How many tokens of a prompt one submit takes: as many as the GPU does in a tenth of a second, so that the page is drawn in
-//! between. An adapter that is the CPU keeps no page waiting, however long a submit is, and does more at once faster.
+//! Chooses how many tokens of a prompt one submit processes: as many as the GPU can within a tenth of a second, so that
+//! the page can be drawn in between. A software adapter never blocks the page, and processes larger submits more
+//! efficiently.
 
 use std::cell::Cell;
 
 use crate::kernels::TOKEN_TILE;
 
-/// Milliseconds of a submit, on a GPU and on a software adapter.
+/// Target duration of a submit in milliseconds, on a GPU and on a software adapter.
 const BUDGET: f64 = 100.0;
 const SOFTWARE_BUDGET: f64 = 2000.0;
 
-/// Follows how long submits take.
+/// Adapts the size of submits to their measured duration.
 pub(super) struct Pace {
     clock: fn() -> f64,
     budget: f64,
-    /// Tokens of a chunk.
+    /// Maximum tokens of a chunk.
     most: usize,
     tokens: Cell<usize>,
 }
 
 impl Pace {
-    /// Of chunks of at most `most` tokens, by a clock in milliseconds.
+    /// Creates a pace for chunks of at most `most` tokens, with a clock in milliseconds.
     pub fn new(most: usize, clock: fn() -> f64, software: bool) -> Self {
         Self { clock, budget: if software { SOFTWARE_BUDGET } else { BUDGET }, most, tokens: Cell::new(most) }
     }
 
-    /// Tokens that the next submit takes: those for which weights are read once, or several times that, at most a chunk.
+    /// Tokens of the next submit: a multiple of the token tile, for which weights are read once, and at most a chunk.
     pub fn tokens(&self) -> usize {
         self.tokens.get()
     }
 
-    /// Now, for [`Self::took`].
+    /// The current time, to pass to [`Self::took`].
     pub fn start(&self) -> f64 {
         (self.clock)()
     }
 
-    /// A submit of so many tokens was started then and is done.
+    /// Notes that a submit of `tokens` tokens, started at `started`, has finished.
     pub fn took(&self, tokens: usize, started: f64) {
         let each = ((self.clock)() - started).max(0.01) / tokens as f64;
         let fit = (self.budget / each) as usize / TOKEN_TILE * TOKEN_TILE;
-        // One that was fast may have been short: no more than twice as many at once.
+        // A small submit may have been fast by chance: the size at most doubles.
         self.tokens.set(fit.clamp(TOKEN_TILE, 2 * tokens.max(TOKEN_TILE)).min(self.most));
     }
 }

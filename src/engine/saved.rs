@@ -1,7 +1,8 @@
-//! A conversation as bytes: its tokens with their keys and values, to go on from on another day without feeding them again.
+//! Saves a conversation's tokens with their keys and values, and restores it later without prefilling it again.
 //!
-//! A file of [`MAGIC`], the header's length in 8 bytes, a header in JSON, what of each buffer of the KV cache is used, and the
-//! SHA-256 of all before it. A model takes back only what it wrote itself: the header names it by a digest of its weights.
+//! The file consists of [`MAGIC`], the header's length in 8 bytes, a JSON header, the used part of each KV-cache
+//! buffer, and the SHA-256 of everything before it. A model restores only its own files: the header contains a digest
+//! of its weights.
 
 use std::ops::Range;
 
@@ -15,41 +16,41 @@ use crate::weights::ByteSource;
 use crate::{Cancel, Error, FormatKind, Result};
 
 const MAGIC: &[u8; 8] = b"minke kv";
-/// Bytes that are in the host's memory at once.
+/// Bytes that are held in host memory at once.
 const PIECE: u64 = 4 << 20;
-/// Bytes of a header that is read.
+/// Maximum bytes of a header.
 const MAX_HEADER: u64 = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Header {
     version: u32,
-    /// [`Engine::digest`] of the model, and its name, for the message.
+    /// [`Engine::digest`] of the model, and its name for error messages.
     model: String,
     name: String,
-    /// The buffers of its KV cache.
+    /// The buffers of the model's KV cache.
     buffers: Vec<Stored>,
     ids: Vec<u32>,
     written: usize,
-    /// Whether the keys are those of a sequence beyond LongRoPE's original length.
+    /// Whether the keys are rotated for a sequence beyond LongRoPE's original length.
     #[serde(default)]
     long: bool,
-    /// The caller's own.
+    /// The caller's note.
     note: String,
 }
 
 #[derive(Serialize, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
-    /// Tokens it holds.
+    /// Tokens that the buffer holds.
     tokens: usize,
-    /// Bytes of each.
+    /// Bytes per token.
     token_bytes: u64,
 }
 
 impl Engine {
-    /// Writes a conversation to `sink`, some MiB at a time, with a note of the caller's. What of it is no longer in the cache
-    /// or in a copy is fed again first.
+    /// Writes a conversation to `sink`, some MiB at a time, with a note of the caller's. Tokens that are no longer in
+    /// the cache or in a snapshot are prefilled again first.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] where there is no such conversation, [`Error::Memory`], [`Error::DeviceLost`],
@@ -65,14 +66,14 @@ impl Engine {
         let _taken = self.take()?;
         let ids = self.conversation_tokens(id)?;
         self.take_turn(Some(id), &ids).await?;
-        self.session.prefill(&ids, cancel, &mut |_| {}).await?;
-        let cached = self.session.cached.borrow().clone();
+        self.runner.prefill(&ids, cancel, &mut |_| {}).await?;
+        let cached = self.runner.cached.borrow().clone();
         let stored = |b: &crate::model::KvBuffer| Stored { tokens: b.tokens, token_bytes: b.token_bytes };
         let header = Header {
             version: 1,
             model: self.digest().await?,
             name: self.id.clone(),
-            buffers: self.session.kv.iter().map(stored).collect(),
+            buffers: self.runner.kv.iter().map(stored).collect(),
             ids: cached.ids.clone(),
             written: cached.written,
             long: cached.long,
@@ -87,29 +88,30 @@ impl Engine {
         put(MAGIC);
         put(&(header.len() as u64).to_le_bytes());
         put(&header);
-        for (buffer, bytes) in pieces(&cached.stretches(&self.session.kv)) {
+        for (buffer, bytes) in pieces(&cached.ranges(&self.runner.kv)) {
             cancel.check()?;
-            put(&self.session.executor.read(buffer, bytes).await?);
+            put(&self.runner.executor.read(buffer, bytes).await?);
         }
         sink(&digest.finalize());
         Ok(())
     }
 
-    /// Begins a conversation with what was saved: its number and the note.
+    /// Opens a conversation from a saved one and returns its id and the note.
     ///
     /// # Errors
-    /// [`Error::Format`] for what is no such file or of another model, [`Error::Integrity`] where bytes of it changed,
-    /// [`Error::ContextOverflow`] where the context is too short for it, [`Error::Aborted`], [`Error::DeviceLost`].
+    /// [`Error::Format`] if it is not such a file or belongs to another model, [`Error::Integrity`] if its bytes were
+    /// changed, [`Error::ContextOverflow`] where the context is too short for it, [`Error::Aborted`],
+    /// [`Error::DeviceLost`].
     pub async fn restore_conversation(&self, from: &dyn ByteSource, cancel: &Cancel) -> Result<(u32, String)> {
         cancel.check()?;
         let _taken = self.take()?;
         let bad = |kind, message: &str| Error::format(kind, from.name(), message);
         if from.len() < 48 {
-            return Err(bad(FormatKind::Truncated, "a saved conversation is longer"));
+            return Err(bad(FormatKind::Truncated, "the file is too short for a saved conversation"));
         }
         let front = from.read(0..16).await?;
         if front[..8] != MAGIC[..] {
-            return Err(bad(FormatKind::BadMagic, "this is no saved conversation"));
+            return Err(bad(FormatKind::BadMagic, "this is not a saved conversation"));
         }
         let length = u64::from_le_bytes(front[8..].try_into().expect("eight bytes"));
         if length > MAX_HEADER {
@@ -122,25 +124,25 @@ impl Engine {
         let header: Header =
             serde_json::from_slice(&json).map_err(|e| bad(FormatKind::BadJson, &format!("its header: {e}")))?;
         let cached = self.accept_saved(&header, from).await?;
-        let stretches = cached.stretches(&self.session.kv);
-        let payload: u64 = stretches.iter().map(|(_, bytes)| bytes.end).sum();
+        let ranges = cached.ranges(&self.runner.kv);
+        let payload: u64 = ranges.iter().map(|(_, bytes)| bytes.end).sum();
         if from.len() != 48 + length + payload {
-            let message = format!("it has {} bytes; {} are expected", from.len(), 48 + length + payload);
+            let message = format!("it has {} bytes; expected {}", from.len(), 48 + length + payload);
             return Err(bad(FormatKind::SizeMismatch, &message));
         }
 
         let id = self.open_conversation();
         let filled = async {
             self.take_turn(Some(id), &[]).await?;
-            self.session.forget(); // until all of it is here and whole
+            self.runner.forget(); // until all of it is restored and verified
             let mut digest = Sha256::new().chain_update(&front).chain_update(&json);
             let mut at = 16 + length;
-            for (buffer, bytes) in pieces(&stretches) {
+            for (buffer, bytes) in pieces(&ranges) {
                 cancel.check()?;
                 let size = bytes.end - bytes.start;
                 let piece = from.read(at..at + size).await?;
                 digest.update(&piece);
-                self.session.executor.write(buffer, bytes.start, &piece);
+                self.runner.executor.write(buffer, bytes.start, &piece);
                 at += size;
             }
             let [found, expected] = [digest.finalize().to_vec(), from.read(at..at + 32).await?].map(hex);
@@ -153,43 +155,49 @@ impl Engine {
             self.close_conversation(id);
             return Err(e);
         }
-        self.session.cached.replace(cached);
+        self.runner.cached.replace(cached);
         Ok((id, header.note))
     }
 
-    /// What a header says of the cache, where this model can go on from it.
+    /// The cache state that a header describes, if this model can continue from it.
     async fn accept_saved(&self, header: &Header, from: &dyn ByteSource) -> Result<Cached> {
         let bad = |kind, message: String| Err(Error::format(kind, from.name(), message));
         if header.version != 1 {
-            return bad(FormatKind::UnsupportedVersion, format!("it is of version {}", header.version));
+            return bad(
+                FormatKind::UnsupportedVersion,
+                format!("file format version {} is not supported", header.version),
+            );
         }
-        let kv = &self.session.kv;
+        let kv = &self.runner.kv;
         let same = |(b, s): (&crate::model::KvBuffer, &Stored)| b.token_bytes == s.token_bytes;
         if header.model != self.digest().await?
             || header.buffers.len() != kv.len()
             || !kv.iter().zip(&header.buffers).all(same)
         {
-            let message = format!("it was saved by {:?}; this is {:?}, loaded otherwise", header.name, self.id);
+            let message = format!(
+                "it was saved by {:?}; this is {:?}, or the same model loaded with other options",
+                header.name, self.id
+            );
             return bad(FormatKind::BadValue, message);
         }
-        let (tokens, context_length) = (header.ids.len(), self.session.context_length);
+        let (tokens, context_length) = (header.ids.len(), self.runner.context_length);
         if tokens > context_length || header.written > context_length {
             return Err(Error::ContextOverflow { input_tokens: tokens.max(header.written), context_length });
         }
         if header.written < tokens || header.ids.iter().any(|&id| id as usize >= self.info.vocab_size) {
             return bad(FormatKind::BadValue, "its tokens cannot be those of this model".into());
         }
-        // A cache that has gone around can only go on around as many places.
+        // A ring buffer that has wrapped around can only be continued with the same number of slots.
         let fits = |(b, s): (&crate::model::KvBuffer, &Stored)| {
             b.tokens == s.tokens || header.written <= b.tokens.min(s.tokens)
         };
         if !kv.iter().zip(&header.buffers).all(fits) {
-            return bad(FormatKind::BadValue, "its layers keep other stretches of the context".into());
+            return bad(FormatKind::BadValue, "the sizes of its KV-cache buffers do not match".into());
         }
         Ok(Cached { ids: header.ids.clone(), written: header.written, long: header.long })
     }
 
-    /// What tells this model from others: its facts, and the beginnings of all its weights and tables as they lie on the
+    /// A digest that identifies this model: its architecture, and the first bytes of all its weights and tables on the
     /// device.
     async fn digest(&self) -> Result<String> {
         if let Some(known) = self.digest.borrow().as_ref() {
@@ -197,17 +205,17 @@ impl Engine {
         }
         let mut digest = Sha256::new();
         digest.update(format!("{} {} ", self.info.architecture, self.info.vocab_size));
-        digest.update(self.session.executor.read_all(&self.session.samples).await?);
-        self.session.long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
+        digest.update(self.runner.executor.read_all(&self.runner.samples).await?);
+        self.runner.long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
         let digest = hex(digest.finalize().to_vec());
         *self.digest.borrow_mut() = Some(digest.clone());
         Ok(digest)
     }
 }
 
-/// Stretches of buffers in pieces.
-fn pieces(stretches: &[(BufferId, Range<u64>)]) -> impl Iterator<Item = (BufferId, Range<u64>)> + '_ {
-    stretches.iter().flat_map(|(buffer, bytes)| {
+/// Splits ranges of buffers into pieces of at most [`PIECE`] bytes.
+fn pieces(ranges: &[(BufferId, Range<u64>)]) -> impl Iterator<Item = (BufferId, Range<u64>)> + '_ {
+    ranges.iter().flat_map(|(buffer, bytes)| {
         (bytes.start..bytes.end).step_by(PIECE as usize).map(|at| (*buffer, at..bytes.end.min(at + PIECE)))
     })
 }

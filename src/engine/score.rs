@@ -1,15 +1,15 @@
-//! Teacher-forced scores, and raw logits.
+//! Teacher-forced log-probabilities of an input, and raw logits.
 
 use serde::Serialize;
 
-use super::session::Rows;
+use super::runner::Rows;
 use super::{Engine, Input};
 use crate::kernels::logprobs;
 use crate::{Cancel, Error, Result};
 
-pub use super::session::Rows as LogitRows;
+pub use super::runner::Rows as LogitRows;
 
-/// Most probable tokens that one call returns, all places together: what a browser's memory can hold.
+/// The number of most probable tokens that one call may return, over all positions: what a browser's memory can hold.
 const MAX_TOP: usize = 500_000;
 
 /// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).
@@ -25,12 +25,12 @@ pub struct TokenLogprob {
 }
 
 impl Engine {
-    /// That ids can be fed, before anything is allocated for their logits.
+    /// Checks that ids can be fed, before anything is allocated for their logits.
     pub fn check_input(&self, ids: &[u32]) -> Result<()> {
         self.check_ids(ids)
     }
 
-    /// Logits of `ids` from an empty context, `[vocabulary]` f32 a row: each row goes to `sink` in turn.
+    /// Logits of `ids` from an empty context: `sink` receives each row, `[vocabulary]` f32, in order.
     ///
     /// # Errors
     /// As [`Engine::generate`].
@@ -45,11 +45,11 @@ impl Engine {
         let _taken = self.take()?;
         self.check_ids(ids)?;
         self.take_turn(None, &[]).await?;
-        self.session.logits(ids, rows, cancel, sink).await
+        self.runner.logits(ids, rows, cancel, sink).await
     }
 
-    /// How probable the model finds each token of the input after the first, given those before it, with the `top`
-    /// most probable ones at each place.
+    /// The log-probability of each token of the input after the first, given the tokens before it, with the `top`
+    /// most probable tokens at each position.
     pub async fn score(&self, input: Input, raw: bool, top: usize, cancel: &Cancel) -> Result<Vec<TokenLogprob>> {
         cancel.check()?;
         let _taken = self.take()?;
@@ -74,7 +74,7 @@ impl Engine {
             Ok(())
         };
         self.take_turn(None, &[]).await?;
-        self.session.logits(&ids, Rows::All, cancel, &mut row).await?;
+        self.runner.logits(&ids, Rows::All, cancel, &mut row).await?;
         Ok(scores)
     }
 

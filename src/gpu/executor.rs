@@ -53,10 +53,10 @@ pub struct Readback<'a> {
     pub to: &'a Staging,
 }
 
-/// Bytes of buffers, copied to buffers of their own on the device.
-pub struct Aside(Vec<(BufferId, Range<u64>, Buffer)>);
+/// A copy of byte ranges of buffers, kept in buffers of its own on the device.
+pub struct Snapshot(Vec<(BufferId, Range<u64>, Buffer)>);
 
-impl Aside {
+impl Snapshot {
     /// Bytes held.
     pub fn bytes(&self) -> u64 {
         self.0.iter().map(|(_, range, _)| range.end - range.start).sum()
@@ -356,13 +356,13 @@ impl Executor {
         self.fetch(&staging).await
     }
 
-    /// Reads stretches of several buffers, one behind the other, in one submit.
-    pub async fn read_all(&self, stretches: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
-        let total = stretches.iter().map(|(_, range)| range.end - range.start).sum();
+    /// Reads byte ranges of several buffers, concatenated, in one submit.
+    pub async fn read_all(&self, ranges: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
+        let total = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         let staging = self.staging(total).await?;
         self.copy(|encoder| {
             let mut at = 0;
-            for (id, range) in stretches {
+            for (id, range) in ranges {
                 let bytes = range.end - range.start;
                 encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &staging.buffer.raw, at, bytes);
                 at += bytes;
@@ -372,36 +372,34 @@ impl Executor {
         self.fetch(&staging).await
     }
 
-    /// Copies stretches of buffers, in bytes, to where nothing writes. Their ends are multiples of 4.
+    /// Copies byte ranges of buffers to new buffers that no plan writes. The ends of ranges are multiples of 4.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device does not grant as much more, [`Error::DeviceLost`].
-    pub async fn set_aside(&self, stretches: &[(BufferId, Range<u64>)], role: Role) -> Result<Aside> {
+    pub async fn snapshot(&self, ranges: &[(BufferId, Range<u64>)], role: Role) -> Result<Snapshot> {
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let size = |range: &Range<u64>| range.end - range.start;
-        let wanted: Vec<_> = stretches
-            .iter()
-            .map(|(_, range)| Allocation { label: "set aside", bytes: size(range), role, usage })
-            .collect();
+        let wanted: Vec<_> =
+            ranges.iter().map(|(_, range)| Allocation { label: "snapshot", bytes: size(range), role, usage }).collect();
         let buffers = self.device.allocate(&wanted).await?;
         self.count(|c| c.objects_created += buffers.len() as u64);
-        let parts = stretches.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
-        let aside = Aside(parts.collect());
+        let parts = ranges.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
+        let snapshot = Snapshot(parts.collect());
         self.copy(|encoder| {
-            for (id, range, buffer) in &aside.0 {
+            for (id, range, buffer) in &snapshot.0 {
                 encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &buffer.raw, 0, size(range));
             }
         })?;
-        Ok(aside)
+        Ok(snapshot)
     }
 
-    /// Copies what was set aside back to where it lay.
+    /// Copies a snapshot back to the ranges that it was taken from.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
-    pub fn put_back(&self, aside: &Aside) -> Result<()> {
+    pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
         self.copy(|encoder| {
-            for (id, range, buffer) in &aside.0 {
+            for (id, range, buffer) in &snapshot.0 {
                 encoder.copy_buffer_to_buffer(&buffer.raw, 0, self.raw(*id), range.start, range.end - range.start);
             }
         })

@@ -1,4 +1,4 @@
-//! How an architecture declares its weights ([`Builder`]).
+//! Declares a model's weights, buffers and load tasks: the [`Builder`] that architectures use.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice
 use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
-/// What becomes of weights that are published as numbers. Those that come quantised keep their values.
+/// How unquantised weights are quantised at load. Weights that are stored quantised keep their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Quantization {
-    /// They stay as they are.
+    /// They are not quantised.
     None,
-    /// `Q8`: 8.5 bits a weight.
+    /// `Q8`: 8.5 bits per weight.
     Q8,
-    /// `Q4`: 4.5 bits a weight in the layers. The embedding and the head, whose errors reach the logits undiluted and of
-    /// which a token reads one row and one product, become `Q8`.
+    /// `Q4`: 4.5 bits per weight in the layers. The embedding and the head become `Q8`: their errors reach the logits
+    /// undiluted, and a token reads only one row of the embedding.
     Q4,
 }
 
@@ -34,7 +34,7 @@ impl Quantization {
     fn layout(self, role: &str, published: Layout) -> Layout {
         match self {
             Self::None => published,
-            // A router decides; it is small.
+            // A router is small, and its errors would select the wrong experts.
             _ if role.ends_with("router") => published,
             Self::Q4 if !matches!(role, "embed" | "head") => Layout::Q4,
             Self::Q8 | Self::Q4 => Layout::Q8,
@@ -42,22 +42,22 @@ impl Quantization {
     }
 }
 
-/// How a model is laid out on a device.
+/// Options that determine how a model is laid out on a device.
 #[derive(Debug, Clone)]
 pub struct ModelOptions {
     /// Largest storage binding, bytes.
     pub max_binding: u64,
-    /// Tokens of context wanted; the largest that fits by default.
+    /// Requested tokens of context; the largest that fits by default.
     pub context_length: Option<usize>,
-    /// Numbers of the KV cache; by default f16, or q8 where [`AMPLE_CONTEXT`] or the context that is wanted would not fit.
+    /// Number format of the KV cache; by default f16, or q8 if [`AMPLE_CONTEXT`] or the requested context would not fit.
     pub kv_format: Option<KvFormat>,
-    /// Bytes the KV cache may take where no context length is asked for.
+    /// Bytes that the KV cache may take if no context length is requested.
     pub kv_budget: u64,
     /// Tokens of a prefill chunk, at most.
     pub chunk: usize,
-    /// Of weights that come unquantised.
+    /// Quantisation of weights that are stored unquantised.
     pub quantization: Quantization,
-    /// GGUF's divisors of the rope frequencies, where the file has them.
+    /// GGUF's RoPE frequency factors (divisors), if the file has them.
     pub rope_factors: RopeFactors,
 }
 
@@ -75,27 +75,27 @@ impl Default for ModelOptions {
     }
 }
 
-/// LongRoPE's tables for sequences within the context that a model was first made for, and for longer ones (arXiv 2402.13753). Keys
-/// rotated by one are of no use beside queries rotated by the other: where a sequence grows past the original length, all of it is
-/// fed again.
+/// LongRoPE's tables for sequences within the model's original context length, and for longer ones (arXiv 2402.13753).
+/// Keys rotated by one table do not match queries rotated by the other: when a sequence outgrows the original length,
+/// all of it is prefilled again.
 #[derive(Debug, Clone)]
 pub struct LongRope {
-    /// The buffer that holds one of them; at first that for short sequences.
+    /// The buffer that holds the table in use; initially the one for short sequences.
     pub table: BufferId,
-    /// Tokens of the longest short sequence.
+    /// The original context length, in tokens.
     pub original: usize,
-    /// The table's bytes for sequences of at most so many tokens.
+    /// The table's bytes for sequences of at most `original` tokens.
     pub short: Vec<u8>,
-    /// Those for longer ones.
+    /// The table's bytes for longer sequences.
     pub long: Vec<u8>,
 }
 
-/// Rows whose logits are computed together where all are wanted.
+/// Rows of logits that are computed together when all rows are requested.
 const ALL_ROWS: usize = TOKEN_TILE;
 
 /// Activations, shared by all layers and plans. `[chunk, …]` each.
 #[derive(Debug, Clone, Copy)]
-#[allow(missing_docs)] // shapes say it
+#[allow(missing_docs)] // the shapes suffice
 pub struct Scratch {
     /// The residual stream, `[chunk, hidden]`.
     pub x: Activation,
@@ -109,24 +109,25 @@ pub struct Scratch {
     pub attention: Activation,
     /// `[chunk, intermediate]`
     pub inner: Activation,
-    /// `[chunk, 2 · intermediate]`, where some gate and up are not interleaved.
+    /// `[chunk, 2 · intermediate]`, if gate and up of some layer are not interleaved.
     pub gate_up: Option<Activation>,
-    /// What decode's stretches of attention leave to their reduction.
+    /// Partial results of decode's attention splits, before their reduction.
     pub partials: BufferId,
-    /// Of mixtures of experts.
+    /// Activations of mixtures of experts.
     pub moe: Option<MoeScratch>,
-    /// Of latent attention.
+    /// Activations of latent attention.
     pub mla: Option<MlaScratch>,
 }
 
 /// Activations of latent attention, `[chunk, …]` each.
 #[derive(Debug, Clone, Copy)]
 pub struct MlaScratch {
-    /// The latent and the key's turning part, then queries or their latent.
+    /// The latent and the RoPE part of the key, then queries or their latent.
     pub down: Activation,
-    /// The queries' latent after its norm, where they have one.
+    /// The queries' latent after its norm, if queries have a latent.
     pub q_a: Option<Activation>,
-    /// `heads · (rank + rope)` to compare with the cache, then queries where they are not in `down`.
+    /// `heads · (rank + rope)`: absorbed queries to score against the cache, then the original queries if they are not
+    /// in `down`.
     pub query: Activation,
     /// `heads · rank`
     pub latent: Activation,
@@ -139,13 +140,13 @@ pub struct MlaScratch {
 pub struct MoeScratch {
     /// Logits, then each token's entries.
     pub router: Router,
-    /// The entries by expert.
+    /// The entries sorted by expert.
     pub sorted: Sorted,
     /// `[chunk · entries, inner]`
     pub h: Activation,
     /// `[chunk · entries, hidden]`
     pub z: Activation,
-    /// `[chunk, shared inner]`, where what every token goes to has matrices of its own.
+    /// `[chunk, shared inner]`, if the shared expert has matrices of its own.
     pub shared: Option<Activation>,
 }
 
@@ -158,23 +159,23 @@ pub struct Builder<'a> {
     pub(super) constants: Vec<(BufferId, Vec<u8>)>,
     pub(super) control: Control,
     pub(super) scratch: Scratch,
-    /// The caches, one for each layer.
+    /// The KV caches of all layers.
     pub kv: KvCache,
     pub(super) context_length: usize,
-    /// How gates and ups of MLPs are joined.
+    /// The gated activation of MLPs.
     pub gate: Gate,
     rope_table: BufferId,
     local_rope_table: BufferId,
     pub(super) long_rope: Option<LongRope>,
     pub(super) max_binding: u64,
     quantization: Quantization,
-    /// Where published weights arrive that the GPU quantises or arranges.
+    /// Staging buffers for stored weights that the GPU quantises or rearranges.
     arrival: Option<Arrival>,
     pub(super) checkpoint: &'a Checkpoint,
     names: Names,
     bytes_by_layout: BTreeMap<Layout, u64>,
     pub(super) used: BTreeMap<String, u64>,
-    /// Weights of experts that a token does not go to.
+    /// The number of weights in experts that a token is not routed to.
     pub(super) inactive: u64,
 }
 
@@ -241,7 +242,7 @@ impl<'a> Builder<'a> {
             constants.push((buffer, bytemuck::cast_slice(&table).to_vec()));
             buffer
         };
-        // For sequences of so many tokens.
+        // The inverse frequencies for a sequence of a given length.
         let rotation = |sequence: usize| -> Result<Vec<[f32; 2]>> {
             let (mut inv_freq, scale) = config.rope.inv_freq(sequence);
             if let Some((name, factors)) = options.rope_factors.of(&config.rope.scaling, sequence) {
@@ -296,12 +297,12 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Whether the checkpoint has a tensor of this role.
+    /// Whether the checkpoint has a tensor with this role.
     pub fn has(&self, role: &str) -> bool {
         self.names.candidates(role).iter().any(|name| self.checkpoint.tensors.contains_key(name))
     }
 
-    /// The rope table of a layer and how many values of a head it turns.
+    /// The RoPE table of a layer and the number of rotated values per head.
     pub fn rope(&self, layer: usize) -> (BufferId, usize) {
         match self.config.rope(layer) {
             None => (self.rope_table, 0),
@@ -310,29 +311,29 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether the config says which biases there are; GGUF metadata does not.
+    /// Whether the config declares which biases exist; GGUF metadata does not.
     pub fn names_biases(&self) -> bool {
         self.checkpoint.format == Format::Safetensors
     }
 
-    /// Whether a missing head means tied embeddings: a GGUF file has no other way to say so.
+    /// Whether a missing head means tied embeddings, as in GGUF, which has no other way to declare them.
     pub(super) fn may_tie(&self) -> bool {
         self.checkpoint.format == Format::Gguf
     }
 
-    /// The error for a role that is not there.
+    /// The error for a tensor that is missing.
     pub fn missing(&self, role: &str) -> Error {
         let name = &self.names.candidates(role)[0];
         Error::format(FormatKind::MissingTensor, &self.checkpoint.id, format!("tensor {name:?} is missing"))
     }
 
-    /// The tensor of a role, of exactly this shape.
+    /// The tensor with a role, which must have exactly this shape.
     pub(super) fn entry(&mut self, role: &str, shape: &[usize]) -> Result<&'a TensorEntry> {
         let names = self.names.candidates(role);
         let known = names.iter().find_map(|name| self.checkpoint.tensors.get(name));
         let entry = known.ok_or_else(|| self.missing(role))?;
         let name = entry.name.clone();
-        // A single row may be published as a vector.
+        // A single row may be stored as a vector.
         let found = entry.shape.iter().map(|&d| d as usize).skip_while(|&d| d == 1);
         if !found.eq(shape.iter().copied().skip_while(|&d| d == 1)) {
             return Err(Error::format(
@@ -346,14 +347,14 @@ impl<'a> Builder<'a> {
         Ok(entry)
     }
 
-    /// The shape of the tensor of a role, if it is there.
+    /// The shape of the tensor with a role, if it exists.
     pub(super) fn shape(&self, role: &str) -> Option<Vec<usize>> {
         let names = self.names.candidates(role);
         let entry = names.iter().find_map(|name| self.checkpoint.tensors.get(name))?;
         Some(entry.shape.iter().map(|&d| d as usize).collect())
     }
 
-    /// The layout that a published tensor gets, and its name. All but the last dimension are rows.
+    /// The layout of a tensor on the GPU, and its name. All dimensions but the last count as rows.
     pub(super) fn layout(&mut self, role: &str, shape: &[usize]) -> Result<(Layout, String)> {
         let entry = self.entry(role, shape)?;
         let (rows, k) = (shape[..shape.len() - 1].iter().product::<usize>(), shape[shape.len() - 1]);
@@ -364,7 +365,7 @@ impl<'a> Builder<'a> {
         Ok((layout, name))
     }
 
-    /// The layout of rows of a format, counted.
+    /// The layout of rows with a stored format; adds their bytes to the statistics.
     pub(super) fn note(&mut self, role: &str, dtype: Dtype, rows: usize, k: usize) -> Result<Layout> {
         let mut layout = layout_for(dtype)
             .ok_or_else(|| Error::Dtype { tensor: role.to_owned(), dtype: dtype.name().to_owned() })?;
@@ -375,12 +376,12 @@ impl<'a> Builder<'a> {
         Ok(layout)
     }
 
-    pub(super) fn declare(&mut self, label: &str, k: usize, stretches: &[(usize, Layout)]) -> Result<Matrix> {
-        Matrix::declare(&mut self.buffers, label, k, stretches, self.max_binding)
+    pub(super) fn declare(&mut self, label: &str, k: usize, segments: &[(usize, Layout)]) -> Result<Matrix> {
+        Matrix::declare(&mut self.buffers, label, k, segments, self.max_binding)
     }
 
-    /// Notes what a matrix is to be loaded from. Numbers that are quantised, decoded, turned around or take turns are so on the
-    /// GPU.
+    /// Adds the load task of a matrix. Weights that have to be quantised, decoded, transposed or interleaved are
+    /// processed on the GPU.
     pub(super) fn load(&mut self, matrix: &Matrix, pieces: Vec<Piece>) {
         let sources = || pieces.iter().flat_map(|piece| &piece.sources);
         let columns = |source: &Slice| matches!(source.form, Form::Columns { .. });
@@ -396,12 +397,12 @@ impl<'a> Builder<'a> {
         self.tasks.push(Task::Matrix { matrix: matrix.clone(), pieces, quantizers });
     }
 
-    /// Whether a tensor's rows are numbers that may be quantised.
+    /// Whether a tensor is stored unquantised, so that its rows may be quantised.
     pub(super) fn is_unquantised(&self, name: &str) -> bool {
         self.made_of(&self.checkpoint.tensors[name]).is_ok_and(unquantised)
     }
 
-    /// All rows of a published tensor.
+    /// All rows of a stored tensor.
     pub(super) fn whole(&self, name: &str) -> Slice {
         let entry = &self.checkpoint.tensors[name];
         let rows =
@@ -409,7 +410,7 @@ impl<'a> Builder<'a> {
         self.slice(name, 0..rows)
     }
 
-    /// Some rows of one. Block-scaled ones are told by their names.
+    /// A range of rows of a stored tensor. The names of block-scaled tensors determine those of their scales.
     pub(super) fn slice(&self, name: &str, rows: std::ops::Range<u64>) -> Slice {
         let form = match self.checkpoint.tensors[name].dtype {
             Dtype::F8_E4M3 => Form::Fp8 { scales: format!("{name}_scale_inv") },
@@ -419,7 +420,7 @@ impl<'a> Builder<'a> {
         Slice { tensor: name.to_owned(), rows, form }
     }
 
-    /// The format of the rows that a tensor makes.
+    /// The format of a tensor's rows once its scales are applied or attached.
     pub(super) fn made_of(&self, entry: &TensorEntry) -> Result<Dtype> {
         let unknown = || Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() };
         match entry.dtype {
@@ -473,31 +474,31 @@ impl<'a> Builder<'a> {
         Quantizer { step, from }
     }
 
-    /// A published matrix `[rows, k]`.
+    /// A stored matrix `[rows, k]`.
     pub fn matrix(&mut self, label: &str, role: &[&str; 1], rows: usize, k: usize) -> Result<Matrix> {
         self.stacked(label, &[(role[0].to_owned(), rows)], k)
     }
 
-    /// Published matrices `[rows, k]`, one below the other. Each keeps its layout.
+    /// Stored matrices `[rows, k]`, concatenated along rows. Each keeps its layout.
     pub fn stacked(&mut self, label: &str, roles: &[(String, usize)], k: usize) -> Result<Matrix> {
-        let mut stretches: Vec<(usize, Layout)> = Vec::new();
+        let mut segments: Vec<(usize, Layout)> = Vec::new();
         let mut sources = Vec::new();
         for (role, rows) in roles {
             let (layout, name) = self.layout(role, &[*rows, k])?;
             sources.push(name);
-            match stretches.last_mut() {
+            match segments.last_mut() {
                 Some((n, last)) if *last == layout => *n += rows,
-                _ => stretches.push((*rows, layout)),
+                _ => segments.push((*rows, layout)),
             }
         }
-        let matrix = self.declare(label, k, &stretches)?;
+        let matrix = self.declare(label, k, &segments)?;
         let sources = sources.iter().map(|name| self.whole(name)).collect();
         self.load(&matrix, vec![Piece { first: 0, sources, fuse: Fuse::Stack }]);
         Ok(matrix)
     }
 
-    /// Gate and up, rows taking turns where both have one layout (`true`), else one below the other. The two are published
-    /// apart, or as one with the gates above.
+    /// Gate and up: rows interleaved if both have the same layout (`true`), else concatenated. They are stored as two
+    /// tensors, or as one with the gate rows first.
     pub fn gate_up(&mut self, label: &str, layer: usize, rows: usize, k: usize) -> Result<(Matrix, bool)> {
         let role = |role: &str| format!("{layer}.{role}");
         if self.has(&role("gate_up")) && !self.has(&role("gate")) {
@@ -511,11 +512,11 @@ impl<'a> Builder<'a> {
         }
         let (gate, gate_name) = self.layout(&role("gate"), &[rows, k])?;
         let (up, up_name) = self.layout(&role("up"), &[rows, k])?;
-        // Rows that are quantised here take no turns with rows that were published so.
+        // Rows that are quantised at load are not interleaved with rows that are stored quantised.
         let published = |b: &Self, name: &str| !(gate.can_quantize() && b.is_unquantised(name));
         let interleave = gate == up && published(self, &gate_name) == published(self, &up_name);
-        let stretches = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
-        let matrix = self.declare(label, k, &stretches)?;
+        let segments = if interleave { vec![(2 * rows, gate)] } else { vec![(rows, gate), (rows, up)] };
+        let matrix = self.declare(label, k, &segments)?;
         if !interleave && self.scratch.gate_up.is_none() {
             let chunk = self.scratch.x.rows;
             self.scratch.gate_up = Some(Activation::declare(&mut self.buffers, "gate up", chunk, 2 * rows));
@@ -526,12 +527,12 @@ impl<'a> Builder<'a> {
         Ok((matrix, interleave))
     }
 
-    /// Published vectors, one after the other.
+    /// Stored vectors, concatenated.
     pub fn vector(&mut self, label: &str, roles: &[(String, usize)]) -> Result<Vector> {
         self.vector_fused(label, roles, false, 0.0)
     }
 
-    /// Published vectors of one length, their values taking turns if `interleave`, and `add` added to each.
+    /// Stored vectors of one length, concatenated or interleaved, with `add` added to each value.
     pub fn vector_fused(
         &mut self,
         label: &str,
@@ -549,7 +550,7 @@ impl<'a> Builder<'a> {
         Ok(vector)
     }
 
-    /// The name of a published vector.
+    /// The name of a stored vector.
     pub(super) fn published_vector(&mut self, role: &str, len: usize) -> Result<String> {
         let entry = self.entry(role, &[len])?;
         match layout_for(entry.dtype).is_none_or(|l| l.has_scales()) {
@@ -565,7 +566,7 @@ impl<'a> Builder<'a> {
         vector
     }
 
-    /// Published tensors of constants, of any shape and all alike, as one vector; the values of several take turns.
+    /// Stored tensors of one shape, flattened to one vector; the values of several tensors are interleaved.
     pub fn flat(&mut self, label: &str, roles: &[String], shape: &[usize]) -> Result<Vector> {
         let mut sources = Vec::new();
         for role in roles {
@@ -580,7 +581,7 @@ impl<'a> Builder<'a> {
         Ok(vector)
     }
 
-    /// The weight of an RMS norm.
+    /// The weight of an RMS norm. Some families publish it minus 1 (`norm_offset`).
     pub fn gain(&mut self, label: &str, role: &str, len: usize) -> Result<Vector> {
         self.vector_fused(label, &[(role.to_owned(), len)], false, self.config.norm_offset)
     }
@@ -591,7 +592,7 @@ impl<'a> Builder<'a> {
         Ok(RmsNorm { gain, eps: self.config.rms_norm_eps as f32 })
     }
 
-    /// How many rows of logits one binding holds, at most [`ALL_ROWS`] and a chunk.
+    /// How many rows of logits one binding holds, at most [`ALL_ROWS`] and at most a chunk.
     pub(super) fn all_rows(&self) -> usize {
         let row = self.control.logits.stride() as u64 * 4;
         ((self.max_binding / row) as usize).clamp(1, ALL_ROWS).min(self.scratch.x.rows)
@@ -608,13 +609,13 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The context to allocate: what was asked for, or the largest that the model, a binding and the budget allow.
+/// The context length to allocate: the requested one, or the largest that the model, a binding and the budget allow.
 fn context_length(config: &ModelConfig, options: &ModelOptions, sizes: &KvSizes) -> Result<usize> {
     let own = config.max_position_embeddings;
     match options.context_length {
         Some(0) => Err(Error::invalid("contextLength", "must be at least 1")),
         Some(n) if n > own => {
-            Err(Error::invalid("contextLength", format!("{n} tokens were asked for; the model's own limit is {own}")))
+            Err(Error::invalid("contextLength", format!("{n} tokens were requested; the model's limit is {own}")))
         }
         Some(n) if sizes.largest(n) > options.max_binding => Err(Error::BufferLimit {
             what: format!(

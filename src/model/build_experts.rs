@@ -1,4 +1,4 @@
-//! How the matrices and scratch of mixtures and of latent attention are declared.
+//! Declares the matrices and activations of mixtures of experts and of latent attention.
 
 use super::build::{Builder, MlaScratch, MoeScratch};
 use super::config::{MlaConfig, MoeConfig};
@@ -9,20 +9,20 @@ use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
 use crate::weights::repack::{layout_for, unquantised};
 use crate::{Error, FormatKind, Result};
 
-/// Experts that are to be one matrix.
+/// Experts that are stacked into one matrix.
 struct Stack {
-    /// How many.
+    /// The number of experts.
     experts: usize,
-    /// Of each, and their width.
+    /// Rows and columns of each expert.
     shape: [usize; 2],
-    /// Layouts and names of the tensors they come from.
+    /// Layouts and names of the source tensors.
     layouts: Vec<(Layout, String)>,
-    /// Where they come from, the first expert first.
+    /// The pieces to load, by expert.
     pieces: Vec<Piece>,
 }
 
 impl Stack {
-    /// These experts after others.
+    /// Appends these experts to `first`.
     fn after(self, mut first: Self) -> Self {
         let rows = first.experts * first.shape[0];
         first.pieces.extend(self.pieces.into_iter().map(|piece| Piece { first: piece.first + rows, ..piece }));
@@ -32,20 +32,20 @@ impl Stack {
     }
 }
 
-/// How a family publishes the experts of a layer as one tensor.
+/// How a model family stores the experts of a layer as one tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FusedExperts {
     /// Rows of gates and ups are interleaved; otherwise gates go before ups.
     pub interleaved: bool,
-    /// The tensor is transposed, `[experts, k, rows]`. Where both of the dimensions differ the shape itself tells.
+    /// The tensor is stored transposed, `[experts, k, rows]`. If `k` and `rows` differ, the shape itself decides.
     pub transposed: bool,
 }
 
-/// Where the experts of one tensor are.
+/// How the experts of a layer lie in one tensor.
 enum WholeExperts {
-    /// In rows, in the tensor of this role.
+    /// By rows, in the tensor with this role.
     Rows(String),
-    /// In columns: the layout that they get, and the tensor's name.
+    /// Transposed: their layout on the GPU, and the tensor's name.
     Columns((Layout, String)),
 }
 
@@ -53,30 +53,30 @@ enum WholeExperts {
 pub(super) struct ExpertMatrices {
     pub(super) up: Matrix,
     pub(super) down: Matrix,
-    /// Of what every token goes to.
+    /// The matrices of the shared expert.
     pub(super) shared: SharedMatrices,
 }
 
-/// What every token goes to.
+/// Where the shared expert's weights are.
 pub(super) enum SharedMatrices {
-    /// There is nothing.
+    /// There is no shared expert.
     None,
-    /// It is the first so many experts of the matrices.
+    /// The shared expert is split into this many experts, the first in the matrices.
     Merged(usize),
-    /// It has matrices of its own, as one expert.
+    /// The shared expert has matrices of its own.
     Apart { up: Matrix, down: Matrix },
 }
 
-/// Experts at most that what every token goes to is cut into.
+/// The maximum number of experts that a shared expert is split into.
 const MAX_SHARED: usize = 64;
 
-/// Entries of a token at most: the chosen experts, and as many for what every token goes to as its width makes.
+/// The maximum number of entries per token: the routed experts, plus the parts that the shared expert is split into.
 pub(super) fn most_entries(moe: &MoeConfig) -> usize {
     moe.top_k + moe.shared_inner.map_or(0, |inner| inner.div_ceil(moe.inner).min(MAX_SHARED))
 }
 
 impl Builder<'_> {
-    /// The scratch of the model's mixtures, all alike: `logits` of the router.
+    /// The activations shared by all mixtures of the model; the router has `logits` outputs.
     pub(super) fn moe_scratch(&mut self, moe: &MoeConfig, logits: usize) -> MoeScratch {
         if let Some(scratch) = self.scratch.moe {
             return scratch;
@@ -92,14 +92,14 @@ impl Builder<'_> {
         scratch
     }
 
-    /// The scratch of what every token goes to, where it has matrices of its own.
+    /// The activations of a shared expert that has matrices of its own.
     pub(super) fn shared_scratch(&mut self, inner: usize) -> Activation {
         let chunk = self.scratch.x.rows;
         let scratch = self.scratch.moe.as_mut().expect("declared before");
         *scratch.shared.get_or_insert_with(|| Activation::declare(&mut self.buffers, "shared expert", chunk, inner))
     }
 
-    /// A layer's table of the router: corrections, if a role has them, and slots from `first` on.
+    /// A layer's router table: corrections, if the checkpoint has them, and the experts' slots, numbered from `first`.
     pub(super) fn route_table(
         &mut self,
         label: &str,
@@ -119,8 +119,8 @@ impl Builder<'_> {
         Ok(table)
     }
 
-    /// The matrices of a layer's mixture. What every token goes to is as many experts more where its width and layouts
-    /// allow.
+    /// The matrices of a layer's mixture. The shared expert is split into additional experts of the same matrices if
+    /// its width and layouts allow.
     pub(super) fn expert_matrices(
         &mut self,
         label: &str,
@@ -136,7 +136,7 @@ impl Builder<'_> {
             return Ok(ExpertMatrices { up, down, shared: SharedMatrices::None });
         };
         let (shared_up, shared_down) = (self.shared_up(layer, width)?, self.shared_down(layer, width)?);
-        if !(self.joins(&shared_up, &up, moe, width) && self.joins(&shared_down, &down, moe, width)) {
+        if !(self.fits_among(&shared_up, &up, moe, width) && self.fits_among(&shared_down, &down, moe, width)) {
             let [own_up, own_down] = ["up", "down"].map(|s| format!("{label}.shared.{s}"));
             return Ok(ExpertMatrices {
                 up: self.experts(&up_label, up)?,
@@ -148,7 +148,8 @@ impl Builder<'_> {
             });
         }
         let parts = width / moe.inner;
-        let (up, down) = (up.after(self.cut_up(shared_up, moe)), down.after(cut_down(shared_down, moe)));
+        let (up, down) =
+            (up.after(self.split_shared_up(shared_up, moe)), down.after(split_shared_down(shared_down, moe)));
         Ok(ExpertMatrices {
             up: self.experts(&up_label, up)?,
             down: self.experts(&down_label, down)?,
@@ -156,8 +157,8 @@ impl Builder<'_> {
         })
     }
 
-    /// Whether what every token goes to can lie with the experts, cut to their width.
-    fn joins(&self, shared: &Stack, experts: &Stack, moe: &MoeConfig, width: usize) -> bool {
+    /// Whether the shared expert, split to the width of the routed experts, can be stored in their matrices.
+    fn fits_among(&self, shared: &Stack, experts: &Stack, moe: &MoeConfig, width: usize) -> bool {
         let whole = |(_, name): &(Layout, String)| {
             let (block, _) = self.checkpoint.tensors[name].dtype.block();
             (moe.inner as u64).is_multiple_of(block)
@@ -170,12 +171,12 @@ impl Builder<'_> {
         width.is_multiple_of(moe.inner)
             && parts <= MAX_SHARED
             && fits
-            && (shared.shape[1] == k || shared.layouts.iter().all(whole)) // rows are cut, or what is in them
-            && self.odd_one(shared.layouts.iter().chain(&experts.layouts)).is_none()
+            && (shared.shape[1] == k || shared.layouts.iter().all(whole)) // rows stay whole, or split at block boundaries
+            && self.first_mismatch(shared.layouts.iter().chain(&experts.layouts)).is_none()
     }
 
-    /// Gates and ups of what every token goes to as experts of the usual width.
-    fn cut_up(&self, shared: Stack, moe: &MoeConfig) -> Stack {
+    /// The shared expert's gate and up projections, split into experts of the usual width.
+    fn split_shared_up(&self, shared: Stack, moe: &MoeConfig) -> Stack {
         let [gate, up] = [0, 1].map(|i| shared.layouts[i].1.clone());
         let (experts, n) = (shared.shape[0] / 2 / moe.inner, moe.inner as u64);
         let of = |e: u64| [&gate, &up].map(|name| self.slice(name, e * n..(e + 1) * n)).to_vec();
@@ -183,18 +184,18 @@ impl Builder<'_> {
         Stack { experts, shape: [2 * moe.inner, shared.shape[1]], pieces: (0..experts).map(piece).collect(), ..shared }
     }
 
-    /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, interleaved within an expert. They are published as
-    /// one tensor, as two, or as two for each expert.
+    /// Gates and ups of all experts of a layer, `[experts · 2 inner, hidden]`, interleaved within an expert. They are
+    /// stored as one tensor, as two tensors, or as two tensors per expert.
     fn experts_up(&mut self, layer: usize, moe: &MoeConfig, fused: FusedExperts) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let interleaved = fused.interleaved;
         let role = |role: &str| format!("{layer}.{role}");
         let n = inner as u64;
         let slice = |b: &Self, tensor: &str, first: u64| b.slice(tensor, first..first + n);
-        let (mut layouts, mut turns) = (Vec::new(), Vec::new());
+        let (mut layouts, mut sources) = (Vec::new(), Vec::new());
         let whole = self.whole_experts(&role("experts.gate_up"), [experts, 2 * inner, hidden], fused)?;
         if let Some(WholeExperts::Columns(columns)) = whole {
-            // Gates before ups (Llama 4), or interleaved already (gpt-oss).
+            // Columns hold gates before ups (Llama 4), or already interleaved (gpt-oss).
             let (layout, name) = columns;
             let column = |e: u64, rows| {
                 let form = Form::Columns { first: e * hidden as u64, k: hidden as u64 };
@@ -204,7 +205,7 @@ impl Builder<'_> {
                 true => vec![column(e, 0..2 * n)],
                 false => vec![column(e, 0..n), column(e, n..2 * n)],
             };
-            turns.extend((0..experts as u64).map(of));
+            sources.extend((0..experts as u64).map(of));
             layouts.push((layout, name));
         } else if let Some(WholeExperts::Rows(role)) = whole {
             let (layout, name) = self.layout(&role, &[experts, 2 * inner, hidden])?;
@@ -212,34 +213,34 @@ impl Builder<'_> {
                 true => vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)],
                 false => vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)],
             };
-            turns.extend((0..experts as u64).map(of));
+            sources.extend((0..experts as u64).map(of));
             layouts.push((layout, name));
         } else if self.has(&role("experts.gate_up.blocks")) {
             let shape = [experts, 2 * inner, hidden / GROUP, GROUP / 2];
             let (layout, name) = self.packed(&role("experts.gate_up.blocks"), &shape)?;
             let whole = |e: u64| vec![self.slice(&name, 2 * e * n..2 * (e + 1) * n)];
-            turns.extend((0..experts as u64).map(whole));
+            sources.extend((0..experts as u64).map(whole));
             layouts.push((layout, name));
         } else if self.has(&role("experts.gate_up")) {
             let (layout, name) = self.layout(&role("experts.gate_up"), &[experts, 2 * inner, hidden])?;
             layouts.push((layout, name.clone()));
-            turns.extend(
+            sources.extend(
                 (0..experts as u64).map(|e| vec![slice(self, &name, 2 * e * n), slice(self, &name, (2 * e + 1) * n)]),
             );
         } else if self.has(&role("experts.gate")) {
             let gate = self.layout(&role("experts.gate"), &[experts, inner, hidden])?;
             let up = self.layout(&role("experts.up"), &[experts, inner, hidden])?;
-            turns.extend((0..experts as u64).map(|e| vec![slice(self, &gate.1, e * n), slice(self, &up.1, e * n)]));
+            sources.extend((0..experts as u64).map(|e| vec![slice(self, &gate.1, e * n), slice(self, &up.1, e * n)]));
             layouts.extend([gate, up]);
         } else {
             for e in 0..experts {
                 let gate = self.layout(&role(&format!("expert.{e}.gate")), &[inner, hidden])?;
                 let up = self.layout(&role(&format!("expert.{e}.up")), &[inner, hidden])?;
-                turns.push(vec![slice(self, &gate.1, 0), slice(self, &up.1, 0)]);
+                sources.push(vec![slice(self, &gate.1, 0), slice(self, &up.1, 0)]);
                 layouts.extend([gate, up]);
             }
         }
-        let pieces = turns
+        let pieces = sources
             .into_iter()
             .enumerate()
             .map(|(e, sources)| {
@@ -250,7 +251,7 @@ impl Builder<'_> {
         Ok(Stack { experts, shape: [2 * inner, hidden], layouts, pieces })
     }
 
-    /// The other half, `[experts · hidden, inner]`.
+    /// Down projections of all experts of a layer, `[experts · hidden, inner]`.
     fn experts_down(&mut self, layer: usize, moe: &MoeConfig, fused: FusedExperts) -> Result<Stack> {
         let (experts, inner, hidden) = (moe.experts, moe.inner, self.config.hidden_size);
         let whole = format!("{layer}.experts.down");
@@ -277,9 +278,10 @@ impl Builder<'_> {
         Ok(Stack { experts, shape: [hidden, inner], layouts, pieces })
     }
 
-    /// The experts of one tensor, `[experts, rows, k]` or, transposed, `[experts, k, rows]`; none where there is no such tensor.
+    /// The experts of one tensor, `[experts, rows, k]` or, transposed, `[experts, k, rows]`; `None` if there is no such
+    /// tensor.
     fn whole_experts(&mut self, role: &str, shape: [usize; 3], fused: FusedExperts) -> Result<Option<WholeExperts>> {
-        // As packs have them: in rows whatever they were published as.
+        // Packs store experts by rows, however the original tensor was stored.
         let rows = format!("{role}.rows");
         if self.has(&rows) {
             return Ok(Some(WholeExperts::Rows(rows)));
@@ -303,16 +305,16 @@ impl Builder<'_> {
         Ok(Some(WholeExperts::Columns((self.note(&role, dtype, experts * rows, k)?, name))))
     }
 
-    /// A tensor of 4-bit floats, `[experts, rows, groups, bytes]`: its layout and name.
+    /// The layout and name of a tensor of 4-bit floats, `[experts, rows, groups, bytes]`.
     fn packed(&mut self, role: &str, shape: &[usize; 4]) -> Result<(Layout, String)> {
         let entry = self.entry(role, shape)?;
         let (name, dtype) = (entry.name.clone(), self.made_of(entry)?);
         let [experts, rows, groups, _] = *shape;
-        self.used.insert(name.clone(), (experts * rows * groups * GROUP) as u64); // two weights a byte
+        self.used.insert(name.clone(), (experts * rows * groups * GROUP) as u64); // two weights per byte
         Ok((self.note(role, dtype, experts * rows, groups * GROUP)?, name))
     }
 
-    /// Gate and up of what every token goes to, `[2 width, hidden]`, taking turns: one expert.
+    /// The shared expert's gate and up projections, `[2 width, hidden]`, interleaved, as one expert.
     fn shared_up(&mut self, layer: usize, width: usize) -> Result<Stack> {
         let hidden = self.config.hidden_size;
         let gate = self.layout(&format!("{layer}.shared.gate"), &[width, hidden])?;
@@ -322,7 +324,7 @@ impl Builder<'_> {
         Ok(Stack { experts: 1, shape: [2 * width, hidden], layouts: vec![gate, up], pieces })
     }
 
-    /// Its other half, `[hidden, width]`.
+    /// The shared expert's down projection, `[hidden, width]`.
     fn shared_down(&mut self, layer: usize, width: usize) -> Result<Stack> {
         let hidden = self.config.hidden_size;
         let down = self.layout(&format!("{layer}.shared.down"), &[hidden, width])?;
@@ -330,7 +332,7 @@ impl Builder<'_> {
         Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces })
     }
 
-    /// A published matrix whose parts hold whole units, the heads of latent attention: `[heads · rows, k]` or
+    /// A stored matrix that is only split between whole units, the heads of latent attention: `[heads · rows, k]` or
     /// `[heads, rows, k]`.
     pub(super) fn in_units(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Matrix> {
         let published = self.layout(role, shape)?;
@@ -340,9 +342,9 @@ impl Builder<'_> {
         self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
     }
 
-    /// A published tensor `[units, k, rows]`, each unit turned around: `[units · rows, k]`. Values that come quantised, along
-    /// what becomes the rows, are kept as f32.
-    pub(super) fn turned_units(&mut self, label: &str, role: &str, shape: [usize; 3]) -> Result<Matrix> {
+    /// A tensor stored as `[units, k, rows]`, each unit transposed on load: `[units · rows, k]`. Values that are stored
+    /// quantised along the other dimension are kept as f32.
+    pub(super) fn transposed_units(&mut self, label: &str, role: &str, shape: [usize; 3]) -> Result<Matrix> {
         let [units, k, rows] = shape;
         let entry = self.entry(role, &shape)?;
         let (name, dtype) = (entry.name.clone(), entry.dtype);
@@ -352,12 +354,13 @@ impl Builder<'_> {
         let dtype = if unquantised(dtype) { dtype } else { Dtype::F32 };
         let published = (self.note(role, dtype, units * rows, k)?, name);
         let form = |unit: usize| Form::Columns { first: (unit * k) as u64, k: k as u64 };
-        let turned = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
-        let pieces = vec![Piece { first: 0, sources: (0..units).map(turned).collect(), fuse: Fuse::Stack }];
+        let transposed = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
+        let pieces = vec![Piece { first: 0, sources: (0..units).map(transposed).collect(), fuse: Fuse::Stack }];
         self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
     }
 
-    /// Published matrices `[rows, k]` one below the other, the second from row `second` on. What is between them is zero.
+    /// Two stored matrices `[rows, k]`, concatenated along rows with the second from row `at` on. Rows between them are
+    /// zero.
     pub(super) fn stacked_apart(
         &mut self,
         label: &str,
@@ -367,18 +370,18 @@ impl Builder<'_> {
     ) -> Result<Matrix> {
         let upper = self.layout(&first.0, &[first.1, k])?;
         let lower = self.layout(&second.0, &[second.1, k])?;
-        let stretches = match self.odd_one([&upper, &lower].into_iter()) {
+        let segments = match self.first_mismatch([&upper, &lower].into_iter()) {
             None => vec![(at + second.1, upper.0)],
             Some(_) => vec![(at, upper.0), (second.1, lower.0)],
         };
-        let matrix = self.declare(label, k, &stretches)?;
+        let matrix = self.declare(label, k, &segments)?;
         let piece = |first, name: &str| Piece { first, sources: vec![self.whole(name)], fuse: Fuse::Stack };
         let pieces = vec![piece(0, &upper.1), piece(at, &lower.1)];
         self.load(&matrix, pieces);
         Ok(matrix)
     }
 
-    /// The biases of such a matrix of so many rows, where the parts have them; zeros elsewhere.
+    /// The biases of a matrix from [`Self::stacked_apart`]; zeros for rows without a bias.
     pub(super) fn vector_apart(
         &mut self,
         label: &str,
@@ -399,7 +402,7 @@ impl Builder<'_> {
         Ok(vector)
     }
 
-    /// The scratch of latent attention, the same in all layers.
+    /// The activations of latent attention, shared by all layers.
     pub(super) fn mla_scratch(&mut self, mla: MlaConfig) -> MlaScratch {
         if let Some(scratch) = self.scratch.mla {
             return scratch;
@@ -422,30 +425,31 @@ impl Builder<'_> {
         scratch
     }
 
-    /// A tensor that cannot lie in one part with those before it.
-    fn odd_one<'b>(&self, mut layouts: impl Iterator<Item = &'b (Layout, String)>) -> Option<[String; 2]> {
+    /// The first tensor that cannot share a part with those before it, with the first tensor of all.
+    fn first_mismatch<'b>(&self, mut layouts: impl Iterator<Item = &'b (Layout, String)>) -> Option<[String; 2]> {
         let (layout, first) = layouts.next()?;
         let made = |name: &str| layout.can_quantize() && self.is_unquantised(name);
         let other = layouts.find(|(other, name)| other != layout || made(name) != made(first));
         other.map(|(_, name)| [first.clone(), name.clone()])
     }
 
-    /// The matrix of some experts.
+    /// Declares the matrix of a stack of experts and its load task.
     fn experts(&mut self, label: &str, stack: Stack) -> Result<Matrix> {
         let Stack { experts, shape: [rows, k], layouts, pieces } = stack;
-        if let Some([first, name]) = self.odd_one(layouts.iter()) {
+        if let Some([first, name]) = self.first_mismatch(layouts.iter()) {
             let message = format!("tensors {first:?} and {name:?} of one mixture are quantised differently");
             return Err(Error::format(FormatKind::UnsupportedFeature, &self.checkpoint.id, message));
         }
-        let stretches = [(experts * rows, layouts[0].0)];
-        let matrix = Matrix::declare_in_units(&mut self.buffers, label, k, &stretches, rows, self.max_binding)?;
+        let segments = [(experts * rows, layouts[0].0)];
+        let matrix = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, rows, self.max_binding)?;
         self.load(&matrix, pieces);
         Ok(matrix)
     }
 }
 
-/// Downs of what every token goes to as experts of the usual width, a row of each in turn: as the bytes lie.
-fn cut_down(shared: Stack, moe: &MoeConfig) -> Stack {
+/// The shared expert's down projection, split into experts of the usual width. Their rows are interleaved, as the bytes
+/// are stored.
+fn split_shared_down(shared: Stack, moe: &MoeConfig) -> Stack {
     let [rows, width] = shared.shape;
     let experts = width / moe.inner;
     let mut pieces = shared.pieces;

@@ -1,6 +1,6 @@
-//! DeepSeek-V2 (arXiv 2405.04434), V3 and R1 (arXiv 2412.19437, 2501.12948), as transformers' `modeling_deepseek_v2.py` and
-//! `modeling_deepseek_v3.py` compute them: latent attention, and a mixture of experts after the first dense layers. A layer
-//! of V3's multi-token prediction after the last is not looked at.
+//! DeepSeek-V2 (arXiv 2405.04434), V3 and R1 (arXiv 2412.19437, 2501.12948), as transformers' `modeling_deepseek_v2.py`
+//! and `modeling_deepseek_v3.py` compute them: latent attention, and a mixture of experts after the first dense layers.
+//! V3's multi-token prediction layer, which follows the last layer, is ignored.
 
 use super::blocks::{FeedForward, LatentAttention, MlpParts, MoeParts};
 use super::{Builder, Layers, Recorder};
@@ -9,12 +9,12 @@ use crate::{Error, FormatKind, Result};
 
 struct DeepSeek(Vec<(LatentAttention, FeedForward)>);
 
-/// V2: experts by the softmax of all, if need be from a few groups.
+/// V2: experts are selected by the softmax over all, optionally from a limited number of groups.
 pub(super) fn v2(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     build(b, MoeParts::new(Scoring::Softmax, false))
 }
 
-/// V3: experts by sigmoids with a correction, from the groups whose best two score highest.
+/// V3: experts are selected by sigmoids with a correction, from the groups with the highest sum of their two best scores.
 pub(super) fn v3(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     build(b, MoeParts { correction: true, ..MoeParts::new(Scoring::Sigmoid, true) })
 }

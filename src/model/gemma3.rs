@@ -1,5 +1,5 @@
 //! Gemma 3 (arXiv 2503.19786), as transformers' `modeling_gemma3.py` computes its text model: norms before and after each
-//! block, a norm of every query and key head, GeGLU, and windows with a rope of their own in most layers.
+//! block, a norm of every query and key head, GeGLU, and in most layers a sliding window with its own RoPE parameters.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, Normed};
 use super::{Builder, Layers};

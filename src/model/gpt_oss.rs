@@ -1,5 +1,5 @@
-//! gpt-oss (arXiv 2508.10925), as transformers' `modeling_gpt_oss.py` computes it: windows in every other layer, a sink for
-//! each head, experts with biases and a clamped SwiGLU, published as 4-bit floats.
+//! gpt-oss (arXiv 2508.10925), as transformers' `modeling_gpt_oss.py` computes it: sliding windows in every other
+//! layer, an attention sink per head, and experts with biases and a clamped SwiGLU, stored as 4-bit floats.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts};
 use super::build_experts::FusedExperts;

@@ -9,38 +9,39 @@ use super::ModelConfig;
 use crate::kernels::{KvFormat, Span};
 use crate::plan::{BufferId, Buffers, Role};
 
-/// Steps of decode that may be under way at once: after a token from which the sequence goes another way than they did,
-/// what its queries see is still there.
+/// Decode steps that may be in flight at once. Ring buffers have room for them: if they are rolled back because the
+/// sequence continues differently, the span that its queries attend to is still intact.
 pub const QUEUED_STEPS: usize = 3;
 
-/// One layer's cache.
+/// The KV cache of one layer.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerCache {
-    /// Keys, rotated; with latent attention, latents and the part of the key that turns.
+    /// Keys after RoPE; with latent attention, latents and the RoPE part of the key.
     pub keys: BufferId,
     /// Values.
     pub values: BufferId,
-    /// Tokens it holds.
+    /// Tokens that the cache holds.
     pub tokens: usize,
 }
 
-/// A buffer of a cache: the bytes of a position lie together, at its remainder by the tokens held.
+/// A buffer of a KV cache. The bytes of a position are contiguous, in the slot given by the position modulo the tokens
+/// held.
 #[derive(Debug, Clone, Copy)]
 pub struct KvBuffer {
-    /// Where they lie.
+    /// The GPU buffer.
     pub buffer: BufferId,
     /// Tokens it holds.
     pub tokens: usize,
-    /// Bytes of each.
+    /// Bytes per token.
     pub token_bytes: u64,
-    /// What its layer's queries see.
+    /// Which positions the layer's queries attend to.
     pub span: Span,
 }
 
 /// The caches of all layers.
 #[derive(Debug, Clone)]
 pub struct KvCache {
-    /// By layer.
+    /// The cache of each layer.
     pub layers: Vec<LayerCache>,
     /// Every buffer, in the order of the layers.
     pub buffers: Vec<KvBuffer>,
@@ -48,21 +49,21 @@ pub struct KvCache {
     pub format: KvFormat,
 }
 
-/// How large the caches of a model are, by the context.
+/// Computes the size of a model's KV cache for a context length.
 #[derive(Debug, Clone)]
 pub struct KvSizes {
-    /// Of each layer.
+    /// The attention span of each layer.
     spans: Vec<Span>,
-    /// Rows of a token, and the widths of one: as keys, and as values beside them, 0 where there are none.
+    /// Rows per token, and the width of a row in keys and in values; 0 if there are no separate values.
     rows: usize,
     widths: [usize; 2],
     format: KvFormat,
-    /// Tokens that are written before their queries look.
+    /// Tokens that may be written before their queries are evaluated.
     written: usize,
 }
 
 impl KvSizes {
-    /// Of a model that is fed `chunk` tokens at once, at most.
+    /// The sizes for a model that is fed at most `chunk` tokens at once.
     pub fn new(config: &ModelConfig, format: KvFormat, chunk: usize) -> Self {
         let spans = (0..config.num_layers).map(|layer| config.span(layer)).collect();
         let rows = if config.mla.is_some() { 1 } else { config.num_kv_heads };
@@ -70,17 +71,18 @@ impl KvSizes {
         Self { spans, rows, widths, format, written: chunk.max(QUEUED_STEPS) }
     }
 
-    /// Tokens that a layer keeps: where its first query of a chunk sees `n`, those and the rest of the chunk.
+    /// Tokens that a layer holds: if a query attends to `n` positions, those of the first query of a chunk plus the
+    /// rest of the chunk.
     fn tokens(&self, span: Span, context: usize) -> usize {
         span.most().map_or(context, |n| context.min((n - 1).saturating_add(self.written)))
     }
 
-    /// Bytes of a head's width for each of so many tokens.
+    /// Bytes of one row of `width` values per token, for `tokens` tokens.
     fn bytes(&self, tokens: u64, width: usize) -> u64 {
         tokens * self.format.bytes(self.rows, width)
     }
 
-    /// The tokens that each layer keeps.
+    /// The tokens that each layer holds.
     fn all_tokens(&self, context: usize) -> impl Iterator<Item = u64> + '_ {
         self.spans.iter().map(move |&span| self.tokens(span, context) as u64)
     }
@@ -96,12 +98,12 @@ impl KvSizes {
         self.widths.iter().map(|&width| self.bytes(self.all_tokens(context).sum(), width)).sum()
     }
 
-    /// Whether each buffer is one binding and all of them stay within the budget.
+    /// Whether each buffer fits one binding and all of them fit the budget.
     pub fn fit(&self, context: usize, max_binding: u64, budget: u64) -> bool {
         self.largest(context) <= max_binding && self.total(context) <= budget
     }
 
-    /// Declares the caches.
+    /// Declares the cache buffers of all layers.
     pub fn declare(&self, buffers: &mut Buffers, context: usize) -> KvCache {
         let mut all = Vec::new();
         let layer = |(i, &span): (usize, &Span)| {
@@ -120,11 +122,11 @@ impl KvSizes {
     }
 }
 
-/// The tokens of context that a cache of f16 is to hold; where it would hold fewer, and fewer than the model takes, one of q8
-/// holds nearly twice as many.
+/// If an f16 cache would hold fewer tokens than this, and fewer than the model supports, the default is q8, which holds
+/// nearly twice as many.
 pub const AMPLE_CONTEXT: usize = 8192;
 
-/// The format that was asked for, or the one that is chosen where `fits` says whether so many tokens fit in a format.
+/// The requested format, or the default one; `fits` says whether a number of tokens fits in a format.
 pub fn kv_format(
     asked: Option<KvFormat>,
     context: Option<usize>,
@@ -135,7 +137,7 @@ pub fn kv_format(
     asked.unwrap_or(if fits(KvFormat::F16, wanted) { KvFormat::F16 } else { KvFormat::Q8 })
 }
 
-/// The largest context, of at most `most`, for which `fits` holds; 1 where it holds for none.
+/// The largest context length, at most `most`, for which `fits` holds; 1 if there is none.
 pub fn largest_context(most: usize, fits: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (1, most.max(1));
     while low < high {

@@ -1,7 +1,7 @@
 //! Llama (arXiv 2302.13971, 2307.09288, 2407.21783), as transformers' `modeling_llama.py` computes it: pre-norm
-//! attention with rotary positions and grouped heads, then SwiGLU. SmolLM2 and DeepSeek-R1-Distill-Llama are Llamas; Mistral
-//! (arXiv 2310.06825) is one whose config may name a sliding window, and Mixtral (arXiv 2401.04088) one with a mixture of
-//! experts whose weights sum to one.
+//! attention with rotary positions and grouped heads, then SwiGLU. SmolLM2 and DeepSeek-R1-Distill-Llama are Llamas;
+//! Mistral (arXiv 2310.06825) is a Llama whose config may set a sliding window, and Mixtral (arXiv 2401.04088) a Llama
+//! with a mixture of experts whose weights sum to one.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts};
 use super::{Builder, Layers};

@@ -1,6 +1,6 @@
-//! Llama 4's text model, as transformers' `modeling_llama4.py` computes it: layers with positions see a chunk of the context,
-//! those without see all of it with queries that grow with their position; each token goes to one expert, scaled by its
-//! score before it, and to a part that all go to.
+//! Llama 4's text model, as transformers' `modeling_llama4.py` computes it: layers with RoPE attend to a chunk of the
+//! context; NoPE layers attend to all of it, with queries scaled up with their position; each token is routed to one
+//! expert, whose input is scaled by the router's score, and to a shared expert.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
 use super::build_experts::FusedExperts;

@@ -1,4 +1,4 @@
-//! Models: facts from a checkpoint become weights to load and plans to run.
+//! Turns a checkpoint's config and tensors into a [`Model`]: buffers to allocate, weights to load and plans to run.
 //!
 //! An architecture is one file here and one row in `families.rs`. ARCHITECTURE.md has the steps for adding one.
 
@@ -39,65 +39,65 @@ pub trait Layers {
     fn record(&self, recorder: &mut Recorder<'_>);
 }
 
-/// The recorded plans of a model. All work on the same buffers.
+/// The recorded plans of a model, which share their buffers.
 #[derive(Debug, Clone)]
 pub struct Plans {
-    /// One token: embedding, layers, head, sampling.
+    /// Decodes one token: embedding, layers, head, sampling.
     pub decode: Plan,
-    /// A chunk of tokens: embedding and layers.
+    /// Prefills a chunk of tokens: embedding and layers.
     pub prefill: Plan,
-    /// After `prefill`: logits of its last token.
+    /// After `prefill`: computes the logits of its last token.
     pub head: Plan,
-    /// After `head`: chooses the next token.
+    /// After `head`: samples the next token.
     pub sample: Plan,
-    /// After a `prefill` of at most `rows` tokens: logits of all of them.
+    /// After a `prefill` of at most [`Model::all_logits`] rows: computes the logits of all of its tokens.
     pub all_rows: Plan,
 }
 
 impl Plans {
-    /// All of them.
+    /// All plans.
     pub fn all(&self) -> [&Plan; 5] {
         [&self.decode, &self.prefill, &self.head, &self.sample, &self.all_rows]
     }
 
-    /// The same in variants.
+    /// The plans with kernel variants substituted.
     pub fn suited(&self, variants: Variants, facts: &DeviceFacts) -> Self {
         let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| suited(plan, variants, facts));
         Self { decode, prefill, head, sample, all_rows }
     }
 }
 
-/// A model before anything is allocated or loaded: plain data.
+/// The description of a model before anything is allocated or loaded: plain data.
 pub struct Model {
-    /// The facts.
+    /// The model's config.
     pub config: ModelConfig,
-    /// Every buffer.
+    /// All buffers to allocate.
     pub buffers: Buffers,
-    /// What is to be loaded into them.
+    /// The load tasks that fill the weight buffers.
     pub tasks: Vec<Task>,
-    /// The plans.
+    /// The plans to run.
     pub plans: Plans,
-    /// The small buffers.
+    /// The control buffers.
     pub control: Control,
     /// The buffers of the KV cache.
     pub kv: Vec<KvBuffer>,
-    /// The rope table's buffer contents and other constants computed here: buffer and bytes.
+    /// Initial contents of buffers that are computed, not loaded, such as RoPE tables.
     pub constants: Vec<(crate::plan::BufferId, Vec<u8>)>,
-    /// LongRoPE's tables, where the context is longer than the model's original one.
+    /// LongRoPE's tables, if the context is longer than the model's original one.
     pub long_rope: Option<LongRope>,
-    /// Tokens the KV cache holds.
+    /// Tokens that the KV cache holds.
     pub context_length: usize,
-    /// And as what numbers.
+    /// The number format of the KV cache.
     pub kv_format: KvFormat,
     /// Tokens of a prefill chunk.
     pub chunk: usize,
-    /// Tokens of a prefill whose logits are all wanted, and `[rows, vocabulary]` f32 of them.
+    /// The logits of the `all_rows` plan, `[rows, vocabulary]` f32.
     pub all_logits: Activation,
-    /// Weights, each counted once.
+    /// The number of weights, each counted once.
     pub parameters: u64,
-    /// Weights that take part in a token: without the experts it does not go to.
+    /// The number of active weights per token, without the experts that it is not routed to.
     pub active_parameters: u64,
-    /// The layouts of the matrices, by bytes held, such as `q4_min`.
+    /// The names of the matrices' layouts, such as `q4_min`, ordered by bytes held.
     pub quantization: String,
 }
 
@@ -118,7 +118,8 @@ impl Model {
         let mut b = Builder::new(checkpoint, config, options)?;
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
 
-        // A head that is stored is used, whatever the config says; where one of the two is not, the other stands for both.
+        // A stored head is used, whatever the config says; if either the head or the embedding is missing, the other
+        // serves as both.
         let tied = config.tie_word_embeddings || b.may_tie();
         let embed = if tied && !b.has("embed") && b.has("head") { "head" } else { "embed" };
         let embed = b.matrix(embed, &[embed], vocabulary, hidden)?;

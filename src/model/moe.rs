@@ -1,24 +1,24 @@
-//! Mixtures of experts that are dense models otherwise, as transformers' `modeling_*.py` of the same names compute them:
-//! Qwen2-MoE and Qwen3-MoE (arXiv 2407.10671, 2505.09388), OLMoE (arXiv 2409.02060), Granite MoE.
+//! Mixture-of-experts models that are otherwise dense ones, as transformers' `modeling_*.py` of the same names compute
+//! them: Qwen2-MoE and Qwen3-MoE (arXiv 2407.10671, 2505.09388), OLMoE (arXiv 2409.02060), Granite MoE.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::Scoring;
 
-/// Experts chosen by the softmax of all; what the files do not say about their weights is `renormalize`.
+/// Experts selected by the softmax over all; `renormalize` is the default if the files do not set it.
 fn softmax(renormalize: bool) -> MoeParts {
     MoeParts::new(Scoring::Softmax, renormalize)
 }
 
-/// Qwen2-MoE: a Qwen2 with a gated part that every token goes to.
+/// Qwen2-MoE: a Qwen2 with routed experts and a gated shared expert.
 pub(super) fn qwen2_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let parts = AttentionParts { qkv_bias: b.config.attention_bias, ..AttentionParts::default() };
     let moe = MoeParts { shared_gate: true, ..softmax(false) };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), moe)?))
 }
 
-/// Qwen3-MoE: a Qwen3.
+/// Qwen3-MoE: a Qwen3 with routed experts.
 pub(super) fn qwen3_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
     let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Heads, ..AttentionParts::default() };

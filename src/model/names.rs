@@ -2,8 +2,8 @@
 
 use crate::weights::checkpoint::Format;
 
-/// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`; `|` parts the names that families have
-/// for one thing, `*` is an expert's number, `-` says that a format has no such tensor.
+/// role, Hugging Face, GGUF. A layer's names follow `model.layers.N.` and `blk.N.`; `|` parts the names that families
+/// have for one thing, `*` is an expert's number, `-` says that a format has no such tensor.
 const LAYER: &[(&str, &str, &str)] = &[
     ("attn_norm", "input_layernorm.weight", "attn_norm.weight"),
     ("qkv", "self_attn.qkv_proj.weight", "attn_qkv.weight"),

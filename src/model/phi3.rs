@@ -1,6 +1,6 @@
-//! Phi-3 and Phi-4-mini (arXiv 2404.14219), as transformers' `modeling_phi3.py` computes them: a Llama whose projections
-//! are published as one matrix, with a sliding window and LongRoPE. Which set of rope factors holds is chosen at load, by
-//! the context allocated.
+//! Phi-3 and Phi-4-mini (arXiv 2404.14219), as transformers' `modeling_phi3.py` computes them: a Llama whose
+//! projections are stored as one matrix, with a sliding window and LongRoPE. Whether LongRoPE's long table is needed is
+//! decided at load, by the context length allocated.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts};
 use super::{Builder, Layers};

@@ -1,4 +1,4 @@
-//! How the steps of a model's layers become plans.
+//! Records the steps of a model's layers into plans: the [`Recorder`] that blocks use.
 
 use super::ModelConfig;
 use super::build::{Builder, Scratch};
@@ -8,25 +8,25 @@ use crate::plan::{Activation, Matrix, Plan, Vector};
 /// Which plan is being recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// One token: products are matvecs with their norm folded in.
+    /// Decode of one token: products are matrix-vector products with the norm fused in.
     Decode,
-    /// A chunk of tokens: norms, then matmuls.
+    /// Prefill of a chunk of tokens: norms, then matrix products.
     Prefill,
 }
 
 /// Records the steps of the layers into a plan.
 pub struct Recorder<'a> {
-    /// The facts.
+    /// The model's config.
     pub config: &'a ModelConfig,
     /// Which plan this is.
     pub mode: Mode,
-    /// What is recorded so far.
+    /// The plan recorded so far.
     pub plan: Plan,
-    /// The small buffers.
+    /// The control buffers.
     pub control: Control,
     /// The activations.
     pub scratch: Scratch,
-    /// Numbers of the KV cache.
+    /// The number format of the KV cache.
     pub kv_format: KvFormat,
 }
 
@@ -43,15 +43,23 @@ impl<'a> Recorder<'a> {
         }
     }
 
-    /// `x += w · input`, or with a norm `x += norm(w · input)`: the end of a block.
-    pub fn join(&mut self, label: &str, w: &Matrix, input: Activation, bias: Option<Vector>, post: Option<RmsNorm>) {
+    /// Adds a product to the residual stream at the end of a block: `x += w · input`, or with a post-norm `x += norm(w
+    /// · input)`.
+    pub fn add_product(
+        &mut self,
+        label: &str,
+        w: &Matrix,
+        input: Activation,
+        bias: Option<Vector>,
+        post: Option<RmsNorm>,
+    ) {
         let x = self.scratch.x;
         let Some(norm) = post else {
             let factor = self.config.residual_scale as f32;
             let epilogue = Epilogue { bias, residual: true, factor, ..Epilogue::default() };
             return self.linear(label, w, None, input, x, epilogue);
         };
-        let out = self.scratch.normed; // whose norm of the input has been read
+        let out = self.scratch.normed; // free at this point: the block has read its normed input
         self.linear(label, w, None, input, out, Epilogue { bias, ..Epilogue::default() });
         let (out, x) = (self.rows(out), self.rows(x));
         self.plan.push([Norm { x: out, from: 0, y: x, norm, add: true }.step(&format!("{label}.norm"), &self.control)]);

@@ -1,5 +1,5 @@
-//! SmolLM3, as transformers' `modeling_smollm3.py` computes it: a Llama of which some layers know no positions (NoPE,
-//! arXiv 2501.18795). Which ones is a fact of the config.
+//! SmolLM3, as transformers' `modeling_smollm3.py` computes it: a Llama in which some layers use no position embeddings
+//! (NoPE, arXiv 2501.18795). The config names those layers.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts};
 use super::{Builder, Layers};

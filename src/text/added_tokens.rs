@@ -1,4 +1,5 @@
-//! Added tokens in text, found the way `tokenizers` finds them, with the freedom to leave some out.
+//! Finds added tokens in text as Hugging Face's `tokenizers` does, with the option to treat some occurrences as plain
+//! text.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -6,7 +7,7 @@ use std::ops::Range;
 use tokenizers::normalizer::Range as In;
 use tokenizers::{AddedToken, NormalizedString, Normalizer};
 
-/// A vocabulary's added tokens: those matched in the text as it is, and those matched after normalisation.
+/// A vocabulary's added tokens: those matched in the raw text, and those matched after normalisation.
 #[derive(Debug, Default)]
 pub(crate) struct AddedTokens {
     raw: Matcher,
@@ -57,8 +58,8 @@ impl AddedTokens {
         self.ids.contains(&id)
     }
 
-    /// Where tokens that mean something to a model occur in `text`: byte ranges, leftmost and longest, not overlapping.
-    /// Runs of white space, which Gemma's vocabulary adds as tokens, are mere text.
+    /// The byte ranges in `text` of tokens that have a meaning to a model: leftmost, longest, not overlapping.
+    /// Runs of white space, which Gemma's vocabulary adds as tokens, do not count.
     pub(crate) fn find_markup(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let mut at = 0;
@@ -75,12 +76,13 @@ impl AddedTokens {
         found
     }
 
-    /// Splits `text` at the tokens matched as it is, except those overlapping `plain`.
+    /// Splits raw `text` at added tokens, except those that overlap `plain`.
     pub(crate) fn find_raw(&self, text: &str, plain: &[Range<usize>]) -> Vec<(Option<u32>, Range<usize>)> {
         self.raw.split(text, |range| plain.iter().any(|p| overlap(p, range)))
     }
 
-    /// Splits a normalised stretch at the tokens matched after normalisation; `plain` is in bytes of the original text.
+    /// Splits a normalised segment at the tokens that match after normalisation; `plain` holds byte ranges of the
+    /// original text.
     pub(crate) fn find_normalized(
         &self,
         string: &NormalizedString,
@@ -109,14 +111,14 @@ impl Matcher {
         Self { entries, by_first }
     }
 
-    /// The longest wanted token that begins at byte `at`.
+    /// The longest token accepted by `wanted` that begins at byte `at`.
     fn longest_at(&self, text: &str, at: usize, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let rest = &text.as_bytes()[at..];
         let candidates = self.by_first.get(rest.first()?)?;
         candidates.iter().map(|&i| &self.entries[i]).find(|e| rest.starts_with(e.pattern.as_bytes()) && wanted(e))
     }
 
-    /// Covers `text` with stretches of text and tokens, in order.
+    /// Splits `text` into segments of text and tokens, in order.
     fn split(&self, text: &str, is_plain: impl Fn(&Range<usize>) -> bool) -> Vec<(Option<u32>, Range<usize>)> {
         let mut pieces = Vec::new();
         let (mut done, mut at) = (0, 0);

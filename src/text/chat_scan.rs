@@ -1,24 +1,24 @@
-//! A look at a template's source before the template engine parses it.
+//! Scans a chat template's source before the template engine parses it.
 //!
 //! The engine's parser and code generator recurse over expressions and `elif` chains, so a small hostile template could
-//! overflow the 1 MiB stack of WebAssembly. Those are counted here first, by a scan that does not recurse. The same
-//! scan finds the string literals a template compares contents with.
+//! overflow the 1 MiB stack of WebAssembly. This scan, which does not recurse, bounds their depth first. It
+//! also finds the string literals that a template compares contents with.
 
 use std::ops::Range;
 
 use crate::{Error, Result, TemplateKind};
 
-/// Bytes of source a template may have.
+/// Maximum bytes of a template's source.
 pub(crate) const MAX_SOURCE: usize = 1 << 20;
-/// Characters of one line: the engine counts columns in 16 bits.
+/// Maximum characters of a line: the engine counts columns in 16 bits.
 const MAX_LINE: usize = 60_000;
-/// Operators, attribute look-ups, filters and calls in one tag; published templates stay under 60.
+/// Maximum operators, attribute look-ups, filters and calls in one tag; published templates use fewer than 60.
 const MAX_OPERATORS: usize = 300;
-/// Brackets open at once in one tag.
+/// Maximum nesting of brackets in one tag.
 const MAX_BRACKETS: usize = 48;
-/// `elif`s of one `if`.
+/// Maximum number of `elif`s in one `if`.
 const MAX_ELIFS: usize = 64;
-/// Blocks open at once.
+/// Maximum nesting of blocks.
 const MAX_BLOCKS: usize = 48;
 
 /// One `{{ … }}` or `{% … %}`.
@@ -26,14 +26,14 @@ const MAX_BLOCKS: usize = 48;
 pub(super) struct Tag {
     pub(super) statement: bool,
     pub(super) tokens: Vec<Token>,
-    /// Where the tag ends in the source.
+    /// The offset of the tag's end in the source.
     pub(super) end: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Token {
     pub(super) kind: TokenKind,
-    /// Bytes of the source; of a string, those between its quotes.
+    /// Byte range in the source; for a string, without its quotes.
     pub(super) range: Range<usize>,
 }
 
@@ -45,9 +45,9 @@ pub(super) enum TokenKind {
     Mark,
 }
 
-/// Words that are operators.
+/// Operators that are words.
 const OPERATOR_WORDS: &[&str] = &["and", "or", "not", "in", "is", "if", "else", "elif"];
-/// Methods and filters whose first argument is looked for in a text.
+/// Methods and filters whose first argument is searched for in a text.
 const SEARCHES: &[&str] = &[
     "split",
     "rsplit",
@@ -102,7 +102,7 @@ pub(crate) fn check(source: &str) -> Result<()> {
                 _ => {}
             }
             if brackets > MAX_BRACKETS {
-                return Err(limit(format!("line {}: more than {MAX_BRACKETS} brackets open at once", line())));
+                return Err(limit(format!("line {}: more than {MAX_BRACKETS} nested brackets", line())));
             }
         }
         if operators > MAX_OPERATORS {
@@ -122,7 +122,7 @@ pub(crate) fn check(source: &str) -> Result<()> {
                     *n
                 });
                 if count.is_some_and(|n| n > MAX_ELIFS) {
-                    return Err(limit(format!("line {}: more than {MAX_ELIFS} elifs of one if", line())));
+                    return Err(limit(format!("line {}: more than {MAX_ELIFS} elifs in one if", line())));
                 }
             }
             Some("endif") => {
@@ -134,14 +134,14 @@ pub(crate) fn check(source: &str) -> Result<()> {
             _ => {}
         }
         if blocks > MAX_BLOCKS {
-            return Err(limit(format!("line {}: more than {MAX_BLOCKS} blocks open at once", line())));
+            return Err(limit(format!("line {}: more than {MAX_BLOCKS} nested blocks", line())));
         }
     }
     Ok(())
 }
 
-/// Replaces blocks that do nothing in a chat by ones that the engine has: Hugging Face's `{% generation %}`, which only marks text
-/// for training, and Jinja's `{% block %}`, which nothing can extend.
+/// Replaces blocks that have no effect on a rendering with ones that the engine supports: Hugging Face's `{% generation
+/// %}`, which only marks text for training, and Jinja's `{% block %}`, which no template can extend here.
 pub(crate) fn without_idle_blocks(source: &str) -> String {
     let mut edits = Vec::new();
     for tag in Tags::new(source).filter(|t| t.statement) {
@@ -158,11 +158,11 @@ pub(crate) fn without_idle_blocks(source: &str) -> String {
     apply(source, edits)
 }
 
-/// Passes the value of every `set` through a function: `variable`, or `attribute` where a target is one.
+/// Wraps the value of every `set` in a call: of `variable`, or of `attribute` if the target is an attribute.
 pub(crate) fn with_checked_sets(source: &str, variable: &str, attribute: &str) -> String {
     let mut edits = Vec::new();
     for tag in Tags::new(source).filter(|t| t.statement && t.first_word(source) == Some("set")) {
-        // In `set x | filter(a=1)` the sign is inside brackets.
+        // In `set x | filter(a=1)` the equals sign is inside brackets.
         let words: Vec<&str> = (0..tag.tokens.len()).map(|i| tag.word(source, i).unwrap_or("")).collect();
         let sign = words.iter().position(|w| *w == "=");
         let Some(sign) = sign.filter(|&at| at + 1 < words.len() && !words[..at].contains(&"|")) else { continue };
@@ -170,15 +170,15 @@ pub(crate) fn with_checked_sets(source: &str, variable: &str, attribute: &str) -
         let start = tag.tokens[sign].range.end;
         edits.push((start..start, format!(" {function}(")));
         let last = &tag.tokens[words.len() - 1];
-        // A string that never closes has no quote behind it; the engine refuses it.
+        // An unterminated string has no closing quote; the engine rejects it.
         let end = (last.range.end + usize::from(last.kind == TokenKind::Text)).min(source.len());
         edits.push((end..end, ")".to_owned()));
     }
     apply(source, edits)
 }
 
-/// Renames strings in the literals that the template looks for in contents (`'</think>' in content`,
-/// `content.split('</think>')`), and leaves those it writes.
+/// Renames strings in the literals that the template searches for in contents (`'</think>' in content`,
+/// `content.split('</think>')`), but not in those that it writes.
 pub(crate) fn rename_searched(source: &str, renames: &[(String, String)]) -> String {
     let mut edits = Vec::new();
     for tag in Tags::new(source) {
@@ -217,7 +217,7 @@ impl Tag {
         self.word(source, 0)
     }
 
-    /// Whether the literal at `i` is something the template looks for or compares with.
+    /// Whether the template searches for, or compares with, the literal at `i`.
     fn is_searched(&self, source: &str, i: usize) -> bool {
         let before = |n: usize| i.checked_sub(n).and_then(|i| self.word(source, i));
         let after = |n: usize| self.word(source, i + n);
@@ -232,7 +232,7 @@ impl Tag {
     }
 }
 
-/// Iterates over the tags of a source; comments and raw blocks are passed over.
+/// Iterates over the tags of a source, skipping comments and raw blocks.
 pub(super) struct Tags<'a> {
     source: &'a str,
     at: usize,

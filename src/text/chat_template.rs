@@ -1,4 +1,4 @@
-//! Chat templates: Hugging Face's Jinja dialect, bounded.
+//! Renders chat templates: Hugging Face's Jinja dialect, with bounds on time, depth and output.
 
 use std::fmt;
 use std::io;
@@ -14,29 +14,29 @@ use super::python::bounded;
 use super::{DeclaredBy, Message, ReasoningFormat, TokenizerConfig, ToolCall, ToolSpec, chat_scan, python};
 use crate::{Error, Result, TemplateKind};
 
-/// Work a rendering may do apart from its input: one unit is an instruction or 64 bytes of data made, which the engine holds
-/// twice for a moment: 58 MB.
+/// Work that a rendering may do in addition to that for its input: a unit is an instruction or 64 bytes of data
+/// created, which the engine briefly holds twice: 58 MB.
 const FUEL: u64 = 450_000;
-/// Messages of which the square is added to the work.
+/// Maximum number of messages whose square is added to the work.
 const MAX_SQUARED: usize = 2000;
-/// Bytes a rendering may write.
+/// Maximum bytes of a rendering's output.
 const MAX_OUTPUT: usize = 16 << 20;
-/// Bytes of a message an error shows.
+/// Maximum bytes of a message in an error.
 const MAX_MESSAGE: usize = 1024;
-/// Levels the engine may recurse (macros count several).
+/// Maximum recursion depth of the engine (a macro counts as several levels).
 const MAX_RECURSION: usize = 100;
-/// The context variable that holds the clock; templates cannot name it.
+/// The context variable that holds the clock; its name cannot occur in a template.
 const CLOCK: &str = "clock\u{0}";
 
 /// A model's chat template, checked and ready to render.
 ///
 /// It behaves like `apply_chat_template` of Hugging Face's transformers: `trim_blocks`, `lstrip_blocks`, loop controls,
 /// Python's string methods, `raise_exception`, `strftime_now`, and `tojson` that writes what `json.dumps` writes. Source,
-/// nesting, work and output are bounded, and there is nothing to include.
+/// nesting, work and output are bounded, and nothing can be included.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     source: String,
-    /// What is rendered: the source with what bounds it.
+    /// The source that is rendered, rewritten for the engine and with bounds.
     rendered: String,
     special: Map<String, Value>,
     style: MessageStyle,
@@ -44,23 +44,23 @@ pub struct ChatTemplate {
     reasoning: ReasoningFormat,
 }
 
-/// What a template can express.
+/// Capabilities of a chat template.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TemplateCapabilities {
-    /// It shows the model the tools it is offered.
+    /// The template renders tool definitions.
     pub tools: bool,
-    /// It is of a model that thinks.
+    /// The template belongs to a reasoning model.
     pub reasoning: bool,
 }
 
-/// What a template renders, in the form Hugging Face documents.
+/// The input of a rendering, in the form that Hugging Face documents.
 #[derive(Debug, Clone, Default)]
 pub struct ChatInput {
-    /// Messages with `role`, `content`, and where they have them `reasoning_content`, `tool_calls`, `tool_call_id`.
+    /// Messages with `role`, `content`, and optionally `reasoning_content`, `tool_calls`, `tool_call_id`.
     pub messages: Vec<Value>,
     /// Tools as `{"type": "function", "function": {…}}`.
     pub tools: Vec<Value>,
-    /// Whether the prompt ends where the assistant's answer begins.
+    /// Whether the prompt ends with the header of the assistant's answer.
     pub add_generation_prompt: bool,
     /// Further variables, such as `enable_thinking`.
     pub args: Map<String, Value>,
@@ -69,10 +69,10 @@ pub struct ChatInput {
 }
 
 impl ChatTemplate {
-    /// Checks a template; `config` names the special tokens it may use.
+    /// Checks a template; `config` defines the special tokens that it may use.
     ///
     /// # Errors
-    /// [`Error::Template`]: it does not parse, asks for too much, or leaves out the user's message.
+    /// [`Error::Template`] if it does not parse, exceeds a limit, or omits the user's message.
     pub fn new(source: &str, config: &TokenizerConfig) -> Result<Self> {
         chat_scan::check(source)?;
         let named = [
@@ -83,7 +83,7 @@ impl ChatTemplate {
         ];
         let special = named.into_iter().filter_map(|(k, v)| Some((k.to_owned(), json!(v.as_ref()?)))).collect();
         let style = MessageStyle { no_developer: !source.contains("developer"), ..MessageStyle::default() };
-        // Jinja reads every kind of line break as the one that it writes.
+        // Jinja normalises line breaks.
         let lines = source.replace("\r\n", "\n").replace('\r', "\n");
         let rendered = chat_scan::without_idle_blocks(&lines);
         let rendered = python::rewritten(&rendered)?;
@@ -96,24 +96,24 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    /// Tells the template how the model marks its thoughts, where its vocabulary has to say that.
+    /// Sets how the model marks its reasoning, if only its vocabulary declares that.
     #[must_use]
     pub fn with_reasoning(mut self, format: ReasoningFormat) -> Self {
         self.reasoning = format;
         self
     }
 
-    /// How the model marks its thoughts.
+    /// How the model marks its reasoning.
     pub fn reasoning(&self) -> &ReasoningFormat {
         &self.reasoning
     }
 
-    /// The source as published, for anyone who wants to see what it adds to messages.
+    /// The original source, for applications that show what a template adds to messages.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The source's SHA-256 in hexadecimal: an application that has looked at a template can tell when it is another.
+    /// The source's SHA-256 in hexadecimal, by which an application can recognise a template that it has reviewed.
     pub fn hash(&self) -> String {
         Sha256::digest(&self.source).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -123,12 +123,12 @@ impl ChatTemplate {
         &self.rendered
     }
 
-    /// What the template can express.
+    /// The template's capabilities.
     pub fn capabilities(&self) -> TemplateCapabilities {
         self.capabilities
     }
 
-    /// How the template wants messages.
+    /// The form in which the template expects messages.
     pub(crate) fn style(&self) -> MessageStyle {
         self.style
     }
@@ -138,7 +138,7 @@ impl ChatTemplate {
         self.render_source(&self.rendered, input)
     }
 
-    /// Renders `source`, a variant of this template, in its place.
+    /// Renders `source`, a variant of this template, instead of the template itself.
     pub(crate) fn render_source(&self, source: &str, input: &ChatInput) -> Result<String> {
         let mut context = self.special.clone();
         context.insert("messages".into(), Value::Array(input.messages.clone()));
@@ -151,7 +151,7 @@ impl ChatTemplate {
             context.insert(CLOCK.into(), json!(now));
         }
         let bytes = text_bytes(&Value::Object(context.clone()));
-        // Templates that build their own list of messages look at all of them at every step.
+        // Templates that build their own list of messages iterate over all of them at every step.
         let messages = input.messages.len().min(MAX_SQUARED) as u64;
         let environment = environment(FUEL + bytes as u64 / 2 + messages * messages);
         let mut output = Capped { bytes: Vec::new(), full: false };
@@ -165,10 +165,10 @@ impl ChatTemplate {
             Err(error) => return Err(template_error(&error)),
         }
         String::from_utf8(output.bytes)
-            .map_err(|_| Error::Internal { message: "a template wrote half a character".into() })
+            .map_err(|_| Error::Internal { message: "a template wrote an incomplete character".into() })
     }
 
-    /// Renders small conversations to learn what the template does with them.
+    /// Renders small conversations to detect the template's capabilities and message style.
     fn probe(&mut self) -> Result<()> {
         let render = |template: &Self, messages: Vec<Value>, tools: Vec<Value>| match template.render(&ChatInput {
             messages,
@@ -177,8 +177,8 @@ impl ChatTemplate {
             now: Some(0),
             ..ChatInput::default()
         }) {
-            // The templates that ask too much, and those that are none, are refused now; a conversation that one does not
-            // like is its own affair.
+            // Templates that exceed limits or do not parse are rejected now; a conversation that a template does not
+            // accept is not an error.
             Err(error @ Error::Template { kind: TemplateKind::Limit, .. }) => Err(error),
             other => Ok(other),
         };
@@ -194,7 +194,7 @@ impl ChatTemplate {
         if !shows(&plain) && shows(&rendered(parts)?) {
             self.style = parts;
         } else if plain.is_ok() && !shows(&plain) {
-            let message = "it leaves out the user's last message".to_owned();
+            let message = "the template omits the user's last message".to_owned();
             return Err(Error::Template { kind: TemplateKind::Suspicious, message });
         }
         let tool = ToolSpec {
@@ -231,7 +231,7 @@ impl ChatTemplate {
     }
 }
 
-/// The bytes of all strings in a value.
+/// The total bytes of all strings in a value.
 fn text_bytes(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
@@ -261,7 +261,7 @@ fn environment(fuel: u64) -> Environment<'static> {
     environment
 }
 
-/// What a template passed to `raise_exception`.
+/// The message that a template passed to `raise_exception`.
 #[derive(Debug)]
 struct Raised(String);
 
@@ -297,7 +297,7 @@ fn template_error(error: &minijinja::Error) -> Error {
     Error::Template { kind, message }
 }
 
-/// A writer that stops before the output grows too long.
+/// A writer that fails before the output grows too long.
 struct Capped {
     bytes: Vec<u8>,
     full: bool,

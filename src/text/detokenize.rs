@@ -1,12 +1,12 @@
-//! Streaming detokenisation: ids in, whole characters out.
+//! Streaming detokenisation: converts token ids to text that ends on whole characters.
 
 use super::Tokenizer;
 use super::token_text::{Spelling, byte_level_bytes, piece_byte};
 
-/// Turns a stream of ids into text, piece by piece, and never emits half a character.
+/// Converts a stream of ids to text, piece by piece, and never emits an incomplete character.
 ///
-/// A piece is held back while the text so far ends in U+FFFD, the rule of Hugging Face's `DecodeStream`, whose pieces
-/// these are. The cost of a token does not grow with the length of the text.
+/// A piece is held back while the text so far ends in U+FFFD, as in Hugging Face's `DecodeStream`, which yields the
+/// same pieces. The cost of a token does not grow with the length of the text.
 #[derive(Debug, Clone)]
 pub struct Detokenizer {
     skip_special: bool,
@@ -19,11 +19,11 @@ enum Pending {
     Bytes(Vec<u8>),
     /// SentencePiece: text not emitted yet, and the byte tokens after it.
     Pieces { text: String, bytes: Vec<u8>, broken: bool, strip: bool },
-    /// Any other decoder: a window of ids, of which the first `known` were emitted.
+    /// Any other decoder: a window of ids, the first `known` of which were emitted.
     Window { ids: Vec<u32>, known: usize },
 }
 
-/// How many ids an unknown decoder may hold back before they are emitted as they are.
+/// How many ids an unknown decoder may hold back before they are emitted regardless.
 const WINDOW_LIMIT: usize = 64;
 
 impl Detokenizer {
@@ -61,7 +61,7 @@ impl Detokenizer {
             Pending::Pieces { text, bytes, broken, strip } => {
                 if let Some(byte) = piece_byte(&token) {
                     bytes.push(byte);
-                    // What is no UTF-8 stays none, so a long run of such bytes is not read again and again.
+                    // Invalid UTF-8 stays invalid, so a long run of such bytes is not decoded repeatedly.
                     *broken = *broken || std::str::from_utf8(bytes).is_err_and(|e| e.error_len().is_some());
                     if *broken || std::str::from_utf8(bytes).is_err() {
                         return None;
@@ -84,7 +84,7 @@ impl Detokenizer {
         }
     }
 
-    /// Ends the stream: what was held back, bytes that never became a character as U+FFFD.
+    /// Ends the stream and returns what was held back, with incomplete characters as U+FFFD.
     pub fn finish(&mut self, tokenizer: &Tokenizer) -> Option<String> {
         let rest = match &mut self.pending {
             Pending::Bytes(pending) => String::from_utf8_lossy(&std::mem::take(pending)).into_owned(),
@@ -104,7 +104,7 @@ impl Detokenizer {
     }
 }
 
-/// Byte tokens become text: what they spell, or one U+FFFD each where they spell nothing (the `ByteFallback` decoder).
+/// Decodes byte tokens: their UTF-8 text, or one U+FFFD each if they are invalid (the `ByteFallback` decoder).
 fn flush_bytes(text: &mut String, bytes: &mut Vec<u8>) {
     match std::str::from_utf8(bytes) {
         Ok(spelled) => text.push_str(spelled),
@@ -113,7 +113,7 @@ fn flush_bytes(text: &mut String, bytes: &mut Vec<u8>) {
     bytes.clear();
 }
 
-/// Whether a lossy reading of `bytes` ends in U+FFFD. Only the last four bytes can tell: a UTF-8 character is no longer.
+/// Whether lossy decoding of `bytes` ends in U+FFFD. The last four bytes decide, the maximum length of a UTF-8 character.
 fn ends_incomplete(bytes: &[u8]) -> bool {
     let tail = &bytes[bytes.len().saturating_sub(4)..];
     let start = tail.iter().rposition(|&b| b & 0xC0 != 0x80);
@@ -123,7 +123,7 @@ fn ends_incomplete(bytes: &[u8]) -> bool {
     }
 }
 
-/// The rule of `DecodeStream` itself, over a bounded window: decode the last emitted ids with the new ones and emit what
+/// The algorithm of `DecodeStream`, over a bounded window: decode the last emitted ids with the new ones and emit what
 /// was added.
 fn push_window(
     tokenizer: &Tokenizer,

@@ -1,9 +1,10 @@
-//! From messages to the ids a model is fed.
+//! Encodes messages to token ids, without letting their contents forge special tokens.
 //!
-//! A content may contain the text of a special token; it must not become one. The template renders contents whose such
-//! occurrences are private-use characters; where those come out is content, and everything else was written by the
-//! template. A template also *looks for* some tokens in contents (`content.split('</think>')`), so the literals it
-//! searches with are renamed alike, and the result is the same text as before, with the origin of each token known.
+//! A content may contain the text of a special token, which must not become that token. The template renders contents
+//! in which such text is replaced with private-use characters; wherever these appear in the output is content, and
+//! everything else was written by the template. A template also *searches for* some tokens in contents
+//! (`content.split('</think>')`), so the literals it searches with are replaced in the same way. The result is the same
+//! text, with the origin of each token known.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,17 +15,17 @@ use super::message::REASONING_FIELDS;
 use super::{ChatInput, ChatTemplate, Message, Tokenizer, ToolSpec, chat_scan};
 use crate::{Error, Result, TemplateKind};
 
-/// The private-use planes placeholders come from.
+/// The private-use planes that placeholders are taken from.
 const PRIVATE: Range<u32> = 0xF_0000..0xF_FFFE;
 
-/// A conversation in this API's terms.
+/// A conversation in the form of this API.
 #[derive(Debug, Clone, Copy)]
 pub struct MessageInput<'a> {
-    /// The turns. If the last is an assistant's with `prefix`, the prompt goes on from its text.
+    /// The messages. If the last is an assistant's with `prefix`, the prompt continues its text.
     pub messages: &'a [Message],
-    /// The tools the model is offered.
+    /// The tools offered to the model.
     pub tools: &'a [ToolSpec],
-    /// Whether the prompt ends where the assistant's answer begins.
+    /// Whether the prompt ends with the header of the assistant's answer.
     pub add_generation_prompt: bool,
     /// Further variables for the template.
     pub args: &'a Map<String, Value>,
@@ -35,9 +36,9 @@ pub struct MessageInput<'a> {
 /// A rendered conversation and its ids.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
-    /// The text the template rendered.
+    /// The rendered text.
     pub text: String,
-    /// What the model is fed.
+    /// The token ids to feed.
     pub ids: Vec<u32>,
 }
 
@@ -48,18 +49,18 @@ pub fn render_messages(template: &ChatTemplate, input: &MessageInput<'_>) -> Res
 }
 
 /// The ids of a conversation: those of [`render_messages`], except that the text of a special token inside a content is
-/// text. The beginning-of-sequence token is there once where the template writes it or [`Tokenizer::chat_bos`] names it.
+/// text. The beginning-of-sequence token occurs once if the template writes it or [`Tokenizer::chat_bos`] names it.
 pub fn encode_messages(tokenizer: &Tokenizer, template: &ChatTemplate, input: &MessageInput<'_>) -> Result<Prompt> {
     let (chat, prefix) = chat_input(template, input)?;
     encode(tokenizer, template, &chat, prefix)
 }
 
-/// [`encode_messages`] for messages already in the form templates expect.
+/// [`encode_messages`] for messages in the form that templates expect.
 pub fn encode_chat(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput) -> Result<Prompt> {
     encode(tokenizer, template, chat, None)
 }
 
-/// Where an answer that has begun goes on.
+/// Which part of a partial answer is continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prefix {
     Content,
@@ -79,7 +80,10 @@ fn chat_input(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<(Chat
     if let Some(i) = input.messages.iter().rposition(|m| m.prefix) {
         let last = i + 1 == input.messages.len();
         if !last || input.messages[i].role != "assistant" {
-            return Err(Error::invalid("messages", format!("message {i} has `prefix` but is no last assistant turn")));
+            return Err(Error::invalid(
+                "messages",
+                format!("message {i} has `prefix` but is not the last turn, or not an assistant turn"),
+            ));
         }
     }
     let prefix = input.messages.last().filter(|m| m.prefix).map(|m| {
@@ -97,11 +101,11 @@ fn chat_input(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<(Chat
     Ok((chat, prefix))
 }
 
-/// Renders; with a prefix, up to the end of the last message's text.
+/// Renders the chat; with a prefix, up to the end of the last message's text.
 fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Option<Prefix>) -> Result<String> {
     let Some(prefix) = prefix else { return template.render_source(source, chat) };
-    // The mark ends in a space, as transformers' does: a template that trims contents also drops the white space
-    // before the place where the answer goes on.
+    // The marker ends in a space, as in transformers: a template that trims contents also drops the white space
+    // before the position where the answer continues.
     let mark = private_characters(&[&chat_text(chat)], 1)?[0];
     let mut marked = chat.clone();
     for field in prefix.fields() {
@@ -115,9 +119,9 @@ fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Optio
     let text = template.render_source(source, &marked)?;
     let Some(end) = text.rfind(mark) else {
         if prefix == Prefix::Reasoning {
-            return render_begun_thought(template, source, chat);
+            return render_begun_reasoning(template, source, chat);
         }
-        let message = "it does not show the content of the last message".to_owned();
+        let message = "the template does not render the content of the last message".to_owned();
         return Err(Error::Template { kind: TemplateKind::Invalid, message });
     };
     let (begun, rest) = text.split_at(end);
@@ -125,8 +129,9 @@ fn render(template: &ChatTemplate, source: &str, chat: &ChatInput, prefix: Optio
     Ok(if kept { begun } else { begun.trim_end() }.to_owned())
 }
 
-/// A begun thought for a template that never shows one, such as DeepSeek-R1's: it follows the prompt for an answer.
-fn render_begun_thought(template: &ChatTemplate, source: &str, chat: &ChatInput) -> Result<String> {
+/// Renders partial reasoning for a template that never renders reasoning, such as DeepSeek-R1's: it follows the prompt
+/// for an answer.
+fn render_begun_reasoning(template: &ChatTemplate, source: &str, chat: &ChatInput) -> Result<String> {
     let mut before = chat.clone();
     let last = before.messages.pop().unwrap_or_default();
     before.add_generation_prompt = true;
@@ -148,7 +153,7 @@ fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, chat: &ChatInput, pref
     Ok(prompt)
 }
 
-/// The ids of what the template renders.
+/// Renders the chat and encodes it.
 fn encode_rendered(
     tokenizer: &Tokenizer,
     template: &ChatTemplate,
@@ -166,8 +171,8 @@ fn encode_rendered(
     let marks = private_characters(&[&chat_text(chat), &text], forged.len())?;
     let renames: Vec<(String, String)> = forged.iter().cloned().zip(marks.iter().map(char::to_string)).collect();
     let source = chat_scan::rename_searched(template.rendered_source(), &renames);
-    // First with every content disguised; if the template then writes something else, it looks into the assistant's
-    // contents in a way the scan does not see, and those keep their tokens.
+    // First all contents are disguised; if the template then writes something else, it searches the assistant's
+    // contents in a way that the scan does not recognise, and these keep their tokens.
     for spare_assistant in [false, true] {
         let mut disguised = chat.clone();
         for message in &mut disguised.messages {
@@ -184,7 +189,7 @@ fn encode_rendered(
             return Ok(Prompt { text, ids });
         }
     }
-    // The origin of the tokens is unknown: none that a content also has is trusted.
+    // The origin of the tokens is unknown: a token that also occurs in a content is encoded as plain text.
     let plain: Vec<Range<usize>> = tokenizer
         .added()
         .find_markup(&text)
@@ -195,7 +200,7 @@ fn encode_rendered(
     Ok(Prompt { text, ids })
 }
 
-/// Puts the tokens back for their placeholders, and says where they are.
+/// Replaces placeholders with their tokens again, and returns the byte ranges of these.
 fn restore(rendered: &str, marks: &[char], forged: &[String]) -> (String, Vec<Range<usize>>) {
     let mut text = String::with_capacity(rendered.len());
     let mut plain = Vec::new();
@@ -212,7 +217,7 @@ fn restore(rendered: &str, marks: &[char], forged: &[String]) -> (String, Vec<Ra
     (text, plain)
 }
 
-/// Replaces the tokens in every string of `value` by their placeholders.
+/// Replaces the tokens in every string of `value` with their placeholders.
 fn disguise(value: &mut Value, tokenizer: &Tokenizer, renames: &[(String, String)]) {
     match value {
         Value::String(text) => {
@@ -261,6 +266,6 @@ fn private_characters(texts: &[&str], count: usize) -> Result<Vec<char>> {
     if free.len() == count {
         Ok(free)
     } else {
-        Err(Error::invalid("messages", "they use up a whole plane of private-use characters"))
+        Err(Error::invalid("messages", "they contain every private-use character of a plane"))
     }
 }

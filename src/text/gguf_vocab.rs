@@ -1,7 +1,7 @@
-//! GGUF vocabularies, rebuilt as the tokenizers they were converted from.
+//! Rebuilds tokenizers from GGUF vocabularies.
 //!
-//! GGUF names a pre-tokenizer instead of describing it; [`RECIPES`] says what each name means in terms of Hugging Face's
-//! `tokenizer.json`. Adding one is a line there.
+//! GGUF names a pre-tokenizer instead of describing it; [`RECIPES`] defines each name in terms of Hugging Face's
+//! `tokenizer.json`. A new pre-tokenizer is one line in that table.
 
 use serde_json::{Value, json};
 use tokenizers::AddedToken;
@@ -35,7 +35,7 @@ pub struct GgufVocab {
     pub unk: Option<u32>,
     /// Padding id.
     pub pad: Option<u32>,
-    /// Whether encoding adds the beginning-of-sequence token; the pre-tokenizer's habit where absent.
+    /// Whether encoding adds the beginning-of-sequence token; the pre-tokenizer's default if absent.
     pub add_bos: Option<bool>,
     /// Whether encoding adds the end-of-sequence token.
     pub add_eos: Option<bool>,
@@ -48,16 +48,16 @@ const UNKNOWN: i32 = 2;
 const CONTROL: i32 = 3;
 const USER_DEFINED: i32 = 4;
 
-/// What a pre-tokenizer's name stands for.
+/// The definition of a named pre-tokenizer.
 struct Recipe {
     names: &'static [&'static str],
-    /// Each pattern in turn, each match its own piece; byte-level encoding comes last.
+    /// Patterns that split text one after the other, each match being a piece; byte-level encoding comes last.
     patterns: &'static [&'static str],
-    /// Unicode is composed first.
+    /// Whether text is normalised to NFC first.
     nfc: bool,
-    /// A word that is in the vocabulary is taken whole, whatever the merges say.
+    /// Whether a word that is in the vocabulary becomes one token, regardless of merges.
     ignore_merges: bool,
-    /// What `add_bos` means where the file does not say.
+    /// The default of `add_bos`.
     add_bos: bool,
 }
 
@@ -70,7 +70,7 @@ const DEEPSEEK: &[&str] = &[
     "[一-龥\u{3040}-ゟ゠-ヿ]+",
     r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
 ];
-/// Of DeepSeek-V2; digits stand alone.
+/// DeepSeek-V2's pattern; digits are separate pieces.
 const DEEPSEEK_LLM: &[&str] = &[
     r"[\r\n]",
     r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+",
@@ -106,10 +106,10 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 
 const BLOOM: &str = r" ?[^(\s|.,!?…。，、।۔،)]+";
 
-/// The patterns are facts of the published tokenizers: each is what the family's own `tokenizer.json` has, or llama.cpp's where
-/// that is all there is.
+/// The patterns are those of the published tokenizers: each is taken from the family's own `tokenizer.json`, or from
+/// llama.cpp if there is no such file.
 const RECIPES: &[Recipe] = &[
-    // Of files from before there were names, split as llama.cpp splits them.
+    // Files from before pre-tokenizers were named, split as in llama.cpp.
     recipe(&[DEFAULT], &[r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]),
     recipe(
         &[
@@ -144,7 +144,7 @@ const RECIPES: &[Recipe] = &[
             &[LLAMA3],
         )
     },
-    // SmolLM3's, too.
+    // SmolLM3 uses this name, too.
     Recipe { ignore_merges: true, ..recipe(&["smaug-bpe"], &[LLAMA3]) },
     Recipe { ignore_merges: true, ..recipe(&["minicpm5"], &[r"\p{N}{1,3}", LLAMA3]) },
     recipe(&["dbrx", "glm4", "chatglm-bpe"], &[LLAMA3]),
@@ -162,7 +162,7 @@ const RECIPES: &[Recipe] = &[
     recipe(&["ufakzeka"], &[UFAKZEKA]),
     recipe(&["exaone-moe"], &[EXAONE_MOE]),
     recipe(&["laguna"], &[r"[^\n]+|[\n]+", QWEN2]),
-    // Its own tokenizer takes words of the vocabulary whole; llama.cpp does so for none of the others.
+    // The family's own tokenizer keeps words of the vocabulary whole; llama.cpp does so for this family only.
     Recipe { ignore_merges: true, ..recipe(&["gpt-4o", "llama4"], &[GPT4O]) },
     recipe(&["kanana2", "talkie", "minimax-m2"], &[GPT4O]),
     recipe(&["tiny_aya", "cohere2moe"], &[r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O]),
@@ -176,7 +176,7 @@ const RECIPES: &[Recipe] = &[
     recipe(&["superbpe"], &[r"\p{N}+", r"(?=(\d{3})+(?!\d))"]),
 ];
 
-/// The name of a pre-tokenizer that no model was trained with.
+/// The name of a fallback pre-tokenizer that no model was trained with.
 const DEFAULT: &str = "default";
 
 const fn recipe(names: &'static [&'static str], patterns: &'static [&'static str]) -> Recipe {
@@ -208,7 +208,7 @@ impl GgufVocab {
         self.tokens.get(id? as usize).map(String::as_str)
     }
 
-    /// What a `tokenizer_config.json` would say; `template` is the file's `tokenizer.chat_template`.
+    /// The equivalent of a `tokenizer_config.json`; `template` is the file's `tokenizer.chat_template`.
     pub fn config(&self, template: Option<String>) -> TokenizerConfig {
         let token = |id| self.token(id).map(str::to_owned);
         TokenizerConfig {
@@ -227,7 +227,7 @@ impl GgufVocab {
     }
 }
 
-/// Turns the metadata into the parts of a tokenizer.
+/// Converts the metadata to the parts of a tokenizer.
 pub(crate) fn parts(vocab: GgufVocab) -> Result<Parts> {
     let fail = |kind, message: String| Err(Error::format(kind, "tokenizer.ggml", message));
     let size = vocab.tokens.len();
@@ -271,7 +271,7 @@ fn byte_level(vocab: GgufVocab) -> Result<Parts> {
     if name == DEFAULT {
         let given = if vocab.pre.is_some() { "is \"default\"" } else { "is missing" };
         let message = format!(
-            "tokenizer.ggml.pre {given}: how the model splits text is not known, so it may answer worse than it could"
+            "tokenizer.ggml.pre {given}: the model's pre-tokenizer is unknown, so the quality of answers may suffer"
         );
         warnings.push(Warning::new(WarningCode::Tokenizer, message));
     }
@@ -293,10 +293,10 @@ fn byte_level(vocab: GgufVocab) -> Result<Parts> {
     })
 }
 
-/// Control tokens are special; user-defined ones are matched in text and shown.
+/// The added tokens: control tokens are special; user-defined tokens are matched in text and visible in output.
 pub(super) fn added_tokens(vocab: &GgufVocab) -> Vec<(u32, AddedToken)> {
-    // A token that ends turns is a control token whatever type it was given, as in llama.cpp; but not one that merges make of
-    // text (Qwen's vocabularies have `</s>`, of HTML).
+    // A token that ends turns is a control token whatever its declared type, as in llama.cpp, unless merges can produce
+    // it from text (Qwen's vocabularies have `</s>`, the HTML tag).
     let has = |text: &str| vocab.tokens.iter().any(|token| token == text);
     let mut ends = turn_end::turn_ends(&has);
     ends.retain(|end| !vocab.merges.iter().any(|merge| merge.chars().filter(|&c| c != ' ').eq(end.chars())));
@@ -308,7 +308,8 @@ pub(super) fn added_tokens(vocab: &GgufVocab) -> Vec<(u32, AddedToken)> {
     vocab.tokens.iter().enumerate().filter_map(added).collect()
 }
 
-/// The post-processor that frames a sequence with the tokens the file asks for; null where it asks for none.
+/// The post-processor that adds the beginning- and end-of-sequence tokens that the file requests; null if none are
+/// requested.
 pub(super) fn bos_eos_template(vocab: &GgufVocab, add_bos: bool) -> Value {
     let bos = vocab.bos.filter(|_| add_bos);
     let eos = vocab.eos.filter(|_| vocab.add_eos == Some(true));

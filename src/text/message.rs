@@ -1,30 +1,30 @@
-//! Messages in this API's terms, and the same in the terms chat templates are written in.
+//! Messages and tools in the form of this API, and their conversion to the form that chat templates expect.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// One turn of a conversation (`Message` of the JavaScript API).
+/// A message of a conversation (`Message` of the JavaScript API).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
     /// "system", "developer", "user", "assistant" or "tool".
     pub role: String,
-    /// Who speaks, for templates that tell speakers of one role apart.
+    /// The speaker's name, for templates that distinguish speakers of the same role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The text.
     #[serde(default)]
     pub content: String,
-    /// What the model thought before `content`.
+    /// The model's reasoning before `content`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
-    /// The tools an assistant turn calls.
+    /// The tool calls of an assistant turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// On a tool turn: the call it answers.
+    /// On a tool turn: the id of the call that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// On the last assistant turn: go on from its text instead of answering it.
+    /// On the last assistant turn: continue its text instead of starting a new answer.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prefix: bool,
 }
@@ -45,21 +45,21 @@ pub struct ToolCall {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolSpec {
-    /// The name the model calls it by.
+    /// The tool's name.
     pub name: String,
-    /// What it does.
+    /// A description of what the tool does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// JSON Schema of its arguments.
+    /// JSON Schema of the tool's arguments.
     pub input_schema: Value,
 }
 
-/// How a template wants messages; templates disagree, see [`super::ChatTemplate`].
+/// The form in which a template expects messages, which differs between templates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct MessageStyle {
-    /// Content is a list of parts with types, of which ours is one text.
+    /// Content is a list of typed parts instead of a string.
     pub(crate) parts: bool,
-    /// There is no role "developer": such messages are the system's.
+    /// The template has no role "developer": such messages become system messages.
     pub(crate) no_developer: bool,
     /// Empty content is null instead of "".
     pub(crate) null_content: bool,
@@ -67,16 +67,16 @@ pub(crate) struct MessageStyle {
     pub(crate) text_arguments: bool,
 }
 
-/// Where templates read a turn's reasoning: most the first, gpt-oss the second.
+/// The fields from which templates read reasoning: most use the first, gpt-oss the second.
 pub(crate) const REASONING_FIELDS: &[&str] = &["reasoning_content", "thinking"];
 
 impl Message {
-    /// A message of this role with this text.
+    /// A message with a role and a text.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into(), ..Self::default() }
     }
 
-    /// The message as chat templates expect it (the form Hugging Face documents).
+    /// The message in the form that chat templates expect (as documented by Hugging Face).
     pub(crate) fn to_template(&self, style: MessageStyle) -> Value {
         let mut message = serde_json::Map::new();
         let system = style.no_developer && self.role == "developer";
@@ -117,7 +117,7 @@ impl Message {
 }
 
 impl ToolSpec {
-    /// The tool as chat templates expect it.
+    /// The tool in the form that chat templates expect.
     pub(crate) fn to_template(&self) -> Value {
         let mut function = serde_json::Map::new();
         function.insert("name".into(), json!(self.name));

@@ -1,9 +1,9 @@
-//! Text to tokens and back: tokenizers, chat templates, streaming detokenisation, reasoning.
+//! Converts text to tokens and back: tokenizers, chat templates, streaming detokenisation, reasoning.
 //!
 //! A [`Tokenizer`] comes from a `tokenizer.json` or from a GGUF vocabulary; a [`ChatTemplate`] turns messages into the
-//! text a model was trained on; [`encode_messages`] joins the two without letting a message's content forge special
-//! tokens. On the way back a [`Detokenizer`] turns ids into whole characters, a [`ReasoningSplitter`] parts the thought
-//! from the answer, and [`StopSequences`] ends it. Nothing here knows of GPUs, files or the web.
+//! text a model was trained on; [`encode_messages`] combines the two without letting a message's content forge special
+//! tokens. On the way back a [`Detokenizer`] turns ids into whole characters, a [`ReasoningSplitter`] separates the
+//! reasoning from the answer, and [`StopSequences`] ends it. This module does not depend on GPUs, files or the web.
 
 mod added_tokens;
 mod chat_scan;

@@ -1,4 +1,4 @@
-//! GGUF's `llama` vocabularies: SentencePiece BPE, whose merges are given by scores.
+//! Rebuilds tokenizers from GGUF's `llama` vocabularies: SentencePiece BPE, whose merges are derived from scores.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use super::gguf_vocab::{added_tokens, bos_eos_template};
 use super::tokenizer::Parts;
 use crate::{Error, FormatKind, Result};
 
-/// Characters of the longest token whose merges are derived; the work grows with the square of it.
+/// Maximum characters of a token whose merges are derived; the work grows with the square of its length.
 const MAX_MERGED_CHARS: usize = 512;
 
-/// Turns the metadata into the parts of a tokenizer, as Hugging Face's converter does for Llama 2 and Gemma.
+/// Converts the metadata to the parts of a tokenizer, as Hugging Face's converter does for Llama 2 and Gemma.
 pub(super) fn parts(vocab: GgufVocab) -> Result<Parts> {
     let file = "tokenizer.ggml";
     if vocab.scores.len() != vocab.tokens.len() {
@@ -48,8 +48,8 @@ pub(super) fn parts(vocab: GgufVocab) -> Result<Parts> {
     })
 }
 
-/// SentencePiece joins the neighbours whose joint token scores highest, so every way to cut a token in two tokens is a
-/// merge, ranked by the token's score; equal scores keep the vocabulary's order.
+/// SentencePiece merges the adjacent pair whose merged token has the highest score, so every way to split a token into
+/// two tokens is a merge, ranked by the token's score; equal scores keep the vocabulary's order.
 fn merges(vocab: &GgufVocab) -> Vec<(String, String)> {
     let ids: HashMap<&str, usize> = vocab.tokens.iter().enumerate().map(|(id, t)| (t.as_str(), id)).collect();
     let mut merges: Vec<(f32, &str, &str)> = Vec::new();

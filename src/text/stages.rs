@@ -1,6 +1,7 @@
-//! The stages around a tokenizer's model, as `tokenizer.json` describes them.
+//! Builds the stages around a tokenizer's model that `tokenizer.json` describes: normalizers, pre-tokenizers, decoders,
+//! post-processors.
 //!
-//! They are made one by one: only what BPE models are published with is in the package.
+//! Each supported type is constructed explicitly, so that the package only contains those that BPE models use.
 
 use std::fmt;
 
@@ -27,7 +28,7 @@ use tokenizers::{
 
 use crate::{FormatKind, Result};
 
-/// Stages of one kind, one after the other.
+/// A sequence of stages of one kind.
 pub(crate) struct Stages<T: ?Sized>(Vec<Box<T>>);
 
 pub(crate) type Normalizers = Stages<dyn Normalizer + Send + Sync>;
@@ -72,10 +73,10 @@ impl Decoder for Decoders {
     }
 }
 
-/// Why a stage is not read.
+/// Why a stage is rejected.
 pub(super) type Fault = (FormatKind, String);
 
-/// What a description without a sequence becomes; none where its type is not supported.
+/// The stage of a description that is not a sequence; `None` if its type is not supported.
 type Made<T> = Result<Option<Box<T>>, Fault>;
 
 impl Normalizers {
@@ -154,7 +155,7 @@ impl Decoders {
     }
 }
 
-/// The stages of a description, which may be a sequence of sequences; their depth was bounded before.
+/// The stages of a description, which may contain nested sequences; their depth was checked before.
 fn stages<T: ?Sized>(value: &Value, list: &str, make: fn(&str, &Value) -> Made<T>) -> Result<Stages<T>, Fault> {
     let mut all = Vec::new();
     gather(value, list, make, &mut all)?;
@@ -192,11 +193,11 @@ fn byte_level(value: &Value) -> Result<ByteLevel, Fault> {
     ))
 }
 
-/// A stage as its crate reads it.
+/// A stage, deserialised by its crate.
 fn parsed<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
     serde_json::from_value(value.clone()).map_err(|error| {
         let error = error.to_string();
-        // The words are those of `regex` and `fancy-regex`.
+        // These are words in the messages of `regex` and `fancy-regex`.
         let kind = if error.contains("size limit") || error.contains("exceeds") {
             FormatKind::RegexLimit
         } else if ["ook-behind", "property not found", "Target of repeat"].iter().any(|words| error.contains(words)) {

@@ -1,4 +1,4 @@
-//! Stop sequences in a stream of text.
+//! Detects stop sequences in a stream of text.
 
 /// Watches streamed text for stop sequences, and holds back what may be the start of one.
 #[derive(Debug, Clone, Default)]
@@ -15,18 +15,18 @@ impl StopSequences {
         Self { stops, held: String::new(), hit: false }
     }
 
-    /// Whether a stop sequence was met: the text has ended before it.
+    /// Whether a stop sequence was matched; the text ends before it.
     pub fn hit(&self) -> bool {
         self.hit
     }
 
-    /// Takes the next piece and returns the text that is certainly no part of a stop sequence. After a hit: nothing.
+    /// Processes the next piece and returns the text that cannot be part of a stop sequence; after a match, nothing.
     pub fn push(&mut self, piece: &str) -> String {
         if self.hit {
             return String::new();
         }
         self.held.push_str(piece);
-        // The earliest stop wins; of several at one place the text before it is the same.
+        // The earliest match wins; for several at the same position the text before them is the same.
         if let Some(at) = self.stops.iter().filter_map(|s| self.held.find(s.as_str())).min() {
             self.hit = true;
             self.held.truncate(at);
@@ -37,13 +37,14 @@ impl StopSequences {
         std::mem::replace(&mut self.held, rest)
     }
 
-    /// Ends the stream: the text held back that never became a stop sequence.
+    /// Ends the stream and returns the text held back.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 }
 
-/// Bytes at the end of `text` that begin `pattern` without being all of it; always at a character boundary.
+/// The length in bytes of the longest suffix of `text` that is a proper prefix of `pattern`; always at a character
+/// boundary.
 pub(super) fn partial_suffix(text: &str, pattern: &str) -> usize {
     pattern.char_indices().rev().map(|(n, _)| n).find(|&n| text.ends_with(&pattern[..n])).unwrap_or(0)
 }

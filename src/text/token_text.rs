@@ -1,19 +1,19 @@
-//! What a token's string in the vocabulary stands for: the byte-level alphabet of GPT-2 and the byte pieces of
+//! Decodes the spelling of tokens in a vocabulary: the byte-level alphabet of GPT-2 and the byte pieces of
 //! SentencePiece.
 
 use serde_json::Value;
 
-/// How a vocabulary writes text, read from the decoder of its `tokenizer.json`.
+/// How a vocabulary spells text, detected from the decoder of its `tokenizer.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// Each character stands for one byte (GPT-2's alphabet).
+    /// Each character represents one byte (GPT-2's alphabet).
     ByteLevel,
     /// SentencePiece: `▁` is a space, `<0xNN>` a byte, the rest is text.
     Pieces {
         /// One space at the start of the text is dropped.
         strip_start: bool,
     },
-    /// Something else; only the decoder itself knows.
+    /// Any other spelling, which only the decoder itself can decode.
     Other,
 }
 
@@ -51,8 +51,8 @@ fn is_space_replacement(step: &Value) -> bool {
     step["pattern"]["String"] == "▁" && step["content"] == " "
 }
 
-/// The character that stands for `byte` in a byte-level vocabulary (Radford et al. 2019, `bytes_to_unicode`): printable
-/// Latin-1 stands for itself, the other 68 bytes follow from U+0100 on.
+/// The character that represents `byte` in a byte-level vocabulary (Radford et al. 2019, `bytes_to_unicode`): printable
+/// Latin-1 represents itself, the other 68 bytes follow from U+0100 on.
 pub(crate) fn byte_to_char(byte: u8) -> char {
     if is_own_character(byte) {
         return char::from(byte);
@@ -61,7 +61,7 @@ pub(crate) fn byte_to_char(byte: u8) -> char {
     char::from_u32(0x100 + earlier).expect("U+0100 to U+0143 are characters")
 }
 
-/// The byte a character of a byte-level vocabulary stands for.
+/// The byte that a character of a byte-level vocabulary represents.
 pub(crate) fn char_to_byte(c: char) -> Option<u8> {
     match u32::from(c) {
         code @ 0..=0xFF => Some(code as u8).filter(|&b| is_own_character(b)),
@@ -79,7 +79,7 @@ pub(crate) fn byte_level_bytes(token: &str) -> Vec<u8> {
     token.chars().map(char_to_byte).collect::<Option<Vec<u8>>>().unwrap_or_else(|| token.as_bytes().to_vec())
 }
 
-/// The byte a SentencePiece byte token such as `<0x0A>` stands for.
+/// The byte that a SentencePiece byte token such as `<0x0A>` represents.
 pub(crate) fn piece_byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     (digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -1,4 +1,4 @@
-//! The tokenizer: text to ids and back, over the `tokenizers` crate.
+//! The tokenizer: encodes text to ids and decodes ids to text, with the `tokenizers` crate.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,15 +13,16 @@ use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
 use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
-/// Ids above this are refused: no published vocabulary comes near, and tables are made from them.
+/// Ids from this on are rejected: no published vocabulary comes near, and tables are sized by ids.
 pub(crate) const MAX_ID: u32 = 1 << 22;
 
-/// Bytes an added token may have.
+/// Maximum bytes of an added token.
 const MAX_ADDED_BYTES: usize = 4096;
 
-/// Text to ids and back, exactly as Hugging Face's `tokenizers` does it.
+/// Encodes and decodes text exactly as Hugging Face's `tokenizers`.
 ///
-/// Only BPE models are read (all current decoder-only language models use one), in byte-level or SentencePiece spelling.
+/// Only BPE models are supported (all current decoder-only language models use one), in byte-level or SentencePiece
+/// spelling.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: Pipeline,
@@ -29,18 +30,18 @@ pub struct Tokenizer {
     added: AddedTokens,
     special: HashSet<u32>,
     unknown: Option<u32>,
-    /// One more than the largest id.
+    /// The vocabulary's size: one more than the largest id.
     size: usize,
-    /// A first token that `encode` adds on its own, where the configuration asks for one the file does not add.
+    /// A beginning-of-sequence token that `encode` adds, if the configuration requests one that the file does not add.
     forced_bos: Option<u32>,
     chat_bos: Option<u32>,
     warnings: Vec<Warning>,
 }
 
-/// What a tokenizer is built from, wherever it was published.
+/// The parts that a tokenizer is built from, whatever the file format.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    /// Where it comes from, for errors.
+    /// The name of the source file, for errors.
     pub(crate) file: String,
     pub(crate) vocab: Vec<(String, u32)>,
     pub(crate) merges: Vec<(String, String)>,
@@ -49,7 +50,7 @@ pub(crate) struct Parts {
     pub(crate) fuse_unk: bool,
     pub(crate) byte_fallback: bool,
     pub(crate) ignore_merges: bool,
-    /// The four stages around the model as `tokenizer.json` writes them; null where there is none.
+    /// The four stages around the model in the form of `tokenizer.json`; null if absent.
     pub(crate) normalizer: Value,
     pub(crate) pre_tokenizer: Value,
     pub(crate) post_processor: Value,
@@ -61,18 +62,18 @@ pub(crate) struct Parts {
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`; `file` names it in errors. Saved truncation and padding are ignored, as
-    /// `transformers` does.
+    /// Parses a `tokenizer.json`; `file` names it in errors. Saved truncation and padding settings are ignored, as
+    /// in `transformers`.
     pub fn from_json(bytes: &[u8], file: &str) -> Result<Self> {
         Self::build(tokenizer_json::parse(bytes, file)?)
     }
 
-    /// Rebuilds the tokenizer that a GGUF file's vocabulary stands for.
+    /// Rebuilds the tokenizer of a GGUF file's vocabulary.
     pub fn from_gguf(vocab: GgufVocab) -> Result<Self> {
         Self::build(gguf_vocab::parts(vocab)?)
     }
 
-    /// Applies what `tokenizer_config.json` adds: a beginning-of-sequence token that the file itself does not add.
+    /// Applies `tokenizer_config.json`: a beginning-of-sequence token that `tokenizer.json` does not add.
     #[must_use]
     pub fn with_config(mut self, config: &TokenizerConfig) -> Self {
         let Some(bos) = config.bos_token.as_deref().and_then(|t| self.id(t)) else { return self };
@@ -81,7 +82,7 @@ impl Tokenizer {
         self
     }
 
-    /// The ids of `text`. Added tokens written in it are matched; with `add_special`, the tokens that begin or end a
+    /// Encodes `text`. Added tokens written in it are matched; with `add_special`, the tokens that begin or end a
     /// sequence for this model are added.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, add_special).map_err(encode_error)?;
@@ -90,7 +91,7 @@ impl Tokenizer {
     }
 
     /// Like [`Tokenizer::encode`] without special tokens, but added tokens that overlap the byte ranges `plain` (sorted)
-    /// are ordinary text.
+    /// are plain text.
     pub(crate) fn encode_masked(&self, text: &str, plain: &[Range<usize>]) -> Result<Vec<u32>> {
         let pieces = |string: NormalizedString, matches: Vec<(Option<u32>, Range<usize>)>| {
             matches.into_iter().filter_map(move |(id, range)| {
@@ -121,7 +122,7 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The model's tokens of `text`, which must not be special: SentencePiece vocabularies also list `<s>` as a piece.
+    /// Tokenizes `text` without special tokens: SentencePiece vocabularies also list `<s>` as a piece.
     fn tokenize_plainly(&self, text: &str) -> tokenizers::Result<Vec<Token>> {
         let model = self.inner.get_model();
         let tokens = model.tokenize(text)?;
@@ -141,7 +142,7 @@ impl Tokenizer {
         Ok(plain)
     }
 
-    /// The text of `ids`; incomplete characters become U+FFFD, unknown ids nothing.
+    /// Decodes `ids`; incomplete characters become U+FFFD, unknown ids are ignored.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         self.inner.decode(ids, skip_special).unwrap_or_default()
     }
@@ -156,7 +157,7 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// The bytes of text a token stands for, possibly part of a character; empty for an unknown id.
+    /// The bytes of text that a token represents, possibly part of a character; empty for an unknown id.
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
         let Some(token) = self.decoder_token(id) else { return Vec::new() };
         if self.added.contains(id) {
@@ -172,28 +173,28 @@ impl Tokenizer {
         }
     }
 
-    /// The beginning-of-sequence token that every chat begins with, whether its template writes it or not: llama.cpp reads GGUF
-    /// files so. None where the template alone decides, as in transformers.
+    /// The beginning-of-sequence token that every chat begins with, whether its template writes it or not, as llama.cpp
+    /// does for GGUF files. `None` if the template alone decides, as in transformers.
     pub fn chat_bos(&self) -> Option<u32> {
         self.chat_bos
     }
 
-    /// What is incomplete in its description, or contradicts itself.
+    /// Warnings about incomplete or contradictory descriptions.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Number of ids, holes included: one more than the largest.
+    /// The number of ids, including unused ones: one more than the largest.
     pub fn vocab_size(&self) -> usize {
         self.size
     }
 
-    /// Whether the token is a special one (control, end of turn …), which leaves no text in an answer.
+    /// Whether the token is special (control, end of turn …), so that it leaves no text in an answer.
     pub fn is_special(&self, id: u32) -> bool {
         self.special.contains(&id)
     }
 
-    /// The text of an added token, special or not; nothing for a piece of the model's vocabulary.
+    /// The text of an added token, special or not; `None` for other tokens.
     pub fn added_token(&self, id: u32) -> Option<String> {
         if self.added.contains(id) { self.token(id) } else { None }
     }
@@ -205,21 +206,21 @@ impl Tokenizer {
         ids.into_iter().filter_map(|id| self.token(id)).collect()
     }
 
-    /// Whether `text` contains an added token that means something to the model, such as `<|im_end|>` or `<think>`.
+    /// Whether `text` contains an added token that has a meaning to the model, such as `<|im_end|>` or `<think>`.
     pub fn contains_added(&self, text: &str) -> bool {
         !self.added.find_markup(text).is_empty()
     }
 
-    /// The ids that end a turn by their texts, whatever their type; `everywhere` looks at the model's own pieces too, where
-    /// vocabularies of GGUF files may have them.
+    /// The ids of tokens whose text is known to end a turn, whatever their type; with `everywhere`, including pieces of
+    /// the model's vocabulary, where GGUF files may have them.
     pub fn turn_ends(&self, everywhere: bool) -> Vec<u32> {
         let id = |token: &str| self.id(token).filter(|&id| everywhere || self.added.contains(id));
         turn_end::turn_ends(&|token| id(token).is_some()).into_iter().filter_map(id).collect()
     }
 
-    /// Whether an id ends a message and not the turn, whatever a model's files say.
-    pub fn ends_less_than_a_turn(&self, id: u32) -> bool {
-        self.token(id).is_some_and(|token| turn_end::ends_less(&token, &|other| self.id(other).is_some()))
+    /// Whether an id ends a message but not the turn, whatever a model's files declare.
+    pub fn ends_message_only(&self, id: u32) -> bool {
+        self.token(id).is_some_and(|token| turn_end::ends_message_only(&token, &|other| self.id(other).is_some()))
     }
 
     pub(crate) fn spelling(&self) -> Spelling {
@@ -230,13 +231,13 @@ impl Tokenizer {
         &self.added
     }
 
-    /// The token as the decoder sees it.
+    /// The token in the form that the decoder expects.
     pub(crate) fn decoder_token(&self, id: u32) -> Option<String> {
         self.inner.get_added_vocabulary().simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))
     }
 
-    /// Checks the parts against each other and assembles them. The `tokenizers` crate takes a vocabulary at its word and
-    /// panics on some that contradict themselves, so everything is checked here first.
+    /// Checks that the parts are consistent and assembles them. The `tokenizers` crate trusts a vocabulary and
+    /// panics on some inconsistent ones, so everything is checked here first.
     pub(crate) fn build(mut parts: Parts) -> Result<Self> {
         let file = std::mem::take(&mut parts.file);
         let bad = |message: String| Error::format(FormatKind::BadTokenizer, &file, message);
@@ -245,10 +246,10 @@ impl Tokenizer {
         for (token, id) in std::mem::take(&mut parts.vocab) {
             check_id(&file, &token, id)?;
             if !ids.insert(id) {
-                return Err(bad(format!("id {id} belongs to two tokens, one of them {token:?}")));
+                return Err(bad(format!("two tokens have id {id}, one of them {token:?}")));
             }
             if let Some(other) = vocab.insert(token, id) {
-                return Err(bad(format!("one token has the ids {other} and {id}")));
+                return Err(bad(format!("a token has two ids, {other} and {id}")));
             }
         }
         let mut joined = String::new();
@@ -296,7 +297,7 @@ impl Tokenizer {
         for (id, token) in &parts.added {
             let got = inner.token_to_id(&token.content);
             if got != Some(*id) {
-                return Err(bad(format!("added token {:?} should have id {id}, which is not free", token.content)));
+                return Err(bad(format!("added token {:?} is declared with id {id}, which is taken", token.content)));
             }
         }
         let special = parts.added.iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
@@ -337,8 +338,8 @@ fn names_byte_level(stage: &Value) -> bool {
     }
 }
 
-/// A byte-level vocabulary must be able to spell text. Bytes that text hardly has may be absent (SmolLM2's vocabulary
-/// lacks six control characters and the lead bytes past plane 3); `tokenizers` drops those.
+/// Checks that a byte-level vocabulary can spell text. Bytes that hardly occur in text may be absent (SmolLM2's
+/// vocabulary lacks six control characters and the lead bytes past plane 3); `tokenizers` drops those.
 fn check_bytes(file: &str, vocab: &Vocab) -> Result<()> {
     let needed = |b: &u8| matches!(b, b'\n' | b'\t' | b' '..=b'~' | 0x80..=0xBF | 0xC3..=0xEF);
     let missing: Vec<u8> = (0..=255)
@@ -352,9 +353,9 @@ fn check_bytes(file: &str, vocab: &Vocab) -> Result<()> {
     Err(Error::format(FormatKind::BadTokenizer, file, message))
 }
 
-/// A token that the vocabulary has under another id than it is added with keeps the vocabulary's, and the others are
-/// numbered anew: Hugging Face's `tokenizers` does not look at what ids added tokens are declared with. Ids that no
-/// numbering of these tokens could give are faults.
+/// If an added token is declared with another id than the vocabulary's, the vocabulary's id is used, and other added
+/// tokens are renumbered: Hugging Face's `tokenizers` ignores the declared ids of added tokens. Ids that no numbering
+/// of these tokens could give are faults.
 fn renumber_where_ids_contradict(parts: &mut Parts, vocab: &Vocab) {
     let known = |token: &AddedToken| vocab.get(&token.content).copied();
     let most = vocab.len() + parts.added.len();
@@ -364,7 +365,7 @@ fn renumber_where_ids_contradict(parts: &mut Parts, vocab: &Vocab) {
     let contradiction = |(id, token): &&(u32, AddedToken)| known(token).is_some_and(|known| known != *id);
     let Some((id, token)) = parts.added.iter().find(contradiction) else { return };
     let message = format!(
-        "added token {:?} has id {id} and is {} in the vocabulary: ids that added tokens are declared with are not used",
+        "added token {:?} has id {id} and is {} in the vocabulary: the declared ids of added tokens are ignored",
         token.content, vocab[&token.content]
     );
     parts.warnings.push(Warning::new(WarningCode::Tokenizer, message));
@@ -378,8 +379,8 @@ fn renumber_where_ids_contradict(parts: &mut Parts, vocab: &Vocab) {
     }
 }
 
-/// `tokenizers` numbers added tokens on its own from the vocabulary's size on. Where that would not give the published
-/// ids (a vocabulary with holes), the tokens go into the vocabulary, whose ids it keeps.
+/// `tokenizers` numbers added tokens from the vocabulary's size on. If that does not result in the declared
+/// ids (a vocabulary with unused ids), the tokens are inserted into the vocabulary, whose ids are kept.
 fn add_to_vocab_where_ids_would_move(
     file: &str,
     added: &[(u32, AddedToken)],
@@ -401,7 +402,9 @@ fn add_to_vocab_where_ids_would_move(
         }
         match vocab.get(&token.content) {
             Some(known) if known == id => {}
-            Some(known) => return bad(format!("added token {:?} has id {id}, but {known} before", token.content)),
+            Some(known) => {
+                return bad(format!("added token {:?} has id {id}, but id {known} in the vocabulary", token.content));
+            }
             None if ids.contains(id) => {
                 return bad(format!("added token {:?} has id {id}, which another token has", token.content));
             }

@@ -1,11 +1,11 @@
-//! What `tokenizer_config.json` (and `chat_template.jinja`) add to a tokenizer.
+//! Parses `tokenizer_config.json` and `chat_template.jinja`: special tokens and chat templates.
 
 use serde_json::Value;
 
 use super::tokenizer_json::json_error;
 use crate::{Error, FormatKind, Result, TemplateKind};
 
-/// The facts of a `tokenizer_config.json` that an engine needs.
+/// The fields of a `tokenizer_config.json` that the engine uses.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TokenizerConfig {
     /// The beginning-of-sequence token's text.
@@ -25,13 +25,13 @@ pub struct TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// Reads the file; `file` names it in errors.
+    /// Parses the file; `file` names it in errors.
     pub fn from_json(bytes: &[u8], file: &str) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadConfig))?;
         if !value.is_object() {
             return Err(Error::format(FormatKind::BadConfig, file, "not a JSON object"));
         }
-        // A token is a string or an object that has it as "content".
+        // A token is a string, or an object with the string as "content".
         let token = |key: &str| value[key].as_str().or_else(|| value[key]["content"].as_str()).map(str::to_owned);
         Ok(Self {
             bos_token: token("bos_token"),
@@ -44,12 +44,12 @@ impl TokenizerConfig {
         })
     }
 
-    /// Sets the only template, where it is in a file of its own (`chat_template.jinja`).
+    /// Sets the template of a separate file (`chat_template.jinja`), which replaces all others.
     pub fn set_chat_template(&mut self, source: impl Into<String>) {
         self.chat_templates = vec![("default".into(), source.into())];
     }
 
-    /// The named template to use: "tool_use" when tools are given and there is one, else "default".
+    /// The template to use: "tool_use" if tools are given and it exists, else "default".
     pub fn chat_template(&self, with_tools: bool) -> Result<&str> {
         let find = |name: &str| self.chat_templates.iter().find(|(n, _)| n == name).map(|(_, source)| source.as_str());
         let chosen = with_tools.then(|| find("tool_use")).flatten().or_else(|| find("default"));
@@ -80,11 +80,11 @@ fn chat_templates(value: &Value, file: &str) -> Result<Vec<(String, String)>> {
             }
             Ok(templates)
         }
-        // By name, as some exporters write it.
+        // Some exporters write an object of templates by name.
         Value::Object(named) => {
             let source = |(name, source): (&String, &Value)| Some((name.clone(), source.as_str()?.to_owned()));
             let sources: Option<Vec<_>> = named.iter().map(source).collect();
-            sources.map_or_else(|| bad("a template is no string".into()), Ok)
+            sources.map_or_else(|| bad("a template is not a string".into()), Ok)
         }
         _ => bad("neither a string, a list nor an object".into()),
     }

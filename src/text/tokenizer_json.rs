@@ -1,4 +1,4 @@
-//! `tokenizer.json`, read with suspicion.
+//! A defensive parser for `tokenizer.json`.
 
 use std::fmt;
 
@@ -12,15 +12,15 @@ use super::stages::{Decoders, Fault, Normalizers, PostProcessors, PreTokenizers}
 use super::tokenizer::Parts;
 use crate::{Error, FormatKind, Result};
 
-/// Levels of nesting a pipeline stage may have; published ones have four.
+/// Maximum nesting of a pipeline stage; published ones have four levels.
 const MAX_DEPTH: usize = 12;
-/// Bytes of one regular expression; the longest published ones have under 1,000.
+/// Maximum bytes of a regular expression; the longest published ones have under 1,000.
 const MAX_REGEX: usize = 8192;
-/// Brackets open at once in a regular expression.
+/// Maximum nesting of brackets in a regular expression.
 const MAX_REGEX_DEPTH: usize = 32;
-/// Product of all counted repetitions of a regular expression; published ones have `{1,3}`.
+/// Maximum product of all counted repetitions in a regular expression; published ones have `{1,3}`.
 const MAX_REGEX_REPEATS: u64 = 100_000;
-/// The same where it looks behind, which may be done anew at every character.
+/// As [`MAX_REGEX_REPEATS`], for a regular expression with a look-behind, which may be evaluated at every character.
 const MAX_LOOK_BEHIND_REPEATS: u64 = 256;
 
 #[derive(Deserialize)]
@@ -72,13 +72,13 @@ struct RawModel {
     ignore_merges: Option<bool>,
 }
 
-/// Token → id, in file order, so that a token named twice is seen.
+/// Token → id, in file order, so that duplicate tokens are detected.
 #[derive(Default)]
 enum RawVocab {
     #[default]
     Missing,
     Map(Vec<(String, u64)>),
-    /// A list, as Unigram models have.
+    /// A list, as in Unigram models.
     List,
 }
 
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-/// The two tokens of a merge written as one string, or how many it has.
+/// The two tokens of a merge written as one string, or the number of tokens if it is not two.
 pub(crate) fn split_merge(text: &str) -> Result<(&str, &str), usize> {
     match text.split_once(' ') {
         Some((a, b)) if !b.contains(' ') => Ok((a, b)),
@@ -145,7 +145,7 @@ pub(crate) fn split_merge(text: &str) -> Result<(&str, &str), usize> {
     }
 }
 
-/// Reads the file into parts; [`super::Tokenizer::build`] checks them against each other.
+/// Parses the file into parts; [`super::Tokenizer::build`] checks that they are consistent.
 pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
     let fail = |kind, message: String| Err(Error::format(kind, file, message));
     let raw: Raw = serde_json::from_slice(bytes).map_err(|e| json_error(file, &e, FormatKind::BadTokenizer))?;
@@ -156,7 +156,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
     let vocab = match model.vocab {
         RawVocab::Map(entries) => entries,
         RawVocab::List => {
-            return fail(FormatKind::UnsupportedFeature, "model.vocab is a list, so this is no BPE model".into());
+            return fail(FormatKind::UnsupportedFeature, "model.vocab is a list, so this is not a BPE model".into());
         }
         RawVocab::Missing => return fail(FormatKind::BadTokenizer, "model.vocab is missing".into()),
     };
@@ -198,7 +198,7 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
     })
 }
 
-/// A parse error by kind: not JSON, nested too deeply, or JSON of the wrong shape (`shape`).
+/// Classifies a parse error: not JSON, nested too deeply, or JSON of the wrong shape (`shape`).
 pub(crate) fn json_error(file: &str, error: &serde_json::Error, shape: FormatKind) -> Error {
     let message = error.to_string();
     let kind = match error.classify() {
@@ -234,7 +234,7 @@ fn stage<T>(file: &str, name: &str, mut value: Value, read: fn(&Value) -> Result
     read(&value).map(Some).map_err(|(kind, fault)| Error::format(kind, file, format!("{name}: {fault}")))
 }
 
-/// Bounds a stage before the crate builds it: shallow, small regular expressions, small counts.
+/// Checks limits of a stage before the crate builds it: nesting, regular expressions, counts.
 fn check_stage(file: &str, name: &str, value: &Value, depth: usize) -> Result<()> {
     let fail = |kind, message: String| Err(Error::format(kind, file, format!("{name}: {message}")));
     if depth > MAX_DEPTH {
@@ -250,9 +250,9 @@ fn check_stage(file: &str, name: &str, value: &Value, depth: usize) -> Result<()
                 return fail(FormatKind::LimitExceeded, "strips more than 64 characters".into());
             }
             if map.get("length").is_some_and(|length| length == 0) {
-                return fail(FormatKind::BadTokenizer, "pieces of no length".into());
+                return fail(FormatKind::BadTokenizer, "pieces of zero length".into());
             }
-            // The crate subtracts past the beginning of a token that is shorter.
+            // The crate's subtraction underflows for a token that is shorter.
             if map.get("stop").and_then(Value::as_u64).is_some_and(|n| n > 0) {
                 return fail(FormatKind::UnsupportedFeature, "strips the ends of tokens".into());
             }
@@ -262,7 +262,7 @@ fn check_stage(file: &str, name: &str, value: &Value, depth: usize) -> Result<()
     }
 }
 
-/// Puts every regular expression into the syntax of the engine that runs it.
+/// Translates every regular expression to the syntax of `fancy-regex`.
 fn translate_patterns(file: &str, name: &str, value: &mut Value) -> Result<()> {
     match value {
         Value::Array(items) => items.iter_mut().try_for_each(|item| translate_patterns(file, name, item)),
@@ -310,14 +310,14 @@ fn check_regex(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Passes over what follows a backslash; the braces of `\p{…}` and `\x{…}` are no repetition.
+/// Skips an escape after its backslash; the braces of `\p{…}` and `\x{…}` are not repetitions.
 fn skip_escape(rest: &mut std::str::Chars<'_>) {
     if rest.next().is_some_and(|c| "pPxuU".contains(c)) && rest.as_str().starts_with('{') {
         rest.take_while(|&c| c != '}').for_each(drop);
     }
 }
 
-/// Checks that the ids and names a post-processor adds exist; the crate panics on a template naming an unknown token.
+/// Checks that the ids and names in a post-processor exist; the crate panics on a template with an unknown token.
 pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Result<()> {
     let bad =
         |message: String| Err(Error::format(FormatKind::BadTokenizer, file, format!("post_processor: {message}")));
@@ -332,10 +332,12 @@ pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Re
                     match (piece["SpecialToken"]["id"].as_str(), piece["Sequence"]["id"].as_str()) {
                         (Some(name), None) if known.contains_key(name) => {}
                         (Some(name), None) => {
-                            return bad(format!("the template names {name:?}, which is not among its special tokens"));
+                            return bad(format!(
+                                "the template refers to {name:?}, which is not among its special tokens"
+                            ));
                         }
                         (None, Some(sequence)) if sequences.contains(&sequence) => {}
-                        _ => return bad(format!("{template}: {piece} is no special token and no sequence")),
+                        _ => return bad(format!("{template}: {piece} is neither a special token nor a sequence")),
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! Tokens that end a turn, by their texts: what llama.cpp takes for the end of a generation whatever a file says.
+//! Recognises tokens that end a turn by their text, as llama.cpp does, whatever a file declares.
 
 /// Texts of tokens that end a turn in published vocabularies.
 const ENDS: &[&str] = &[
@@ -24,7 +24,7 @@ const ENDS: &[&str] = &[
     "[EOS]",
     "[e~[",
     "<｜end▁of▁sentence｜>",
-    // What comes between or after files in the training of code models.
+    // Separators and padding of files in the training data of code models.
     "<|fim_pad|>",
     "<fim-pad>",
     "<fim_pad>",
@@ -34,8 +34,8 @@ const ENDS: &[&str] = &[
     "<|file_sep|>",
 ];
 
-/// Texts that end a message and not the turn where a vocabulary has both of the others: harmony's and Solar Open's messages,
-/// and Gemma 4's `</s>`, which it does not use.
+/// Texts that end a message but not the turn if a vocabulary also has both of the listed tokens: harmony's and Solar
+/// Open's messages, and Gemma 4's unused `</s>`.
 const EXCEPT: &[(&str, [&str; 2])] = &[
     ("<|end|>", ["<|return|>", "<|channel|>"]),
     ("<|end|>", ["<|return|>", "<|call|>"]),
@@ -43,14 +43,14 @@ const EXCEPT: &[(&str, [&str; 2])] = &[
     ("</s>", ["<turn|>", "<|tool_response>"]),
 ];
 
-/// Whether a token of this text ends less than a turn in a vocabulary that `has` others, whatever a file says.
-pub(super) fn ends_less(token: &str, has: &dyn Fn(&str) -> bool) -> bool {
+/// Whether a token with this text ends a message but not the turn, in a vocabulary with the tokens that `has` accepts.
+pub(super) fn ends_message_only(token: &str, has: &dyn Fn(&str) -> bool) -> bool {
     EXCEPT.iter().any(|(text, others)| *text == token && others.iter().all(|other| has(other)))
 }
 
-/// The texts among those that a vocabulary has and that end a turn in it.
+/// The end-of-turn texts that a vocabulary has.
 pub(super) fn turn_ends(has: &dyn Fn(&str) -> bool) -> Vec<&'static str> {
-    ENDS.iter().copied().filter(|token| has(token) && !ends_less(token, has)).collect()
+    ENDS.iter().copied().filter(|token| has(token) && !ends_message_only(token, has)).collect()
 }
 
 #[cfg(test)]

@@ -83,19 +83,31 @@ impl EngineOptions {
             Some("none") => Some(Quantization::None),
             Some("q8") => Some(Quantization::Q8),
             Some("q4") => Some(Quantization::Q4),
-            Some(other) => return Err(Error::invalid("quantization", format!("{other:?} is none"))),
+            Some(other) => {
+                return Err(Error::invalid(
+                    "quantization",
+                    format!("{other:?} must be \"auto\", \"none\", \"q8\" or \"q4\""),
+                ));
+            }
         };
         let kv_cache = match self.kv_cache.as_deref() {
             None | Some("auto") => None,
             Some("f16") => Some(KvFormat::F16),
             Some("q8") => Some(KvFormat::Q8),
-            Some(other) => return Err(Error::invalid("kvCache", format!("{other:?} is none"))),
+            Some(other) => {
+                return Err(Error::invalid("kvCache", format!("{other:?} must be \"auto\", \"f16\" or \"q8\"")));
+            }
         };
         let high_performance = match self.power_preference.as_deref() {
             None => None,
             Some("high-performance") => Some(true),
             Some("low-power") => Some(false),
-            Some(other) => return Err(Error::invalid("powerPreference", format!("{other:?} is not a preference"))),
+            Some(other) => {
+                return Err(Error::invalid(
+                    "powerPreference",
+                    format!("{other:?} must be \"low-power\" or \"high-performance\""),
+                ));
+            }
         };
         let context_length = match self.context_length {
             None => None,
@@ -375,7 +387,7 @@ impl WasmModel {
             let (rows, count) = match rows.as_str() {
                 "last" => (LogitRows::Last, 1),
                 "all" => (LogitRows::All, ids.length()),
-                other => return Err(Error::invalid("rows", format!("{other:?} is neither \"last\" nor \"all\""))),
+                other => return Err(Error::invalid("rows", format!("{other:?} must be \"last\" or \"all\""))),
             };
             let ids = ids.to_vec();
             engine.check_input(&ids)?;

@@ -40,8 +40,8 @@ async fn call(function: &Function, this: &JsValue, arguments: &[JsValue]) -> Res
 impl JsReader {
     pub(super) fn new(reader: JsValue) -> Result<Self> {
         let len = get(&reader, "size")?.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0);
-        let len = len.ok_or_else(|| Error::invalid("source", "a file has no size"))? as u64;
-        let read = function(&reader, "read")?.ok_or_else(|| Error::invalid("source", "a file has no read()"))?;
+        let len = len.ok_or_else(|| Error::invalid("source", "a file lacks `size`"))? as u64;
+        let read = function(&reader, "read")?.ok_or_else(|| Error::invalid("source", "a file lacks `read()`"))?;
         let done = function(&reader, "done")?;
         Ok(Self { name: string(&reader, "name")?, len, reader, read, done })
     }
@@ -51,7 +51,7 @@ impl JsReader {
         let bytes = call(&self.read, &self.reader, &[(range.start as f64).into(), (range.end as f64).into()]).await?;
         let bytes: Uint8Array = bytes
             .dyn_into()
-            .map_err(|_| Error::Internal { message: format!("{}: read() gave no bytes", self.name) })?;
+            .map_err(|_| Error::Internal { message: format!("{}: read() did not return bytes", self.name) })?;
         if bytes.length() as usize != wanted {
             return Err(Error::Network {
                 url: self.name.clone(),
@@ -153,10 +153,10 @@ impl JsSource {
         let id = string(source, "id")?;
         let folder = JsFolder::of(source, &id)?;
         let kind = match string(source, "kind")?.as_str() {
-            "folder" if folder.is_none() => return Err(Error::invalid("source", "a folder has no open()")),
+            "folder" if folder.is_none() => return Err(Error::invalid("source", "a folder lacks `open()`")),
             "folder" => Kind::Folder { file: string(source, "file").ok() },
             "gguf" => Kind::Gguf(Rc::new(JsReader::new(get(source, "reader")?)?)),
-            other => return Err(Error::invalid("source", format!("{other:?} is no kind of source"))),
+            other => return Err(Error::invalid("source", format!("{other:?} is not a kind of source"))),
         };
         Ok(Self { id, folder, kind })
     }

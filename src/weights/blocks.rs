@@ -1,4 +1,4 @@
-//! Blocks of quantised weights in safetensors files, which have no number format for them: `minke pack` writes a tensor
+//! Quantised blocks in safetensors files, a format without a dtype for them: `minke pack` writes a tensor
 //! `name[…, k]` as the bytes `name.Q4_0[…, k / 32, 18]` or `name.Q8_0[…, k / 32, 34]`, each block as GGUF has it.
 
 use std::collections::BTreeMap;
@@ -7,19 +7,19 @@ use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
 use crate::{Error, FormatKind, Result};
 
-/// The name that a tensor's blocks go by.
+/// The name under which a tensor's quantised blocks are stored.
 pub fn block_name(name: &str, dtype: Dtype) -> String {
     format!("{name}.{}", dtype.name())
 }
 
-/// The shape of the bytes of a tensor's blocks.
+/// The shape, in bytes, of a tensor's quantised blocks.
 pub fn block_shape(shape: &[u64], dtype: Dtype) -> Vec<u64> {
     let (weights, bytes) = dtype.block();
     let (k, rows) = shape.split_last().expect("a matrix has rows");
     [rows, &[k / weights, bytes]].concat()
 }
 
-/// The name and format of a tensor whose entry holds blocks.
+/// The original name and the format of a tensor that is stored as quantised blocks.
 fn blocks(entry: &TensorEntry) -> Option<(&str, Dtype)> {
     let (name, format) = entry.name.rsplit_once('.')?;
     let dtype = [Dtype::Q4_0, Dtype::Q8_0].into_iter().find(|dtype| dtype.name() == format)?;
@@ -27,7 +27,7 @@ fn blocks(entry: &TensorEntry) -> Option<(&str, Dtype)> {
     (bytes && !name.is_empty()).then_some((name, dtype))
 }
 
-/// The same tensors, blocks under their tensor's own name, format and shape.
+/// Replaces entries of quantised blocks with entries under the tensor's own name, format and shape.
 pub(super) fn typed(file: &str, tensors: BTreeMap<String, TensorEntry>) -> Result<BTreeMap<String, TensorEntry>> {
     let mut out = BTreeMap::new();
     for (stored, mut entry) in tensors {
@@ -43,7 +43,7 @@ pub(super) fn typed(file: &str, tensors: BTreeMap<String, TensorEntry>) -> Resul
         }
         let name = entry.name.clone();
         if out.insert(name.clone(), entry).is_some() {
-            let message = format!("tensor {name:?} is there twice, once as blocks");
+            let message = format!("tensor {name:?} is stored twice, once as quantised blocks");
             return Err(Error::format(FormatKind::DuplicateTensor, file, message));
         }
     }

@@ -1,4 +1,4 @@
-//! A model as published: its configuration, its tensors' places, and the text files beside it.
+//! Opens a checkpoint: its configuration, where each tensor is stored, and its tokenizer and template files.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,49 +18,49 @@ use super::{json, safetensors};
 use crate::gpu::Bytes;
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
-/// Bytes accepted of config.json, tokenizer_config.json, generation_config.json.
+/// Maximum size in bytes of config.json, tokenizer_config.json and generation_config.json.
 const MAX_CONFIG: u64 = 4 << 20;
 const MAX_INDEX: u64 = 32 << 20;
 const MAX_TOKENIZER: u64 = 64 << 20;
 const MAX_TEMPLATE: u64 = 1 << 20;
 
-/// One stored tensor: what it is and where its bytes are.
+/// A stored tensor: its format, its shape and the location of its bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorEntry {
-    /// The published name.
+    /// The tensor's name in the file.
     pub name: String,
     /// The stored number format.
     pub dtype: Dtype,
     /// Outermost dimension first: a matrix is `[rows, k]`.
     pub shape: Vec<u64>,
-    /// Position in [`Checkpoint::shards`].
+    /// Index in [`Checkpoint::shards`].
     pub shard: usize,
-    /// Bytes in the shard file.
+    /// Byte range in the shard file.
     pub range: Range<u64>,
 }
 
 impl TensorEntry {
-    /// Weights in one row: the innermost dimension.
+    /// The number of weights in a row: the innermost dimension.
     pub fn k(&self) -> u64 {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// Rows: the product of all dimensions but the innermost.
+    /// The number of rows: the product of all dimensions but the innermost.
     pub fn rows(&self) -> u64 {
         self.shape.iter().rev().skip(1).product() // fits: the parsers checked the whole product
     }
 
-    /// Weights in all.
+    /// The number of weights.
     pub fn elements(&self) -> u64 {
         self.rows() * self.k()
     }
 
-    /// Bytes in all.
+    /// The number of bytes.
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Bytes of one row; an error where a row is no whole bytes (possible with 4- and 6-bit floats only).
+    /// Bytes of one row; an error if a row does not end on a byte boundary (possible with 4- and 6-bit floats only).
     pub fn row_bytes(&self) -> Result<u64> {
         self.dtype
             .bytes(self.k())
@@ -70,13 +70,13 @@ impl TensorEntry {
 
 /// The kind of files a checkpoint consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are self-explanatory
 pub enum Format {
     Safetensors,
     Gguf,
 }
 
-/// Where a model's configuration comes from; `model::config` makes facts of it.
+/// A model's unparsed configuration, which `model::config` interprets.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ConfigFacts {
     /// config.json.
@@ -86,7 +86,7 @@ pub enum ConfigFacts {
 }
 
 impl ConfigFacts {
-    /// The name of the file they come from, for messages.
+    /// The name of the file that the configuration comes from, for messages.
     pub fn file(&self) -> &str {
         match self {
             Self::Json(_) => "config.json",
@@ -95,7 +95,7 @@ impl ConfigFacts {
     }
 }
 
-/// A model's published files, their headers read and checked, no weight fetched.
+/// The files of a model, with headers read and checked; no weights are fetched.
 pub struct Checkpoint {
     /// The folder or file, for messages.
     pub id: String,
@@ -107,13 +107,13 @@ pub struct Checkpoint {
     pub shards: Vec<Rc<dyn ByteSource>>,
     /// The model's configuration.
     pub config: ConfigFacts,
-    /// tokenizer.json, where there is one.
+    /// tokenizer.json, if it exists.
     pub tokenizer_json: Option<Vec<u8>>,
-    /// tokenizer_config.json, where there is one.
+    /// tokenizer_config.json, if it exists.
     pub tokenizer_config: Option<Vec<u8>>,
-    /// generation_config.json, where there is one.
+    /// generation_config.json, if it exists.
     pub generation_config: Option<Vec<u8>>,
-    /// chat_template.jinja, or GGUF's `tokenizer.chat_template`, where there is one.
+    /// chat_template.jinja or GGUF's `tokenizer.chat_template`, if it exists.
     pub chat_template: Option<Vec<u8>>,
     /// Faults that do not prevent use.
     pub warnings: Vec<Warning>,
@@ -123,12 +123,12 @@ pub struct Checkpoint {
 pub type Accept<'a> = &'a dyn Fn(&ConfigFacts) -> Result<()>;
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder: config.json, then (if `accept` agrees) the shards' headers and the tokenizer's files. A
-    /// folder whose files can be listed, and that has no safetensors, may hold a GGUF model.
+    /// Opens a Hugging Face folder: config.json, then (if `accept` agrees) the shards' headers and the tokenizer's
+    /// files. A folder whose files can be listed, and that has no safetensors, may hold a GGUF model.
     ///
     /// # Errors
-    /// `MissingFile` where config.json or the weights are missing, what came in their place where that is known,
-    /// `UnsupportedFeature` where several GGUF models are there, and every fault of what is there.
+    /// `MissingFile` if config.json or the weights are missing (or the error of what was served instead, if that is
+    /// known), `UnsupportedFeature` if there are several GGUF models, and every fault of the files.
     pub async fn open_folder(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
         let choice = choose(folder).await?;
         let mut checkpoint = match choice.gguf {
@@ -139,11 +139,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The model that config.json or a pack's manifest describes.
+    /// Opens the model that config.json or a pack's manifest describes.
     async fn open_configured(folder: &dyn Folder, accept: Accept<'_>) -> Result<Self> {
         let unpacked = Unpacked::new(folder);
         let Some(config) = optional(folder, "config.json", MAX_CONFIG).await? else {
-            // A pack may be of a GGUF file, or of the parts of one.
+            // A pack may contain a GGUF file, or the parts of a split one.
             let gguf = |name: &str| name.to_ascii_lowercase().ends_with(".gguf");
             let pack = unpacked.pack().await?;
             let largest =
@@ -182,7 +182,7 @@ impl Checkpoint {
     async fn read_shards(&mut self, folder: &Unpacked) -> Result<()> {
         const WHOLE: &str = "model.safetensors";
         const INDEX: &str = "model.safetensors.index.json";
-        // What models are mostly published as is asked for first.
+        // The most common file name is tried first.
         let (mut whole, mut index) = (folder.plain().open(WHOLE).await?, None);
         if whole.is_none() {
             index = optional(folder, INDEX, MAX_INDEX).await?;
@@ -197,23 +197,25 @@ impl Checkpoint {
         }
         let Some(index) = index else {
             if folder.open("pytorch_model.bin").await?.is_some() {
-                let message = "only PyTorch pickles are there; safetensors or GGUF are read";
+                let message = "found only PyTorch pickles; safetensors or GGUF files are required";
                 return Err(Error::format(FormatKind::UnsupportedFormat, "pytorch_model.bin", message));
             }
             return Err(missing(folder, &[WHOLE, INDEX]));
         };
         let index = ShardIndex::parse(INDEX, &index)?;
-        // By shard, to recognise one file under two names.
+        // Tensors are collected by shard, to recognise a file that is stored under two names.
         let mut headers: Vec<BTreeMap<String, TensorEntry>> = Vec::new();
         for (shard, name) in index.shards.iter().enumerate() {
             let Some(file) = folder.open(name).await? else {
-                let missing = || Error::format(FormatKind::MissingShard, name, "named by the index, but not there");
+                let missing = || {
+                    Error::format(FormatKind::MissingShard, name, "the index names this file, but it does not exist")
+                };
                 return Err(folder.absence(name).unwrap_or_else(missing));
             };
             headers.push(safetensors::read_header(&*file, shard).await?);
             self.shards.push(file);
         }
-        // Compared once per pair of shards, not per tensor.
+        // Headers are compared once per pair of shards, not per tensor.
         let mut same = BTreeMap::new();
         for (shard, header) in headers.iter().enumerate() {
             let mut unmapped = 0;
@@ -224,7 +226,10 @@ impl Checkpoint {
                         if *same.entry((mapped, shard)).or_insert_with(|| same_header(&headers[mapped], header)) {
                             continue;
                         }
-                        let message = format!("tensor {name:?} is mapped to {}, but is here too", index.shards[mapped]);
+                        let message = format!(
+                            "tensor {name:?} is mapped to {}, but this file contains it too",
+                            index.shards[mapped]
+                        );
                         return Err(Error::format(FormatKind::DuplicateTensor, &index.shards[shard], message));
                     }
                     None if self.tensors.contains_key(name) => {
@@ -257,7 +262,7 @@ impl Checkpoint {
         self.warnings.push(Warning::new(WarningCode::Checkpoint, message));
     }
 
-    /// Opens a GGUF file. If it is part of a split model, the other parts are taken from `folder`.
+    /// Opens a GGUF file. If it is part of a split model, the other parts are opened from `folder`.
     pub async fn open_gguf(file: Rc<dyn ByteSource>, folder: Option<&dyn Folder>, accept: Accept<'_>) -> Result<Self> {
         let given = HeaderStart::read(&*file).await?;
         let split = Split::of(&given.metadata, file.name())?;
@@ -277,7 +282,7 @@ impl Checkpoint {
                 let header = HeaderStart::read(&*part).await?.tensors(number).await?;
                 for (name, entry) in header.tensors {
                     if tensors.contains_key(&name) {
-                        let message = format!("tensor {name:?} is in an earlier part, too");
+                        let message = format!("tensor {name:?} is already in an earlier part");
                         return Err(Error::format(FormatKind::DuplicateTensor, part.name(), message));
                     }
                     tensors.insert(name, entry);
@@ -329,25 +334,25 @@ impl Checkpoint {
     pub fn tensor_shaped(&self, name: &str, shape: &[u64]) -> Result<&TensorEntry> {
         let entry = self.tensor(name)?;
         if entry.shape != shape {
-            let message = format!("tensor {name:?} has shape {:?}; the configuration asks for {shape:?}", entry.shape);
+            let message = format!("tensor {name:?} has shape {:?}; the configuration requires {shape:?}", entry.shape);
             return Err(Error::format(FormatKind::BadShape, self.shards[entry.shard].name(), message));
         }
         Ok(entry)
     }
 
-    /// The published bytes of some rows of a tensor.
+    /// The stored bytes of a range of rows of a tensor.
     pub async fn read_rows(&self, entry: &TensorEntry, rows: Range<u64>) -> Result<Vec<u8>> {
         self.arriving(entry, rows).await.map(Bytes::into_vec)
     }
 
-    /// The same, wherever the bytes are.
+    /// As [`Self::read_rows`], but in a browser the bytes may stay in JavaScript's memory.
     pub async fn arriving(&self, entry: &TensorEntry, rows: Range<u64>) -> Result<Bytes> {
         if rows.start > rows.end || rows.end > entry.rows() {
             let message = format!("rows {rows:?} of tensor {:?}, which has {}", entry.name, entry.rows());
             return Err(Error::Internal { message });
         }
         let row_bytes = entry.row_bytes()?;
-        let start = entry.range.start + rows.start * row_bytes; // within the tensor, so within the file
+        let start = entry.range.start + rows.start * row_bytes; // the rows are within the tensor, so within the file
         let end = entry.range.start + rows.end * row_bytes;
         self.shards[entry.shard].arriving(start..end).await
     }
@@ -363,7 +368,8 @@ impl Checkpoint {
     }
 }
 
-/// The error for a file that is needed, under one of its names: what came in its place, where that is known.
+/// The error for a required file that was found under none of its names: the error of what was served instead, if that
+/// is known.
 fn missing(folder: &dyn Folder, names: &[&str]) -> Error {
     let none = || Error::format(FormatKind::MissingFile, folder.id(), format!("{} is missing", names.join(" or ")));
     names.iter().find_map(|name| folder.absence(name)).unwrap_or_else(none)
@@ -376,7 +382,7 @@ async fn optional(folder: &dyn Folder, name: &str, limit: u64) -> Result<Option<
     }
 }
 
-/// Whether two shards declare the same tensors in the same places: one file under two names.
+/// Whether two shards declare the same tensors at the same offsets: they are one file under two names.
 fn same_header(a: &BTreeMap<String, TensorEntry>, b: &BTreeMap<String, TensorEntry>) -> bool {
     let place = |entry: &TensorEntry| (entry.dtype, entry.shape.clone(), entry.range.clone());
     a.len() == b.len() && a.iter().zip(b).all(|((a, x), (b, y))| a == b && place(x) == place(y))
@@ -390,7 +396,7 @@ mod tests {
     use super::*;
     use crate::weights::MemoryFolder;
 
-    /// A folder of a server that answers 403 for what it does not have.
+    /// A folder on a server that answers 403 for files that do not exist.
     #[derive(Clone)]
     struct Denied(MemoryFolder);
 

@@ -1,4 +1,4 @@
-//! Which of the files of a directory or a drop is the model: their first bytes and their metadata say it, not their names.
+//! Finds the model among the files of a directory or a drop, by first bytes and metadata instead of names.
 
 use std::rc::Rc;
 
@@ -9,15 +9,15 @@ use super::source::{ByteSource, Folder};
 use super::split::Split;
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
-/// What a folder's files are.
+/// The result of looking through a folder's files.
 pub(super) struct Choice {
-    /// The GGUF file that is the model, or any part of it; `None` where config.json decides.
+    /// The GGUF file that is the model, or any part of it; `None` if config.json describes the model.
     pub gguf: Option<Rc<dyn ByteSource>>,
-    /// Files that are not used.
+    /// Warnings about files that are not used.
     pub warnings: Vec<Warning>,
 }
 
-/// A GGUF file among others.
+/// A GGUF file that may be the model.
 struct Candidate {
     name: String,
     file: Rc<dyn ByteSource>,
@@ -25,11 +25,11 @@ struct Candidate {
     split: Option<Split>,
 }
 
-/// Looks through a folder whose files can be listed. One with config.json and safetensors is read as a folder, as is a pack;
-/// repositories of GGUF files have a config.json, too.
+/// Looks through a folder whose files can be listed. If it has config.json and safetensors, or is a pack, config.json
+/// describes the model; a config.json alone does not, because repositories of GGUF files have one, too.
 ///
 /// # Errors
-/// `UnsupportedFeature` where several models are there, with their names.
+/// `UnsupportedFeature` with the names of the models if there are several.
 pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
     let mut choice = Choice { gguf: None, warnings: Vec::new() };
     let Some(names) = folder.list()? else { return Ok(choice) };
@@ -40,7 +40,7 @@ pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
     let mut files = Vec::new();
     let published = |name: &String| name.ends_with(".safetensors");
     for name in names.iter().filter(|name| !published(name)) {
-        // What cannot be read is none.
+        // A file that cannot be read is not a candidate.
         if let Ok(Some(file)) = folder.open(name).await
             && matches!(is_gguf(&*file).await, Ok(true))
         {
@@ -69,7 +69,7 @@ pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
             }
             Ok((split, metadata)) => match kind(&metadata) {
                 Some(kind) => {
-                    unused(name, &format!("it is no language model but {kind}"));
+                    unused(name, &format!("it is not a language model but {kind}"));
                     strange = strange.or(Some(file));
                 }
                 None => candidates.push(Candidate { name: name.clone(), file, metadata, split }),
@@ -81,7 +81,7 @@ pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
         match models.iter_mut().find(|model| model.same_model(candidate)) {
             None => models.push(candidate),
             Some(_) if candidate.split.is_none() => unused(&candidate.name, "it is a copy of another"),
-            // Named after its own number, others are found by name.
+            // A part that is named after its own number leads to the other parts by name.
             Some(model) => {
                 let rank = |c: &Candidate| c.split.as_ref().map(|split| (split.affixes.is_none(), split.number));
                 if rank(candidate) < rank(model) {
@@ -91,12 +91,12 @@ pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
         }
     }
     choice.gguf = match models.as_slice() {
-        [] => broken.or(strange), // whose error says what is wrong
+        [] => broken.or(strange), // opening it reports what is wrong
         [model] => Some(model.file.clone()),
         _ => {
             let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
             let message =
-                format!("{} models are there: {}; name one of them, or give it alone", names.len(), names.join(", "));
+                format!("found {} models: {}; name one of them or pass it alone", names.len(), names.join(", "));
             return Err(Error::format(FormatKind::UnsupportedFeature, folder.id(), message));
         }
     };
@@ -104,7 +104,7 @@ pub(super) async fn choose(folder: &dyn Folder) -> Result<Choice> {
 }
 
 impl Candidate {
-    /// Whether the other is a copy of this file, or another part of the same model.
+    /// Whether `other` is a copy of this file, or another part of the same model.
     fn same_model(&self, other: &Self) -> bool {
         let copy = || self.file.len() == other.file.len() && self.metadata.values == other.metadata.values;
         match (&self.split, &other.split) {
@@ -115,12 +115,12 @@ impl Candidate {
     }
 }
 
-/// Whether a file begins as GGUF files do.
+/// Whether a file begins with GGUF's magic.
 async fn is_gguf(file: &dyn ByteSource) -> Result<bool> {
     Ok(file.len() >= 4 && file.read(0..4).await? == b"GGUF")
 }
 
-/// What a GGUF file is that is no language model.
+/// A description of a GGUF file that is not a language model; `None` for a language model.
 fn kind(metadata: &GgufMetadata) -> Option<String> {
     let text = |key| metadata.string(key).ok().flatten();
     match (text("general.type"), text("general.architecture")) {
@@ -177,7 +177,7 @@ mod tests {
         files.iter().fold(MemoryFolder::new("drop"), |folder, (name, bytes)| folder.with(name, bytes.clone()))
     }
 
-    /// The files that a model is read from, and its warnings.
+    /// The files that the model is read from, and the warnings.
     fn open(files: &[(&str, Vec<u8>)]) -> Result<(Vec<String>, Vec<String>)> {
         let checkpoint = block_on(Checkpoint::open_folder(&folder(files), &|_| Ok(())))?;
         assert!(checkpoint.warnings.iter().all(|warning| warning.code == WarningCode::UnusedFile));
@@ -222,7 +222,7 @@ mod tests {
     fn several_models_are_an_error_that_names_them() {
         let error =
             open(&[("a.gguf", model("a")), ("b", model("b")), ("notes.txt", b"GGUF?".to_vec())]).expect_err("two");
-        assert!(error.to_string().contains("2 models are there: a.gguf, b;"), "{error}");
+        assert!(error.to_string().contains("found 2 models: a.gguf, b;"), "{error}");
         assert_eq!(kind_of::<()>(Err(error)), FormatKind::UnsupportedFeature);
         let (names, warnings) = open(&[("a (1).gguf", model("a")), ("a.gguf", model("a"))]).expect("one, twice");
         assert_eq!((names.len(), warnings.len()), (1, 1), "{warnings:?}");
@@ -254,13 +254,13 @@ mod tests {
             ["M-00001-of-00003.GGUF", "M-00002-of-00003.GGUF", "M-00003-of-00003.GGUF"],
             ["model.gguf", "model(1).gguf", "model (2).gguf"],
             ["z", "y", "x"],
-            // Named after others' numbers.
+            // Parts are named after the numbers of other parts.
             ["m-00002-of-00003.gguf", "m-00003-of-00003.gguf", "m-00001-of-00003.gguf"],
             ["m-00001-of-00003.gguf", "m-00003-of-00003.gguf", "m-00002-of-00003.gguf"],
             ["m-00001-of-00003.gguf", "m-00001-of-00003 (1).gguf", "other.gguf"],
         ] {
             assert_eq!(open(&named(names)).expect("it opens"), (names.map(str::to_owned).to_vec(), vec![]));
-            // Any of them may be the one that is given, among files that are none of it.
+            // Any part may be the given file, among unrelated files.
             let around = folder(&named(names)).with("other-00002-of-00004.gguf", part(1, 4, 3)).with("note", *b"text");
             for (name, bytes) in named(names) {
                 let file = Rc::new(MemoryFile::new(name, bytes));
@@ -275,7 +275,7 @@ mod tests {
         assert!(open(&wrong).is_ok(), "a number that is not its own");
         let twice = [("m-00001-of-00002.gguf", part(0, 2, 2)), ("m-00002-of-00002.gguf", part(0, 2, 2))];
         assert_eq!(kind_of(open(&twice)), FormatKind::BadShard);
-        // Parts of two models.
+        // Parts of two different models.
         let both = [
             ("a-00001-of-00002.gguf", part(0, 2, 2)),
             ("a-00002-of-00002.gguf", part(1, 2, 2)),
@@ -291,7 +291,7 @@ mod tests {
         let fewer = [("x", part(0, 3, 3)), ("y", part(1, 3, 3)), ("z", part(2, 3, 4))];
         assert_eq!(kind_of(open(&fewer)), FormatKind::UnsupportedFeature);
         assert_eq!(kind_of(open(&[("x", first)])), FormatKind::MissingShard);
-        // Two that say that they are the second, of which names tell nothing.
+        // Two files claim to be the second part, and their names do not help.
         let contested = [("x", part(0, 2, 2)), ("y", part(1, 2, 2)), ("z", part(1, 2, 2))];
         assert_eq!(kind_of(open(&contested)), FormatKind::BadShard);
         let copied = [both[0].clone(), both[1].clone(), ("a-00002-of-00002 (1).gguf", part(1, 2, 2))];

@@ -1,8 +1,8 @@
-//! The number formats of published files, by name and size.
+//! The number formats of safetensors and GGUF files: names, type numbers and block sizes.
 
-/// A number format of safetensors or GGUF. All are known, so that offsets and sizes of every tensor are checked; whether
-/// there is a kernel for one is [`layout_for`](super::repack::layout_for)'s question.
-#[rustfmt::skip] // families, one a line
+/// A number format of safetensors or GGUF. All formats are listed, so that offsets and sizes of every tensor can be
+/// checked; [`layout_for`](super::repack::layout_for) decides whether a kernel supports one.
+#[rustfmt::skip] // one family per line
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, non_camel_case_types)] // the names are the formats' own
 pub enum Dtype {
@@ -17,8 +17,8 @@ pub enum Dtype {
 
 use Dtype::*;
 
-/// name, GGUF's number (or -1), whether safetensors has it, weights per block, bytes per block. Sources: ggml's type table
-/// and the safetensors format description.
+/// Columns: format, name, GGUF's type number (or -1), whether safetensors has it, weights per block, bytes per block.
+/// Sources: ggml's type table and the safetensors format description.
 const TABLE: &[(Dtype, &str, i32, bool, u64, u64)] = &[
     (F64, "F64", 28, true, 1, 8),
     (F32, "F32", 0, true, 1, 4),
@@ -75,7 +75,7 @@ impl Dtype {
         TABLE.iter().find(|row| row.0 == self).expect("every number format has a line in the table")
     }
 
-    /// The format's published name, such as "BF16" or "Q4_K".
+    /// The format's standard name, such as "BF16" or "Q4_K".
     pub fn name(self) -> &'static str {
         self.row().1
     }
@@ -85,7 +85,7 @@ impl Dtype {
         TABLE.iter().find(|row| u32::try_from(row.2) == Ok(number)).map(|row| row.0)
     }
 
-    /// GGUF's type number, where it has the format.
+    /// GGUF's type number, if GGUF has the format.
     pub fn ggml(self) -> Option<u32> {
         u32::try_from(self.row().2).ok()
     }
@@ -101,7 +101,7 @@ impl Dtype {
         (row.4, row.5)
     }
 
-    /// Bytes of `elements` weights; `None` where they are no whole blocks or the number does not fit 64 bits.
+    /// Bytes of `elements` weights; `None` if they are not whole blocks or the number does not fit 64 bits.
     pub fn bytes(self, elements: u64) -> Option<u64> {
         let (per_block, block_bytes) = self.block();
         if !elements.is_multiple_of(per_block) {

@@ -1,4 +1,4 @@
-//! How tensors are stored, and the rows that are made of them on the host.
+//! Converts stored forms of tensors (transposed, FP8 with block scales, split MXFP4) to plain rows on the host.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::plan::{GROUP, e4m3_product};
 use crate::{Error, FormatKind, Result};
 
 impl Loader<'_> {
-    /// Rows `rows` that a slice makes, and their format. `k` is their width: what is stored may be rows of several.
+    /// The rows `rows` of a slice, `k` weights wide, and their format. A stored row may hold several of these rows.
     pub(super) async fn rows_of(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let cuts = self.cuts(slice, k);
         if cuts == 1 {
@@ -25,7 +25,7 @@ impl Loader<'_> {
         Ok((dtype, bytes[first..first + (rows.end - rows.start) as usize * row].to_vec()))
     }
 
-    /// Rows of width `k` that a stored row is cut into.
+    /// The number of rows of width `k` in a stored row.
     pub(super) fn cuts(&self, slice: &Slice, k: usize) -> u64 {
         match slice.form {
             Form::Rows | Form::Fp8 { .. } => self.checkpoint.tensors[&slice.tensor].k() / k as u64,
@@ -33,25 +33,25 @@ impl Loader<'_> {
         }
     }
 
-    /// The same of rows as wide as stored.
+    /// As [`Self::rows_of`], for rows as wide as stored ones.
     ///
-    /// A block of 4-bit floats whose exponent is 255 is NaN (OCP Microscaling Formats); what is made of it otherwise differs
-    /// from reader to reader.
+    /// An MXFP4 block whose exponent is 255 is an error: it means NaN (OCP Microscaling Formats), but readers
+    /// disagree on its values.
     async fn stored_rows(&mut self, slice: &Slice, k: usize, rows: Range<u64>) -> Result<(Dtype, Vec<u8>)> {
         let (dtype, bytes) = self.formed_rows(slice, k, rows).await?;
         if dtype == Dtype::Mxfp4 && bytes.chunks_exact(MXFP4_BLOCK).any(|block| block[0] == 255) {
             let file = self.checkpoint.shards[self.checkpoint.tensors[&slice.tensor].shard].name();
-            let message = format!("tensor {:?} has an exponent of 255, which is no number", slice.tensor);
+            let message = format!("tensor {:?} has an exponent of 255, which means NaN", slice.tensor);
             return Err(Error::format(FormatKind::BadValue, file, message));
         }
         Ok((dtype, bytes))
     }
 
-    /// The blocks of 128 that rows lie in, and their factors.
+    /// The range of 128-row blocks that contain `rows`, and the scale factors of those blocks.
     pub(super) async fn factors(&mut self, scales: &TensorEntry, rows: Range<u64>) -> Result<(Range<u64>, Vec<f32>)> {
         let blocks = rows.start / FP8_BLOCK..rows.end.div_ceil(FP8_BLOCK);
         let bytes = self.checkpoint.read_rows(scales, blocks.clone()).await?;
-        self.hear(scales, first_blocks(&rows) * (bytes.len() as u64 / (blocks.end - blocks.start).max(1)));
+        self.report(scales, first_blocks(&rows) * (bytes.len() as u64 / (blocks.end - blocks.start).max(1)));
         let factors = dequantize_rows(scales.dtype, scales.k() as usize, &bytes);
         Ok((blocks, factors.expect("they are numbers")))
     }
@@ -61,7 +61,8 @@ impl Loader<'_> {
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
             Form::Columns { first, k } => {
-                let known = self.turned.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
+                let known =
+                    self.transposed.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
                 if !known {
                     let bytes = self.read(entry, *first..first + k).await?;
                     let bytes = if unquantised(entry.dtype) {
@@ -70,13 +71,13 @@ impl Loader<'_> {
                         let values = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
                         bytemuck::cast_slice(&values.expect("declared in a format that can be read")).to_vec()
                     };
-                    let turned = transposed(&bytes, *k as usize, entry.k() as usize);
-                    self.turned = Some((slice.tensor.clone(), *first, turned));
+                    let rows = transpose(&bytes, *k as usize, entry.k() as usize);
+                    self.transposed = Some((slice.tensor.clone(), *first, rows));
                 }
-                let (.., turned) = self.turned.as_ref().expect("it was just made");
-                let row = turned.len() / entry.k() as usize;
+                let (.., values) = self.transposed.as_ref().expect("it was just made");
+                let row = values.len() / entry.k() as usize;
                 let dtype = if unquantised(entry.dtype) { entry.dtype } else { Dtype::F32 };
-                Ok((dtype, turned[rows.start as usize * row..rows.end as usize * row].to_vec()))
+                Ok((dtype, values[rows.start as usize * row..rows.end as usize * row].to_vec()))
             }
             Form::Fp8 { scales } => {
                 let codes = self.read(entry, rows.clone()).await?;
@@ -92,7 +93,7 @@ impl Loader<'_> {
                 Ok((Dtype::F32, bytemuck::cast_slice(&values).to_vec()))
             }
             Form::Mxfp4 { scales } => {
-                // Stored as rows of groups; ours are whole rows.
+                // A stored row is one group; the rows of the slice consist of `groups` of them.
                 let groups = entry.shape[entry.shape.len() - 2];
                 let codes = self.read(entry, rows.start * groups..rows.end * groups).await?;
                 let scales = self.read(&self.checkpoint.tensors[scales], rows).await?;
@@ -102,11 +103,11 @@ impl Loader<'_> {
     }
 }
 
-/// Rows and columns of a block of `F8_E4M3` that share a factor.
+/// Rows and columns of an `F8_E4M3` block that shares a scale factor.
 pub const FP8_BLOCK: u64 = 128;
 
-/// The columns of `[k, columns]` values as rows.
-fn transposed(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
+/// Transposes `[k, columns]` values of any byte width.
+fn transpose(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     let width = bytes.len() / (k * columns);
     let mut out = vec![0; bytes.len()];
     for (row, values) in bytes.chunks_exact(columns * width).enumerate() {
@@ -117,10 +118,11 @@ fn transposed(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     out
 }
 
-/// Bytes of a block of 4-bit floats, as GGUF has them: the exponent and 32 codes.
+/// Bytes of a GGUF MXFP4 block: the exponent and 32 codes.
 pub(super) const MXFP4_BLOCK: usize = 1 + GROUP / 2;
 
-/// gpt-oss's blocks (neighbours share a byte) and exponents as GGUF's: the exponent, then bytes of values 16 apart.
+/// Converts gpt-oss's MXFP4 blocks, in which neighbours share a byte, and their exponents to GGUF blocks: the exponent,
+/// then bytes of values 16 apart.
 fn mxfp4_blocks(codes: &[u8], exponents: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(codes.len() + exponents.len());
     for (block, &exponent) in codes.chunks_exact(16).zip(exponents) {
@@ -136,8 +138,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stored_forms_are_turned_into_rows() {
-        assert_eq!(transposed(&[1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0], 2, 3), [1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6, 0]);
+    fn stored_forms_become_plain_rows() {
+        assert_eq!(transpose(&[1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0], 2, 3), [1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6, 0]);
         let codes: Vec<u8> = (0..16).map(|i| ((2 * i) % 16) | (((2 * i + 1) % 16) << 4)).collect(); // value i is i mod 16
         let block = mxfp4_blocks(&codes, &[127]);
         assert_eq!((block[0], block[1], block[16]), (127, 0, 0xff));

@@ -1,7 +1,7 @@
-//! GGUF versions 2 and 3: a header of metadata and tensor descriptions, then aligned tensor data.
+//! Reads the headers of GGUF files, versions 2 and 3: metadata and tensor descriptions, before aligned tensor data.
 //!
-//! The header may have tens of megabytes and its length is nowhere declared, so it is read in growing windows, and every
-//! count in it is held against the bytes that are really there.
+//! The header may be tens of megabytes long and its length is not declared, so it is read in growing windows, and every
+//! count in it is checked against the bytes that the file really has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use super::sniff;
 use super::source::ByteSource;
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
-/// Bytes of header that are accepted. Vocabularies of 256,000 tokens with their merges take about 15 MB.
+/// Maximum bytes of a header. Vocabularies of 256,000 tokens with their merges take about 15 MB.
 const MAX_HEADER: u64 = 128 << 20;
 const MAX_TENSORS: u64 = 1 << 16;
 const MAX_KEYS: u64 = 1 << 16;
 const MAX_KEY_BYTES: u64 = 1 << 16;
-/// Some files embed a whole tokenizer.json as a string.
+/// Maximum bytes of a string: some files embed a whole tokenizer.json.
 const MAX_STRING_BYTES: u64 = 24 << 20;
-/// Elements of all arrays together.
+/// Maximum number of elements of all arrays together.
 const MAX_ELEMENTS: u64 = 1 << 22;
 /// ggml's own limit for names of tensors (64 with the closing zero).
 const MAX_TENSOR_NAME: u64 = 63;
@@ -39,7 +39,7 @@ pub struct GgufHeader {
     pub warnings: Vec<Warning>,
 }
 
-/// A header read as far as its metadata, which says what the model is; [`Self::tensors`] goes on.
+/// A header of which the metadata has been read, which describes the model; [`Self::tensors`] reads the rest.
 pub struct HeaderStart<'a> {
     /// All metadata.
     pub metadata: GgufMetadata,
@@ -49,7 +49,7 @@ pub struct HeaderStart<'a> {
     reader: Reader<'a>,
 }
 
-/// Reads the header of a GGUF file and checks every tensor's place; `shard` goes into the entries.
+/// Reads the header of a GGUF file and checks every tensor's byte range; `shard` is stored in the entries.
 pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<GgufHeader> {
     HeaderStart::read(source).await?.tensors(shard).await
 }
@@ -62,13 +62,15 @@ impl<'a> HeaderStart<'a> {
         if magic.first_chunk::<4>() != Some(b"GGUF") {
             let hint = sniff::hint(magic).map(|hint| format!(": {hint}")).unwrap_or_default();
             let kind = if magic.len() < 4 { FormatKind::Truncated } else { FormatKind::BadMagic };
-            return Err(reader.fail(kind, format!("{} bytes that do not begin with GGUF{hint}", source.len())));
+            return Err(
+                reader.fail(kind, format!("{} bytes that do not begin with the magic \"GGUF\"{hint}", source.len()))
+            );
         }
         reader.u32().await?;
         let version = reader.u32().await?;
         if !(2..=3).contains(&version) {
             let endian = if matches!(version.swap_bytes(), 1..=3) { " (a big-endian file)" } else { "" };
-            let message = format!("GGUF version {version}{endian}; 2 and 3 are read");
+            let message = format!("GGUF version {version}{endian}; versions 2 and 3 are supported");
             return Err(reader.fail(FormatKind::UnsupportedVersion, message));
         }
         let tensor_count = reader.u64().await?;
@@ -91,7 +93,7 @@ impl<'a> HeaderStart<'a> {
         Ok(Self { metadata, version, tensor_count, alignment, reader })
     }
 
-    /// Reads the tensors' descriptions and checks every tensor's place; `shard` goes into the entries.
+    /// Reads the tensors' descriptions and checks every tensor's byte range; `shard` is stored in the entries.
     pub async fn tensors(mut self, shard: usize) -> Result<GgufHeader> {
         let mut declared = Vec::new();
         let mut names = BTreeSet::new();
@@ -122,18 +124,18 @@ fn alignment(metadata: &GgufMetadata) -> Result<u64> {
     }
 }
 
-/// A tensor as its description has it.
+/// A tensor as declared in the header.
 struct Declared {
     name: String,
     /// Outermost dimension first.
     shape: Vec<u64>,
     dtype: Dtype,
     bytes: u64,
-    /// Relative to the data section.
+    /// Offset relative to the data section.
     offset: u64,
 }
 
-/// Checks that the tensors cover the data section in their order: aligned, in the file, without overlaps or holes.
+/// Checks that the tensors cover the data section in order: aligned, within the file, without overlaps or holes.
 fn place(
     source: &dyn ByteSource,
     declared: Vec<Declared>,
@@ -152,7 +154,10 @@ fn place(
             return fail(FormatKind::Overflow, format!("offset {offset} + {bytes} bytes exceeds 64 bits"));
         };
         if offset % alignment != 0 {
-            return fail(FormatKind::BadOffset, format!("offset {offset} is no multiple of the alignment {alignment}"));
+            return fail(
+                FormatKind::BadOffset,
+                format!("offset {offset} is not a multiple of the alignment {alignment}"),
+            );
         }
         if file_len <= data_start {
             return fail(FormatKind::Truncated, format!("data begins at byte {data_start}; the file has {file_len}"));
@@ -190,11 +195,11 @@ struct Reader<'a> {
     window: Vec<u8>,
     /// Bytes of the window that have been consumed.
     used: usize,
-    /// The window's place in the file.
+    /// The window's offset in the file.
     start: u64,
-    /// Bytes to read next time: grows, because a long header will go on being long.
+    /// Bytes to read next: grows, because a header that is long so far is likely to continue.
     next_read: u64,
-    /// Array elements that may still come.
+    /// Array elements that may still follow within the limit.
     elements_left: u64,
 }
 
@@ -226,7 +231,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next bytes, `wanted` or as many as the file has, without consuming them.
+    /// Peeks at the next bytes: `wanted`, or as many as the file has.
     async fn window(&mut self, wanted: usize) -> Result<&[u8]> {
         if self.window.len() - self.used < wanted {
             let window_end = self.start + self.window.len() as u64;
@@ -248,7 +253,7 @@ impl<'a> Reader<'a> {
         Ok(&self.window[self.used..end])
     }
 
-    /// The next `n` bytes, consumed.
+    /// Consumes the next `n` bytes.
     async fn take(&mut self, n: usize) -> Result<&[u8]> {
         if self.left_in_file() < n as u64 {
             let message = format!("the file ends at byte {}, inside the header", self.source.len());
@@ -372,7 +377,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// `count` numbers of `N` bytes, a window at a time.
+    /// Reads `count` numbers of `N` bytes, a window at a time.
     async fn numbers<T, const N: usize>(&mut self, count: usize, from_bytes: fn([u8; N]) -> T) -> Result<Vec<T>> {
         let mut items = Vec::new();
         while items.len() < count {
@@ -415,7 +420,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| fail(FormatKind::UnknownDtype, format!("ggml type {type_number}")))?;
         let (per_block, _) = dtype.block();
         if dims[0] % per_block != 0 {
-            let message = format!("rows of {} weights are no whole blocks of {per_block} ({})", dims[0], dtype.name());
+            let message = format!("rows of {} weights are not whole blocks of {per_block} ({})", dims[0], dtype.name());
             return Err(fail(FormatKind::BadShape, message));
         }
         let bytes = dtype.bytes(elements).filter(|bytes| i64::try_from(*bytes).is_ok());

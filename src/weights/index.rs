@@ -1,4 +1,4 @@
-//! `model.safetensors.index.json`: which shard holds which tensor.
+//! Parses `model.safetensors.index.json`, which maps tensors to shards.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,24 +9,24 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use super::json;
 use crate::{Error, FormatKind, Result};
 
-/// Shards of one model.
+/// Maximum number of shards of a model.
 const MAX_SHARDS: usize = 1024;
-/// Tensors of one model.
+/// Maximum number of tensors of a model.
 const MAX_TENSORS: usize = 1 << 18;
 
 /// A parsed shard index.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ShardIndex {
-    /// Shard files in the order of their names.
+    /// Names of the shard files, sorted.
     pub shards: Vec<String>,
-    /// Tensor name → position in `shards`.
+    /// Tensor name → index in `shards`.
     pub weight_map: BTreeMap<String, usize>,
-    /// `metadata.total_size`: bytes of all tensors, where the file says so.
+    /// `metadata.total_size`: bytes of all tensors, if the file declares it.
     pub total_size: Option<u64>,
 }
 
 impl ShardIndex {
-    /// Reads an index; shard names that lead out of the folder are refused.
+    /// Parses an index; shard names that lead out of the folder are rejected.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
         let text = json::text(file, bytes)?;
         let kind = Cell::new(FormatKind::BadJson);
@@ -46,7 +46,7 @@ impl ShardIndex {
         for name in shards.keys() {
             check_path(file, name)?;
         }
-        // Shards were numbered as they came; number them by name instead.
+        // Shards were numbered in order of appearance; renumber them by name.
         let mut order = vec![0; shards.len()];
         for (by_name, &as_it_came) in shards.values().enumerate() {
             order[as_it_came] = by_name;
@@ -56,16 +56,16 @@ impl ShardIndex {
     }
 }
 
-/// A shard's name must be a plain relative path to a safetensors file below the folder.
+/// Checks that a shard's name is a plain relative path to a safetensors file below the folder.
 fn check_path(file: &str, name: &str) -> Result<()> {
     check_plain(file, name)?;
     if !name.ends_with(".safetensors") {
-        return Err(Error::format(FormatKind::BadIndex, file, format!("shard {name:?} is no .safetensors file")));
+        return Err(Error::format(FormatKind::BadIndex, file, format!("shard {name:?} is not a .safetensors file")));
     }
     Ok(())
 }
 
-/// A name that a file gives must be a plain relative path below the folder; one that is percent-encoded could lead out of it.
+/// Checks that a name from a file is a plain relative path below the folder; a percent-encoded one could lead out of it.
 pub(super) fn check_plain(file: &str, name: &str) -> Result<()> {
     let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '*' | '<' | '>' | '|' | '"');
     let bad_part = |part: &str| part.is_empty() || part.starts_with('.') || part.ends_with(['.', ' ']);
@@ -75,7 +75,7 @@ pub(super) fn check_plain(file: &str, name: &str) -> Result<()> {
         return Err(Error::format(
             FormatKind::UnsafePath,
             file,
-            format!("shard name {name:?} is no plain relative path"),
+            format!("shard name {name:?} is not a plain relative path"),
         ));
     }
     Ok(())
@@ -134,7 +134,7 @@ impl<'de> Visitor<'de> for Index<'_> {
     }
 }
 
-/// `metadata`: only `total_size` is of use; some writers make it a float.
+/// `metadata`, of which only `total_size` is used; some writers make it a float.
 #[derive(serde::Deserialize)]
 struct Metadata {
     total_size: Option<serde_json::Number>,

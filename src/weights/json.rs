@@ -1,4 +1,4 @@
-//! Strict reading of untrusted JSON: UTF-8, bounded nesting, no key twice.
+//! A strict parser for untrusted JSON: UTF-8 only, bounded nesting, no duplicate keys.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{Error, FormatKind, Result};
 
-/// Levels of nesting that are accepted; published files use five or six.
+/// Maximum levels of nesting; real files use five or six.
 const MAX_DEPTH: usize = 64;
 
-/// The text of `bytes`, with nesting bounded; what every JSON reader here starts with.
+/// The text of `bytes`, checked for UTF-8 and nesting depth, as every JSON reader in this module needs it.
 pub(super) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Error::format(FormatKind::BadUtf8, file, format!("not UTF-8 at byte {}", error.valid_up_to()))
@@ -36,7 +36,7 @@ pub(super) fn text<'a>(file: &str, bytes: &'a [u8]) -> Result<&'a str> {
     Ok(text)
 }
 
-/// The JSON value in `bytes`. A key that an object has twice is an error, because readers disagree about which one counts.
+/// Parses `bytes`. A duplicate key in an object is an error, because readers disagree about which one counts.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Value> {
     let text = text(file, bytes)?;
     let kind = Cell::new(FormatKind::BadJson);

@@ -17,122 +17,123 @@ use crate::gpu::Executor;
 use crate::plan::{Arrival, BufferId, Matrix, Step, Vector};
 use crate::{Cancel, Result};
 
-/// Bytes of a checkpoint read at once.
+/// Bytes of a checkpoint that are read at once.
 pub const BLOCK: u64 = 4 << 20;
 /// Bytes written to the queue before waiting for it.
 pub const IN_FLIGHT: u64 = 64 << 20;
 
-/// How the rows of several published tensors make one matrix.
+/// How the rows of several stored tensors form one matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fuse {
-    /// One after the other.
+    /// Concatenated.
     Stack,
-    /// Row i of each in turn; all have as many rows and one layout.
+    /// Interleaved: row i of each tensor, then row i + 1; all have the same number of rows and the same layout.
     Interleave,
 }
 
-/// Rows of a published tensor, its leading dimensions taken as one.
+/// Rows of a stored tensor, with its leading dimensions flattened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
-    /// Published name.
+    /// The tensor's name in the file.
     pub tensor: String,
-    /// Which rows, of those that `form` makes.
+    /// Which rows, counted after conversion from `form`.
     pub rows: Range<u64>,
-    /// How rows are made of what is stored.
+    /// How the rows are stored.
     pub form: Form,
 }
 
 /// How a tensor's rows are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
-    /// As they are.
+    /// As plain rows.
     Rows,
-    /// As columns of the `k` stored rows from `first` on: experts and heads that are published transposed. Numbers are turned
-    /// around on the GPU. Of quantised rows it is the values, in f32, on the host: one expert is held at once.
+    /// Transposed, as columns of the `k` stored rows from `first` on: experts and heads that are stored transposed.
+    /// Unquantised values are transposed on the GPU; quantised rows are dequantised to f32 and transposed on the host,
+    /// one expert at a time.
     Columns {
         /// The first stored row.
         first: u64,
-        /// Stored rows: the width of a row that is made.
+        /// The number of stored rows, which is the width of a transposed row.
         k: u64,
     },
-    /// As `F8_E4M3`, with a factor for each block of 128 by 128 (DeepSeek-V3).
+    /// As `F8_E4M3` with a scale factor for each block of 128 by 128 (DeepSeek-V3).
     Fp8 {
-        /// The tensor of the factors, numbers `[⌈rows / 128⌉, ⌈k / 128⌉]`.
+        /// The tensor of the factors, unquantised, `[⌈rows / 128⌉, ⌈k / 128⌉]`.
         scales: String,
     },
-    /// As pairs of 4-bit floats with an exponent for each 32 (gpt-oss).
+    /// As MXFP4 with exponents in a separate tensor (gpt-oss).
     Mxfp4 {
         /// The tensor of the exponents.
         scales: String,
     },
 }
 
-/// Neighbouring rows of a matrix and what they are made of.
+/// A contiguous range of rows of a matrix and the slices that they are loaded from.
 #[derive(Debug, Clone)]
 pub struct Piece {
-    /// The first of them.
+    /// The first row of the range.
     pub first: usize,
-    /// Rows of published tensors.
+    /// The slices of stored tensors.
     pub sources: Vec<Slice>,
-    /// How they are joined.
+    /// How the slices are combined.
     pub fuse: Fuse,
 }
 
-/// One matrix or vector of a model and the published tensors it is made of.
+/// A matrix or vector of a model and the stored tensors that it is loaded from.
 #[derive(Debug, Clone)]
 pub enum Task {
     /// A weight matrix. Rows that no piece fills stay zero.
     Matrix {
         /// Where it goes.
         matrix: Matrix,
-        /// In the order of reading.
+        /// The pieces, in order of reading.
         pieces: Vec<Piece>,
-        /// For each part that published weights are to be quantised or arranged for, what does it on the GPU.
+        /// For each part, the step that quantises or rearranges its weights on the GPU, if needed.
         quantizers: Vec<Option<Quantizer>>,
     },
-    /// A vector of constants, in f32 on the GPU.
+    /// A vector, stored in f32 on the GPU.
     Vector {
         /// Where it goes.
         vector: Vector,
-        /// From which value on.
+        /// The first value to write.
         first: usize,
-        /// Published names.
+        /// Names of the stored tensors.
         sources: Vec<String>,
-        /// How they are joined; for `Interleave` a value is a row.
+        /// How the tensors are combined; with `Interleave` each value is a row.
         fuse: Fuse,
-        /// Added to every value: 1 where a norm's weight is published as its distance from 1.
+        /// Added to every value: 1 if a norm's weight is stored minus 1.
         add: f32,
     },
 }
 
-/// What turns a block of published rows into rows of a part.
+/// A step on the GPU that converts a block of stored rows to rows of a part.
 #[derive(Debug, Clone)]
 pub struct Quantizer {
     /// The step of the kernel.
     pub step: Step,
-    /// Where blocks go, see [`input_bytes`].
+    /// The buffers that receive the blocks, see [`input_bytes`].
     pub from: Arrival,
 }
 
-/// Stored rows that are turned around at once at least: whole groups of both of a word's scales.
+/// The minimum number of stored rows that are transposed at once: whole groups for both scales in a word.
 pub const COLUMN_ROWS: u64 = 64;
 
-/// Bytes that the input of a [`Quantizer`] holds for a tensor: a block, or as many rows as are turned around at once.
+/// Bytes that the input buffer of a [`Quantizer`] needs for a tensor: a block, or the rows that are transposed at once.
 pub fn input_bytes(tensor: &TensorEntry) -> u64 {
     let rows = tensor.rows().max(1);
-    // What is not published as numbers may become f32 on its way.
+    // Tensors that are stored quantised may be converted to f32 first.
     let bytes = if unquantised(tensor.dtype) { tensor.bytes() } else { tensor.elements().saturating_mul(4) };
     bytes.min(BLOCK.max(bytes / rows * COLUMN_ROWS))
 }
 
-/// Bytes of the factors that come with a block of a tensor of `F8_E4M3`.
+/// Bytes of the scale factors of a block of an `F8_E4M3` tensor.
 pub fn factor_bytes(tensor: &TensorEntry) -> u64 {
     let width = tensor.k().max(1);
     let rows = (BLOCK / (4 * width)).clamp(1, tensor.rows().max(1));
     (rows / FP8_BLOCK + 2) * width.div_ceil(FP8_BLOCK) * 4
 }
 
-/// Bytes of the checkpoint that the tasks will read.
+/// Bytes of the checkpoint that the tasks read.
 pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     let of = |name: &String| &checkpoint.tensors[name];
     let slice = |s: &Slice, k: usize| {
@@ -163,12 +164,12 @@ pub fn bytes_to_read(checkpoint: &Checkpoint, tasks: &[Task]) -> u64 {
     tasks.iter().map(task).sum()
 }
 
-/// Blocks of 128 whose first row is one of these: the factors of a block are counted once.
+/// The number of 128-row blocks whose first row is in `rows`, so that the factors of a block are counted once.
 pub(super) fn first_blocks(rows: &Range<u64>) -> u64 {
     rows.end.div_ceil(FP8_BLOCK) - rows.start.div_ceil(FP8_BLOCK)
 }
 
-/// Buffers that only the load itself needs.
+/// Buffers that are needed only during the load.
 pub fn staging(tasks: &[Task]) -> BTreeSet<BufferId> {
     let quantizers = tasks.iter().flat_map(|task| match task {
         Task::Matrix { quantizers, .. } => quantizers.as_slice(),
@@ -177,10 +178,12 @@ pub fn staging(tasks: &[Task]) -> BTreeSet<BufferId> {
     quantizers.flatten().flat_map(|q| [q.from.input, q.from.job, q.from.factors]).collect()
 }
 
-/// Fills the executor's buffers. `progress` hears the bytes read since the last call and the file they came from.
+/// Fills the executor's buffers. `progress` receives the bytes read since the last call and the file that they came
+/// from.
 ///
 /// # Errors
-/// Whatever the source reports, [`Error::Aborted`](crate::Error::Aborted), [`Error::DeviceLost`](crate::Error::DeviceLost).
+/// Whatever the source reports, [`Error::Aborted`](crate::Error::Aborted),
+/// [`Error::DeviceLost`](crate::Error::DeviceLost).
 pub async fn load(
     checkpoint: &Checkpoint,
     tasks: &[Task],
@@ -192,12 +195,12 @@ pub async fn load(
     executor.idle().await
 }
 
-/// The same without a GPU: `write` takes a buffer, an offset in bytes, and bytes. For the CPU interpreter.
+/// As [`load`] without a GPU, for the CPU interpreter: `write` receives a buffer, an offset in bytes, and bytes.
 pub async fn fill(checkpoint: &Checkpoint, tasks: &[Task], write: &mut dyn FnMut(BufferId, u64, &[u8])) -> Result<()> {
     Loader::new(checkpoint, To::Memory(write), &Cancel::default(), &mut |_, _| {}).run(tasks).await
 }
 
-/// Rows that a slice makes, `k` weights wide, and their format: for writing them elsewhere than to a GPU.
+/// The rows of a slice, `k` weights wide, and their format, for callers that do not write them to a GPU.
 ///
 /// # Errors
 /// As [`fill`].

@@ -1,4 +1,4 @@
-//! The loader: blocks of published rows to where they belong.
+//! Executes load tasks: reads blocks of stored rows, converts them, and writes them to their buffers.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::gpu::{Bytes, Executor, Prepared};
 use crate::plan::{BufferId, GROUP, Layout, Matrix, Part, Plan, QuantizeJob, Vector};
 use crate::{Cancel, Result};
 
-/// Where bytes go.
+/// The destination of the bytes.
 pub(super) enum To<'a> {
     Gpu(&'a Executor),
     Memory(&'a mut dyn FnMut(BufferId, u64, &[u8])),
@@ -24,15 +24,15 @@ pub(super) struct Loader<'a> {
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64, &str),
     in_flight: u64,
-    /// The expert that was last turned around here: its tensor, first stored row, and rows.
-    pub(super) turned: Option<(String, u64, Vec<u8>)>,
-    /// Stored rows that lie in the quantizers' input as they are.
+    /// The expert that was last transposed on the host: its tensor, first stored row, and transposed rows.
+    pub(super) transposed: Option<(String, u64, Vec<u8>)>,
+    /// The stored rows that are in the quantizers' input buffer.
     arrived: Option<(String, Range<u64>)>,
-    /// Of the matrix being loaded, by part.
+    /// The quantizers of the matrix being loaded, by part.
     quantizers: Vec<Option<(Quantizer, Prepared)>>,
 }
 
-/// The stretches of `rows` by part: its number, the part and the rows of it.
+/// Splits `rows` by the parts of the matrix: the index of each part, the part, and the rows in it.
 fn by_part(matrix: &Matrix, rows: Range<usize>) -> impl Iterator<Item = (usize, &Part, Range<usize>)> {
     matrix.parts.iter().enumerate().filter_map(move |(index, part)| {
         let shared = rows.start.max(part.rows.start)..rows.end.min(part.rows.end);
@@ -40,13 +40,13 @@ fn by_part(matrix: &Matrix, rows: Range<usize>) -> impl Iterator<Item = (usize, 
     })
 }
 
-/// Which turn a row of `n` that take turns is, from `first` on.
-fn turn(row: usize, first: usize, n: usize) -> usize {
+/// The row within its source of a matrix row, if the rows of `n` sources are interleaved from matrix row `first` on.
+fn source_row(row: usize, first: usize, n: usize) -> usize {
     assert!((row - first).is_multiple_of(n), "parts keep rows together");
     (row - first) / n
 }
 
-/// Published rows in the part's layout: the one made for their format, or a smaller one.
+/// Repacks stored rows to the part's layout, or quantises them if that layout is smaller.
 fn planes_of(dtype: Dtype, layout: Layout, k: usize, bytes: &[u8]) -> Planes {
     let mut planes = Planes::default();
     if becomes(dtype, layout) {
@@ -57,7 +57,7 @@ fn planes_of(dtype: Dtype, layout: Layout, k: usize, bytes: &[u8]) -> Planes {
     planes
 }
 
-/// [`QuantizeJob::numbers`] of a format.
+/// The value of [`QuantizeJob::numbers`] for a format.
 fn numbers(dtype: Dtype) -> u32 {
     match dtype {
         Dtype::F32 => 0,
@@ -75,7 +75,7 @@ impl<'a> Loader<'a> {
         cancel: &'a Cancel,
         progress: &'a mut dyn FnMut(u64, &str),
     ) -> Self {
-        Self { checkpoint, to, cancel, progress, in_flight: 0, turned: None, arrived: None, quantizers: Vec::new() }
+        Self { checkpoint, to, cancel, progress, in_flight: 0, transposed: None, arrived: None, quantizers: Vec::new() }
     }
 
     pub(super) async fn run(&mut self, tasks: &[Task]) -> Result<()> {
@@ -114,7 +114,7 @@ impl<'a> Loader<'a> {
         Ok(prepared)
     }
 
-    /// Writes to a buffer, and waits where the queue holds enough.
+    /// Writes to a buffer, and waits if the queue is full.
     async fn put(&mut self, buffer: BufferId, offset: u64, bytes: Bytes) -> Result<()> {
         let sent = bytes.len();
         match &mut self.to {
@@ -133,7 +133,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    pub(super) fn hear(&mut self, entry: &TensorEntry, bytes: u64) {
+    pub(super) fn report(&mut self, entry: &TensorEntry, bytes: u64) {
         (self.progress)(bytes, self.checkpoint.shards[entry.shard].name());
     }
 
@@ -141,11 +141,11 @@ impl<'a> Loader<'a> {
         self.arriving(entry, rows).await.map(Bytes::into_vec)
     }
 
-    /// The same, wherever the bytes are.
+    /// As [`Self::read`], but in a browser the bytes may stay in JavaScript's memory.
     async fn arriving(&mut self, entry: &TensorEntry, rows: Range<u64>) -> Result<Bytes> {
         self.cancel.check()?;
         let bytes = self.checkpoint.arriving(entry, rows).await?;
-        self.hear(entry, bytes.len() as u64);
+        self.report(entry, bytes.len() as u64);
         Ok(bytes)
     }
 
@@ -158,19 +158,19 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// All rows of a slice, to rows `first..` of the matrix.
+    /// Loads all rows of a slice to rows `first..` of the matrix.
     async fn rows(&mut self, matrix: &Matrix, source: &Slice, first: usize) -> Result<()> {
-        if self.turns_on_gpu(source) {
+        if self.transposes_on_gpu(source) {
             return self.columns(matrix, std::slice::from_ref(source), first).await;
         }
         let rows = (source.rows.end - source.rows.start) as usize;
         let step = self.block_rows(source, matrix.k);
-        for (index, part, stretch) in by_part(matrix, first..first + rows) {
-            for start in stretch.clone().step_by(step) {
-                let block = start..stretch.end.min(start + step);
+        for (index, part, range) in by_part(matrix, first..first + rows) {
+            for start in range.clone().step_by(step) {
+                let block = start..range.end.min(start + step);
                 let at = |row: usize| source.rows.start + (row - first) as u64;
                 let rows = at(block.start)..at(block.end);
-                if self.as_it_lies(source, matrix.k, part) {
+                if self.is_copied_unchanged(source, matrix.k, part) {
                     let entry = &self.checkpoint.tensors[&source.tensor];
                     let offset = ((block.start - part.rows.start) * part.layout.code_row_bytes(matrix.k)) as u64;
                     let bytes = self.arriving(entry, rows).await?;
@@ -183,8 +183,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Whether rows lie on the GPU as in the file.
-    fn as_it_lies(&self, source: &Slice, k: usize, part: &Part) -> bool {
+    /// Whether rows have the same bytes on the GPU as in the file.
+    fn is_copied_unchanged(&self, source: &Slice, k: usize, part: &Part) -> bool {
         let entry = &self.checkpoint.tensors[&source.tensor];
         source.form == Form::Rows
             && matches!(self.to, To::Gpu(_))
@@ -194,16 +194,16 @@ impl<'a> Loader<'a> {
             && entry.k() == k as u64
     }
 
-    /// Whether columns become rows on the GPU.
-    fn turns_on_gpu(&self, source: &Slice) -> bool {
+    /// Whether a slice is transposed on the GPU.
+    fn transposes_on_gpu(&self, source: &Slice) -> bool {
         matches!(self.to, To::Gpu(_))
             && matches!(source.form, Form::Columns { .. })
             && unquantised(self.checkpoint.tensors[&source.tensor].dtype)
             && self.quantizers.iter().all(Option::is_some)
     }
 
-    /// A block of rows, put in their places by the GPU where it can, or as planes: the first to row `at[0]` of the matrix,
-    /// `at[1]` rows from one to the next.
+    /// Loads a block of rows, the first to row `first` of the matrix and the others `row_step` rows apart. The GPU
+    /// converts them if it can; otherwise the result is their planes.
     async fn block(
         &mut self,
         source: &Slice,
@@ -257,13 +257,13 @@ impl<'a> Loader<'a> {
         Ok(None)
     }
 
-    /// Columns of what is stored as rows of the matrix, those of several slices in turn. Stored rows go to the GPU as they are, a
-    /// few at a time, once for all slices.
+    /// Transposes slices, interleaving their rows, on the GPU. Stored rows are written to the GPU unchanged, a
+    /// few at a time and once for all slices.
     async fn columns(&mut self, matrix: &Matrix, sources: &[Slice], first: usize) -> Result<()> {
         let n = sources.len();
         let rows = (sources[0].rows.end - sources[0].rows.start) as usize * n;
-        for (index, part, stretch) in by_part(matrix, first..first + rows) {
-            let turns = turn(stretch.start, first, n)..turn(stretch.end, first, n);
+        for (index, part, range) in by_part(matrix, first..first + rows) {
+            let positions = source_row(range.start, first, n)..source_row(range.end, first, n);
             let entry = &self.checkpoint.tensors[&sources[0].tensor];
             let at_once = (BLOCK / (entry.bytes() / entry.rows().max(1)).max(1) / COLUMN_ROWS).max(1) * COLUMN_ROWS;
             for start in (0..matrix.k as u64).step_by(at_once as usize) {
@@ -279,12 +279,12 @@ impl<'a> Loader<'a> {
                     }
                     let job = QuantizeJob {
                         numbers: numbers(entry.dtype),
-                        rows: turns.len() as u32,
-                        first_row: (first + turns.start * n + side - part.rows.start) as u32,
+                        rows: positions.len() as u32,
+                        first_row: (first + positions.start * n + side - part.rows.start) as u32,
                         row_step: n as u32,
                         k: (end - start) as u32,
                         first_group: (start / GROUP as u64) as u32,
-                        base: source.rows.start as u32 + turns.start as u32,
+                        base: source.rows.start as u32 + positions.start as u32,
                         row_stride: 1,
                         stride: entry.k() as u32,
                         ..QuantizeJob::default()
@@ -296,7 +296,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// Rows of a slice that make a block, as they are after reading.
+    /// The number of rows of a slice, after conversion, that form a block.
     fn block_rows(&self, source: &Slice, k: usize) -> usize {
         let entry = &self.checkpoint.tensors[&source.tensor];
         let row = match &source.form {
@@ -306,11 +306,11 @@ impl<'a> Loader<'a> {
             Form::Mxfp4 { .. } => (k / GROUP) as u64 * MXFP4_BLOCK as u64,
         };
         let cuts = self.cuts(source, k);
-        // Whole stored rows, so that none is read twice.
+        // Blocks consist of whole stored rows, so that none is read twice.
         ((BLOCK / row.max(1)).max(1) * cuts) as usize
     }
 
-    /// Rows of a part, made on the GPU.
+    /// Converts rows of a part on the GPU.
     async fn quantize(&mut self, part: usize, bytes: Bytes, factors: Option<&[f32]>, job: QuantizeJob) -> Result<()> {
         if let Some(factors) = factors {
             let (quantizer, _) = self.quantizers[part].as_ref().expect("the part has one");
@@ -322,7 +322,7 @@ impl<'a> Loader<'a> {
         self.run_job(part, job)
     }
 
-    /// Bytes for the next jobs.
+    /// Writes the input of the next jobs.
     async fn input(&mut self, part: usize, bytes: Bytes) -> Result<()> {
         let (quantizer, _) = self.quantizers[part].as_ref().expect("the part has one");
         self.put(quantizer.from.input, 0, bytes).await
@@ -335,31 +335,31 @@ impl<'a> Loader<'a> {
         executor.submit(&[prepared], &[])
     }
 
-    /// Rows of several slices in turn.
+    /// Loads the interleaved rows of several slices.
     async fn interleaved(&mut self, matrix: &Matrix, piece: &Piece) -> Result<()> {
         let (n, first) = (piece.sources.len(), piece.first);
-        if piece.sources.iter().all(|source| self.turns_on_gpu(source)) {
+        if piece.sources.iter().all(|source| self.transposes_on_gpu(source)) {
             return self.columns(matrix, &piece.sources, first).await;
         }
-        // A block of each: their numbers may be of different widths.
+        // The smallest block of all slices: their formats may differ in width.
         let step =
             piece.sources.iter().map(|source| self.block_rows(source, matrix.k)).min().expect("there are sources");
         let rows = (piece.sources[0].rows.end - piece.sources[0].rows.start) as usize * n;
-        for (index, part, stretch) in by_part(matrix, first..first + rows) {
-            let stretch = turn(stretch.start, first, n)..turn(stretch.end, first, n);
-            for start in stretch.clone().step_by(step) {
-                let block = start..stretch.end.min(start + step);
+        for (index, part, range) in by_part(matrix, first..first + rows) {
+            let range = source_row(range.start, first, n)..source_row(range.end, first, n);
+            for start in range.clone().step_by(step) {
+                let block = start..range.end.min(start + step);
                 let row = first + block.start * n;
                 let mut sides = Vec::with_capacity(n);
                 for (side, source) in piece.sources.iter().enumerate() {
-                    let at = |turn: usize| source.rows.start + turn as u64;
+                    let at = |row: usize| source.rows.start + row as u64;
                     let rows = at(block.start)..at(block.end);
                     sides.extend(self.block(source, matrix.k, rows, index, part, [row + side, n]).await?);
                 }
                 if sides.is_empty() {
                     continue;
                 }
-                assert_eq!(sides.len(), n, "rows that take turns are made in one place");
+                assert_eq!(sides.len(), n, "interleaved rows are converted either all on the GPU or all on the host");
                 let codes = part.layout.code_row_bytes(matrix.k);
                 let scales = part.layout.scale_row_bytes(matrix.k);
                 let mut joined = Planes::default();

@@ -1,4 +1,4 @@
-//! GGUF metadata: typed values under dotted keys, and getters whose errors name the key and both types.
+//! GGUF metadata: typed values by key, with getters whose errors name the key and both types.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::{Error, FormatKind, Result};
 
 /// One metadata value.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // GGUF's own types
+#[allow(missing_docs)] // named as in GGUF
 pub enum GgufValue {
     U8(u8),
     I8(i8),
@@ -25,7 +25,7 @@ pub enum GgufValue {
 
 /// An array value: all elements of one type, never arrays.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // GGUF's own types
+#[allow(missing_docs)] // named as in GGUF
 pub enum GgufArray {
     U8(Vec<u8>),
     I8(Vec<i8>),
@@ -42,7 +42,7 @@ pub enum GgufArray {
 }
 
 impl GgufArray {
-    /// How many elements.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         match self {
             Self::U8(v) => v.len(),
@@ -130,7 +130,7 @@ pub struct GgufMetadata {
 }
 
 impl GgufMetadata {
-    /// The value under `key`, of whatever type.
+    /// The value of `key`, of any type.
     pub fn get(&self, key: &str) -> Option<&GgufValue> {
         self.values.get(key)
     }
@@ -145,7 +145,7 @@ impl GgufMetadata {
         Error::format(FormatKind::BadType, &self.file, format!("metadata key {key:?} is {found}, expected {expected}"))
     }
 
-    /// A string, or `None` where the key is absent.
+    /// A string, or `None` if the key is absent.
     pub fn string(&self, key: &str) -> Result<Option<&str>> {
         match self.get(key) {
             None => Ok(None),
@@ -154,7 +154,7 @@ impl GgufMetadata {
         }
     }
 
-    /// A non-negative integer of any width, or `None` where the key is absent.
+    /// A non-negative integer of any width, or `None` if the key is absent.
     pub fn unsigned(&self, key: &str) -> Result<Option<u64>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.as_unsigned() {
@@ -176,7 +176,7 @@ impl GgufMetadata {
         self.unsigned(key)?.map(narrow).transpose()
     }
 
-    /// A number of any type, or `None` where the key is absent.
+    /// A number of any type, or `None` if the key is absent.
     pub fn float(&self, key: &str) -> Result<Option<f64>> {
         match self.get(key) {
             Some(GgufValue::F32(v)) => Ok(Some(f64::from(*v))),
@@ -186,7 +186,7 @@ impl GgufMetadata {
         }
     }
 
-    /// A truth value, or `None` where the key is absent.
+    /// A boolean, or `None` if the key is absent.
     pub fn bool(&self, key: &str) -> Result<Option<bool>> {
         match self.get(key) {
             None => Ok(None),
@@ -195,7 +195,7 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of strings, or `None` where the key is absent.
+    /// An array of strings, or `None` if the key is absent.
     pub fn strings(&self, key: &str) -> Result<Option<&[String]>> {
         match self.get(key) {
             None => Ok(None),
@@ -204,7 +204,7 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of 32-bit integers, or `None` where the key is absent. Unsigned ones are taken where they fit.
+    /// An array of 32-bit integers, or `None` if the key is absent. Unsigned elements are accepted if they fit.
     pub fn i32s(&self, key: &str) -> Result<Option<Vec<i32>>> {
         match self.get(key) {
             None => Ok(None),
@@ -218,7 +218,7 @@ impl GgufMetadata {
         }
     }
 
-    /// An array of 32-bit floats, or `None` where the key is absent.
+    /// An array of 32-bit floats, or `None` if the key is absent.
     pub fn f32s(&self, key: &str) -> Result<Option<&[f32]>> {
         match self.get(key) {
             None => Ok(None),
@@ -227,7 +227,7 @@ impl GgufMetadata {
         }
     }
 
-    /// An integer that may be given once or per layer. Layers that differ are an unsupported feature.
+    /// An integer that is given once or per layer. Values that differ between layers are an unsupported feature.
     pub fn unsigned_or_same(&self, key: &str) -> Result<Option<u64>> {
         let Some(GgufValue::Array(array)) = self.get(key) else { return self.unsigned(key) };
         let numbers: Vec<u64> = match array {
@@ -247,7 +247,7 @@ impl GgufMetadata {
         }
     }
 
-    /// A number that may be given once or per layer. Layers that differ are an unsupported feature.
+    /// A number that is given once or per layer. Values that differ between layers are an unsupported feature.
     pub fn float_or_same(&self, key: &str) -> Result<Option<f64>> {
         let Some(GgufValue::Array(GgufArray::F32(numbers))) = self.get(key) else { return self.float(key) };
         let error = |kind, what| Err(Error::format(kind, &self.file, format!("metadata key {key:?} {what}")));
@@ -293,7 +293,7 @@ impl GgufMetadata {
             eos: id("eos_token_id")?,
             eot: id("eot_token_id")?,
             unk: id("unknown_token_id")?,
-            // -1 and other sentinels are common here, and padding is never produced.
+            // -1 and other sentinels are common for padding, which is never generated.
             pad: id("padding_token_id").unwrap_or_default(),
             add_bos: self.bool(&key("add_bos_token"))?,
             add_eos: self.bool(&key("add_eos_token"))?,
@@ -303,7 +303,7 @@ impl GgufMetadata {
     }
 }
 
-/// What `tokenizer.ggml.*` says; the engine hands it to `text`.
+/// The contents of `tokenizer.ggml.*`, which the engine passes to `text`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GgufVocabulary {
     /// `model`: "gpt2" (byte-level BPE), "llama" (SentencePiece) and others.
@@ -322,7 +322,7 @@ pub struct GgufVocabulary {
     pub bos: Option<u32>,
     /// End-of-sequence id.
     pub eos: Option<u32>,
-    /// End-of-turn id: ends a generation, too.
+    /// End-of-turn id, which ends a generation, too.
     pub eot: Option<u32>,
     /// Unknown-token id.
     pub unk: Option<u32>,

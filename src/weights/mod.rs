@@ -1,7 +1,7 @@
-//! Published model files: where their bytes come from, what they declare, and how they become kernel layouts.
+//! Model files: byte sources, parsers for safetensors and GGUF, and loading of weights into kernel layouts.
 //!
-//! Everything read here is untrusted: every length, offset, shape and count is held against the bytes that are there
-//! before it is used, with checked 64-bit arithmetic, and nothing is allocated on the strength of a declared size.
+//! Files are untrusted: every length, offset, shape and count is checked against the bytes that exist
+//! before it is used, with checked 64-bit arithmetic, and no allocation relies on a declared size.
 
 pub mod blocks;
 pub mod checkpoint;

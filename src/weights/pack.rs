@@ -33,21 +33,21 @@ pub const MANIFEST: &str = "minke.json";
 pub const VERSION: u64 = 1;
 
 const MAX_MANIFEST: u64 = 16 << 20;
-/// Files and parts of a pack.
+/// Maximum number of files and parts of a pack.
 const MAX_ENTRIES: usize = 1 << 16;
-/// Parts of a file that are kept open.
+/// Maximum number of parts of a file that are kept open.
 const OPEN_PARTS: usize = 4;
 
-/// What `minke.json` says.
+/// The contents of `minke.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pack {
     /// [`VERSION`].
     minke: u64,
-    /// What became of weights that came as numbers, `q8` or `q4`; absent where the files are as they were published.
+    /// How unquantised weights were quantised, `q8` or `q4`; absent if the files are unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<String>,
-    /// Every file but the manifest, by name.
+    /// All files except the manifest, by name.
     pub files: BTreeMap<String, PackedFile>,
 }
 
@@ -55,11 +55,11 @@ pub struct Pack {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackedFile {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// In hexadecimal, of the whole file.
+    /// SHA-256 of the whole file, in hexadecimal.
     pub sha256: String,
-    /// What it was cut into, in order; empty where it is whole.
+    /// The parts, in order; empty if the file is not split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PackedPart>,
 }
@@ -68,21 +68,21 @@ pub struct PackedFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackedPart {
-    /// The file it is in.
+    /// The name of the part's file.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// In hexadecimal.
+    /// SHA-256, in hexadecimal.
     pub sha256: String,
 }
 
 impl Pack {
-    /// The manifest of these files.
+    /// Creates the manifest of these files.
     pub fn new(quantization: Option<String>, files: BTreeMap<String, PackedFile>) -> Self {
         Self { minke: VERSION, quantization, files }
     }
 
-    /// The manifest of a folder, where it has one.
+    /// Reads the manifest of a folder, if it has one.
     ///
     /// # Errors
     /// Faults of the manifest.
@@ -91,17 +91,20 @@ impl Pack {
         Self::parse(&read_all(&*file, MAX_MANIFEST).await?).map(Some)
     }
 
-    /// Reads a manifest. Its names stay below the folder, its sizes add up.
+    /// Parses a manifest and checks that names stay below the folder and sizes add up.
     ///
     /// # Errors
-    /// [`Error::Format`] that says what is wrong.
+    /// [`Error::Format`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let fail = |kind, message: String| Err(Error::format(kind, MANIFEST, message));
         let value = json::parse(MANIFEST, bytes)?;
         match value.get("minke").and_then(serde_json::Value::as_u64) {
             Some(VERSION) => {}
             Some(other) => {
-                return fail(FormatKind::UnsupportedVersion, format!("version {other}; {VERSION} is read"));
+                return fail(
+                    FormatKind::UnsupportedVersion,
+                    format!("version {other}; version {VERSION} is supported"),
+                );
             }
             None => return fail(FormatKind::MissingKey, "no version under \"minke\"".into()),
         }
@@ -130,11 +133,11 @@ impl Pack {
         Ok(pack)
     }
 
-    /// Reads every file and holds sizes and hashes against the manifest. `progress` hears the bytes read since the last
-    /// call and the file they came from.
+    /// Reads every file and checks sizes and hashes against the manifest. `progress` receives the bytes read since the
+    /// last call and the file that they came from.
     ///
     /// # Errors
-    /// `MissingFile`, `MissingShard`, `SizeMismatch`, [`Error::Integrity`], and what the folder reports.
+    /// `MissingFile`, `MissingShard`, `SizeMismatch`, [`Error::Integrity`], and errors of the folder.
     pub async fn verify(&self, folder: &dyn Folder, progress: &mut dyn FnMut(u64, &str)) -> Result<()> {
         for (name, file) in &self.files {
             let mut whole = Sha256::new();
@@ -195,7 +198,7 @@ fn check_size(source: &dyn ByteSource, name: &str, expected: u64) -> Result<()> 
 
 async fn open_part(folder: &dyn Folder, file: &str, part: &PackedPart) -> Result<Rc<dyn ByteSource>> {
     let Some(source) = folder.open(&part.name).await? else {
-        let message = format!("a part of {file:?}, named by {MANIFEST}, but not there");
+        let message = format!("{MANIFEST} names this part of {file:?}, but it does not exist");
         let missing = || Error::format(FormatKind::MissingShard, &part.name, message);
         return Err(folder.absence(&part.name).unwrap_or_else(missing));
     };
@@ -203,7 +206,7 @@ async fn open_part(folder: &dyn Folder, file: &str, part: &PackedPart) -> Result
     Ok(source)
 }
 
-/// A folder whose cut files are whole again. The manifest is asked for when a file is not there as it is.
+/// A folder in which split files appear whole. The manifest is read when a file does not exist under its own name.
 #[derive(Clone)]
 pub struct Unpacked {
     folder: Rc<dyn Folder>,
@@ -211,17 +214,17 @@ pub struct Unpacked {
 }
 
 impl Unpacked {
-    /// This folder, its cut files whole.
+    /// Wraps a folder.
     pub fn new(folder: &dyn Folder) -> Self {
         Self { folder: folder.share(), pack: Rc::default() }
     }
 
-    /// The folder as it is.
+    /// The wrapped folder.
     pub(super) fn plain(&self) -> &dyn Folder {
         &*self.folder
     }
 
-    /// The manifest, where there is one.
+    /// The manifest, if there is one.
     ///
     /// # Errors
     /// Faults of the manifest.
@@ -235,7 +238,7 @@ impl Unpacked {
         Ok(pack)
     }
 
-    /// The file `name` from its parts, where the manifest cuts it.
+    /// The file `name` from its parts, if the manifest lists parts of it.
     pub(super) async fn joined(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>> {
         let Some(pack) = self.pack().await? else { return Ok(None) };
         let Some(file) = pack.files.get(name).filter(|file| !file.parts.is_empty()) else { return Ok(None) };
@@ -277,7 +280,7 @@ impl Folder for Unpacked {
         self.folder.absence(name)
     }
 
-    /// Those of a pack where the manifest was asked for.
+    /// The files of a pack if the manifest has been read, else those of the wrapped folder.
     fn list(&self) -> Result<Option<Vec<String>>> {
         match &*self.pack.borrow() {
             Some(Some(pack)) => Ok(Some(pack.files.keys().cloned().collect())),
@@ -286,13 +289,13 @@ impl Folder for Unpacked {
     }
 }
 
-/// A file from its parts. They are opened when they are reached.
+/// A file that is read from its parts, which are opened on first use.
 struct Joined {
     name: String,
     len: u64,
     folder: Rc<dyn Folder>,
     parts: Vec<(Range<u64>, PackedPart)>,
-    /// Those opened last, by position.
+    /// The parts opened most recently, by index.
     open: RefCell<VecDeque<(usize, Rc<dyn ByteSource>)>>,
 }
 
@@ -324,7 +327,7 @@ impl ByteSource for Joined {
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>> {
         check_range(&self.name, self.len, &range)?;
-        let mut bytes = Vec::new(); // the length is the manifest's word: memory is taken for what parts really have
+        let mut bytes = Vec::new(); // the length is only declared: memory is allocated for what the parts really have
         let first = self.parts.partition_point(|(part, _)| part.end <= range.start);
         for (index, (part, _)) in
             self.parts.iter().enumerate().skip(first).take_while(|(_, (p, _))| p.start < range.end)
@@ -406,7 +409,7 @@ mod tests {
         assert_eq!(verify(&short), FormatKind::SizeMismatch);
         let large = block_on(Unpacked::new(&short).open("large")).unwrap().expect("it is listed");
         assert_eq!(kind(block_on(large.read(0..10))), FormatKind::SizeMismatch);
-        assert_eq!(block_on(large.read(0..4)).unwrap(), [0, 1, 2, 3], "what is not asked for does no harm");
+        assert_eq!(block_on(large.read(0..4)).unwrap(), [0, 1, 2, 3], "parts that are not read do no harm");
         let manifest = serde_json::to_vec(&pack).expect("JSON");
         let only = MemoryFolder::new("pack").with(MANIFEST, manifest).with("large.0", [0, 1, 2, 3]);
         assert_eq!(verify(&only), FormatKind::MissingShard);

@@ -1,4 +1,4 @@
-//! From published blocks to the kernels' layouts, without changing a value where a layout holds it.
+//! Repacks stored blocks to the kernels' layouts, exactly if the layout can represent the values.
 
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
@@ -9,13 +9,13 @@ use crate::plan::layout::{GROUP, Layout, SUPER_BLOCK};
 /// The planes of a weight matrix under construction; rows are appended.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Planes {
-    /// The codes plane, [`Layout::code_row_bytes`] a row.
+    /// The codes plane, [`Layout::code_row_bytes`] per row.
     pub codes: Vec<u8>,
-    /// The scales plane, [`Layout::scale_row_bytes`] a row.
+    /// The scales plane, [`Layout::scale_row_bytes`] per row.
     pub scales: Vec<u8>,
 }
 
-/// The smallest layout that holds the values of `dtype`: exactly, or for the formats of `repack_q8.rs` nearly.
+/// The smallest layout that represents the values of `dtype` exactly, or approximately for the formats of `repack_q8.rs`.
 pub fn layout_for(dtype: Dtype) -> Option<Layout> {
     match dtype {
         Dtype::F32 => Some(Layout::F32),
@@ -34,23 +34,23 @@ pub fn layout_for(dtype: Dtype) -> Option<Layout> {
     }
 }
 
-/// Whether a format reaches its layout through its values.
+/// Whether a format is converted to its layout through dequantised values.
 pub fn through_values(dtype: Dtype) -> bool {
     use Dtype::{Iq1M, Iq1S, Iq2S, Iq2Xs, Iq2Xxs, Iq3S, Iq3Xxs, Iq4Nl, Iq4Xs, Nvfp4, Q2K, Tq1_0, Tq2_0};
     matches!(dtype, Iq1M | Iq1S | Iq2S | Iq2Xs | Iq2Xxs | Iq3S | Iq3Xxs | Iq4Nl | Iq4Xs | Nvfp4 | Q2K | Tq1_0 | Tq2_0)
 }
 
-/// Whether numbers of this format may become a smaller layout while they are loaded.
+/// Whether weights of this format are unquantised, so that they may be quantised while loading.
 pub fn unquantised(dtype: Dtype) -> bool {
     matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16)
 }
 
-/// Whether rows published as `dtype` are quantised while loading if they lie in `layout`.
+/// Whether rows stored as `dtype` are quantised while loading to `layout`.
 pub fn becomes(dtype: Dtype, layout: Layout) -> bool {
     layout.can_quantize() && unquantised(dtype)
 }
 
-/// Appends whole rows of `k` unquantised weights in `layout`, `Q8` or `Q4`: the bits that the GPU's kernel makes.
+/// Appends whole rows of `k` unquantised weights in `layout`, `Q8` or `Q4`, bit-identical to the GPU's kernel.
 ///
 /// # Panics
 /// As [`repack_rows`].
@@ -59,23 +59,23 @@ pub fn quantize_rows(dtype: Dtype, layout: Layout, k: usize, bytes: &[u8], plane
     values.chunks_exact(k).for_each(|row| layout.quantize_row(row, &mut planes.codes, &mut planes.scales));
 }
 
-/// Appends whole rows of `k` weights, published as `dtype`, to `planes` in [`layout_for`]`(dtype)`. Padding is zeros.
+/// Appends whole rows of `k` weights, stored as `dtype`, to `planes` in [`layout_for`]`(dtype)`. Padding is zero.
 ///
 /// # Panics
-/// If `dtype` has no layout or `bytes` are no whole rows: the caller planned with [`layout_for`] and the parsers checked
+/// If `dtype` has no layout or `bytes` are not whole rows: the caller planned with [`layout_for`] and the parsers checked
 /// the sizes.
 pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
     let layout = layout_for(dtype).expect("a number format with a layout");
     let row_bytes = dtype.bytes(k as u64).expect("rows of whole blocks") as usize;
     assert!(
         row_bytes > 0 && bytes.len().is_multiple_of(row_bytes),
-        "{} bytes are no whole rows of {row_bytes}",
+        "{} bytes are not whole rows of {row_bytes}",
         bytes.len()
     );
     let rows = bytes.len() / row_bytes;
     planes.codes.reserve(rows * layout.code_row_bytes(k));
     planes.scales.reserve(rows * layout.scale_row_bytes(k));
-    let scale_bytes = layout.scale_row_bytes(4 * GROUP) / 4; // of a group, in the layouts of single groups
+    let scale_bytes = layout.scale_row_bytes(4 * GROUP) / 4; // per group
     for row in bytes.chunks_exact(row_bytes) {
         if through_values(dtype) {
             let values = dequantize_rows(dtype, k, row).expect("these formats have values");
@@ -89,7 +89,7 @@ pub fn repack_rows(dtype: Dtype, k: usize, bytes: &[u8], planes: &mut Planes) {
         } else if layout.row_multiple() == SUPER_BLOCK {
             row.chunks_exact(dtype.block().1 as usize).for_each(|block| super_block(dtype, block, planes));
         } else {
-            // Each block is one group: its scale (and minimum), then codes in the layout's own order or five-bit ones.
+            // Each block is one group: its scale (and minimum), then codes in the layout's order, or 5-bit codes.
             debug_assert_eq!(dtype.block().0 as usize, GROUP);
             for block in row.chunks_exact(dtype.block().1 as usize) {
                 let (scales, codes) = block.split_at(scale_bytes);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_parted_into_codes_and_scales() {
+    fn blocks_are_split_into_codes_and_scales() {
         let mut planes = Planes::default();
         let block = |n: u8| [vec![n, n + 1], vec![n + 2; 16]].concat();
         repack_rows(Dtype::Q4_0, 96, &[block(1), block(11), block(21)].concat(), &mut planes);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no whole rows")]
+    #[should_panic(expected = "not whole rows")]
     fn half_a_row_is_a_broken_invariant() {
         repack_rows(Dtype::F32, 2, &[0; 12], &mut Planes::default());
     }

@@ -1,5 +1,6 @@
-//! ggml's k-quants, super-block by super-block, into the layouts `Q4K`, `Q5K` and `Q6K`: the same codes and scales in an
-//! order that a shader reads in whole words. Q3_K's codes and scales are narrower than Q6_K's, whose layout holds them.
+//! Repacks ggml's k-quants, super-block by super-block, to the layouts `Q4K`, `Q5K` and `Q6K`: the same codes and
+//! scales in an order that a shader reads in whole words. Q3_K's codes and scales are narrower than Q6_K's, whose
+//! layout holds them.
 
 use super::dequantize::k_quants::{four_bits, scale_and_minimum, six_bit_scale, two_bits};
 use super::dtype::Dtype;

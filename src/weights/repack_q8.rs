@@ -1,8 +1,9 @@
-//! Formats without a layout of their own, through their values into `Q8`: one f16 scale and 32 signed bytes a group.
+//! Requantises formats without a layout of their own to `Q8`: one f16 scale and 32 signed bytes per group.
 //!
-//! Most of them are small whole numbers times one scale, and `Q8` holds those exactly but for the rounding of the scale to
-//! f16. The others (two scales in a group) are rounded to 1/127 of the group's largest value. Below 6e-5 an f16 scale has
-//! fewer bits, and the error is up to half a step of a scale that is itself a few times 6e-8.
+//! The values of most of these formats are small integers times one scale, which `Q8` represents exactly except for
+//! rounding the scale to f16. Formats with two scales in a group are rounded to 1/127 of the group's largest value.
+//! Below 6e-5 an f16 scale has fewer bits, and the error is up to half a step of a scale that is itself a few times
+//! 6e-8.
 
 use half::f16;
 
@@ -10,7 +11,7 @@ use super::dtype::Dtype;
 use super::repack::Planes;
 use crate::plan::layout::{GROUP, Layout};
 
-/// The whole numbers that a format's largest values in a group can be, ascending.
+/// The integers that the largest value of a group can be in a format, ascending.
 fn largest(dtype: Dtype) -> &'static [u8] {
     match dtype {
         Dtype::Tq1_0 | Dtype::Tq2_0 => &[1],
@@ -34,10 +35,10 @@ pub(super) fn quantise_row(dtype: Dtype, values: &[f32], planes: &mut Planes) {
             group.iter().all(|v| (v * unit - (v * unit).round()).abs() < 1e-3)
         };
         let n = largest(dtype).iter().find(fits).copied().unwrap_or(127);
-        // The codes are chosen for the scale as it is stored, so that they are the nearest ones.
+        // Codes are rounded with the stored scale, so that they are the nearest ones.
         let mut d = f16::from_f32(most / f32::from(n));
         if (n == 127 && d.to_f32() * 127.0 < most) || (d.to_f32() == 0.0 && most > 0.0) {
-            d = f16::from_bits(d.to_bits() + 1); // the largest value is not to be cut off, nor lost
+            d = f16::from_bits(d.to_bits() + 1); // the largest value must be neither clipped nor lost
         }
         let unit = if d.to_f32() > 0.0 { 1.0 / d.to_f32() } else { 0.0 };
         planes.scales.extend(d.to_le_bytes());

@@ -1,6 +1,6 @@
-//! The header of a safetensors file: `u64` length, JSON, then the tensors' bytes without gaps.
+//! Parses the header of a safetensors file: a `u64` length and JSON, before the tensors' bytes without gaps.
 //!
-//! Stricter than the format's reference in what it accepts: no unknown fields, no tensor named twice, at most 8 dimensions.
+//! The parser is stricter than the format's reference: no unknown fields, no duplicate tensors, at most 8 dimensions.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,18 +14,18 @@ use super::source::ByteSource;
 use super::{blocks, json, sniff};
 use crate::{Error, FormatKind, Result};
 
-/// Most headers are smaller than this: one request reads length and header.
+/// Bytes of the first read. Most headers are smaller, so that one request reads length and header.
 const FIRST_READ: u64 = 128 << 10;
-/// Bytes of header that are accepted. The largest published ones have about 15 MB.
+/// Maximum bytes of a header. The largest published ones have about 15 MB.
 const MAX_HEADER: u64 = 32 << 20;
-/// Tensors in one file.
+/// Maximum number of tensors in a file.
 const MAX_TENSORS: usize = 1 << 18;
-/// Bytes of a tensor's name.
+/// Maximum bytes of a tensor's name.
 const MAX_NAME: usize = 1024;
-/// Dimensions of one tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_RANK: usize = 8;
 
-/// The tensors of one safetensors file, by name; `shard` goes into their entries.
+/// Reads the tensors of a safetensors file, by name; `shard` is stored in their entries.
 pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeMap<String, TensorEntry>> {
     let file = source.name();
     let fail = |kind, message: String| Error::format(kind, file, message);
@@ -57,7 +57,7 @@ pub async fn read_header(source: &dyn ByteSource, shard: usize) -> Result<BTreeM
     parse_header(file, &header, source.len(), shard)
 }
 
-/// The tensors that `header` (the JSON alone) declares for a file of `file_len` bytes.
+/// Parses the tensors that `header` (the JSON without its length) declares for a file of `file_len` bytes.
 pub fn parse_header(file: &str, header: &[u8], file_len: u64, shard: usize) -> Result<BTreeMap<String, TensorEntry>> {
     let text = json::text(file, header)?;
     let kind = Cell::new(FormatKind::BadJson);
@@ -91,7 +91,7 @@ fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, sha
     };
     let (per_block, block_bytes) = dtype.block();
     if elements % per_block != 0 {
-        return fail(FormatKind::SizeMismatch, format!("{elements} elements of {} are no whole bytes", dtype.name()));
+        return fail(FormatKind::SizeMismatch, format!("{elements} elements of {} are not whole bytes", dtype.name()));
     }
     let Some(bytes) = (elements / per_block).checked_mul(block_bytes) else {
         return fail(FormatKind::Overflow, format!("shape {shape:?} of {} has more than 2^64 bytes", dtype.name()));
@@ -109,12 +109,12 @@ fn check_tensor(file: &str, name: String, tensor: Declared, data_start: u64, sha
     Ok(TensorEntry { name, dtype, shape, shard, range: data_start + start..range_end })
 }
 
-/// Enough of a name for a message.
+/// A name, truncated for a message.
 fn short(name: &str) -> String {
     name.chars().take(120).collect()
 }
 
-/// The tensors must cover the data exactly: no overlap, no hole, nothing after.
+/// Checks that the tensors cover the data exactly: no overlap, no hole, no trailing bytes.
 fn check_layout(file: &str, tensors: &BTreeMap<String, TensorEntry>, data_start: u64, file_len: u64) -> Result<()> {
     let mut by_place: Vec<&TensorEntry> = tensors.values().collect();
     by_place.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
@@ -145,7 +145,7 @@ struct Declared {
     offsets: [u64; 2],
 }
 
-/// The whole header. `kind` is what an error at the present place means.
+/// Deserialises the whole header. `kind` is the kind of an error at the current position.
 #[derive(Clone, Copy)]
 struct Header<'a> {
     kind: &'a Cell<FormatKind>,
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for Header<'_> {
     }
 }
 
-/// `__metadata__`: strings under strings, of no use here.
+/// `__metadata__`: a map of strings, which is ignored.
 struct Metadata;
 
 impl<'de> serde::Deserialize<'de> for Metadata {
@@ -215,7 +215,7 @@ impl<'de> serde::Deserialize<'de> for Metadata {
     }
 }
 
-/// One tensor's object.
+/// Deserialises the object of one tensor.
 struct Tensor<'a> {
     kind: &'a Cell<FormatKind>,
 }
@@ -271,7 +271,7 @@ impl<'de> Visitor<'de> for Tensor<'_> {
     }
 }
 
-/// At most `most` unsigned integers.
+/// Deserialises a list of at most `most` unsigned integers.
 struct Numbers {
     most: usize,
     what: &'static str,
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
     use crate::weights::MemoryFile;
 
-    /// As a pickle and a gzip archive begin.
+    /// Lengths whose bytes look like the start of a pickle or a gzip archive.
     #[test]
     fn the_length_may_look_like_another_format() {
         for length in [0x0280, 0x0380, 0x0480, 0x0580, 0x8b1f] {

@@ -1,6 +1,6 @@
-//! What a file that is not a model really is, so that the error can say so.
+//! Recognises other file types by their first bytes, so that an error can say what a file really is.
 
-/// A description of `start`, the first bytes of a file, where it is a known stranger.
+/// A description of a file by its first bytes, `start`, if it is a recognised type other than the expected one.
 pub(super) fn hint(start: &[u8]) -> Option<&'static str> {
     let text: String = start.iter().take(64).map(|&b| char::from(b).to_ascii_lowercase()).collect();
     let text = text.trim_start_matches(['\u{ef}', '\u{bb}', '\u{bf}']).trim_start();

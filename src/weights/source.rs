@@ -1,4 +1,4 @@
-//! Where bytes of published files come from: memory, disk, and (in `web`) HTTP ranges and dropped files.
+//! Byte sources of model files: memory and disk; `web` adds HTTP ranges and dropped files.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -23,42 +23,43 @@ pub trait ByteSource {
         self.len() == 0
     }
 
-    /// Exactly the bytes of `range`, which must lie within the file; anything else is a typed error.
+    /// Reads exactly the bytes of `range`, which must be within the file; anything else is a typed error.
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>>;
 
-    /// The same where they arrive, for bytes that go on to the GPU.
+    /// As [`Self::read`], for bytes that are passed on to the GPU: in a browser they may stay in JavaScript's memory.
     async fn arriving(&self, range: Range<u64>) -> Result<Bytes> {
         self.read(range).await.map(Bytes::Here)
     }
 }
 
-/// A place with named files: a repository, a URL ending in `/`, a directory, a drop.
+/// A collection of named files: a repository, a URL ending in `/`, a directory, a drop.
 #[async_trait(?Send)]
 pub trait Folder {
-    /// What it is called, as error messages show it.
+    /// The folder's name, as error messages show it.
     fn id(&self) -> &str;
 
-    /// The same folder, to keep.
+    /// A shared handle to this folder.
     fn share(&self) -> Rc<dyn Folder>;
 
-    /// The file called `name`, or `None` where there is no such file.
+    /// Opens the file `name`; `None` if it does not exist.
     async fn open(&self, name: &str) -> Result<Option<Rc<dyn ByteSource>>>;
 
-    /// What came in place of a file that `open` did not find, where that is more than "there is none".
+    /// The error of what was served instead of a file that `open` did not find, if more is known than that it does not
+    /// exist.
     fn absence(&self, _name: &str) -> Option<Error> {
         None
     }
 
-    /// The names of its files, where they can be listed: those of a directory or a drop.
+    /// The names of the folder's files, if they can be listed, as those of a directory or a drop.
     fn list(&self) -> Result<Option<Vec<String>>> {
         Ok(None)
     }
 }
 
-/// An error unless `range` lies within a file of `len` bytes; otherwise the range's length.
+/// Checks that `range` is within a file of `len` bytes and returns the range's length.
 pub fn check_range(name: &str, len: u64, range: &Range<u64>) -> Result<usize> {
     let wrong = || {
-        let message = format!("bytes {}..{} were asked for; the file has {len} bytes", range.start, range.end);
+        let message = format!("bytes {}..{} were requested; the file has {len} bytes", range.start, range.end);
         Error::format(FormatKind::Truncated, name, message)
     };
     if range.end > len {
@@ -67,7 +68,7 @@ pub fn check_range(name: &str, len: u64, range: &Range<u64>) -> Result<usize> {
     range.end.checked_sub(range.start).and_then(|n| usize::try_from(n).ok()).ok_or_else(wrong)
 }
 
-/// All of a small file, refused when it is larger than `limit` bytes.
+/// Reads a whole file; an error if it is larger than `limit` bytes.
 pub async fn read_all(source: &dyn ByteSource, limit: u64) -> Result<Vec<u8>> {
     if source.len() > limit {
         let message = format!("the file has {} bytes; at most {limit} are accepted", source.len());
@@ -84,7 +85,7 @@ pub struct MemoryFile {
 }
 
 impl MemoryFile {
-    /// A file called `name` with these bytes.
+    /// Creates a file `name` with these bytes.
     pub fn new(name: impl Into<String>, bytes: impl Into<Rc<[u8]>>) -> Self {
         Self { name: name.into(), bytes: bytes.into() }
     }
@@ -120,7 +121,7 @@ impl MemoryFolder {
         Self { id: id.into(), files: BTreeMap::new() }
     }
 
-    /// The same folder with one more file.
+    /// Adds a file to the folder.
     pub fn with(mut self, name: &str, bytes: impl Into<Rc<[u8]>>) -> Self {
         self.files.insert(name.into(), MemoryFile::new(name, bytes));
         self
@@ -213,7 +214,7 @@ mod disk {
     }
 
     impl DiskFolder {
-        /// The directory at `path`; whether it exists shows when a file is opened.
+        /// The directory at `path`, whose existence is not checked until a file is opened.
         pub fn new(path: impl AsRef<Path>) -> Self {
             let path = path.as_ref().to_owned();
             Self { id: path.to_string_lossy().into_owned(), path }
@@ -240,12 +241,12 @@ mod disk {
             }
         }
 
-        /// Files, not those in directories below; none where there is no such directory.
+        /// Files, without those in subdirectories; an empty list if the directory does not exist.
         fn list(&self) -> Result<Option<Vec<String>>> {
             let mut names = Vec::new();
             for entry in std::fs::read_dir(&self.path).into_iter().flatten() {
                 let entry = entry.map_err(|error| io_error(&self.id, &error))?;
-                // A name that is no text could not be opened by it.
+                // A name that is not UTF-8 could not be opened by name.
                 if let (true, Ok(name)) = (entry.path().is_file(), entry.file_name().into_string()) {
                     names.push(name);
                 }

@@ -1,5 +1,5 @@
-//! Models split into several GGUF files, named `…-00001-of-00003.gguf`. Which part a file is, its metadata says too: names
-//! that were changed on the way do no harm where the folder's files can be listed.
+//! Finds the parts of models that are split into several GGUF files, named `…-00001-of-00003.gguf`. The metadata also
+//! contains a part's number: files that were renamed are found if the folder's files can be listed.
 
 use std::rc::Rc;
 
@@ -8,22 +8,22 @@ use super::metadata::GgufMetadata;
 use super::source::{ByteSource, Folder};
 use crate::{Error, FormatKind, Result};
 
-/// What a part of a split GGUF model says about itself.
+/// The split metadata of a part of a GGUF model.
 pub(super) struct Split {
-    /// This part's number, from 0.
+    /// This part's number, counted from 0.
     pub number: usize,
     pub count: usize,
     /// `split.tensors.count`: tensors in all parts.
     pub tensors: Option<u64>,
-    /// What stands before and after `-00001-of-00003` in the file's name, where that is its own number.
+    /// The file's name before and after `-00001-of-00003`, if that contains the part's own number.
     pub affixes: Option<(String, String)>,
 }
 
-/// Parts of one split model; names have five digits, real ones at most three.
+/// Maximum number of parts of a model; names have five digits, of which real models use at most three.
 const MAX_PARTS: u64 = 1024;
 
 impl Split {
-    /// What the header says; `None` for a whole model.
+    /// Reads the split metadata of a header; `None` for a model that is not split.
     pub fn of(metadata: &GgufMetadata, file: &str) -> Result<Option<Self>> {
         let number = metadata.unsigned("split.no")?;
         let Some(count) = metadata.unsigned("split.count")? else { return Ok(None) };
@@ -51,7 +51,7 @@ impl Split {
         format!("-{:05}-of-{count:05}", number + 1)
     }
 
-    /// That the file with this metadata is part `number` of the same split.
+    /// Checks that the file with this metadata is part `number` of the same split.
     pub fn check(&self, metadata: &GgufMetadata, number: usize) -> Result<()> {
         let found = (metadata.unsigned("split.no")?, metadata.unsigned("split.count")?);
         if found != (Some(number as u64), Some(self.count as u64)) {
@@ -61,7 +61,8 @@ impl Split {
         Ok(())
     }
 
-    /// Whether a file of this split may be of the same model: one that is named after its own number has the same name.
+    /// Whether the part `other` may belong to the same model: if both are named after their own numbers, the rest of
+    /// the name must match.
     pub fn kin(&self, other: &Self) -> bool {
         let named_alike = match (&self.affixes, &other.affixes) {
             (Some(mine), Some(its)) => mine == its,
@@ -71,11 +72,11 @@ impl Split {
     }
 }
 
-/// The parts of a split model, looked for in a folder.
+/// Finds the parts of a split model in a folder.
 pub(super) struct Parts<'a> {
     split: &'a Split,
     folder: Option<&'a dyn Folder>,
-    /// The folder's files that say they are parts of such a model, with their numbers; once it was asked.
+    /// The files of the folder that claim to be parts of the model, with their numbers, once the folder has been listed.
     listed: Option<Vec<(usize, Rc<dyn ByteSource>)>>,
 }
 
@@ -84,8 +85,8 @@ impl<'a> Parts<'a> {
         Self { split, folder, listed: None }
     }
 
-    /// Part `number`: the `given` file if that is it; by its name or, where that leads to no such part, by what the folder's
-    /// files say of themselves.
+    /// Opens part `number`: the `given` file if its number matches, else a file by name or, failing that, by the
+    /// metadata of the folder's files.
     pub async fn open(&mut self, given: &Rc<dyn ByteSource>, number: usize) -> Result<Rc<dyn ByteSource>> {
         if number == self.split.number {
             return Ok(given.clone());
@@ -115,7 +116,7 @@ impl<'a> Parts<'a> {
             )
         };
         if self.split.affixes.is_none() {
-            return Err(lacking("its name cannot be told, because the given file is not named after its own part"));
+            return Err(lacking("its name cannot be derived, because the given file is not named after its own part"));
         }
         let Some(folder) = self.folder else { return Err(lacking("only one file was given")) };
         let Some(file) = folder.open(&name).await? else {
@@ -125,7 +126,8 @@ impl<'a> Parts<'a> {
         Ok(file)
     }
 
-    /// The files that may be parts of this model. An error where two say that they are the same part: one may be another model's.
+    /// The files that may be parts of this model. It is an error if two claim to be the same part: one may belong to
+    /// another model.
     async fn list(&self) -> Result<Vec<(usize, Rc<dyn ByteSource>)>> {
         let mut parts: Vec<(usize, Rc<dyn ByteSource>)> = Vec::new();
         let Some(folder) = self.folder else { return Ok(parts) };
@@ -137,8 +139,7 @@ impl<'a> Parts<'a> {
                 continue;
             }
             if let Some((_, other)) = parts.iter().find(|(n, _)| *n == its.number) {
-                let message =
-                    format!("{:?} says that it is part {} of {}, too", other.name(), its.number + 1, its.count);
+                let message = format!("{:?} also claims to be part {} of {}", other.name(), its.number + 1, its.count);
                 return Err(Error::format(FormatKind::BadShard, name, message));
             }
             parts.push((its.number, file));

@@ -46,7 +46,7 @@ export function instantiate(guard) {
     async saveConversation(conversation, note) { await pause(1); this.known(conversation); return [new TextEncoder().encode("state "), new TextEncoder().encode(note)]; }
     async restoreConversation(reader) {
       const text = new TextDecoder().decode(await reader.read(0, reader.size));
-      if (!text.startsWith("state ")) fail("format", "this is no saved conversation");
+      if (!text.startsWith("state ")) fail("format", "this is not a saved conversation");
       return { conversation: this.openConversation(), note: text.slice(6) };
     }
     async generate(input, options, conversation, onPart, canceller) {

@@ -51,7 +51,7 @@ function fromText(text: string): Location {
   try {
     url = new URL(text, base);
   } catch {
-    throw invalid("source", `${JSON.stringify(text)} is no URL and no "org/repo"`);
+    throw invalid("source", `${JSON.stringify(text)} is neither a URL nor "org/repo"`);
   }
   return fromUrl(url);
 }
@@ -107,7 +107,7 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
     root = at(`${repo}/resolve/${encodeURIComponent(revision)}/`);
     tree = at(`api/models/${repo}/tree/${encodeURIComponent(revision)}?recursive=true`).href;
   } catch {
-    throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is no URL`);
+    throw invalid("source.endpoint", `${JSON.stringify(endpoint)} is not a URL`);
   }
   if (file !== undefined && GGUF.test(file)) {
     const at = file.slice(0, file.lastIndexOf("/") + 1);

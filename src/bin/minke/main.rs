@@ -148,7 +148,7 @@ fn quantization(name: &str) -> Result<Quantization, String> {
         "q4" => Ok(Quantization::Q4),
         "q8" => Ok(Quantization::Q8),
         "none" => Ok(Quantization::None),
-        other => Err(format!("{other:?} is none of q4, q8, none")),
+        other => Err(format!("{other:?} must be q4, q8 or none")),
     }
 }
 
@@ -156,7 +156,7 @@ fn kv_format(name: &str) -> Result<KvFormat, String> {
     match name {
         "f16" => Ok(KvFormat::F16),
         "q8" => Ok(KvFormat::Q8),
-        other => Err(format!("{other:?} is none of f16, q8")),
+        other => Err(format!("{other:?} must be f16 or q8")),
     }
 }
 
@@ -171,10 +171,10 @@ fn size(text: &str) -> Result<u64, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        other => return Err(format!("{other:?} is no unit of bytes")),
+        other => return Err(format!("{other:?} is not a unit of bytes")),
     };
-    let number: u64 = text[..digits].parse().map_err(|_| format!("{text:?} is no number of bytes"))?;
-    number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(|| format!("{text:?} is no possible size"))
+    let number: u64 = text[..digits].parse().map_err(|_| format!("{text:?} is not a number of bytes"))?;
+    number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(|| format!("{text:?} is not a valid size"))
 }
 
 /// A number of bytes to read.

@@ -46,7 +46,7 @@ pub fn pack(from: &Path, to: &Path, options: &Options) -> Result<(), Failure> {
     }
     let checkpoint = block_on(place.source().open())?;
     if to.exists() && writing(to, fs::read_dir(to))?.next().is_some() {
-        return Err(Error::invalid("OUT", format!("{} is there and not empty", to.display())).into());
+        return Err(Error::invalid("OUT", format!("{} exists and is not empty", to.display())).into());
     }
     // Written under another name first: a folder that is there is whole.
     let partial = PathBuf::from(format!("{}.partial", to.display()));
@@ -141,7 +141,7 @@ impl Files<'_> {
         let model = Model::new(checkpoint, &config, options)?;
         let plan = Plan::new(checkpoint, &model)?;
         for kept in &plan.kept {
-            eprintln!("{} stays as it is: rows of {} weights are no whole blocks of 32", kept.tensor, kept.k);
+            eprintln!("{} is not quantised: rows of {} weights are not whole blocks of 32", kept.tensor, kept.k);
         }
         if let (count @ 1.., size) = plan.unused {
             eprintln!("{count} tensors that the language model does not use are left out ({})", bytes(size));

@@ -1,25 +1,25 @@
-//! Multi-head attention with grouped heads and rotary positions, input norm and residual included.
+//! Grouped-query attention with rotary position embeddings, including input norm and residual addition.
 
 use crate::Result;
 use crate::kernels::{self, Epilogue, QkNorm, RmsNorm, RopeAppend, Span, Temperature};
 use crate::model::{Builder, LayerCache, Mode, Recorder};
 use crate::plan::{BufferId, Matrix, Vector};
 
-/// What of queries and keys is normalised together.
+/// Whether and how queries and keys are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Normed {
-    /// They are not.
+    /// They are not normalised.
     #[default]
     No,
-    /// Each head for itself.
+    /// Each head by itself.
     Heads,
     /// All heads together.
     Whole,
-    /// Each head for itself, without weights, where the layer has positions (Llama 4).
+    /// Each head by itself, without weights, in layers that use RoPE (Llama 4).
     Unit,
 }
 
-/// What an architecture's attention has besides its projections.
+/// Which optional parts an architecture's attention has in addition to its projections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AttentionParts {
     /// Biases on q, k and v.
@@ -28,9 +28,9 @@ pub struct AttentionParts {
     pub o_bias: bool,
     /// An RMS norm of queries and keys.
     pub qk_norm: Normed,
-    /// An RMS norm of the output, before it joins the residual stream.
+    /// An RMS norm of the output, before it is added to the residual stream.
     pub post_norm: bool,
-    /// A score of each head without a value.
+    /// An attention sink per head: a learned logit in the softmax that has no value.
     pub sinks: bool,
 }
 
@@ -60,7 +60,7 @@ impl Attention {
         let label = format!("l{i}.attn");
         let role = |r: &str| format!("{i}.{r}");
         let norm = b.norm(&format!("{label}.norm"), &role("attn_norm"))?;
-        // Published as one, or as three.
+        // The projections are stored as one tensor or as three.
         let projections = match b.has(&role("qkv")) {
             true => vec![(role("qkv"), q + 2 * kv)],
             false => vec![(role("q"), q), (role("k"), kv), (role("v"), kv)],
@@ -76,7 +76,7 @@ impl Attention {
             None
         };
         let o = b.stacked(&format!("{label}.o"), &[(role("o"), hidden)], q)?;
-        // GGUF names no such fact: a bias is there or it is not.
+        // GGUF metadata does not declare biases: their presence is the only sign.
         let o_bias = parts.o_bias && (b.names_biases() || b.has(&role("o.bias")));
         let o_bias =
             if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
@@ -127,7 +127,7 @@ impl Attention {
         })
     }
 
-    /// Appends the steps.
+    /// Appends the block's steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let config = r.config;
@@ -177,6 +177,6 @@ impl Attention {
             Mode::Decode => r.plan.push(attention.decode(&label("attend"), &r.control, r.scratch.partials)),
             Mode::Prefill => r.plan.push([attention.whole(&label("attend"), &r.control)]),
         }
-        r.join(&label("o"), &self.o, out, self.o_bias, self.post_norm);
+        r.add_product(&label("o"), &self.o, out, self.o_bias, self.post_norm);
     }
 }

@@ -1,4 +1,4 @@
-//! The layers of a pre-norm decoder.
+//! The layers of a pre-norm decoder: attention and a feed-forward block each.
 
 use super::{Attention, AttentionParts, FeedForward, MlpParts, MoeParts};
 use crate::Result;
@@ -13,7 +13,7 @@ impl Decoder {
         Self::new(b, attention, mlp, None)
     }
 
-    /// The same, with a mixture of experts in the layers that the config names.
+    /// Declares the weights of all layers, with a mixture of experts in the layers that the config names.
     pub fn mixture(b: &mut Builder<'_>, attention: AttentionParts, mlp: MlpParts, moe: MoeParts) -> Result<Self> {
         Self::new(b, attention, mlp, Some(moe))
     }

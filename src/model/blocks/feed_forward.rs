@@ -1,4 +1,4 @@
-//! The second half of a layer: an MLP, or a mixture of experts where the config says so.
+//! The feed-forward block of a layer: an MLP, or a mixture of experts if the config says so.
 
 use super::{Mlp, MlpParts, Moe, MoeParts};
 use crate::Result;
@@ -6,9 +6,9 @@ use crate::model::{Builder, Recorder};
 
 /// `x += mlp(norm(x))`
 pub enum FeedForward {
-    /// The same for every token.
+    /// A dense MLP.
     Dense(Box<Mlp>),
-    /// Experts.
+    /// A mixture of experts.
     Mixture(Box<Moe>),
 }
 
@@ -22,7 +22,7 @@ impl FeedForward {
         }
     }
 
-    /// Appends the steps.
+    /// Appends the block's steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         match self {
             Self::Dense(mlp) => mlp.record(r),

@@ -18,7 +18,7 @@ use crate::model::{Builder, LayerCache, Mode, Recorder};
 use crate::plan::{BufferId, GROUP, Matrix, Vector};
 use crate::{Error, FormatKind, Result};
 
-/// What the norms of latents add to the mean square: a constant of the class, whatever the config says of the others.
+/// The epsilon of the latents' norms: a constant of the model class, whatever the config sets for other norms.
 const LATENT_EPS: f32 = 1e-6;
 
 /// `x += W_o · W_uv · attend(W_ukᵀ · q, latents)`
@@ -28,12 +28,12 @@ pub struct LatentAttention {
     /// W_dkv, then W_q or W_dq.
     down: Matrix,
     down_bias: Option<Vector>,
-    /// The queries' norm and W_uq, where they have a latent too.
+    /// The queries' norm and W_uq, if queries have a latent too.
     q_up: Option<(RmsNorm, Matrix)>,
-    /// Values of a row of `down`'s product before the queries or their latent.
+    /// Offset of the queries, or of their latent, in a row of the product of `down`.
     q_from: usize,
     kv_a_norm: RmsNorm,
-    /// W_uk and W_uv, the same matrix where they are published as one.
+    /// W_uk and W_uv; the same matrix if they are stored as one tensor.
     k_b: Matrix,
     v_b: Matrix,
     o: Matrix,
@@ -94,7 +94,7 @@ impl LatentAttention {
         };
         let kv_a_norm = RmsNorm { gain: b.gain(&name("kv_a_norm"), &role("kv_a_norm"), shape.rank)?, eps };
         let [k_b, v_b] = if b.has(&role("k_b")) {
-            let k = b.turned_units(&name("k_b"), &role("k_b"), [heads, shape.rank, shape.nope])?;
+            let k = b.transposed_units(&name("k_b"), &role("k_b"), [heads, shape.rank, shape.nope])?;
             [k, b.in_units(&name("v_b"), &role("v_b"), &[heads, shape.value_dim, shape.rank])?]
         } else {
             let both = b.in_units(&name("kv_b"), &role("kv_b"), &[heads * shape.head_rows(), shape.rank])?;
@@ -127,7 +127,7 @@ impl LatentAttention {
         })
     }
 
-    /// Appends the steps.
+    /// Appends the block's steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (shape, s) = (self.shape, self.scratch);
@@ -191,6 +191,6 @@ impl LatentAttention {
         };
         let y = r.rows(s.values);
         r.plan.push(LatentValue { shape, w: &self.v_b, x, y }.steps(&label("value"), &r.control));
-        r.join(&label("o"), &self.o, s.values, self.o_bias, None);
+        r.add_product(&label("o"), &self.o, s.values, self.o_bias, None);
     }
 }

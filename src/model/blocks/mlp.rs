@@ -1,16 +1,16 @@
-//! The SwiGLU feed-forward block, input norm and residual included.
+//! The gated feed-forward block (SwiGLU, GeGLU), including input norm and residual addition.
 
 use crate::Result;
 use crate::kernels::{Activate, Epilogue, Gate, RmsNorm};
 use crate::model::{Builder, Recorder};
 use crate::plan::{Matrix, Vector};
 
-/// What an architecture's feed-forward block has besides its projections.
+/// Which optional parts an architecture's feed-forward block has in addition to its projections.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MlpParts {
-    /// Biases on all three.
+    /// Biases on all three projections.
     pub bias: bool,
-    /// An RMS norm of the output, before it joins the residual stream.
+    /// An RMS norm of the output, before it is added to the residual stream.
     pub post_norm: bool,
 }
 
@@ -20,8 +20,8 @@ pub struct Mlp {
     norm: RmsNorm,
     gate_up: Matrix,
     gate_up_bias: Option<Vector>,
-    /// Gate and up rows take turns, so that the product itself can end in SwiGLU. Not so where a checkpoint stores
-    /// the two in different formats: then one follows the other and a step of its own joins them.
+    /// Gate and up rows are interleaved, so that the activation is fused into the product. If a checkpoint stores
+    /// the two in different formats, they are concatenated instead and a separate step computes the activation.
     interleaved: bool,
     down: Matrix,
     down_bias: Option<Vector>,
@@ -52,7 +52,7 @@ impl Mlp {
         Ok(Self { label, norm, gate_up, gate_up_bias, interleaved, down, down_bias, gate: b.gate, post_norm })
     }
 
-    /// Appends the steps.
+    /// Appends the block's steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (x, inner) = (r.scratch.x, r.scratch.inner);
@@ -67,6 +67,6 @@ impl Mlp {
             let (both, inner) = (r.rows(both), r.rows(inner));
             r.plan.push([Activate { x: both, y: inner, gate }.step(&label("act"), &r.control)]);
         }
-        r.join(&label("down"), &self.down, inner, self.down_bias, self.post_norm);
+        r.add_product(&label("down"), &self.down, inner, self.down_bias, self.post_norm);
     }
 }

@@ -1,5 +1,5 @@
-//! Parts that architectures share. No control flow over architectures here: a part knows its weights and records its
-//! steps.
+//! Blocks that architectures are built from. No block branches on the architecture: it declares its weights and records
+//! its steps.
 
 mod attention;
 mod decoder;

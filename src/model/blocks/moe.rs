@@ -13,29 +13,29 @@ use crate::model::build_experts::{ExpertMatrices, FusedExperts, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
 use crate::plan::{Activation, Matrix, Vector};
 
-/// What an architecture's mixture does besides what its config says.
+/// Properties of an architecture's mixture of experts that its config does not state.
 #[derive(Debug, Clone, Copy)]
 pub struct MoeParts {
     /// How the router's logits become scores.
     pub scoring: Scoring,
-    /// Whether a token's weights are made to sum to one, where the files do not say.
+    /// Whether a token's expert weights are renormalised to sum to one, if the files do not say.
     pub renormalize: bool,
-    /// Whether the part that every token goes to has a gate of its own.
+    /// Whether the shared expert has a gate of its own.
     pub shared_gate: bool,
-    /// Whether a correction is added to the scores where experts are chosen.
+    /// Whether a correction is added to the scores when experts are selected.
     pub correction: bool,
     /// Biases on the router and on the experts.
     pub bias: bool,
-    /// A token is scaled by its weight before its expert, and not after it (Llama 4).
+    /// Whether an expert's input, not its output, is scaled by the expert's weight (Llama 4).
     pub input_weight: bool,
-    /// How gates and ups are joined, where that is not the config's `hidden_act`.
+    /// The gated activation, if it is not the config's `hidden_act`.
     pub gate: Option<Gate>,
-    /// How the gates and ups of all experts lie where they are published as one.
+    /// The layout of the gate and up projections of all experts if they are stored as one tensor.
     pub fused: FusedExperts,
 }
 
 impl MoeParts {
-    /// Experts by these scores, and nothing more.
+    /// Experts selected by these scores, without any optional property.
     pub const fn new(scoring: Scoring, renormalize: bool) -> Self {
         Self {
             scoring,
@@ -51,7 +51,7 @@ impl MoeParts {
 }
 
 /// `x += Σ_e weight_e · W_down,e · (gate(W_gate,e · n) ⊙ (W_up,e · n))`, n = norm(x), over the experts that the router
-/// chooses, and the same of what every token goes to.
+/// selects, plus the same expression for the shared expert.
 pub struct Moe {
     label: String,
     norm: RmsNorm,
@@ -59,9 +59,10 @@ pub struct Moe {
     route: Route,
     up: Matrix,
     down: Matrix,
-    /// Experts at the matrices' beginning that every token goes to.
-    spread: usize,
-    /// What every token goes to, where it has matrices of its own: up, down, and what lies between.
+    /// Leading slots of the matrices that hold the shared expert, split to the width of the others; their down rows are
+    /// interleaved.
+    shared_slots: usize,
+    /// The shared expert, if it has matrices of its own: up, down, and the activation between them.
     apart: Option<(Matrix, Matrix, Activation)>,
     router_bias: Option<Vector>,
     up_bias: Option<Vector>,
@@ -86,7 +87,7 @@ impl Moe {
         let router = b.stacked(&format!("{label}.router"), &rows, hidden)?;
         let (mut router_bias, mut up_bias, mut down_bias) = (None, None, None);
         if parts.bias {
-            // Gates and ups take turns, published together or apart.
+            // Biases of gates and ups are interleaved, whether they are stored as one tensor or two.
             let (up, width) = match b.has(&role("experts.gate_up.bias")) || !b.has(&role("experts.gate.bias")) {
                 true => (vec![role("experts.gate_up.bias")], 2 * moe.inner),
                 false => (vec![role("experts.gate.bias"), role("experts.up.bias")], moe.inner),
@@ -99,8 +100,9 @@ impl Moe {
         }
         let ExpertMatrices { up, down, shared } = b.expert_matrices(&label, i, &moe, parts.fused)?;
         let scratch = b.moe_scratch(&moe, router.rows);
-        // Slots: what every token goes to, then the experts; or after them, in its own matrices.
-        let (spread, shared, apart) = match shared {
+        // The shared expert's slots precede those of the routed experts; if it has its own matrices, its slot follows
+        // them.
+        let (shared_slots, shared, apart) = match shared {
             SharedMatrices::None => (0, Shared::default(), None),
             SharedMatrices::Merged(n) => (n, Shared { entries: n, first_slot: 0, gated }, None),
             SharedMatrices::Apart { up, down } => {
@@ -108,11 +110,11 @@ impl Moe {
                 (0, Shared { entries: 1, first_slot: moe.experts, gated }, Some((up, down, between)))
             }
         };
-        // GGUF names no such fact: a correction is there or it is not.
+        // GGUF metadata does not declare corrections: their presence is the only sign.
         let correction = role("router.correction");
         let corrected = if b.names_biases() { parts.correction } else { b.has(&correction) };
         let correction = corrected.then_some(correction);
-        let table = b.route_table(&format!("{label}.table"), correction.as_deref(), moe.experts, spread)?;
+        let table = b.route_table(&format!("{label}.table"), correction.as_deref(), moe.experts, shared_slots)?;
         let route = Route {
             router: scratch.router,
             experts: moe.experts,
@@ -135,7 +137,7 @@ impl Moe {
             route,
             up,
             down,
-            spread,
+            shared_slots,
             apart,
             router_bias,
             up_bias,
@@ -147,7 +149,7 @@ impl Moe {
         })
     }
 
-    /// The experts of the common matrices, and those of the ones apart.
+    /// The experts in the common matrices, and the shared expert if it has its own.
     fn halves(&self) -> impl Iterator<Item = Half<'_>> {
         let label = |s: &str| format!("{}.{s}", self.label);
         let common = match self.apart {
@@ -160,7 +162,7 @@ impl Moe {
             up: of(&self.up, 0, 0, common),
             down: of(&self.down, 0, 0, common),
             h: self.scratch.h,
-            spread: self.spread,
+            shared_slots: self.shared_slots,
             routed: true,
         };
         let apart = self.apart.as_ref().map(|(up, down, h)| Half {
@@ -168,13 +170,13 @@ impl Moe {
             up: of(up, self.route.experts, common, 1),
             down: of(down, self.route.experts, common, 1),
             h: *h,
-            spread: 0,
+            shared_slots: 0,
             routed: false,
         });
         [Some(routed), apart].into_iter().flatten()
     }
 
-    /// Appends the steps.
+    /// Appends the block's steps.
     pub fn record(&self, r: &mut Recorder<'_>) {
         let epilogue = Epilogue { bias: self.router_bias, ..Epilogue::default() };
         let (label, logits) = (format!("{}.router", self.label), self.scratch.router.logits);
@@ -184,7 +186,7 @@ impl Moe {
                 self.decode(r);
             }
             Mode::Prefill => {
-                // The norm is a step of its own; many products read its result.
+                // The norm is a separate step, because many products read its result.
                 let (x, y) = (r.scratch.x, r.scratch.normed);
                 let norm = Norm { x, from: 0, y, norm: self.norm, add: false };
                 r.plan.push([norm.step(&format!("{}.norm", self.label), &r.control)]);
@@ -194,10 +196,10 @@ impl Moe {
         }
     }
 
-    /// One token's products, each of its experts by itself.
+    /// Decode: the products of one token, expert by expert.
     fn decode(&self, r: &mut Recorder<'_>) {
         let x = r.rows(r.scratch.x);
-        // All of the first halves before any second: those change the residual stream that the first read.
+        // All up products precede all down products, which change the residual stream that the up products read.
         for half in self.halves() {
             let up = ExpertUp {
                 experts: half.up,
@@ -214,7 +216,7 @@ impl Moe {
         for half in self.halves() {
             let down = ExpertDown {
                 experts: half.down,
-                spread: half.spread,
+                spread: half.shared_slots,
                 route: &self.route,
                 h: half.h,
                 y: x,
@@ -226,7 +228,7 @@ impl Moe {
         }
     }
 
-    /// A chunk's products, the tokens of an expert together.
+    /// Prefill: the products of a chunk, with its tokens grouped by expert.
     fn prefill(&self, r: &mut Recorder<'_>) {
         let label = |s: &str| format!("{}.{s}", self.label);
         let (route, sorted, z) = (&self.route, self.scratch.sorted, self.scratch.z);
@@ -247,7 +249,7 @@ impl Moe {
                 weighted: self.input_weight,
             };
             let down = GroupedMatmul {
-                half: kernels::Half::Down { spread: half.spread },
+                half: kernels::Half::Down { spread: half.shared_slots },
                 experts: half.down,
                 rows: z.width,
                 x: half.h,
@@ -266,13 +268,14 @@ impl Moe {
 
 /// The experts of one pair of matrices.
 struct Half<'a> {
-    /// Of the two products.
+    /// Labels of the up and down products.
     labels: [String; 2],
     up: Experts<'a>,
     down: Experts<'a>,
-    /// What lies between them.
+    /// The activation between the two products.
     h: Activation,
-    spread: usize,
-    /// Whether they are chosen.
+    /// As [`Moe::shared_slots`].
+    shared_slots: usize,
+    /// Whether the router selects these experts.
     routed: bool,
 }

@@ -1,4 +1,4 @@
-//! Bracketed classes, properties, and the escapes that may stand in them.
+//! Translates character classes, properties and escapes of Oniguruma patterns.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -8,11 +8,11 @@ use regex_syntax::hir::{self, Hir, HirKind, Literal};
 use super::parse::Parser;
 use super::{Fault, bad, unsupported};
 
-/// What `\w` and `\b` go by. Outside brackets Oniguruma takes these numbers of Latin-1 for part of a word, too.
+/// The word characters of `\w` and `\b`. Outside brackets Oniguruma counts these Latin-1 numbers as word characters, too.
 pub(super) const WORD: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}²³¹¼½¾";
 const WORD_IN_CLASS: &str = r"\p{Alphabetic}\p{M}\p{Nd}\p{Pc}";
 
-/// POSIX's classes, as the inside of a class.
+/// POSIX classes, as the contents of a bracketed class.
 const POSIX: &[(&str, &str)] = &[
     ("alnum", r"\p{Alphabetic}\p{Nd}"),
     ("alpha", r"\p{Alphabetic}"),
@@ -31,33 +31,33 @@ const POSIX: &[(&str, &str)] = &[
 ];
 const HEX: &str = "0-9A-Fa-f";
 
-/// A backslash and what follows it.
+/// An escape sequence.
 pub(super) enum Escape {
     Letter(char),
-    /// A whole class.
+    /// An escape for a character class.
     Set(String),
 }
 
-/// A class in brackets.
+/// A bracketed class.
 pub(super) struct Class {
-    /// With its brackets.
+    /// The class with its brackets.
     text: String,
-    /// Its one character, where it is no more than that.
+    /// The only character of the class, if it has just one.
     pub(super) only: Option<char>,
     negated: bool,
-    /// Whether a class in it is negated.
+    /// Whether the class contains a negated class.
     negates: bool,
 }
 
 impl Class {
-    /// The class, in any case if it is to `fold`: with those that one of its letters stands for then.
+    /// The class as text; with `fold`, case-insensitive, including multi-character foldings of its letters.
     pub(super) fn text(self, fold: bool, folds: &[(char, String)]) -> Result<String, Fault> {
         let Self { text, negated, negates, .. } = self;
         if !fold {
             return Ok(text);
         }
         if negates {
-            return unsupported("a negated class in a class, in any case");
+            return unsupported("a nested negated class with case-insensitive matching");
         }
         let mut out = format!("(?i:{text}");
         if !negated {
@@ -71,7 +71,7 @@ impl Class {
     }
 }
 
-/// The characters of a class; none where whoever compiles it will say what is wrong with it.
+/// The characters of a class; empty if it is invalid, which is reported when the pattern is compiled.
 fn members(class: &str) -> Vec<RangeInclusive<char>> {
     match regex_syntax::parse(class).map(Hir::into_kind) {
         Ok(HirKind::Class(hir::Class::Unicode(set))) => set.iter().map(|range| range.start()..=range.end()).collect(),
@@ -80,25 +80,25 @@ fn members(class: &str) -> Vec<RangeInclusive<char>> {
     }
 }
 
-/// What the class holds that was read last, which says what a hyphen means.
+/// The last item of a class, which determines the meaning of a hyphen.
 enum Last {
-    /// Nothing, or a class in brackets.
+    /// Nothing, or a bracketed class.
     Open,
     Letter(char),
-    /// A range; a hyphen behind it is a hyphen.
+    /// A range; a hyphen after it is literal.
     Range,
-    /// A set, of which there is no range.
+    /// A set, which cannot begin a range.
     Set,
 }
 
-/// Reads a class behind its opening bracket.
+/// Parses a class after its opening bracket.
 pub(super) fn read(parser: &mut Parser<'_>) -> Result<Class, Fault> {
     let negated = parser.eat("^");
     let mut class = Class { text: if negated { "[^" } else { "[" }.into(), only: None, negated, negates: false };
     let mut last = Last::Open;
     let mut letters = Vec::new();
     let mut plain = !negated;
-    // A closing bracket that comes first is a letter, if there is another.
+    // A closing bracket in first position is literal, if another one follows.
     if parser.rest().starts_with(']') {
         if !parser.rest()[1..].contains(']') {
             return bad("an empty class");
@@ -109,7 +109,7 @@ pub(super) fn read(parser: &mut Parser<'_>) -> Result<Class, Fault> {
         last = Last::Letter(']');
     }
     loop {
-        let Some(c) = parser.next() else { return bad("a class without an end") };
+        let Some(c) = parser.next() else { return bad("an unterminated class") };
         match c {
             ']' => break,
             '[' => {
@@ -136,13 +136,13 @@ pub(super) fn read(parser: &mut Parser<'_>) -> Result<Class, Fault> {
                 Last::Letter(low) if !ends(parser) => {
                     plain = false;
                     let high = match parser.next() {
-                        Some('[') => return unsupported("a class at the end of a range"),
+                        Some('[') => return unsupported("a class as the end of a range"),
                         Some('\\') => match in_class(parser)? {
                             Escape::Letter(high) => high,
-                            Escape::Set(_) => return bad("a range up to a set"),
+                            Escape::Set(_) => return bad("a range that ends in a set"),
                         },
                         Some(high) => high,
-                        None => return bad("a class without an end"),
+                        None => return bad("an unterminated class"),
                     };
                     if high < low {
                         return bad(format!("a range from {low:?} down to {high:?}"));
@@ -151,7 +151,7 @@ pub(super) fn read(parser: &mut Parser<'_>) -> Result<Class, Fault> {
                     push_letter(&mut class.text, high);
                     last = Last::Range;
                 }
-                Last::Set if !ends(parser) => return bad("a range from a set"),
+                Last::Set if !ends(parser) => return bad("a range that begins with a set"),
                 _ => {
                     push_letter(&mut class.text, '-');
                     letters.push('-');
@@ -180,12 +180,12 @@ pub(super) fn read(parser: &mut Parser<'_>) -> Result<Class, Fault> {
     Ok(class)
 }
 
-/// Whether a hyphen is the last of a class, or of a part of it.
+/// Whether a hyphen is the last character of a class or of an operand of `&&`.
 fn ends(parser: &Parser<'_>) -> bool {
     parser.rest().starts_with(']') || parser.rest().starts_with("&&")
 }
 
-/// `[:name:]` behind its bracket; any other bracket opens a class in the class.
+/// Parses `[:name:]` after its bracket; any other bracket opens a nested class.
 fn posix(parser: &mut Parser<'_>) -> Result<Option<String>, Fault> {
     let Some(rest) = parser.rest().strip_prefix(':') else { return Ok(None) };
     let negated = rest.starts_with('^');
@@ -197,7 +197,7 @@ fn posix(parser: &mut Parser<'_>) -> Result<Option<String>, Fault> {
             .take(20)
             .position(|c| c == ':' || c == ']')
             .is_some_and(|at| name.chars().nth(at) == Some(':') && name.chars().nth(at + 1) == Some(']'));
-        return if odd { bad("a POSIX class of an unknown name") } else { Ok(None) };
+        return if odd { bad("an unknown POSIX class") } else { Ok(None) };
     };
     for text in [if negated { ":^" } else { ":" }, name, ":]"] {
         parser.eat(text);
@@ -205,16 +205,16 @@ fn posix(parser: &mut Parser<'_>) -> Result<Option<String>, Fault> {
     Ok(Some(if negated { format!("[^{set}]") } else { format!("[{set}]") }))
 }
 
-/// An escape in a class.
+/// Parses an escape in a class.
 fn in_class(parser: &mut Parser<'_>) -> Result<Escape, Fault> {
     match parser.next() {
         Some('b') => Ok(Escape::Letter('\u{8}')),
         Some(c) => escape(parser, c, WORD_IN_CLASS),
-        None => bad("a class without an end"),
+        None => bad("an unterminated class"),
     }
 }
 
-/// The escape whose first character is `c`; `word` is the inside of a class for `\w`.
+/// Parses the escape whose first character is `c`; `word` is the contents of a class for `\w`.
 pub(super) fn escape(parser: &mut Parser<'_>, c: char, word: &str) -> Result<Escape, Fault> {
     Ok(Escape::Letter(match c {
         'n' => '\n',
@@ -239,7 +239,7 @@ pub(super) fn escape(parser: &mut Parser<'_>, c: char, word: &str) -> Result<Esc
     }))
 }
 
-/// `\ca` or `\C-a`.
+/// Parses `\ca` or `\C-a`.
 fn control(parser: &mut Parser<'_>, c: char) -> Result<char, Fault> {
     if c == 'M' {
         return unsupported("\\M");
@@ -257,13 +257,13 @@ fn control(parser: &mut Parser<'_>, c: char) -> Result<char, Fault> {
 
 fn code_point(digits: &str, radix: u32, least: usize) -> Result<char, Fault> {
     if digits.contains(' ') {
-        return unsupported("several code points in braces");
+        return unsupported("multiple code points in braces");
     }
     let number = u32::from_str_radix(digits, radix).ok().filter(|_| digits.len() >= least);
-    number.and_then(char::from_u32).map_or_else(|| bad(format!("{digits:?} is no code point")), Ok)
+    number.and_then(char::from_u32).map_or_else(|| bad(format!("{digits:?} is not a code point")), Ok)
 }
 
-/// `\x41`, `\101`; where it is no ASCII, as many of them as make a character in UTF-8.
+/// Parses `\x41` or `\101`; beyond ASCII, as many escapes as form a UTF-8 character.
 fn bytes(parser: &mut Parser<'_>, c: char) -> Result<char, Fault> {
     let mut bytes = vec![byte(parser, c)?];
     loop {
@@ -273,7 +273,7 @@ fn bytes(parser: &mut Parser<'_>, c: char) -> Result<char, Fault> {
         let next = if parser.eat("\\") { parser.next() } else { None };
         match next {
             Some(c @ ('x' | '0'..='7')) if bytes.len() < 4 => bytes.push(byte(parser, c)?),
-            _ => return bad("bytes that are no UTF-8"),
+            _ => return bad("bytes that are not UTF-8"),
         }
     }
 }
@@ -286,16 +286,16 @@ fn byte(parser: &mut Parser<'_>, c: char) -> Result<u8, Fault> {
         let digits = parser.digits(8, 2);
         digits.chars().filter_map(|c| c.to_digit(8)).fold(first, |number, digit| number * 8 + digit)
     };
-    number.try_into().map_or_else(|_| bad(format!("{number} is no byte")), Ok)
+    number.try_into().map_or_else(|_| bad(format!("{number} is not a byte")), Ok)
 }
 
-/// `{name}` or `{^name}` behind its bracket. `fancy-regex` knows what the rest of the names mean.
+/// Parses `{name}` or `{^name}` of a property after its brace. Names that are not handled here are left to `fancy-regex`.
 fn property(parser: &mut Parser<'_>, negated: bool, word: &str) -> Result<String, Fault> {
-    let Some(given) = parser.until('}') else { return bad("a property without an end") };
+    let Some(given) = parser.until('}') else { return bad("an unterminated property") };
     let (name, inverted) = given.strip_prefix('^').map_or((given, false), |name| (name, true));
     let name: String = name.chars().filter(|c| !" _-".contains(*c)).map(|c| c.to_ascii_lowercase()).collect();
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) || name.starts_with("is") {
-        return bad(format!("there is no property {given:?}"));
+        return bad(format!("unknown property {given:?}"));
     }
     let negated = negated != inverted;
     let set = match name.as_str() {
@@ -315,7 +315,7 @@ fn property(parser: &mut Parser<'_>, negated: bool, word: &str) -> Result<String
     })
 }
 
-/// A letter that means nothing else, in a class or outside.
+/// Appends a literal character, escaped if it has a special meaning in or outside a class.
 pub(super) fn push_letter(out: &mut String, c: char) {
     match c {
         '\0'..='\u{1f}' | '\u{7f}' => *out += &format!("\\x{{{:x}}}", c as u32),

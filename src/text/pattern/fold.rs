@@ -1,6 +1,6 @@
-//! Letters that become several when their case is folded: ß and ss, the ligature ﬁ and fi.
+//! Case foldings to several characters: ß to ss, the ligature ﬁ to fi.
 
-/// The case folding of `c` where it has several characters (Unicode's CaseFolding, status F).
+/// The case folding of `c` if it has several characters (Unicode's CaseFolding, status F).
 pub(super) fn several(c: char) -> Option<String> {
     if c == 'ẞ' {
         return Some("ss".into());
@@ -14,17 +14,17 @@ pub(super) fn several(c: char) -> Option<String> {
     Some(folded)
 }
 
-/// One character's folding where that is one, too.
+/// The simple case folding of a character.
 pub(super) fn single(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
-        // A dotless i has no partner without a locale.
+        // A dotless i has no counterpart without a locale.
         (Some(up), None) if c != 'ı' => up.to_lowercase().next().unwrap_or(c),
         _ => c,
     }
 }
 
-/// Every character that folds to several, with them.
+/// All characters that fold to several, with their foldings.
 pub(super) fn all() -> impl Iterator<Item = (char, String)> {
     ('\u{df}'..='\u{1ff}')
         .chain('\u{390}'..='\u{587}')

@@ -1,4 +1,4 @@
-//! Regular expressions of tokenizer.json: written for Oniguruma (Ruby's syntax), run by `fancy-regex`.
+//! Translates the regular expressions of tokenizer.json from Oniguruma (Ruby's syntax) to `fancy-regex`.
 //!
 //! A pattern is read once for its groups and once for its meaning. What the two engines read differently is rewritten. What
 //! has no counterpart is refused: `\G`, `\K`, absence operators, calls, conditionals and callouts. Source: Oniguruma's
@@ -10,14 +10,15 @@ mod parse;
 
 use crate::FormatKind;
 
-/// Why a pattern is not read: its kind, and where and what.
+/// Why a pattern is rejected: the kind of fault and a message.
 pub(super) type Fault = (FormatKind, String);
 
-/// The pattern in the syntax of `fancy-regex`.
+/// Translates a pattern to the syntax of `fancy-regex`.
 ///
 /// # Errors
-/// `BadTokenizer` for what Oniguruma refuses, too; `UnsupportedFeature` for what has no counterpart (absence operators,
-/// calls of groups, conditionals, callouts, text segments); `RegexLimit` for groups nested too deeply.
+/// `BadTokenizer` for patterns that Oniguruma rejects, too; `UnsupportedFeature` for constructs without a counterpart
+/// (absence operators, calls of groups, conditionals, callouts, text segments); `RegexLimit` for groups nested too
+/// deeply.
 pub(super) fn translate(pattern: &str) -> Result<String, Fault> {
     let groups = parse::groups(pattern)?;
     parse::translate(pattern, &groups)
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
     use crate::text::tokenizer_json::pre_tokenizer;
 
-    /// The pieces that the engine cuts a text into by a pattern.
+    /// The pieces into which a pattern splits a text.
     fn pieces(pattern: &str, text: &str) -> crate::Result<Vec<String>> {
         let split = serde_json::json!({
             "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false,
@@ -51,7 +52,8 @@ mod tests {
         Ok(splits.into_iter().map(|(piece, _, _)| piece.to_owned()).collect())
     }
 
-    /// Patterns by hand and by chance, split as Hugging Face's tokenizers (Oniguruma) split; made by tests/patterns.py.
+    /// Handwritten and random patterns split text as Hugging Face's tokenizers (Oniguruma) do; cases made by
+    /// tests/patterns.py.
     #[test]
     fn patterns_split_as_with_oniguruma() {
         let path = std::env::var("MINKE_PATTERNS").unwrap_or_else(|_| "tests/patterns.json".into());

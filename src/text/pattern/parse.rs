@@ -1,4 +1,4 @@
-//! Groups, quantifiers, anchors and escapes.
+//! Parses Oniguruma patterns and writes them for `fancy-regex`: groups, quantifiers, anchors, references.
 
 use std::collections::BTreeMap;
 
@@ -6,73 +6,73 @@ use super::class::Escape;
 use super::{Fault, bad, class, fold, unsupported};
 use crate::FormatKind;
 
-/// Groups in groups; `fancy-regex` has 64.
+/// Maximum nesting of groups; `fancy-regex` allows 64.
 const MAX_DEPTH: usize = 32;
 
-/// What `\R` is.
+/// The expansion of `\R`, a line break.
 const LINE_BREAK: &str = r"(?>\r\n|[\n-\r\x{85}\x{2028}\x{2029}])";
-/// What `\X` is: an extended grapheme cluster (UAX #29, without its rule GB9c).
+/// The expansion of `\X`, an extended grapheme cluster (UAX #29, without its rule GB9c).
 const CLUSTER: &str = concat!(
     r"(?>\r\n|\p{gcb=PP}*(?:\p{gcb=RI}{2}|\p{gcb=L}*(?:\p{gcb=V}+|\p{gcb=LV}\p{gcb=V}*|\p{gcb=LVT})\p{gcb=T}*",
     r"|\p{gcb=L}+|\p{gcb=T}+|\p{ExtPict}(?:\p{gcb=EX}*\p{gcb=ZWJ}\p{ExtPict})*|[^\p{gcb=CN}\r\n])",
     r"[\p{gcb=EX}\p{gcb=ZWJ}\p{gcb=SM}]*|(?s:.))"
 );
 
-/// The groups of a pattern that capture.
+/// The capture groups of a pattern.
 #[derive(Default)]
 pub(super) struct Groups {
-    /// Each name's groups, by number.
+    /// The numbers of the groups with each name.
     named: BTreeMap<String, Vec<usize>>,
     unnamed: usize,
-    /// Whether any is referred to.
+    /// Whether any group is referred to.
     referred: bool,
 }
 
 impl Groups {
-    /// Where there are names, only they capture.
+    /// The number of capture groups: if there are named groups, only these capture.
     fn count(&self) -> usize {
         if self.named.is_empty() { self.unnamed } else { self.named.values().map(Vec::len).sum() }
     }
 }
 
-/// What a branch consists of.
+/// An item of a branch.
 enum Item {
-    /// Characters as they are, or in any case; `whole` where a quantifier takes all of them.
+    /// Literal characters, case-insensitive with `fold`; with `whole`, a quantifier applies to all of them.
     Letters { letters: Vec<char>, fold: bool, whole: bool },
-    /// One thing that a quantifier may follow.
+    /// An atom, which a quantifier may follow.
     Atom(String),
-    /// Something with a quantifier.
+    /// An atom with a quantifier.
     Repeated(String),
-    /// A place between characters.
+    /// A zero-width assertion.
     Anchor(String),
 }
 
 type Branch = Vec<Item>;
 
-/// Options that hold up to a group's end.
+/// Options that apply up to the end of a group.
 #[derive(Clone, Copy, Default)]
 struct Flags {
     fold: bool,
-    /// The dot is any character.
+    /// Whether the dot matches line breaks.
     dot_all: bool,
     extended: bool,
 }
 
-/// A pattern being read.
+/// The parser of a pattern.
 pub(super) struct Parser<'a> {
     rest: &'a str,
     flags: Flags,
     depth: usize,
-    /// All groups, known on the second reading.
+    /// All groups, known in the second pass.
     known: Option<&'a Groups>,
-    /// The groups so far.
+    /// The groups parsed so far.
     groups: Groups,
-    /// In a look-behind, and in a negated one.
+    /// Whether the parser is in a look-behind, and whether in a negated one.
     behind: Option<bool>,
     folds: Option<Vec<(char, String)>>,
 }
 
-/// The groups, from a first reading: what a number means depends on those that come later.
+/// The groups, from a first pass: the meaning of a number depends on groups that follow it.
 pub(super) fn groups(pattern: &str) -> Result<Groups, Fault> {
     let mut parser = Parser::new(pattern, None);
     parser.pattern()?;
@@ -99,7 +99,7 @@ impl<'a> Parser<'a> {
         Some(c)
     }
 
-    /// Passes over `text` if it is next.
+    /// Consumes `text` if it is next.
     pub(super) fn eat(&mut self, text: &str) -> bool {
         let rest = self.rest.strip_prefix(text);
         self.rest = rest.unwrap_or(self.rest);
@@ -110,14 +110,14 @@ impl<'a> Parser<'a> {
         self.rest
     }
 
-    /// What comes before the next `end`, both passed over.
+    /// Consumes and returns the text before the next `end`, and consumes `end`.
     pub(super) fn until(&mut self, end: char) -> Option<&'a str> {
         let (text, rest) = self.rest.split_once(end)?;
         self.rest = rest;
         Some(text)
     }
 
-    /// At most so many digits.
+    /// Consumes at most `most` digits.
     pub(super) fn digits(&mut self, radix: u32, most: usize) -> &'a str {
         let count = self.rest.chars().take(most).take_while(|c| c.is_digit(radix)).count(); // one byte each
         let (digits, rest) = self.rest.split_at(count);
@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
         Ok(self.join(branches))
     }
 
-    /// Enters something nested, in which options set hold.
+    /// Parses a nested construct; options set inside apply up to its end.
     pub(super) fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.depth == MAX_DEPTH {
             return Err((FormatKind::RegexLimit, format!("nested more than {MAX_DEPTH} deep")));
@@ -146,7 +146,7 @@ impl<'a> Parser<'a> {
         value
     }
 
-    /// Alternatives up to the end or a closing parenthesis.
+    /// Parses alternatives up to the end or a closing parenthesis.
     fn branches(&mut self) -> Result<Vec<Branch>, Fault> {
         let mut branches = vec![Branch::new()];
         while let Some(c) = self.peek().filter(|&c| c != ')') {
@@ -173,14 +173,14 @@ impl<'a> Parser<'a> {
                 Some(')') => return Ok(()),
                 Some('\\') => drop(self.next()),
                 Some(_) => {}
-                None => return bad("a comment without an end"),
+                None => return bad("an unterminated comment"),
             }
         }
     }
 
-    /// Puts a quantifier, if one is next, on what came last.
+    /// Applies a quantifier, if one is next, to the last item.
     fn quantifier(&mut self, branch: &mut Branch) -> Result<bool, Fault> {
-        // Where no mark may follow, what looks like one is a quantifier of its own.
+        // If no lazy or possessive mark may follow, what looks like one is a separate quantifier.
         let (text, marks) = match self.peek() {
             Some(c @ ('*' | '+' | '?')) => {
                 self.next();
@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
         let mark = ["?", "+"].into_iter().find(|mark| marks.contains(*mark) && self.eat(mark)).unwrap_or("");
         let target = match branch.pop() {
             None => return bad("a quantifier with nothing before it"),
-            Some(Item::Anchor(_)) => return bad("a quantifier of something that has no width"),
+            Some(Item::Anchor(_)) => return bad("a quantifier on a zero-width assertion"),
             Some(Item::Letters { mut letters, fold, whole }) => {
                 let last = if whole { std::mem::take(&mut letters) } else { letters.split_off(letters.len() - 1) };
                 if !letters.is_empty() {
@@ -211,8 +211,8 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// `{2}`, `{2,}`, `{2,3}` or `{,3}`, and whether it takes no mark; anything else in braces is text. Bounds the wrong
-    /// way round give nothing back.
+    /// Parses `{2}`, `{2,}`, `{2,3}` or `{,3}`, and whether no mark may follow; anything else in braces is literal.
+    /// Reversed bounds are possessive.
     fn bounds(&mut self) -> Option<(String, bool)> {
         let inner = self.rest.strip_prefix('{')?.split_once('}')?.0;
         let number =
@@ -233,7 +233,7 @@ impl<'a> Parser<'a> {
         Some((text, exact))
     }
 
-    /// One thing that is no quantifier.
+    /// Parses an item other than a quantifier.
     fn piece(&mut self, branch: &mut Branch) -> Result<(), Fault> {
         let Some(c) = self.next() else { return Ok(()) };
         match c {
@@ -248,7 +248,7 @@ impl<'a> Parser<'a> {
                 branch.push(Item::Atom(text));
             }
             '.' => branch.push(Item::Atom(if self.flags.dot_all { "(?s:.)".into() } else { ".".into() })),
-            // At the very end, after a line break, no line begins.
+            // No line begins after a line break at the end of the text.
             '^' => branch.push(Item::Anchor(r"(?:\A|(?m:^)(?!\z))".into())),
             '$' => branch.push(Item::Anchor("(?m:$)".into())),
             '\\' => return self.escape(branch),
@@ -268,7 +268,7 @@ impl<'a> Parser<'a> {
 
     fn escape(&mut self, branch: &mut Branch) -> Result<(), Fault> {
         let word = format!("[{}]", class::WORD);
-        let Some(c) = self.next() else { return bad("a backslash with nothing behind it") };
+        let Some(c) = self.next() else { return bad("a backslash at the end of the pattern") };
         let item = match c {
             'A' | 'z' => Item::Anchor(format!("\\{c}")),
             'Z' => Item::Anchor(r"(?=\n?\z)".into()),
@@ -290,7 +290,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// The number of a group, behind its first digit; otherwise the digits are a character's.
+    /// Parses the number of a group after its first digit; `None` if the digits are a character code.
     fn reference_by_number(&mut self, first: char) -> Option<usize> {
         let more = self.rest.bytes().take_while(u8::is_ascii_digit).count();
         let (digits, rest) = self.rest.split_at(more);
@@ -310,25 +310,25 @@ impl<'a> Parser<'a> {
         } else {
             return bad("\\k without a name");
         };
-        let Some(name) = self.until(end) else { return bad("\\k without an end") };
+        let Some(name) = self.until(end) else { return bad("an unterminated \\k") };
         if let Ok(number) = name.parse::<isize>() {
             let number = if number < 0 { self.groups.unnamed as isize + 1 + number } else { number };
             return self.reference(number.try_into().unwrap_or(0));
         }
         self.groups.referred = true;
         match self.groups.named.get(name).map(Vec::as_slice) {
-            None => bad(format!("\\k<{name}>: no group before it has that name")),
+            None => bad(format!("\\k<{name}>: no preceding group has that name")),
             Some([number]) => Ok(self.back(*number)),
             Some(_) => unsupported(format!("\\k<{name}>: several groups have that name")),
         }
     }
 
-    /// What a group matched, by its number.
+    /// A back-reference by group number.
     fn reference(&mut self, number: usize) -> Result<String, Fault> {
         self.groups.referred = true;
         match self.known {
-            Some(known) if !known.named.is_empty() => bad("groups have names, and one is referred to by number"),
-            Some(known) if number == 0 || number > known.unnamed => bad(format!("there is no group {number}")),
+            Some(known) if !known.named.is_empty() => bad("a numbered reference in a pattern with named groups"),
+            Some(known) if number == 0 || number > known.unnamed => bad(format!("unknown group {number}")),
             _ => Ok(self.back(number)),
         }
     }
@@ -337,7 +337,7 @@ impl<'a> Parser<'a> {
         format!("(?{}:\\{number})", if self.flags.fold { "i" } else { "" })
     }
 
-    /// What follows an opening parenthesis.
+    /// Parses a group after its opening parenthesis.
     fn group(&mut self, branch: &mut Branch) -> Result<(), Fault> {
         if self.rest.starts_with('*') {
             return unsupported("callouts");
@@ -349,7 +349,7 @@ impl<'a> Parser<'a> {
         }
         if self.eat(":") {
             let mut branches = self.nested(Self::branches)?;
-            // Letters of one group and the next make one word.
+            // Literals of adjacent groups are merged, for multi-character case folding.
             if let [one] = &mut branches[..]
                 && let [Item::Letters { whole, .. }] = &mut one[..]
             {
@@ -358,7 +358,7 @@ impl<'a> Parser<'a> {
                 return self.closed();
             }
             self.closed()?;
-            // A place is not repeated by way of a group that does nothing else, either.
+            // A group that only contains a zero-width assertion cannot be repeated, either.
             let places = branches.iter().any(|branch| matches!(branch[..], [Item::Anchor(_)]));
             let text = format!("(?:{})", self.join(branches));
             branch.push(if places { Item::Anchor(text) } else { Item::Atom(text) });
@@ -407,7 +407,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The inside of a group that may capture.
+    /// Parses the contents of a group that may capture.
     fn capture(&mut self, count: impl FnOnce(&mut Groups)) -> Result<Vec<Branch>, Fault> {
         if self.behind == Some(true) {
             return bad("a group that captures in a negated look-behind");
@@ -416,13 +416,13 @@ impl<'a> Parser<'a> {
         self.nested(Self::branches)
     }
 
-    /// Whether groups capture, those with names or those without: only where one is referred to.
+    /// Whether named or unnamed groups are translated to capture groups: only if one of them is referred to.
     fn captures(&self, named: bool) -> bool {
         self.known.is_some_and(|known| known.referred && known.named.is_empty() != named)
     }
 
     fn closed(&mut self) -> Result<(), Fault> {
-        if self.eat(")") { Ok(()) } else { bad("a group without an end") }
+        if self.eat(")") { Ok(()) } else { bad("an unterminated group") }
     }
 
     fn close(&mut self, branch: &mut Branch, opening: &str, branches: Vec<Branch>) -> Result<(), Fault> {
@@ -432,7 +432,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Alternatives may have different lengths: each looks for itself.
+    /// Alternatives of a look-behind may have different lengths: each becomes a separate assertion.
     fn look_behind(&mut self, branch: &mut Branch, mark: &str, branches: Vec<Branch>) -> Result<(), Fault> {
         self.closed()?;
         let each: Vec<String> = branches.into_iter().map(|b| format!("(?{mark}{})", self.join(vec![b]))).collect();
@@ -440,7 +440,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// `(?i)`, which holds to the end of the group that it is in, or `(?i:…)`.
+    /// Parses `(?i)`, which applies to the end of the enclosing group, or `(?i:…)`.
     fn options(&mut self, branch: &mut Branch) -> Result<(), Fault> {
         let mut flags = self.flags;
         let mut on = true;
@@ -500,7 +500,7 @@ impl<'a> Parser<'a> {
         out
     }
 
-    /// Letters as they are; or in any case, with those that stand for several.
+    /// Literal characters; with `fold`, case-insensitive, including multi-character foldings.
     fn letters(&mut self, letters: &[char], fold: bool) -> String {
         let mut out = String::new();
         if !fold {
@@ -510,7 +510,7 @@ impl<'a> Parser<'a> {
         let folds = self.folds();
         let mut rest = letters;
         while let [first, more @ ..] = rest {
-            // Of those that begin here the longest counts.
+            // The longest multi-character folding that begins here takes precedence.
             let several = [3, 2].iter().find_map(|&count| {
                 let text: String = rest.get(..count)?.iter().map(|&c| fold::single(c)).collect();
                 let same: Vec<char> = folds.iter().filter(|(_, several)| *several == text).map(|(c, _)| *c).collect();

@@ -1,34 +1,34 @@
-//! A bound on the depth of what a template keeps.
+//! Bounds the nesting depth of values that a template stores in variables.
 //!
-//! A loop can wrap a value again and again (`{% set ns.x = [ns.x] %}`), or put a namespace inside itself; printing,
-//! comparing or dropping the result would recurse past any stack. What lasts from one step of a template to the next goes
-//! through `set`, so every `set` is made to pass its value through [`bounded`].
+//! A loop can wrap a value repeatedly (`{% set ns.x = [ns.x] %}`), or store a namespace in itself; printing,
+//! comparing or dropping the result would overflow the stack. Values persist between steps of a template only
+//! through `set`, so every `set` is rewritten to pass its value through [`bounded`].
 
 use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-/// Levels of nesting a variable may have.
+/// Maximum nesting of a variable's value.
 const MAX_DEPTH: usize = 40;
-/// Items looked at for one unit of work.
+/// Items visited per unit of work.
 const ITEMS_PER_FUEL: u64 = 2;
 
-/// The function every `set` of a variable calls.
+/// The function that every `set` of a variable calls.
 pub(in crate::text) const VARIABLE: &str = "bounded_variable";
-/// The function every `set` of a namespace's attribute calls.
+/// The function that every `set` of a namespace's attribute calls.
 pub(in crate::text) const ATTRIBUTE: &str = "bounded_attribute";
 
-/// Adds the two functions.
+/// Registers the two functions.
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_function(VARIABLE, variable);
     environment.add_function(ATTRIBUTE, attribute);
 }
 
-/// The value of `set x = …`; several are a tuple to unpack.
+/// Checks the value of `set x = …`; several values form a tuple to unpack.
 fn variable(state: &State, values: Rest<Value>) -> Result<Value, Error> {
     bounded(state, values, 0)
 }
 
-/// The value of `set ns.x = …`, which must not lead back to the namespace.
+/// Checks the value of `set ns.x = …`, which must not contain the namespace.
 fn attribute(state: &State, values: Rest<Value>) -> Result<Value, Error> {
     bounded(state, values, 1)
 }
@@ -48,8 +48,8 @@ struct Walk<'a, 'env> {
 }
 
 impl Walk<'_, '_> {
-    /// Checks a value, and returns it with its lazy parts made plain if it has any: slices and sums of lists refer to
-    /// what they were made of, and would grow into long chains.
+    /// Checks a value, and returns it with lazy parts evaluated if it has any: slices and sums of lists refer to
+    /// their operands, and would grow into long chains.
     fn plain(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
         self.seen += 1;
         if self.seen.is_multiple_of(ITEMS_PER_FUEL) {

@@ -1,4 +1,4 @@
-//! Jinja's filters, tests and functions where the engine has none or does otherwise.
+//! Jinja's filters, tests and functions that minijinja lacks or implements differently from Python.
 
 use minijinja::value::{Kwargs, Rest, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
@@ -6,7 +6,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::strings::is_space;
 use super::{Arguments, charge, limit, percent, repr, views, wrong};
 
-/// Makes the environment's tests and filters those of Python's Jinja.
+/// Registers the filters and tests of Python's Jinja.
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_test("sequence", is_sequence);
     environment.add_test("iterable", is_iterable);
@@ -39,7 +39,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     environment.add_function("joiner", minijinja_contrib::globals::joiner);
 }
 
-/// Arguments by position, then those by name, as methods get them.
+/// Positional arguments followed by named ones, as methods receive them.
 fn together(rest: Rest<Value>, named: Kwargs) -> Vec<Value> {
     let mut all = rest.0;
     if named.args().next().is_some() {
@@ -48,17 +48,17 @@ fn together(rest: Rest<Value>, named: Kwargs) -> Vec<Value> {
     all
 }
 
-/// What has a length and can be indexed: in Python strings, dicts and what is undefined have and can, too.
+/// The test `sequence`: in Python also true for strings, dicts and undefined values.
 fn is_sequence(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
 }
 
-/// `none` is not, what is undefined is.
+/// The test `iterable`: false for `none`, true for undefined values.
 fn is_iterable(value: &Value) -> bool {
     !value.is_none() && (value.is_undefined() || value.as_str().is_some() || value.try_iter().is_ok())
 }
 
-/// Functions and macros; in Python what is undefined can be called, too, though it fails.
+/// The test `callable`: functions, macros and, as in Python, undefined values.
 fn is_callable(value: &Value) -> bool {
     let is_macro = value.as_object().is_some_and(|object| object.type_name().ends_with("::Macro"));
     is_macro || matches!(value.kind(), ValueKind::Plain | ValueKind::Undefined)
@@ -106,14 +106,14 @@ fn join(state: &State<'_, '_>, value: &Value, rest: Rest<Value>, named: Kwargs) 
             None => out.push_str(&repr::str(&item)),
         }
         if out.len() > super::MAX_MADE {
-            return Err(limit("a join makes too much text"));
+            return Err(limit("the result of join is too long"));
         }
     }
     charge(state, out.len())?;
     Ok(Value::from(out))
 }
 
-/// What lies at `a.b.0` of a value.
+/// The value at a path such as `a.b.0`.
 fn path(value: &Value, attribute: &Value) -> Result<Value, Error> {
     let Some(path) = attribute.as_str() else { return value.get_item(attribute) };
     path.split('.').try_fold(value.clone(), |value, part| match part.parse::<i64>() {
@@ -219,12 +219,13 @@ fn wordwrap(state: &State<'_, '_>, value: &Value, rest: Rest<Value>, named: Kwar
     let made = lines.join(&line_end);
     charge(state, made.len())?;
     if made.len() > super::MAX_MADE {
-        return Err(limit("wrapped lines make too much text"));
+        return Err(limit("the result of wordwrap is too long"));
     }
     Ok(Value::from(made))
 }
 
-/// A line in lines of at most `width` characters. White space at their ends is dropped, at the beginning of the first kept.
+/// Wraps a line to at most `width` characters. White space at line ends is dropped; at the beginning of the first line
+/// it is kept.
 fn wrap(line: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String> {
     let mut chunks: Vec<String> = chunks(line, hyphens);
     chunks.reverse();
@@ -261,7 +262,7 @@ fn wrap(line: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String
     lines
 }
 
-/// Words and the white space between them; words with hyphens in parts.
+/// Splits a line into words and white space; with `hyphens`, words are also split after hyphens.
 fn chunks(line: &str, hyphens: bool) -> Vec<String> {
     let mut chunks: Vec<String> = Vec::new();
     let mut chars: Vec<char> = Vec::new();
@@ -319,14 +320,14 @@ fn indent(state: &State<'_, '_>, value: &Value, rest: Rest<Value>, named: Kwargs
         out.push_str(if wanted { &indention } else { "" });
         out.push_str(line);
         if out.len() > super::MAX_MADE {
-            return Err(limit("an indent makes too much text"));
+            return Err(limit("the result of indent is too long"));
         }
     }
     charge(state, out.len())?;
     Ok(Value::from(out))
 }
 
-/// Without tags and comments, entities read, white space as one space.
+/// Removes tags and comments, decodes entities, and collapses white space.
 fn striptags(value: &Value) -> String {
     let text = repr::str(value);
     let (mut out, mut rest) = (String::new(), text.as_str());
@@ -394,7 +395,7 @@ fn unescaped(text: &str) -> String {
     out + rest
 }
 
-/// As MarkupSafe writes entities.
+/// Escapes text as MarkupSafe does.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -410,7 +411,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A text for a path, or pairs for a query.
+/// Encodes a text for a URL path, or pairs for a query.
 fn urlencode(value: &Value) -> Result<String, Error> {
     let pairs = match value.kind() {
         ValueKind::Map => {
@@ -481,7 +482,7 @@ fn xmlattr(value: &Value, autospace: Option<bool>) -> Result<String, Error> {
     Ok(if autospace.unwrap_or(true) && !all.is_empty() { format!(" {all}") } else { all })
 }
 
-/// `pprint.pformat`: within 80 columns, dicts by their keys. Long texts are not broken.
+/// `pprint.pformat`: 80 columns, dicts sorted by key. Long strings are not wrapped.
 fn pretty(value: &Value, column: usize, after: usize) -> String {
     const WIDTH: usize = 80;
     let sorted = sorted(value);
@@ -514,7 +515,7 @@ fn pretty(value: &Value, column: usize, after: usize) -> String {
     }
 }
 
-/// The same with the keys of all dicts in order.
+/// A value with the keys of all dicts sorted.
 fn sorted(value: &Value) -> Value {
     match value.kind() {
         ValueKind::Map if !repr::is_namespace(value) => {
@@ -581,7 +582,8 @@ fn dict(given: Option<Value>, named: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_pairs(pairs))
 }
 
-/// Always the first: a prompt that changes from one rendering to the next could not be kept in the cache.
+/// `random`: always the first item, because the KV cache could not be reused for a prompt that changes between
+/// renderings.
 fn random(value: &Value) -> Result<Value, Error> {
     Ok(value.try_iter()?.next().unwrap_or_default())
 }

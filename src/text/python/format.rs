@@ -1,4 +1,4 @@
-//! Python's `str.format`: fields, conversions and nested specifications; the engine writes the single values.
+//! Python's `str.format`: fields, conversions and nested specifications; minijinja formats single values.
 
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::ValueKind;
@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::{Arguments, limit, repr, wrong};
 
-/// Digits of a width or precision.
+/// Maximum digits of a width or precision.
 const MAX_DIGITS: usize = 4;
 
 /// `text.format(*args, **named)`
@@ -17,7 +17,7 @@ pub(super) fn formatted(text: &str, args: &Arguments<'_>) -> Result<String, Erro
 
 struct Fields<'a> {
     args: &'a Arguments<'a>,
-    /// The place of the next field without a number.
+    /// The position of the next field without a number.
     next: usize,
     depth: usize,
 }
@@ -40,7 +40,7 @@ impl Fields<'_> {
             out.push_str(&self.field(&after[..end])?);
             rest = &after[end + 1..];
             if out.len() > super::MAX_MADE {
-                return Err(limit("a format makes too much text"));
+                return Err(limit("the result of a format is too long"));
             }
         }
         Ok(out + rest)
@@ -51,7 +51,7 @@ impl Fields<'_> {
         if self.depth > 1 {
             return Err(wrong("max string recursion exceeded"));
         }
-        // Brackets may hold either sign.
+        // Brackets may contain `!` and `:`.
         let end = name_end(field);
         let (name, rest) = field.split_at(end);
         let value = self.value(name)?;
@@ -76,19 +76,20 @@ impl Fields<'_> {
         one(&value, &spec)
     }
 
-    /// `0`, `name`, `a.b[c]`; an empty name is the next place.
+    /// `0`, `name`, `a.b[c]`; an empty name is the next position.
     fn value(&mut self, name: &str) -> Result<Value, Error> {
         let end = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut path) = name.split_at(end);
-        let missing =
-            || Error::new(ErrorKind::InvalidOperation, format!("a format asks for {first:?}, which was not given"));
+        let missing = || {
+            Error::new(ErrorKind::InvalidOperation, format!("a format string refers to {first:?}, which was not given"))
+        };
         let mut value = if first.is_empty() {
             self.next += 1;
             self.args
                 .positional
                 .get(self.next - 1)
                 .cloned()
-                .ok_or_else(|| wrong("a format asks for more than was given"))?
+                .ok_or_else(|| wrong("a format string refers to more values than were given"))?
         } else if let Ok(place) = first.parse::<usize>() {
             self.args.positional.get(place).cloned().ok_or_else(missing)?
         } else {
@@ -116,7 +117,7 @@ impl Fields<'_> {
     }
 }
 
-/// Where the bracket lies that closes a field whose beginning was read.
+/// The offset of the brace that closes a field whose opening brace was consumed.
 fn closing(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, byte) in text.bytes().enumerate() {
@@ -143,7 +144,7 @@ fn name_end(field: &str) -> usize {
     field.len()
 }
 
-/// One value by its specification.
+/// Formats a value by its specification.
 fn one(value: &Value, spec: &str) -> Result<String, Error> {
     if spec.is_empty() {
         return Ok(repr::str(value));
@@ -152,12 +153,12 @@ fn one(value: &Value, spec: &str) -> Result<String, Error> {
         return Err(limit("a format with a number of more than four digits"));
     }
     if let Some(spec) = spec.strip_suffix('%') {
-        let number = f64::try_from(value.clone()).map_err(|_| wrong("a percentage of what is no number"))?;
+        let number = f64::try_from(value.clone()).map_err(|_| wrong("a percentage of a value that is not a number"))?;
         let width: usize = spec.split('.').next().and_then(|width| width.parse().ok()).unwrap_or(0);
         let precision: usize = spec.split_once('.').and_then(|(_, digits)| digits.parse().ok()).unwrap_or(6);
         return Ok(format!("{:>width$}", format!("{:.precision$}%", number * 100.0)));
     }
-    // Truth values are numbers to those who ask for digits.
+    // Booleans are formatted as numbers by numeric types.
     let kind = spec.chars().last().unwrap_or(' ');
     let value = match value.kind() {
         ValueKind::Bool if "dxXobeEfFgGn".contains(kind) => Value::from(i64::from(value.is_true())),

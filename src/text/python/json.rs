@@ -1,4 +1,4 @@
-//! `json.dumps`, as Hugging Face's templates call it.
+//! Python's `json.dumps`, the `tojson` filter of Hugging Face's templates.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 use super::repr::float;
 use super::views::DictView;
 
-/// Levels of nesting `tojson` follows.
+/// Maximum nesting that `tojson` supports.
 const MAX_DEPTH: usize = 64;
 
 /// The `tojson` of Hugging Face's templates: `json.dumps(value, ensure_ascii=False)`, without HTML escapes. Takes

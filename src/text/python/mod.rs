@@ -24,10 +24,10 @@ pub(crate) use json::tojson;
 pub(crate) use rewrite::rewritten;
 pub(crate) use time::strftime;
 
-/// Bytes that one operation may make, apart from what fuel allows.
+/// Maximum bytes that one operation may create, independent of fuel.
 const MAX_MADE: usize = 16 << 20;
 
-/// Makes an environment Python's.
+/// Configures an environment to behave like Python's Jinja.
 pub(super) fn add(environment: &mut Environment<'_>) {
     environment.set_unknown_method_callback(method);
     environment.set_formatter(write);
@@ -39,7 +39,7 @@ pub(super) fn add(environment: &mut Environment<'_>) {
     bounded::add(environment);
 }
 
-/// Writes a value into the output as Python would.
+/// Writes a value to the output as Python would.
 fn write(out: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.as_str().filter(|_| value.kind() == ValueKind::String) {
         Some(text) => out.write_str(text),
@@ -52,12 +52,12 @@ fn wrong(message: &'static str) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
 }
 
-/// The error of what would take too much; its beginning tells so.
+/// The error for an exceeded limit, recognised by its prefix.
 fn limit(what: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("limit: {what}"))
 }
 
-/// Pays for text that is read or made.
+/// Charges fuel for text that is read or created.
 fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
     state.consume_fuel(bytes as u64 / 64)
 }
@@ -78,7 +78,7 @@ impl<'a> Arguments<'a> {
         Ok(Self { method, positional, named })
     }
 
-    /// That there are not more than so many.
+    /// Checks that there are at most `count` arguments.
     fn most(&self, count: usize) -> Result<(), Error> {
         let named = self.named.and_then(|named| named.len()).unwrap_or(0);
         let given = self.positional.len() + named;
@@ -89,7 +89,7 @@ impl<'a> Arguments<'a> {
         Err(Error::new(ErrorKind::TooManyArguments, message))
     }
 
-    /// The argument at a place, or of a name.
+    /// The argument at a position or with a name.
     fn get(&self, place: usize, name: &str) -> Result<Option<Value>, Error> {
         if let Some(value) = self.positional.get(place) {
             return Ok(Some(value.clone()));
@@ -98,7 +98,7 @@ impl<'a> Arguments<'a> {
         Ok(named.filter(|value| !value.is_undefined()))
     }
 
-    /// A text; `none` counts as absent.
+    /// A string argument; `none` counts as absent.
     fn text(&self, place: usize, name: &str) -> Result<Option<String>, Error> {
         match self.get(place, name)? {
             Some(value) if !value.is_none() => {
@@ -108,7 +108,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A whole number; `none` counts as absent.
+    /// An integer argument; `none` counts as absent.
     fn int(&self, place: usize, name: &str) -> Result<Option<i64>, Error> {
         match self.get(place, name)? {
             Some(value) if !value.is_none() => {
@@ -119,11 +119,11 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The methods of lists that change nothing; the others are refused, as in transformers' sandbox.
+/// The list methods that do not modify the list; others are rejected, as in transformers' sandbox.
 const LIST: &[&str] =
     &["append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"];
 
-/// Python's methods of strings, lists and dicts.
+/// Calls a Python method of a string, list or dict.
 pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     let result = match value.kind() {
         ValueKind::String => strings::method(state, value.as_str().unwrap_or_default(), name, args),
@@ -178,7 +178,7 @@ fn copied(error: &Error) -> Error {
     Error::new(error.kind(), error.detail().unwrap_or_default().to_owned())
 }
 
-/// The refusal of a method that changes what it is called on.
+/// The error for a method that modifies its object.
 fn changes(name: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("{name}() changes what it is called on, which templates must not"))
 }

@@ -1,6 +1,6 @@
-//! Characters by name, for `\N{…}` in strings. Unicode has 30,000 names; these are the ones that people write.
+//! Looks up characters by Unicode name, for `\N{…}` in strings: a small subset of Unicode's 30,000 names.
 
-/// What is not a letter with an accent.
+/// Characters other than letters with accents.
 const NAMES: &[(&str, char)] = &[
     ("SPACE", ' '),
     ("NO-BREAK SPACE", '\u{a0}'),
@@ -116,7 +116,7 @@ const GREEK: [&str; 24] = [
     "OMICRON", "PI", "RHO", "SIGMA", "TAU", "UPSILON", "PHI", "CHI", "PSI", "OMEGA",
 ];
 
-/// The character of a name, as far as it is known here.
+/// The character with a name, if this module knows it.
 pub(super) fn character(name: &str) -> Option<char> {
     let name = name.to_uppercase();
     if let Some((_, c)) = NAMES.iter().find(|(known, _)| *known == name) {
@@ -133,7 +133,7 @@ pub(super) fn character(name: &str) -> Option<char> {
     let sized = |c: char| if capital { c } else { c.to_ascii_lowercase() };
     if name.starts_with("GREEK") {
         let at = GREEK.iter().position(|known| *known == letter)? as u32;
-        let after_sigma = u32::from(at > 16); // one place is that of the final sigma
+        let after_sigma = u32::from(at > 16); // skips the position of the final sigma
         return char::from_u32(if capital { 0x391 } else { 0x3b1 } + at + after_sigma);
     }
     let (base, accent) = letter.split_once(" WITH ").map_or((letter, None), |(base, accent)| (base, Some(accent)));
@@ -148,7 +148,7 @@ pub(super) fn character(name: &str) -> Option<char> {
     }
 }
 
-/// A letter and a mark in one, where there is such a character.
+/// The composition of a letter and a combining mark, if there is one.
 fn unicode_normalization(base: char, mark: char) -> Vec<char> {
     let mut text = tokenizers::NormalizedString::from(format!("{base}{mark}"));
     text.nfc();

@@ -1,4 +1,4 @@
-//! Python's `%`: the remainder of numbers, and printf-style formats of strings.
+//! Python's `%` operator: the remainder of numbers, and printf-style formatting of strings.
 
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::ValueKind;
@@ -6,7 +6,7 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use super::{charge, limit, repr, wrong};
 
-/// Digits of a width or precision.
+/// Maximum digits of a width or precision.
 const MAX_DIGITS: usize = 4;
 
 /// `left % right`
@@ -22,7 +22,7 @@ pub(super) fn percent(state: &State<'_, '_>, left: &Value, right: &Value) -> Res
     }
 }
 
-/// With the sign of the divisor.
+/// The remainder, with the sign of the divisor.
 fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
     let number = |value: &Value| match value.kind() {
         ValueKind::Bool => Some(i128::from(value.is_true())),
@@ -45,15 +45,15 @@ fn remainder(left: &Value, right: &Value) -> Result<Value, Error> {
     Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }))
 }
 
-/// A conversion of a format: `%(key)-08.3f`.
+/// A conversion specifier such as `%(key)-08.3f`.
 struct Conversion<'a> {
     key: Option<&'a str>,
-    /// Between key and type, `*` included.
+    /// Flags, width and precision, including `*`.
     flags: &'a str,
     kind: char,
 }
 
-/// Formats as Python does. What texts are made of is worked out here, the engine does numbers and widths.
+/// Formats as Python does. Strings are converted here; minijinja formats numbers and applies widths.
 pub(super) fn printf(text: &str, values: &Value) -> Result<String, Error> {
     let mapping = values.kind() == ValueKind::Map;
     let mut given: Vec<Value> = match values.is_tuple() {
@@ -85,7 +85,10 @@ pub(super) fn printf(text: &str, values: &Value) -> Result<String, Error> {
                 keyed = true;
                 let value = values.get_item(&Value::from(key))?;
                 if value.is_undefined() {
-                    return Err(Error::new(ErrorKind::InvalidOperation, format!("a format asks for the key {key:?}")));
+                    return Err(Error::new(
+                        ErrorKind::InvalidOperation,
+                        format!("a format string refers to the missing key {key:?}"),
+                    ));
                 }
                 value
             }
@@ -102,7 +105,7 @@ pub(super) fn printf(text: &str, values: &Value) -> Result<String, Error> {
         };
         out.push_str(&format(FormatStyle::Printf, &format!("%{flags}{kind}"), &[value])?);
         if out.len() > super::MAX_MADE {
-            return Err(limit("a format makes too much text"));
+            return Err(limit("the result of a format is too long"));
         }
     }
     out.push_str(rest);
@@ -112,7 +115,7 @@ pub(super) fn printf(text: &str, values: &Value) -> Result<String, Error> {
     Ok(out)
 }
 
-/// `%d` cuts floats off.
+/// The argument of `%d`, which truncates floats.
 fn whole(value: &Value) -> Result<Value, Error> {
     match value.kind() {
         ValueKind::Bool => Ok(Value::from(i64::from(value.is_true()))),
@@ -122,7 +125,7 @@ fn whole(value: &Value) -> Result<Value, Error> {
     }
 }
 
-/// The conversion behind a percent sign, and the text after it.
+/// Parses the conversion after a percent sign, and returns the text after it.
 fn conversion(text: &str) -> Result<(Conversion<'_>, &str), Error> {
     let incomplete = || wrong("incomplete format");
     let (key, rest) = match text.strip_prefix('(') {
@@ -137,7 +140,7 @@ fn conversion(text: &str) -> Result<(Conversion<'_>, &str), Error> {
     if flags.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > MAX_DIGITS) {
         return Err(limit("a format with a number of more than four digits"));
     }
-    // Python reads lengths of C and ignores them.
+    // Python accepts C's length modifiers and ignores them.
     let rest = rest[end..].trim_start_matches(['h', 'l', 'L']);
     let kind = rest.chars().next().ok_or_else(incomplete)?;
     Ok((Conversion { key, flags, kind }, &rest[kind.len_utf8()..]))

@@ -1,4 +1,4 @@
-//! How Python writes values: `str()` and `repr()`.
+//! Formats values as Python's `str()` and `repr()` do.
 
 use std::fmt::Write as _;
 
@@ -67,12 +67,12 @@ fn map(out: &mut String, value: &Value) {
     out.push_str(if namespace { "}>" } else { "}" });
 }
 
-/// Whether a value is what `namespace()` makes.
+/// Whether a value was created by `namespace()`.
 pub(crate) fn is_namespace(value: &Value) -> bool {
     value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }
 
-/// `repr(float)`: the shortest digits that read back, with an exponent below 1e-4 and from 1e16 on.
+/// `repr(float)`: the shortest digits that round-trip, with an exponent below 1e-4 and from 1e16 on.
 pub(crate) fn float(value: f64) -> String {
     if value.is_nan() {
         return "nan".into();
@@ -92,7 +92,7 @@ pub(crate) fn float(value: f64) -> String {
     if text.contains('.') { text } else { text + ".0" }
 }
 
-/// `repr(str)`: in single quotes unless only those are inside, what cannot be seen escaped.
+/// `repr(str)`: in single quotes unless the text contains only those; unprintable characters are escaped.
 fn string(out: &mut String, text: &str) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -113,7 +113,7 @@ fn string(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// `\x…`, `\u…` or `\U…`, whichever is long enough.
+/// The shortest of `\x…`, `\u…` and `\U…` that can hold the character.
 fn escape(out: &mut String, c: char) {
     let _ = match u32::from(c) {
         n if n < 0x100 => write!(out, "\\x{n:02x}"),
@@ -131,7 +131,7 @@ pub(crate) fn ascii(value: &Value) -> String {
     out
 }
 
-/// What `str.isprintable` is made of: neither control nor format characters, nor separators but the space.
+/// Python's `str.isprintable` for a character: no control or format characters, and no separators except the space.
 pub(crate) fn is_printable(c: char) -> bool {
     c == ' ' || !(c.is_other() || c.is_separator())
 }

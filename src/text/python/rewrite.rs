@@ -1,12 +1,12 @@
-//! What Python's operators and attributes do that the engine cannot be told, as calls of filters and functions that can.
+//! Rewrites template source so that operators and attributes behave as in Python, with calls of filters and functions.
 //!
-//! - `a % b` becomes `a|python_percent(b)`: formats of strings, beside remainders.
-//! - `a ~ b` becomes `(a)|python_string ~ (b)|python_string`: floats as Python writes them.
-//! - `a.items`, not called, becomes `(a)|python_attribute("items")`: a method goes before an item of that name.
-//! - Macros that use `varargs` or `kwargs` get them as parameters, and calls of them pass what the others do not take.
-//! - Strings with escapes that only Python has are written with those that the engine has.
+//! - `a % b` becomes `a|python_percent(b)`: string formatting as well as remainders.
+//! - `a ~ b` becomes `(a)|python_string ~ (b)|python_string`: floats are formatted as in Python.
+//! - `a.items`, not called, becomes `(a)|python_attribute("items")`: a method takes precedence over an item of that name.
+//! - Macros that use `varargs` or `kwargs` get them as parameters, and calls pass the surplus arguments in them.
+//! - Strings with escapes that only Python supports are rewritten with escapes that the engine supports.
 //!
-//! Everything is done by adding text around what is there, in one pass over the brackets of each tag.
+//! All rewriting inserts text around existing text, in one pass over the brackets of each tag.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,14 +15,14 @@ use super::super::chat_scan::{Tag, Tags, TokenKind, apply};
 use super::names;
 use crate::{Error, Result, TemplateKind};
 
-/// The filter of `%`.
+/// The filter that implements `%`.
 pub(super) const PERCENT: &str = "python_percent";
-/// The filter of what `~` joins.
+/// The filter that converts operands of `~`.
 pub(super) const STRING: &str = "python_string";
-/// The filter of attributes that may be methods.
+/// The filter that looks up attributes that may be methods.
 pub(super) const ATTRIBUTE: &str = "python_attribute";
 
-/// Attributes that dicts or strings have as methods, but for those that only look so on `loop`.
+/// Attributes that are methods of dicts or strings, except those that are also attributes of `loop`.
 const METHODS: &[&str] = &[
     "clear",
     "copy",
@@ -56,16 +56,16 @@ const METHODS: &[&str] = &[
     "find",
 ];
 
-/// Words between expressions: what stands beside them is no operand of `%` or `~`.
+/// Words that separate expressions: they are never operands of `%` or `~`.
 const SEPARATORS: &[&str] =
     &["and", "or", "not", "in", "if", "else", "recursive", "=", ",", ":", "==", "!=", "<", ">", "<=", ">="];
 /// Operators that bind tighter than `~`.
 const ARITHMETIC: &[&str] = &["+", "-", "*", "/", "//", "%", "**"];
 
-/// The source with Python's ways made explicit.
+/// Rewrites the source.
 ///
 /// # Errors
-/// [`Error::Template`] for an escape of a character by a name that is not known here.
+/// [`Error::Template`] for a `\N{…}` escape with an unknown character name.
 pub(crate) fn rewritten(source: &str) -> Result<String> {
     let source = with_plain_escapes(source)?;
     let macros = macros(&source);
@@ -78,10 +78,10 @@ pub(crate) fn rewritten(source: &str) -> Result<String> {
     Ok(apply(&source, edits))
 }
 
-/// Insertions and replacements, in the order in which they come to lie.
+/// Insertions and replacements.
 #[derive(Default)]
 struct Edits {
-    /// Where, whether it opens (after what closes there), and what.
+    /// The offset, whether it opens (and so follows insertions that close at the same offset), and the text.
     all: Vec<(Range<usize>, bool, String)>,
 }
 
@@ -98,7 +98,8 @@ impl Edits {
         self.all.push((range, true, text.into()));
     }
 
-    /// Those that open at one place in the order they were made in, the outermost first; those that close the other way around.
+    /// The edits in source order. At the same offset, opening insertions keep their order, the outermost first; closing
+    /// ones are reversed.
     fn sorted(self) -> Vec<(Range<usize>, String)> {
         let mut all: Vec<_> = self.all.into_iter().enumerate().collect();
         all.sort_by_key(|(i, (range, opens, _))| {
@@ -109,7 +110,7 @@ impl Edits {
     }
 }
 
-/// A token or a pair of brackets with what is between.
+/// A token, or a pair of brackets with its contents.
 #[derive(Clone, Copy)]
 enum Node {
     Leaf(usize),
@@ -133,7 +134,7 @@ impl Node {
 struct Rewriter<'a> {
     source: &'a str,
     tag: &'a Tag,
-    /// Parameters of the macros that take more than they name.
+    /// Parameters of the macros that use `varargs` or `kwargs`.
     macros: &'a BTreeMap<String, Vec<String>>,
     edits: Edits,
 }
@@ -147,7 +148,7 @@ impl Rewriter<'_> {
         matches!(node, Node::Leaf(token) if words.contains(&self.word(token)))
     }
 
-    /// Where a token begins, its quote included.
+    /// The offset at which a token begins, including its quote.
     fn start(&self, token: usize) -> usize {
         let token = &self.tag.tokens[token];
         token.range.start - usize::from(token.kind == TokenKind::Text)
@@ -162,7 +163,7 @@ impl Rewriter<'_> {
         let keyword = usize::from(self.tag.statement);
         let count = self.tag.tokens.len();
         let mut first = keyword.min(count);
-        // What a `set` assigns to is no expression.
+        // The target of a `set` is not an expression.
         if self.tag.statement && self.word(0) == "set" {
             first = (first..count).find(|i| self.word(*i) == "=").map_or(count, |sign| sign + 1);
         }
@@ -172,7 +173,7 @@ impl Rewriter<'_> {
         self.level(first, count);
     }
 
-    /// Adds to a macro's parameters what Jinja adds on its own.
+    /// Adds `varargs` and `kwargs`, which Jinja provides implicitly, to a macro's parameters.
     fn parameters(&mut self) {
         let count = self.tag.tokens.len();
         if !self.macros.contains_key(self.word(1)) || count < 4 || self.word(count - 1) != ")" {
@@ -182,7 +183,7 @@ impl Rewriter<'_> {
         self.edits.close(self.start(count - 1), format!("{comma}varargs=(), kwargs={{}}"));
     }
 
-    /// Rewrites the tokens of one depth, and what is in their brackets.
+    /// Rewrites the tokens of one nesting level, and recursively the contents of brackets.
     fn level(&mut self, from: usize, to: usize) {
         let nodes = self.nodes(from, to);
         let mut start = 0;
@@ -210,7 +211,7 @@ impl Rewriter<'_> {
         nodes
     }
 
-    /// The bracket that closes what opens at a token; the last token where none does.
+    /// The bracket that closes the one at a token; the last token if there is none.
     fn closing(&self, open: usize, to: usize) -> usize {
         let mut depth = 0usize;
         for at in open..to {
@@ -238,7 +239,7 @@ impl Rewriter<'_> {
         !(["not", "in"].contains(&word) && (tests(1) || tests(2) && self.is(nodes[at - 1], &["not"])))
     }
 
-    /// Operands joined by `~`.
+    /// Rewrites operands of `~`.
     fn concatenation(&mut self, nodes: &[Node]) {
         let joins: Vec<usize> = (0..nodes.len()).filter(|i| self.is(nodes[*i], &["~"])).collect();
         let mut start = 0;
@@ -255,7 +256,7 @@ impl Rewriter<'_> {
         }
     }
 
-    /// Operands joined by operators of arithmetic.
+    /// Rewrites operands of arithmetic operators.
     fn arithmetic(&mut self, nodes: &[Node]) {
         let mut operands: Vec<&[Node]> = Vec::new();
         let mut operators: Vec<usize> = Vec::new();
@@ -268,7 +269,7 @@ impl Rewriter<'_> {
             }
         }
         operands.push(&nodes[start..]);
-        // A percent sign whose left side is one operand, or what such signs made of one: `a % b % c`.
+        // A `%` whose left side is a single operand, or the result of such operators: `a % b % c`.
         let mut alone = true;
         for (i, &operator) in operators.iter().enumerate() {
             let (left, right) = (operands[i], operands[i + 1]);
@@ -280,7 +281,7 @@ impl Rewriter<'_> {
                 self.edits.replace(self.start(sign)..self.end(sign), format!("|{PERCENT}("));
                 self.edits.close(self.end(right[right.len() - 1].last()), ")");
             } else {
-                // A sum ends what came before; other operators take it with them.
+                // A sum ends the preceding term; other operators extend it.
                 alone = self.is(nodes[operator], &["+", "-"]) && !left.is_empty();
             }
         }
@@ -300,7 +301,7 @@ impl Rewriter<'_> {
             && token.range.end == self.tag.tokens[sign].range.start
     }
 
-    /// A value with its attributes, calls, filters and tests.
+    /// Rewrites an operand with its attributes, calls, filters and tests.
     fn operand(&mut self, nodes: &[Node]) {
         for (at, &node) in nodes.iter().enumerate() {
             match node {
@@ -333,7 +334,7 @@ impl Rewriter<'_> {
         self.edits.replace(self.start(dot)..self.end(name), text);
     }
 
-    /// Passes what a macro does not name as `varargs` and `kwargs`.
+    /// Passes arguments that a macro does not declare as `varargs` and `kwargs`.
     fn call(&mut self, name: usize, open: usize, close: usize) {
         let Some(parameters) = self.macros.get(self.word(name)) else { return };
         if self.tag.statement && self.word(0) == "macro" {
@@ -351,7 +352,7 @@ impl Rewriter<'_> {
         };
         let positional = arguments.iter().take_while(|argument| !named(argument)).count();
         let extra = bytes(arguments[..positional].get(parameters.len()..).unwrap_or(&[]));
-        // Names that the macro does not know go in one piece.
+        // Named arguments that the macro does not declare are passed in one dict.
         let first = arguments.iter().position(|argument| unknown(argument)).unwrap_or(arguments.len());
         let run: Vec<&[Node]> = arguments[first..].iter().copied().take_while(|argument| unknown(argument)).collect();
         let keywords = bytes(&run);
@@ -373,7 +374,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// The parameters of each macro whose body asks for arguments that it does not name.
+/// The parameters of each macro whose body uses `varargs` or `kwargs`.
 fn macros(source: &str) -> BTreeMap<String, Vec<String>> {
     let mut found = BTreeMap::new();
     let mut open: Vec<(String, Vec<String>, bool)> = Vec::new();
@@ -412,7 +413,7 @@ fn macros(source: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// Writes strings whose escapes only Python knows with those that the engine knows.
+/// Rewrites strings with escapes that only Python supports.
 fn with_plain_escapes(source: &str) -> Result<String> {
     let mut edits = Vec::new();
     for tag in Tags::new(source) {
@@ -427,7 +428,7 @@ fn with_plain_escapes(source: &str) -> Result<String> {
     Ok(apply(source, edits))
 }
 
-/// A string's characters, by Python's escapes.
+/// Decodes a string literal with Python's escapes.
 fn decoded(text: &str) -> Result<String> {
     let bad =
         |message: String| Error::Template { kind: TemplateKind::Invalid, message: format!("syntax error: {message}") };
@@ -474,7 +475,7 @@ fn decoded(text: &str) -> Result<String> {
                 let shown: String = name.chars().take(60).collect();
                 out.push(
                     names::character(name)
-                        .ok_or_else(|| bad(format!("the character name {shown:?} is not known here")))?,
+                        .ok_or_else(|| bad(format!("the character name {shown:?} is not supported")))?,
                 );
                 rest = after;
             }
@@ -487,7 +488,7 @@ fn decoded(text: &str) -> Result<String> {
     Ok(out + rest)
 }
 
-/// The same with escapes that the engine reads.
+/// Encodes a string literal with escapes that the engine supports.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

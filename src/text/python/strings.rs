@@ -1,4 +1,4 @@
-//! The methods of Python's strings. Positions count characters, as in Python.
+//! Python's string methods. Positions count characters, as in Python.
 
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, State, Value};
@@ -7,7 +7,7 @@ use unicode_categories::UnicodeCategories as _;
 use super::format::formatted;
 use super::{Arguments, charge, limit, wrong};
 
-/// Every method that strings have here, and those of Python's that only show when they are not called.
+/// All supported string methods, and those of Python's that are only known as uncalled attributes.
 pub(super) const METHODS: &[&str] = &[
     "capitalize",
     "casefold",
@@ -58,10 +58,10 @@ pub(super) const METHODS: &[&str] = &[
     "zfill",
 ];
 
-/// Characters that padding may make of a text.
+/// Maximum characters of a padded text.
 const MAX_WIDTH: usize = 1 << 20;
 
-/// Calls a method; `None` where strings have none of this name.
+/// Calls a method; `None` if strings have no method of this name.
 pub(super) fn method(state: &State, text: &str, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {
     if !METHODS.contains(&name) || name == "maketrans" {
         return None;
@@ -139,17 +139,17 @@ fn call(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Error> {
     }
 }
 
-/// What `str.isalpha` counts: letters, and not the marks and numbers that Unicode also calls alphabetic.
+/// `str.isalpha` for a character: letters, without the marks and numbers that Unicode also calls alphabetic.
 fn is_alpha(c: char) -> bool {
     if c.is_ascii() { c.is_ascii_alphabetic() } else { c.is_letter() }
 }
 
-/// White space as Python has it: Unicode's, and the information separators.
+/// White space in Python: Unicode's, and the information separators.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
-/// Superscripts, subscripts and digits in circles.
+/// Whether a character is a superscript, a subscript or a circled digit.
 fn is_small_digit(c: char) -> bool {
     matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉' | '①'..='⑨' | '⑴'..='⑼' | '⒈'..='⒐' | '⓪' | '⓵'..='⓽' | '⓿' | '❶'..='❾' | '➀'..='➈' | '➊'..='➒')
 }
@@ -159,10 +159,10 @@ fn capitalize(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| titled(first) + &chars.as_str().to_lowercase())
 }
 
-/// A character at the beginning of a word.
+/// The title case of a character.
 fn titled(c: char) -> String {
     let upper: String = c.to_uppercase().collect();
-    // Only the first of what a ligature becomes is large.
+    // Only the first character of an expanded ligature is upper case.
     let mut chars = upper.chars();
     chars.next().map_or_else(String::new, |first| first.to_string() + &chars.as_str().to_lowercase())
 }
@@ -250,14 +250,14 @@ fn split(text: &str, args: &Arguments<'_>, from_end: bool) -> Result<Value, Erro
     Ok(parts.into_iter().map(Value::from).collect())
 }
 
-/// At most so many cuts at white space, and the rest.
+/// Splits at white space at most `most` times; the last item is the rest.
 fn words(text: &str, most: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         let cut = rest.find(is_space).filter(|_| parts.len() < most);
         let Some(cut) = cut else {
-            // Without a cut left the rest keeps its spaces, at the end too.
+            // The rest keeps its white space, including trailing white space.
             parts.push(rest);
             break;
         };
@@ -282,7 +282,7 @@ fn words_from_end(text: &str, most: usize) -> Vec<&str> {
     parts
 }
 
-/// Lines by all of Python's line ends.
+/// Splits at all line boundaries that Python recognises.
 pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut start = 0;
@@ -309,7 +309,8 @@ fn affix(args: &Arguments<'_>) -> Result<String, Error> {
     args.text(0, "prefix")?.ok_or_else(|| wrong("a string is expected"))
 }
 
-/// The text before the first (or last) separator, the separator, and the text after; all on one side where there is none.
+/// `partition`: the text before the first (or last) separator, the separator, and the text after it; without a
+/// separator, all text is on one side.
 fn partition(text: &str, args: &Arguments<'_>, last: bool) -> Result<Value, Error> {
     args.most(1)?;
     let separator = args.text(0, "sep")?.filter(|by| !by.is_empty()).ok_or_else(|| wrong("empty separator"))?;
@@ -323,8 +324,8 @@ fn partition(text: &str, args: &Arguments<'_>, last: bool) -> Result<Value, Erro
     Ok(Value::from_object(Tuple::from(parts.map(Value::from))))
 }
 
-/// The part of a text between two positions as slices have them, and where it begins in characters; none where the first lies
-/// behind the end.
+/// The part of a text between two slice positions, with its start in characters; `None` if the first position is
+/// beyond the end.
 fn between(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &str)> {
     let length = text.chars().count() as i64;
     let place = |at: i64| if at < 0 { (at + length).max(0) } else { at };
@@ -336,9 +337,9 @@ fn between(text: &str, start: Option<i64>, end: Option<i64>) -> Option<(usize, &
     Some((start as usize, &text[byte(start)..byte(end)]))
 }
 
-/// Where a method looks, and for what.
+/// The arguments of a search: where, and for what.
 struct Search<'a> {
-    /// As [`between`] has it.
+    /// The result of [`between`].
     range: Option<(usize, &'a str)>,
     needle: String,
 }
@@ -390,7 +391,7 @@ fn replace(text: &str, args: &Arguments<'_>) -> Result<Value, Error> {
     let count = args.int(2, "count")?.and_then(|count| usize::try_from(count).ok());
     let places = if old.is_empty() { text.chars().count() + 1 } else { text.matches(&old as &str).count() };
     if places.saturating_mul(new.len()) > super::MAX_MADE {
-        return Err(limit("a replacement makes too much text"));
+        return Err(limit("the result of a replacement is too long"));
     }
     Ok(Value::from(match count {
         Some(count) => text.replacen(&old, &new, count),
@@ -411,7 +412,7 @@ fn join(text: &str, args: &Arguments<'_>) -> Result<Value, Error> {
         }
         out.push_str(item.as_str().unwrap_or_default());
         if out.len() > super::MAX_MADE {
-            return Err(limit("a join makes too much text"));
+            return Err(limit("the result of join is too long"));
         }
     }
     Ok(Value::from(out))
@@ -436,7 +437,7 @@ fn justified(text: &str, name: &str, args: &Arguments<'_>) -> Result<Value, Erro
     let left = match name {
         "ljust" => 0,
         "rjust" => missing,
-        _ => missing / 2 + (missing & width & 1), // the odd one goes to the left where the width is odd, too
+        _ => missing / 2 + (missing & width & 1), // an odd pad character goes to the left if the width is odd, too
     };
     Ok(Value::from(format!("{}{text}{}", fill.repeat(left), fill.repeat(missing - left))))
 }
@@ -468,7 +469,7 @@ fn expanded(text: &str, size: i64) -> Result<String, Error> {
             }
         }
         if out.len() > super::MAX_MADE {
-            return Err(limit("tabs make too much text"));
+            return Err(limit("the result of expandtabs is too long"));
         }
     }
     Ok(out)
@@ -487,7 +488,7 @@ fn translated(text: &str, args: &Arguments<'_>) -> Result<Value, Error> {
             _ => {} // None deletes
         }
         if out.len() > super::MAX_MADE {
-            return Err(limit("a translation makes too much text"));
+            return Err(limit("the result of a translation is too long"));
         }
     }
     Ok(Value::from(out))

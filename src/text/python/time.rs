@@ -1,4 +1,4 @@
-//! `datetime.strftime`, as the C library of most servers does it.
+//! Python's `datetime.strftime`, with the behaviour of glibc.
 
 use std::fmt::Write as _;
 
@@ -18,10 +18,10 @@ const MONTHS: [&str; 12] = [
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-/// Python's `strftime` for `seconds` since 1970-01-01 of the local clock, whose zone is not known: `%z` and `%Z` are empty, as for
-/// Python's naive times. Unknown directives are kept as they are.
+/// Python's `strftime` for `seconds` since 1970-01-01 of the local clock, whose zone is not known: `%z` and `%Z` are
+/// empty, as for Python's naive times. Unknown directives are kept as they are.
 pub(crate) fn strftime(format: &str, seconds: i64) -> String {
-    // Some thirty thousand years either way; a clock that far off is not worth the arithmetic.
+    // The clock is clamped to about thirty thousand years either way, to avoid overflow.
     let seconds = seconds.clamp(-1_000_000_000_000, 1_000_000_000_000);
     let time = Time::of(seconds);
     let mut out = String::new();
@@ -54,9 +54,9 @@ struct Time {
     hour: i64,
     minute: i64,
     second: i64,
-    /// From Sunday.
+    /// Day of the week, counted from Sunday.
     weekday: i64,
-    /// From 1.
+    /// Day of the year, counted from 1.
     year_day: i64,
 }
 
@@ -78,7 +78,7 @@ impl Time {
         }
     }
 
-    /// Year and week as ISO 8601 counts them: a week belongs to the year that its Thursday is in.
+    /// ISO 8601 year and week: a week belongs to the year of its Thursday.
     fn iso_week(&self) -> (i64, i64) {
         let monday = (self.weekday + 6) % 7;
         let thursday = self.seconds.div_euclid(86_400) - monday + 3;
@@ -86,7 +86,7 @@ impl Time {
         (year, (thursday - days_before_year(year)) / 7 + 1)
     }
 
-    /// Writes what a directive stands for; `None` where it is none.
+    /// Writes the expansion of a directive; `None` if it is unknown.
     fn write(&self, out: &mut String, directive: char, pad: Option<char>) -> Option<()> {
         let number = |out: &mut String, value: i64, width: usize, fill: char| {
             let _ = match (pad, fill) {

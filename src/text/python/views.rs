@@ -1,4 +1,4 @@
-//! Objects of Python that only templates see: views of dicts, and methods that are looked at and not called.
+//! Python objects that are visible to templates only: views of dicts, and methods that are referred to without a call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use minijinja::{Error, State, Value};
 
 use super::repr::{is_namespace, repr};
 
-/// What `dict.keys()`, `values()` and `items()` give: iterable, and no list.
+/// The result of `dict.keys()`, `values()` and `items()`: iterable, but not a list.
 #[derive(Debug)]
 pub(crate) struct DictView {
     name: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct DictView {
 }
 
 impl DictView {
-    /// The view that a method of this name gives; none where it is another method.
+    /// The view that a method returns; `None` for other methods.
     pub(super) fn of(dict: &Value, method: &str) -> Option<Result<Value, Error>> {
         let name = match method {
             "keys" => "dict_keys",
@@ -79,7 +79,7 @@ impl Object for Method {
             _ if self.of.is_tuple() => "tuple",
             _ => "list",
         };
-        // Where Python's object lies is nobody's business.
+        // Python writes the object's address; a constant replaces it.
         write!(f, "<built-in method {} of {kind} object at 0x7f0000000000>", self.name)
     }
 }
@@ -87,7 +87,7 @@ impl Object for Method {
 const DICT: &[&str] =
     &["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
 
-/// `value.name`, as Jinja looks it up: Python's attributes go before the items of a dict.
+/// `value.name` as in Jinja: Python's attributes take precedence over the items of a dict.
 pub(super) fn attribute(value: &Value, name: &str) -> Result<Value, Error> {
     let is_method = match value.kind() {
         ValueKind::String => super::strings::METHODS.contains(&name),

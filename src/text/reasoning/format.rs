@@ -1,13 +1,13 @@
-//! How a model marks its thoughts: told by its chat template, else by its vocabulary.
+//! Detects how a model marks its reasoning, from its chat template or else from its vocabulary.
 
 use super::harmony;
 
-/// The marks around a thought.
+/// The tags around reasoning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReasoningTags {
-    /// Begins a thought.
+    /// The opening tag.
     pub open: String,
-    /// Ends it.
+    /// The closing tag.
     pub close: String,
 }
 
@@ -22,44 +22,45 @@ impl ReasoningTags {
         Self { open: open.into(), close: close.into() }
     }
 
-    /// White space around the tags as models were trained on it.
+    /// Whether models were trained with line breaks around the tags.
     fn spaced(&self) -> bool {
         self.open.starts_with("<think")
     }
 
-    /// What ends a thought in the middle.
+    /// The text that closes reasoning in the middle.
     pub(super) fn end(&self) -> String {
         if self.spaced() { format!("\n{}\n\n", self.close) } else { self.close.clone() }
     }
 }
 
-/// How a model's thoughts are marked.
+/// How a model's reasoning is marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReasoningFormat {
-    /// By a pair of tags at the beginning of the answer: the first of these pairs, or where only the vocabulary tells, any.
+    /// By a pair of tags at the beginning of the output: the first of these pairs or, if only the vocabulary declares
+    /// them, any.
     Tags(Vec<ReasoningTags>),
-    /// gpt-oss's harmony: messages in channels, of which `analysis` is the thought.
+    /// gpt-oss's harmony format: messages in channels, where `analysis` is the reasoning.
     Harmony,
 }
 
-/// What a format was told by.
+/// The source that declared a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeclaredBy {
-    /// The chat template writes or looks for the marks.
+    /// The chat template writes or searches for the tags.
     Template,
-    /// The vocabulary has the marks as tokens.
+    /// The vocabulary has the tags as tokens.
     Vocabulary,
-    /// Neither; `<think>` is what most models write.
+    /// Neither: the default is `<think>`, which most models use.
     Nothing,
 }
 
-/// Tags whose names do not say what they are for.
+/// Reasoning tags that cannot be recognised by their names.
 const UNLIKELY: &[(&str, &str)] = &[("<|channel>thought\n", "<channel|>"), ("<|inner_prefix|>", "<|inner_suffix|>")];
 
-/// What the names of tags for thoughts have in common.
+/// Words in the names of reasoning tags.
 const WORDS: [&str; 3] = ["think", "thought", "reason"];
 
-/// How the name of an ending tag is made of that of the beginning one.
+/// Replacements that derive the name of a closing tag from the opening one.
 const ENDS: [(&str, &str); 5] =
     [("START", "END"), ("start", "end"), ("BEGIN", "END"), ("begin", "end"), ("prefix", "suffix")];
 
@@ -70,7 +71,7 @@ impl Default for ReasoningFormat {
 }
 
 impl ReasoningFormat {
-    /// The format of a model, from its chat template's source and its added tokens.
+    /// Detects the format of a model from its chat template's source and its added tokens.
     pub fn of(template: Option<&str>, tokens: &[String]) -> (Self, DeclaredBy) {
         let has = |token: &str| tokens.iter().any(|t| t == token);
         if ["<|start|>", "<|channel|>", "<|message|>"].into_iter().all(has) {
@@ -92,7 +93,7 @@ impl ReasoningFormat {
         (if spelled.is_empty() { Self::default() } else { Self::Tags(spelled) }, by)
     }
 
-    /// Whether a token is one that tells the thought from the answer, and so is read even where it is special.
+    /// Whether a token separates reasoning from the answer, and so is processed even if it is special.
     pub fn is_mark(&self, token: &str) -> bool {
         match self {
             Self::Tags(pairs) => {
@@ -103,11 +104,11 @@ impl ReasoningFormat {
         }
     }
 
-    /// Whether a prompt ends inside a thought, so that the output begins with it: templates of R1 end in `<think>\n`.
+    /// Whether a prompt ends inside reasoning, so that the output begins with it: R1's templates end in `<think>\n`.
     pub fn opened_by(&self, prompt: &str) -> bool {
         match self {
             Self::Harmony => harmony::opened_by(prompt),
-            // Only at the very end: an older turn may also have had an unfinished thought.
+            // Only the very end counts: an earlier turn may also contain unfinished reasoning.
             Self::Tags(pairs) => match (prompt.rfind(&pairs[0].open), prompt.rfind(&pairs[0].close)) {
                 (Some(open), close) => {
                     close.is_none_or(|close| close < open) && prompt[open + pairs[0].open.len()..].trim().is_empty()
@@ -117,7 +118,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// Whether a prompt ends behind a thought that it closed.
+    /// Whether a prompt ends after reasoning that it closed.
     pub fn closed_by(&self, prompt: &str) -> bool {
         match self {
             Self::Tags(pairs) => prompt.trim_end().ends_with(pairs[0].close.trim_end()),
@@ -125,7 +126,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// What begins a thought, as a model writes it.
+    /// The text that opens reasoning, as a model writes it.
     pub fn begin(&self) -> String {
         match self {
             Self::Tags(pairs) if pairs[0].spaced() => format!("{}\n", pairs[0].open),
@@ -134,7 +135,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// What ends a thought in the middle, as a model writes it, so that the answer follows.
+    /// The text that closes reasoning in the middle, as a model writes it, so that the answer follows.
     pub fn end(&self) -> String {
         match self {
             Self::Tags(pairs) => pairs[0].end(),
@@ -142,7 +143,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// What ends a thought that a prompt has just begun, white space after the beginning left out.
+    /// The text that closes reasoning that a prompt has just opened, without the white space after the opening tag.
     pub fn end_at_once(&self) -> String {
         match self {
             Self::Tags(pairs) if pairs[0].spaced() => format!("\n\n{}\n\n", pairs[0].close),
@@ -150,7 +151,7 @@ impl ReasoningFormat {
         }
     }
 
-    /// A thought without a word: what models that may leave it out were trained to see.
+    /// Empty reasoning, as models with optional reasoning were trained to see it.
     pub fn none(&self) -> String {
         match self {
             Self::Tags(pairs) if pairs[0].spaced() => format!("{}{}", pairs[0].open, self.end_at_once()),
@@ -160,13 +161,13 @@ impl ReasoningFormat {
     }
 }
 
-/// Whether a template writes a tag; a line break may be written as an escape.
+/// Whether a template contains a tag; a line break in it may be written as an escape.
 fn mentions(source: &str, tag: &str) -> bool {
     source.contains(tag) || tag.contains('\n') && source.contains(&tag.replace('\n', "\\n"))
 }
 
-/// The pairs of tags that `has` knows both of, or the ending one of: templates that never show a thought look for its end.
-/// `<think>` goes before others.
+/// The pairs of tags of which `has` knows both or the closing one: templates that never render reasoning search for its
+/// end. `<think>` precedes other pairs.
 fn pairs(candidates: &[String], has: &dyn Fn(&str) -> bool) -> Vec<ReasoningTags> {
     let default = ReasoningTags::default();
     let mut found: Vec<_> = (has(&default.close) || has(&default.open)).then_some(default).into_iter().collect();
@@ -180,7 +181,7 @@ fn pairs(candidates: &[String], has: &dyn Fn(&str) -> bool) -> Vec<ReasoningTags
     found
 }
 
-/// The tags that may end what `open` begins: `</x>` for `<x>`, `<|x_end|>` for `<|x_start|>`.
+/// The possible closing tags of `open`: `</x>` for `<x>`, `<|x_end|>` for `<|x_start|>`.
 fn closing(open: &str) -> Vec<String> {
     let inside = open.find(|c: char| c.is_alphanumeric()).unwrap_or(0);
     let mut found = vec![format!("{}/{}", &open[..inside], &open[inside..])];
@@ -188,7 +189,7 @@ fn closing(open: &str) -> Vec<String> {
     found
 }
 
-/// Everything in a template that looks like a tag, each once.
+/// All distinct texts in a template that look like tags.
 fn tags_in(source: &str) -> Vec<String> {
     const LONGEST: usize = 48;
     let mut tags: Vec<String> = Vec::new();

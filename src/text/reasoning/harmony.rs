@@ -1,9 +1,10 @@
-//! The answers of gpt-oss: messages `<|start|>ROLE<|channel|>CHANNEL<|message|>TEXT<|end|>`, the first of which the prompt has
-//! begun. `analysis` is the thought, `commentary` and `final` are the answer (OpenAI's harmony response format).
+//! Splits output in gpt-oss's harmony format: messages `<|start|>ROLE<|channel|>CHANNEL<|message|>TEXT<|end|>`, the
+//! first of which the prompt has begun. `analysis` is the reasoning, `commentary` and `final` are the answer (OpenAI's
+//! harmony response format).
 
 use super::{Kind, Pieces};
 
-/// The tokens that structure messages. As text they are text.
+/// The tokens that structure messages. The same text without being a token is plain text.
 pub(super) const MARKS: [&str; 7] =
     ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"];
 
@@ -12,12 +13,12 @@ pub(super) fn header(channel: &str) -> String {
     format!("<|channel|>{channel}<|message|>")
 }
 
-/// What ends a thought in the middle and begins the answer.
+/// The text that closes reasoning in the middle and begins the answer.
 pub(super) fn end() -> String {
     format!("<|end|><|start|>assistant{}", header("final"))
 }
 
-/// Whether a prompt ends inside a thought.
+/// Whether a prompt ends inside reasoning.
 pub(super) fn opened_by(prompt: &str) -> bool {
     last_message(prompt).is_some_and(|(header, text)| channel(header) == Kind::Reasoning && text.trim().is_empty())
 }
@@ -27,14 +28,14 @@ pub(super) fn answered_by(prompt: &str) -> bool {
     last_message(prompt).is_some_and(|(header, _)| channel(header) == Kind::Text)
 }
 
-/// Header and text of the message that a prompt leaves open, if it has come to its text.
+/// Header and text so far of the message that a prompt leaves open, if its text has begun.
 fn last_message(prompt: &str) -> Option<(&str, &str)> {
     let message = &prompt[prompt.rfind("<|start|>")?..];
     let (header, text) = message.split_once("<|message|>")?;
     (!text.contains("<|end|>")).then_some((header, text))
 }
 
-/// Whom a message is for, by its header.
+/// The kind of a message, by its header.
 fn channel(header: &str) -> Kind {
     let channel = header.rsplit_once("<|channel|>").map_or("", |(_, channel)| channel.trim_start());
     if channel.starts_with("analysis") { Kind::Reasoning } else { Kind::Text }
@@ -43,22 +44,22 @@ fn channel(header: &str) -> Kind {
 #[derive(Debug, Clone)]
 pub(super) struct HarmonySplitter {
     state: State,
-    /// Whether a message of each kind was given out before: the next of the kind begins on a line of its own.
+    /// Whether a message of each kind was emitted before: the next message of that kind begins on a new line.
     given: [bool; 2],
 }
 
 #[derive(Debug, Clone)]
 enum State {
-    /// Between `<|start|>` and `<|message|>`: what was read of it.
+    /// Between `<|start|>` and `<|message|>`: the header so far.
     Header(String),
-    /// In a message, `true` once it has text.
+    /// In a message; `true` once it has text.
     Message(Kind, bool),
     /// After a message.
     Between,
 }
 
 impl HarmonySplitter {
-    /// Goes on from a prompt.
+    /// Continues from a prompt.
     pub(super) fn after(prompt: &str) -> Self {
         match last_message(prompt) {
             Some((header, _)) if header.contains("assistant") => Self::within(channel(header)),
@@ -66,7 +67,7 @@ impl HarmonySplitter {
         }
     }
 
-    /// Goes on within a message.
+    /// Continues within a message.
     pub(super) fn within(kind: Kind) -> Self {
         Self { state: State::Message(kind, true), given: [false; 2] }
     }
@@ -91,7 +92,7 @@ impl HarmonySplitter {
         match &mut self.state {
             State::Header(header) => {
                 header.push_str(text);
-                // A model that was tuned without channels answers at once.
+                // A model that was fine-tuned without channels answers without a header.
                 let begun = header.trim_start();
                 if ["<|channel|>", "to=", "assistant"].iter().any(|s| begun.starts_with(s) || s.starts_with(begun)) {
                     return Vec::new();
@@ -125,7 +126,7 @@ impl HarmonySplitter {
 
     pub(super) fn finish(&mut self) -> Pieces {
         match &mut self.state {
-            // An answer that was as short as the beginning of a header.
+            // The output was a short answer that looked like the beginning of a header.
             State::Header(header) if !header.contains("<|") && !header.trim().is_empty() && !self.given[1] => {
                 let text = std::mem::take(header);
                 self.state = State::Message(Kind::Text, false);
@@ -141,7 +142,7 @@ mod tests {
     use super::super::{Kind, ReasoningFormat, ReasoningSplitter};
     use super::MARKS;
 
-    /// Reasoning and text of an output, its marks whole and the rest by `size` characters.
+    /// Reasoning and text of an output, fed with whole marks and the rest in pieces of `size` characters.
     fn split(prompt: &str, output: &str, size: usize) -> (String, String) {
         let mut splitter = ReasoningSplitter::new(&ReasoningFormat::Harmony, prompt);
         let (mut parts, mut rest) = (Vec::new(), output);

@@ -15,7 +15,7 @@ use tags::TagSplitter;
 /// Which part of the output a text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// What the model thinks before it answers.
+    /// The reasoning before the answer.
     Reasoning,
     /// The answer.
     Text,
@@ -24,7 +24,7 @@ pub enum Kind {
 /// Pieces of output, in order.
 pub type Pieces = Vec<(Kind, String)>;
 
-/// Splits streamed output into thought and answer. No part of a mark is ever given out as text.
+/// Splits streamed output into reasoning and answer. No part of a tag is ever emitted as text.
 #[derive(Debug, Clone)]
 pub struct ReasoningSplitter(Splitter);
 
@@ -35,7 +35,7 @@ enum Splitter {
 }
 
 impl ReasoningSplitter {
-    /// Begins the stream that follows a rendered prompt, which may have opened the thought.
+    /// Starts after a rendered prompt, which may have opened the reasoning.
     pub fn new(format: &ReasoningFormat, prompt: &str) -> Self {
         Self(match format {
             ReasoningFormat::Tags(tags) => Splitter::Tags(TagSplitter::new(tags, format.opened_by(prompt))),
@@ -43,7 +43,7 @@ impl ReasoningSplitter {
         })
     }
 
-    /// Begins a stream that goes on inside a thought that has text already: its white space counts.
+    /// Starts inside reasoning that already has text, so that leading white space is kept.
     pub fn resumed(format: &ReasoningFormat) -> Self {
         Self(match format {
             ReasoningFormat::Tags(tags) => Splitter::Tags(TagSplitter::resumed(tags)),
@@ -51,7 +51,7 @@ impl ReasoningSplitter {
         })
     }
 
-    /// Begins a stream after a thought that the prompt closed: all of it is answer.
+    /// Starts after reasoning that the prompt closed: all output is the answer.
     pub fn closed(format: &ReasoningFormat) -> Self {
         Self(match format {
             ReasoningFormat::Tags(tags) => Splitter::Tags(TagSplitter::closed(tags)),
@@ -59,7 +59,7 @@ impl ReasoningSplitter {
         })
     }
 
-    /// Whether the output is in a thought now.
+    /// Whether the output is currently inside the reasoning.
     pub fn in_reasoning(&self) -> bool {
         match &self.0 {
             Splitter::Tags(tags) => tags.in_reasoning(),
@@ -67,7 +67,7 @@ impl ReasoningSplitter {
         }
     }
 
-    /// What ends the thought that the output is in, so that the answer follows.
+    /// The text that closes the current reasoning, so that the answer follows.
     pub fn end(&self) -> String {
         match &self.0 {
             Splitter::Tags(tags) => tags.tags().end(),
@@ -75,7 +75,7 @@ impl ReasoningSplitter {
         }
     }
 
-    /// Takes the next piece of text and returns what is certain, in order.
+    /// Processes the next piece of text and returns the pieces that are certain, in order.
     pub fn push(&mut self, piece: &str) -> Pieces {
         match &mut self.0 {
             Splitter::Tags(tags) => tags.push(piece),
@@ -83,7 +83,7 @@ impl ReasoningSplitter {
         }
     }
 
-    /// Takes the text of a token that [`ReasoningFormat::is_mark`] holds for one.
+    /// Processes the text of a token for which [`ReasoningFormat::is_mark`] is true.
     pub fn push_mark(&mut self, mark: &str) -> Pieces {
         match &mut self.0 {
             Splitter::Tags(tags) => tags.push(mark),
@@ -91,7 +91,7 @@ impl ReasoningSplitter {
         }
     }
 
-    /// Ends the stream: what was held back.
+    /// Ends the stream and returns what was held back.
     pub fn finish(&mut self) -> Pieces {
         match &mut self.0 {
             Splitter::Tags(tags) => tags.finish(),

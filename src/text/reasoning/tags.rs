@@ -1,17 +1,17 @@
-//! Thoughts between a pair of tags at the start of the output.
+//! Splits off reasoning between a pair of tags at the start of the output.
 
 use super::super::stop::partial_suffix;
 use super::format::ReasoningTags;
 use super::{Kind, Pieces};
 
-/// The thought is between the tags at the start of the output, or from the start where the prompt opened it; one that
-/// never closes is all thought. White space beside the tags belongs to neither. Tags may arrive in pieces. A tag
-/// inside the answer is text.
+/// Splits output whose reasoning is between tags at its start, or begins at the start if the prompt opened it.
+/// Reasoning that is never closed takes the whole output. White space around the tags belongs to neither part. Tags may
+/// arrive in pieces. A tag inside the answer is plain text.
 #[derive(Debug, Clone)]
 pub(super) struct TagSplitter {
-    /// The pairs that may mark the thought, the likeliest first.
+    /// The pairs of tags that may mark the reasoning, the likeliest first.
     pairs: Vec<ReasoningTags>,
-    /// The one that does.
+    /// The index of the pair in use.
     current: usize,
     state: State,
     held: String,
@@ -19,27 +19,27 @@ pub(super) struct TagSplitter {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing but white space yet: a thought may begin.
+    /// Nothing but white space so far: reasoning may begin.
     Start,
-    /// In the thought; `true` once it has text.
+    /// In the reasoning; `true` once it has text.
     Thought(bool),
-    /// After the thought, before the answer's first character.
+    /// After the reasoning, before the answer's first character.
     Gap,
     Answer,
 }
 
 impl TagSplitter {
-    /// Begins a stream; `opened` where the prompt already opened the thought.
+    /// Starts a stream; `opened` if the prompt already opened the reasoning.
     pub(super) fn new(pairs: &[ReasoningTags], opened: bool) -> Self {
         Self::begun(pairs, if opened { State::Thought(false) } else { State::Start })
     }
 
-    /// Begins a stream that goes on inside a thought that has text already: its white space counts.
+    /// Starts inside reasoning that already has text, so that leading white space is kept.
     pub(super) fn resumed(pairs: &[ReasoningTags]) -> Self {
         Self::begun(pairs, State::Thought(true))
     }
 
-    /// Begins a stream after a thought that the prompt closed: all of it is answer.
+    /// Starts after reasoning that the prompt closed: all output is the answer.
     pub(super) fn closed(pairs: &[ReasoningTags]) -> Self {
         Self::begun(pairs, State::Gap)
     }
@@ -48,17 +48,17 @@ impl TagSplitter {
         Self { pairs: pairs.to_vec(), current: 0, state, held: String::new() }
     }
 
-    /// The tags of the thought.
+    /// The tags in use.
     pub(super) fn tags(&self) -> &ReasoningTags {
         &self.pairs[self.current]
     }
 
-    /// Whether the output is in a thought now.
+    /// Whether the output is currently inside the reasoning.
     pub(super) fn in_reasoning(&self) -> bool {
         matches!(self.state, State::Thought(_))
     }
 
-    /// Takes the next piece and returns what is certain, in order.
+    /// Processes the next piece and returns the pieces that are certain, in order.
     pub(super) fn push(&mut self, piece: &str) -> Pieces {
         self.held.push_str(piece);
         let mut out = Vec::new();
@@ -66,7 +66,7 @@ impl TagSplitter {
         out
     }
 
-    /// Ends the stream: what was held back.
+    /// Ends the stream and returns what was held back.
     pub(super) fn finish(&mut self) -> Pieces {
         let rest = std::mem::take(&mut self.held);
         let (kind, text) = match self.state {
@@ -77,7 +77,7 @@ impl TagSplitter {
         if text.is_empty() { Vec::new() } else { vec![(kind, text.to_owned())] }
     }
 
-    /// Makes one step with what is held; `false` when more is needed.
+    /// Advances by one step; `false` if more input is needed.
     fn step(&mut self, out: &mut Pieces) -> bool {
         match self.state {
             State::Start => {
@@ -86,7 +86,7 @@ impl TagSplitter {
                 if let Some(current) = self.pairs.iter().position(opened) {
                     self.current = current;
                     self.held = seen[self.tags().open.len()..].to_owned();
-                    // A prompt that ends in the tag and a model that repeats it mean one thought.
+                    // If the prompt ends in the opening tag and the model repeats it, the repetition is dropped.
                     self.state = State::Thought(false);
                     return true;
                 }
@@ -138,7 +138,7 @@ impl TagSplitter {
             self.state = State::Gap;
             return true;
         }
-        // White space may turn out to stand before the closing tag.
+        // Trailing white space is held back, as the closing tag may follow.
         let certain = self.held.len() - partial_suffix(&self.held, &self.tags().close);
         let certain = self.held[..certain].trim_end().len();
         if certain > 0 {

@@ -1,4 +1,4 @@
-//! ggml's first formats: blocks of 32 weights with one f16 scale `d`, some with an f16 minimum `m`.
+//! Dequantises ggml's legacy formats: blocks of 32 weights with one f16 scale `d`, some with an f16 minimum `m`.
 
 use super::{half_at, nibble};
 

@@ -1,4 +1,4 @@
-//! Four-bit codes that stand for unevenly spaced values.
+//! Dequantises formats whose 4-bit codes index unevenly spaced values: IQ4, MXFP4, NVFP4.
 
 use super::{half_at, nibble};
 

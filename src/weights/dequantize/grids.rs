@@ -1,5 +1,5 @@
-//! The code books of ggml's i-quants (ggml, MIT licence): facts of the formats, found by its authors by search and not to be
-//! derived. A word holds the codes of one point, the first in its lowest bits.
+//! The code books of ggml's i-quants (ggml, MIT licence). Its authors found them by search, so they cannot be
+//! derived. A word holds the codes of one grid point, the first code in the lowest bits.
 
 /// IQ2_XXS: 8 codes of 2 bits.
 pub(super) static GRID_IQ2_XXS: [u16; 256] = [

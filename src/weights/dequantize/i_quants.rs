@@ -1,15 +1,16 @@
-//! ggml's i-quants: runs of 4 or 8 weights are points of a code book, with signs and scales apart. Blocks of 256 weights.
+//! Dequantises ggml's i-quants: runs of 4 or 8 weights are points of a code book, with separate signs and scales, in
+//! blocks of 256.
 
 use half::f16;
 
 use super::grids::{GRID_IQ1_S, GRID_IQ2_S, GRID_IQ2_XS, GRID_IQ2_XXS, GRID_IQ3_S, GRID_IQ3_XXS};
 use super::half_at;
 
-/// What the 2-bit codes of IQ2_XXS, IQ2_XS and IQ2_S stand for.
+/// The values of the 2-bit codes of IQ2_XXS, IQ2_XS and IQ2_S.
 const IQ2: [f32; 3] = [8.0, 25.0, 43.0];
-/// What the 3-bit codes of IQ3_XXS stand for.
+/// The values of the 3-bit codes of IQ3_XXS.
 const IQ3_XXS: [f32; 8] = [4.0, 12.0, 20.0, 28.0, 36.0, 44.0, 52.0, 62.0];
-/// By how much IQ1_S and IQ1_M shift their points.
+/// The offset that IQ1_S and IQ1_M add to or subtract from their points.
 const IQ1_DELTA: f32 = 0.125;
 
 fn u16_at(block: &[u8], at: usize) -> u16 {
@@ -47,7 +48,8 @@ fn run8(weights: &mut [f32], scale: f32, point: u16, signs: u8) {
     }
 }
 
-/// w = d·(½ + s)/4·point·sign: f16 `d`, then for 32 weights four bytes of points and a word of 4 × 7 signs and 4 bits `s`.
+/// w = d·(½ + s)/4·point·sign: f16 `d`, then for 32 weights four bytes of points and a word of 4 × 7 signs and 4 bits
+/// `s`.
 pub(super) fn iq2_xxs(block: &[u8; 66], weights: &mut [f32; 256]) {
     let d = half_at(block, 0);
     for (group, weights) in block[2..].chunks_exact(8).zip(weights.chunks_exact_mut(32)) {
@@ -79,7 +81,8 @@ pub(super) fn iq2_s(block: &[u8; 82], weights: &mut [f32; 256]) {
     }
 }
 
-/// w = d·(½ + s)/2·point·sign: f16 `d`, 64 points of four weights, then for 32 weights a word of 4 × 7 signs and 4 bits `s`.
+/// w = d·(½ + s)/2·point·sign: f16 `d`, 64 points of four weights, then for 32 weights a word of 4 × 7 signs and 4 bits
+/// `s`.
 pub(super) fn iq3_xxs(block: &[u8; 98], weights: &mut [f32; 256]) {
     let d = half_at(block, 0);
     for (i, w) in weights.iter_mut().enumerate() {
@@ -91,7 +94,8 @@ pub(super) fn iq3_xxs(block: &[u8; 98], weights: &mut [f32; 256]) {
     }
 }
 
-/// w = d·(1 + 2s)·point·sign: f16 `d`, 64 low bytes of points, 8 of their high bits, 32 of signs, 4 of `s` for 32 weights.
+/// w = d·(1 + 2s)·point·sign: f16 `d`, 64 low bytes of points, 8 of their high bits, 32 of signs, 4 of `s` for 32
+/// weights.
 pub(super) fn iq3_s(block: &[u8; 110], weights: &mut [f32; 256]) {
     let d = half_at(block, 0);
     for (i, w) in weights.iter_mut().enumerate() {
@@ -124,8 +128,8 @@ pub(super) fn iq1_s(block: &[u8; 50], weights: &mut [f32; 256]) {
     }
 }
 
-/// As [`iq1_s`]: 32 low bytes of points, 16 bytes of nibbles (3 high bits and the shift's sign, for 8 weights), four words of
-/// four `s` of 3 bits (for 16 weights); the words' top nibbles together are the f16 `d`.
+/// As [`iq1_s`]: 32 low bytes of points, 16 bytes of nibbles (3 high bits and the shift's sign, for 8 weights), four
+/// words of four `s` of 3 bits (for 16 weights); the words' top nibbles together are the f16 `d`.
 pub(super) fn iq1_m(block: &[u8; 56], weights: &mut [f32; 256]) {
     let words = [48, 50, 52, 54].map(|at| u16_at(block, at));
     let d = words.iter().enumerate().fold(0, |bits, (i, word)| bits | (word >> 12) << (4 * i));

@@ -1,13 +1,14 @@
-//! ggml's k-quants: super-blocks of 256 weights, cut into 8 sub-blocks of 32 or 16 of 16, whose scales are quantised too.
+//! Dequantises ggml's k-quants: super-blocks of 256 weights in 8 sub-blocks of 32 or 16 of 16, whose scales are
+//! quantised too.
 
 use super::half_at;
 
-/// Two bits of weight `i`: bytes serve four weights that lie 32 apart, 128 weights to 32 bytes.
+/// Two bits of weight `i`: a byte holds four weights that are 32 apart, 128 weights in 32 bytes.
 pub(in crate::weights) fn two_bits(codes: &[u8], i: usize) -> u8 {
     codes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3
 }
 
-/// Four bits of weight `i`: bytes serve two weights that lie `apart` apart.
+/// Four bits of weight `i`: a byte holds two weights that are `apart` apart.
 pub(in crate::weights) fn four_bits(codes: &[u8], apart: usize, i: usize) -> u8 {
     codes[i / (2 * apart) * apart + i % apart] >> (i / apart % 2 * 4) & 15
 }
@@ -33,8 +34,8 @@ pub(super) fn q3_k(block: &[u8; 110], weights: &mut [f32; 256]) {
     }
 }
 
-/// The 6-bit scale and minimum of sub-block `j`, of Q4_K's and Q5_K's 12 bytes: the first four of each lie in bytes 0–3 and
-/// 4–7; the others have their low nibbles in bytes 8–11 and their two high bits above the first four.
+/// The 6-bit scale and minimum of sub-block `j`, of Q4_K's and Q5_K's 12 bytes: the first four of each lie in bytes 0–3
+/// and 4–7; the others have their low nibbles in bytes 8–11 and their two high bits above the first four.
 pub(in crate::weights) fn scale_and_minimum(packed: &[u8], j: usize) -> (u8, u8) {
     if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)

@@ -1,4 +1,5 @@
-//! The values of published blocks: plain references, for tests, for the CPU oracle, and for vectors such as norm weights.
+//! Dequantisation on the CPU: plain reference code for tests, for the CPU interpreter, and for vectors such as norm
+//! weights.
 //!
 //! One small function per format, `f(block, weights)`; the formulas are ggml's, in its own order of f32 operations, so
 //! values agree to the last bit with the reference implementations.
@@ -14,15 +15,15 @@ use half::{bf16, f16};
 
 use super::dtype::Dtype;
 
-/// The weights of whole rows of `k` weights stored as `dtype`, or `None` where the format has no reference here.
+/// Dequantises whole rows of `k` weights stored as `dtype`; `None` if the format has no implementation here.
 ///
 /// # Panics
-/// If `bytes` are no whole rows: the parsers checked the sizes.
+/// If `bytes` are not whole rows: the parsers checked the sizes.
 pub fn dequantize_rows(dtype: Dtype, k: usize, bytes: &[u8]) -> Option<Vec<f32>> {
     let row_bytes = dtype.bytes(k as u64).expect("rows of whole blocks") as usize;
     assert!(
         row_bytes > 0 && bytes.len().is_multiple_of(row_bytes),
-        "{} bytes are no whole rows of {row_bytes}",
+        "{} bytes are not whole rows of {row_bytes}",
         bytes.len()
     );
     Some(match dtype {

@@ -1,9 +1,9 @@
-//! Weights of −1, 0 and 1 times one f16 scale per 256.
+//! Dequantises ternary formats: weights of −1, 0 and 1 times one f16 scale per block of 256.
 
 use super::half_at;
 
-/// Five (or four) base-3 digits a byte, as the fraction digits/256: multiplying by 3 brings out the next digit. 32 bytes serve
-/// 160 weights, 16 serve 80, 4 serve 16; weights served by one byte lie as far apart as there are such bytes.
+/// Five (or four) base-3 digits per byte, as the fraction digits/256: multiplying by 3 yields the next digit. 32 bytes
+/// hold 160 weights, 16 hold 80, 4 hold 16; the distance between weights in one byte is the number of such bytes.
 pub(super) fn tq1_0(block: &[u8; 54], weights: &mut [f32; 256]) {
     const POWERS: [u8; 5] = [1, 3, 9, 27, 81];
     let d = half_at(block, 52);
@@ -18,7 +18,7 @@ pub(super) fn tq1_0(block: &[u8; 54], weights: &mut [f32; 256]) {
     }
 }
 
-/// Two bits a weight, four weights that lie 32 apart in a byte.
+/// Two bits per weight; a byte holds four weights that are 32 apart.
 pub(super) fn tq2_0(block: &[u8; 66], weights: &mut [f32; 256]) {
     let d = half_at(block, 64);
     for (i, w) in weights.iter_mut().enumerate() {

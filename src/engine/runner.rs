@@ -25,23 +25,24 @@ use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
 use crate::plan::{BufferId, BufferSpec, Buffers, Role};
 use crate::{Cancel, Error, Result};
 
-/// Bytes of a buffer that tell it from another model's: in rope tables, the angles of position 1 are among them.
+/// Bytes sampled from each buffer to identify a model: enough to include the angles of position 1 in RoPE tables.
 const SAMPLE: u64 = 2048;
 
-/// A model's plans on the GPU, and the state of the one conversation in its KV cache.
-pub(super) struct Session {
+/// The plans, KV cache and staging buffers of one loaded model on the GPU, and the state of the conversation in its
+/// cache.
+pub(super) struct ModelRunner {
     pub executor: Executor,
     pub plans: Plans,
     pub context_length: usize,
     /// The buffers of the KV cache.
     pub kv: Vec<KvBuffer>,
-    /// Bytes by which a model is told from others.
+    /// Byte ranges of weights and tables that identify the model.
     pub samples: Vec<(BufferId, Range<u64>)>,
-    /// What is in the KV cache.
+    /// The contents of the KV cache.
     pub cached: RefCell<Cached>,
-    /// The tables of a model whose rotation depends on the length of the sequence.
+    /// The RoPE tables of a model whose rotation depends on the length of the sequence (LongRoPE).
     pub long_rope: Option<LongRope>,
-    /// Whether the one for long sequences is in place.
+    /// Whether the table for long sequences is the one in use.
     rope_is_long: Cell<bool>,
     pace: Pace,
     control: Control,
@@ -49,26 +50,26 @@ pub(super) struct Session {
     pipelines: Pipelines,
 }
 
-/// Which rows of logits are wanted.
+/// Which rows of logits to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
-    /// Of the last token.
+    /// The row of the last token.
     Last,
-    /// Of every token.
+    /// The rows of all tokens.
     All,
 }
 
 /// A generation to run.
 pub(super) struct Request<'a> {
-    /// Ids to go on from, at least one.
+    /// Ids of the prompt, at least one.
     pub prompt: &'a [u32],
-    /// How many of them are in the KV cache, below all.
+    /// How many leading ids of the prompt are in the KV cache; fewer than all.
     pub cached: usize,
-    /// How to choose.
+    /// The sampler's options.
     pub sampler: SamplerOptions,
-    /// Which tokens to favour.
+    /// Logit biases.
     pub bias: Bias,
-    /// Tokens to generate at most.
+    /// The maximum number of tokens to generate.
     pub limit: usize,
 }
 
@@ -76,50 +77,50 @@ pub(super) struct Request<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sampled {
     pub id: u32,
-    /// Of the model's own distribution; 0 where it was not asked for.
+    /// The log-probability under the model's own distribution; 0 if not requested.
     pub logprob: f32,
-    /// Whether the most probable tokens were asked for.
+    /// Whether the most probable tokens were requested.
     pub ranked: bool,
-    /// Those, with their log-probabilities.
+    /// The most probable tokens with their log-probabilities.
     pub top: Vec<(u32, f32)>,
 }
 
-/// What follows a token.
+/// How a generation continues after a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The next one.
+    /// With the next sampled token.
     Go,
-    /// Nothing.
+    /// Not at all: the generation ends.
     Stop,
-    /// These, as though they had been sampled.
+    /// With these tokens, as if they had been sampled.
     Insert(Vec<u32>),
 }
 
-/// A model's plans on the GPU, and the landing places of what they make.
+/// A model's plans prepared on the GPU, and the staging buffers that their results are read back through.
 pub(super) struct Pipelines {
     decode: Prepared,
     prefill: Prepared,
     head: Prepared,
     sample: Prepared,
     all_rows: Prepared,
-    /// Of sampled ids, one for each step that may be under way.
-    landings: Vec<Staging>,
-    /// Of logits: a block of rows.
+    /// For sampled ids: one staging buffer per step in flight.
+    readbacks: Vec<Staging>,
+    /// For logits: a block of rows.
     logits: Staging,
 }
 
 impl Pipelines {
-    /// Plans of a model.
+    /// The number of plans of a model.
     pub const COUNT: usize = 5;
 
-    /// Builds the pipelines of every plan; `built` hears of each plan.
+    /// Builds the pipelines of every plan; `built` is called after each plan.
     pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
-        const { assert!(QUEUED_STEPS < RING as usize, "the ring holds what is under way") };
-        assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache holds what is taken back");
+        const { assert!(QUEUED_STEPS < RING as usize, "the ring holds all steps in flight") };
+        assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache can roll back all steps in flight");
         let plans = &model.plans;
-        let mut landings = Vec::with_capacity(queued_steps);
+        let mut readbacks = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
-            landings.push(executor.staging(u64::from(SLOT) * 4).await?);
+            readbacks.push(executor.staging(u64::from(SLOT) * 4).await?);
         }
         let logits = executor.staging(Self::logits_bytes(model)).await?;
         let prepare = async |plan| {
@@ -133,7 +134,7 @@ impl Pipelines {
             head: prepare(&plans.head).await?,
             sample: prepare(&plans.sample).await?,
             all_rows: prepare(&plans.all_rows).await?,
-            landings,
+            readbacks,
             logits,
         })
     }
@@ -142,18 +143,18 @@ impl Pipelines {
         (model.all_logits.rows * model.all_logits.stride() * 4) as u64
     }
 
-    /// Bytes that it allocates, on a device that aligns uniforms to `alignment` bytes.
+    /// Bytes that [`Self::build`] allocates on a device that aligns uniforms to `alignment` bytes.
     pub fn bytes(model: &Model, queued_steps: usize, alignment: u64) -> u64 {
         let params: u64 = model.plans.all().iter().map(|plan| plan.params(alignment).0.len() as u64).sum();
         queued_steps as u64 * u64::from(SLOT) * 4 + Self::logits_bytes(model) + params
     }
 }
 
-impl Session {
-    /// From what was built for the model.
+impl ModelRunner {
+    /// Combines a model with its executor and pipelines.
     pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
         let mut samples = samples(&model.buffers);
-        // What it holds changes.
+        // The contents of the table change at run time.
         samples.retain(|(buffer, _)| model.long_rope.as_ref().is_none_or(|rope| rope.table != *buffer));
         let Model { plans, control, kv, context_length, chunk, all_logits, long_rope, .. } = model;
         let software = executor.device().facts().software;
@@ -173,7 +174,7 @@ impl Session {
         }
     }
 
-    /// Says which tokens the next submit takes, of how many so far, and how many were sampled before it.
+    /// Writes the tokens of the next submit, their position, and the number of tokens sampled before it.
     fn start_chunk(&self, position: usize, ids: &[u32], sampled: usize) {
         self.cached.borrow_mut().feed(position, ids);
         let sampled = sampled as u32;
@@ -192,8 +193,8 @@ impl Session {
         Ok(())
     }
 
-    /// Feeds the tokens of the chunk in pieces, the last one's submit ending with `last`. `false` if the caller stopped
-    /// it before that.
+    /// Feeds the tokens of the chunk in pieces; the submit of the last piece also runs the plans `last`. `false` if the
+    /// caller stopped the call before that.
     async fn feed(
         &self,
         chunk: Chunk<'_>,
@@ -220,27 +221,27 @@ impl Session {
         Ok(true)
     }
 
-    /// Tokens at the start of a prompt, at most `most`, that need not be fed again.
+    /// The length of the prefix of a prompt, at most `most`, that is in the KV cache.
     pub fn reusable(&self, prompt: &[u32], most: usize) -> usize {
         self.reusable_in(&self.cached.borrow(), prompt, most)
     }
 
-    /// The same where something else is in the KV cache.
+    /// As [`Self::reusable`], for the contents of a snapshot.
     pub fn reusable_in(&self, cached: &Cached, prompt: &[u32], most: usize) -> usize {
         if cached.long == self.is_long(prompt.len()) { cached.reusable(prompt, most, &self.kv) } else { 0 }
     }
 
-    /// The next prompt is fed whole.
+    /// Forgets the contents of the KV cache: the next prompt is prefilled from its first token.
     pub fn forget(&self) {
         *self.cached.borrow_mut() = Cached::default();
     }
 
-    /// Whether a sequence is rotated as one beyond LongRoPE's original length.
+    /// Whether a sequence exceeds LongRoPE's original length.
     fn is_long(&self, tokens: usize) -> bool {
         self.long_rope.as_ref().is_some_and(|rope| tokens > rope.original)
     }
 
-    /// Puts the rope table in place for a sequence of so many tokens. Keys that the other one rotated are forgotten.
+    /// Selects the RoPE table for a sequence of `tokens` tokens. Cached keys that the other table rotated are forgotten.
     fn rotate_for(&self, tokens: usize) {
         let Some(rope) = &self.long_rope else { return };
         let long = self.is_long(tokens);
@@ -253,12 +254,13 @@ impl Session {
         }
     }
 
-    /// Steps of decode after a prompt of so many tokens before all has to be fed again, rotated otherwise.
+    /// Decode steps after a prompt of `prompt` tokens until the sequence outgrows its RoPE table and is prefilled again.
     fn steps_before_rotation_changes(&self, prompt: usize) -> usize {
         self.long_rope.as_ref().and_then(|rope| rope.original.checked_sub(prompt)).unwrap_or(usize::MAX)
     }
 
-    /// Feeds what of `ids` is not in the KV cache yet. `fed` hears how many are; `false` if the caller stopped it.
+    /// Feeds the tokens of `ids` that are not in the KV cache yet. `fed` receives the number that are; `false` if the
+    /// caller stopped the call.
     pub async fn prefill(&self, ids: &[u32], cancel: &Cancel, fed: &mut dyn FnMut(usize)) -> Result<bool> {
         let mut at = self.reusable(ids, ids.len());
         self.rotate_for(ids.len());
@@ -272,9 +274,9 @@ impl Session {
         Ok(at == ids.len())
     }
 
-    /// Generates: `token` hears each token and says what follows; `prefilled` hears the tokens of the prompt done so
-    /// far. Steps are queued ahead of the tokens read; those after the last one wanted are left unread, and what they
-    /// wrote to the KV cache is written over or never looked at.
+    /// Generates: `token` receives each token and decides how to continue; `prefilled` receives the number of prompt
+    /// tokens processed so far. Steps are queued ahead of the tokens read; steps beyond the last wanted token are never
+    /// read, and the cache slots that they wrote are overwritten or never attended to.
     pub async fn generate(
         &self,
         request: &Request<'_>,
@@ -291,10 +293,10 @@ impl Session {
             0 => 8,
             n => u64::from(4 + 2 * (n - 1).min(MAX_TOP)) * 4,
         };
-        let landing = |step: usize| &self.pipelines.landings[step % self.pipelines.landings.len()];
+        let staging = |step: usize| &self.pipelines.readbacks[step % self.pipelines.readbacks.len()];
         let read = |step: usize| {
             let start = (step % RING as usize) as u64 * u64::from(SLOT) * 4;
-            Readback { from: self.control.ring, bytes: start..start + slot_bytes, to: landing(step) }
+            Readback { from: self.control.ring, bytes: start..start + slot_bytes, to: staging(step) }
         };
         let first = [&self.pipelines.head, &self.pipelines.sample];
         let chunk = Chunk { ids: &prompt[*cached..], position: *cached, sampled: 0 };
@@ -306,13 +308,13 @@ impl Session {
         let mut waiting = VecDeque::from([0]);
         let mut queued = 1;
         while let Some(step) = waiting.pop_front() {
-            while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < self.pipelines.landings.len() {
+            while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < self.pipelines.readbacks.len() {
                 self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
                 self.note(prompt.len(), &generated, queued);
             }
-            let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(landing(step)).await?);
+            let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(staging(step)).await?);
             cancel.check()?;
             if step == 0 {
                 prefilled(prompt.len());
@@ -327,7 +329,7 @@ impl Session {
                 Next::Stop => return Ok(()),
                 Next::Go => {}
                 Next::Insert(ids) => {
-                    // The steps queued behind this one went another way: the next starts from here again.
+                    // The steps queued after this one continued differently: decoding restarts from here.
                     waiting.clear();
                     let fed = generated.len() - 1;
                     generated.extend(ids);
@@ -352,7 +354,7 @@ impl Session {
             if queued <= steps {
                 self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
             } else {
-                // The sequence has grown past the length up to which its keys are rotated like this.
+                // The sequence has outgrown the RoPE table that its keys were rotated with.
                 steps = usize::MAX;
                 let all = [prompt, generated.as_slice()].concat();
                 self.rotate_for(all.len());
@@ -368,8 +370,8 @@ impl Session {
         Ok(())
     }
 
-    /// Notes what is in the KV cache when `queued` steps were submitted and so many of their tokens are known: each step
-    /// after the first has written a place, that of the token before its own.
+    /// Updates the record of the KV cache when `queued` steps were submitted and the tokens `generated` are known: each
+    /// step after the first has written one slot, that of the token before its own.
     fn note(&self, prompt: usize, generated: &[u32], queued: usize) {
         let cached = &mut *self.cached.borrow_mut();
         let known = generated.len().min(queued - 1);
@@ -379,7 +381,7 @@ impl Session {
         cached.written = cached.written.max(prompt + queued - 1);
     }
 
-    /// Tells the sampler what it is to know about tokens, where it looks at that.
+    /// Writes the sampler's table of biases and token counts, if its options use it.
     fn write_history(&self, request: &Request<'_>, generated: &[u32]) {
         if request.sampler.adjust != 0 {
             let history = request.bias.history(self.control.logits.width, request.prompt, generated);
@@ -387,8 +389,8 @@ impl Session {
         }
     }
 
-    /// Logits of `ids` from an empty context, a block of rows at a time, each row `[vocabulary]`. What is in the cache then
-    /// is not gone on from: nobody looked whether the logits are numbers.
+    /// Logits of `ids` from an empty context, a block of rows at a time, each row `[vocabulary]`. The cache is not reused
+    /// afterwards: nobody checked that the logits are finite.
     pub async fn logits(
         &self,
         ids: &[u32],
@@ -433,7 +435,7 @@ impl Session {
     }
 }
 
-/// The beginnings of all weights and tables, however matrices were split.
+/// The first bytes of all weights and tables, independent of how matrices are split.
 fn samples(buffers: &Buffers) -> Vec<(BufferId, Range<u64>)> {
     let first_part = |label: &str| label.rsplit('.').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0) == 0;
     let wanted = |(_, spec): &(u32, &BufferSpec)| spec.role == Role::Weights && first_part(&spec.label);
@@ -443,13 +445,13 @@ fn samples(buffers: &Buffers) -> Vec<(BufferId, Range<u64>)> {
 /// Tokens to feed.
 struct Chunk<'a> {
     ids: &'a [u32],
-    /// Tokens in the KV cache before them.
+    /// The number of tokens in the KV cache before `ids`.
     position: usize,
-    /// Tokens generated before the one that is sampled after them.
+    /// The number of tokens generated before the one that is sampled after `ids`.
     sampled: usize,
 }
 
-/// A slot of the ring.
+/// Decodes a slot of the ring of sampled tokens.
 fn sampled(slot: &[u32], sampler: &SamplerOptions) -> Sampled {
     let id = slot[0];
     if sampler.logprobs == 0 {
@@ -460,7 +462,7 @@ fn sampled(slot: &[u32], sampler: &SamplerOptions) -> Sampled {
     Sampled { id, logprob: f32::from_bits(slot[2]), ranked: sampler.logprobs > 1, top }
 }
 
-/// Bytes as f32, wherever they lie.
+/// Copies bytes to f32, whatever their alignment.
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytemuck::pod_collect_to_vec(bytes)
 }
