@@ -1,5 +1,6 @@
 // What is stored on this device: the public `store`.
 
+import { EngineError } from "./errors.js";
 import { download } from "./load.js";
 import { models, remove } from "./storage/list.js";
 import type { LoadOptions, ModelSource, StoredModelInfo } from "./types.js";
@@ -16,9 +17,14 @@ export const store = {
     return download(source, options);
   },
 
-  /** Removes what is stored under an id of the list; nothing where it is not there. */
+  /** Removes what is stored under an id of the list, if anything is. Rejects with `storage` while a page is loading it. */
   async delete(id: string): Promise<void> {
-    await remove(id);
+    try {
+      await remove(id);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new EngineError("storage", `${id}: it cannot be deleted while it is being loaded (${reason})`, { retryable: true, detail: { id, reason } });
+    }
   },
 
   /** Bytes this origin uses and may use, by the browser's estimate. */

@@ -65,9 +65,28 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
-  /** @internal For tests: the largest binding, the most weights and copies of sessions in bytes, the KV cache in f32, every
-   *  prompt fed whole, kernels untested, how many times faster the clock of requests runs. */
-  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; withoutSelfTest?: boolean; clockRate?: number };
+  /** @internal */
+  internal?: InternalOptions;
+}
+
+/** @internal What tests set. */
+export interface InternalOptions {
+  /** The largest storage binding, in bytes. */
+  maxBinding?: number;
+  /** The most bytes of weights. */
+  weightBudget?: number;
+  /** The most bytes of snapshots of sessions. */
+  copiesBudget?: number;
+  /** The KV cache is f32. */
+  f32?: boolean;
+  /** Every prompt is prefilled whole. */
+  withoutReuse?: boolean;
+  /** Kernels are not tested on load. */
+  withoutSelfTest?: boolean;
+  /** The kernel variants to use, in place of those that suit the device. */
+  variants?: { software?: boolean; subgroups?: boolean; f16?: boolean; int8?: boolean };
+  /** How many times faster the clock of requests runs. */
+  clockRate?: number;
 }
 
 /**

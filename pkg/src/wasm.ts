@@ -1,7 +1,7 @@
 // What the wasm module offers: the only place where its untyped glue gets types.
 
 import type { Failure } from "./errors.js";
-import type { Estimate, GenerateResult, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { Estimate, GenerateResult, InternalOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
 
 /** One published file; `read` gives exactly the bytes asked for, in memory that the engine may take, or throws a `Failure`. */
 export interface Reader {
@@ -44,7 +44,7 @@ export interface EngineOptions {
   quantization?: string;
   kvCache?: string;
   powerPreference?: string;
-  internal?: { maxBinding?: number; weightBudget?: number; copiesBudget?: number; f32?: boolean; withoutReuse?: boolean; withoutSelfTest?: boolean };
+  internal?: Omit<InternalOptions, "clockRate">;
 }
 
 export interface TemplateArguments {

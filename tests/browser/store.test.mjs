@@ -220,6 +220,9 @@ describe("a download", { skip: noSmol }, () => {
     const pages = await Promise.all([open(context), open(context)]);
     const from = server.requests.length;
     await Promise.all(pages.map((page) => begin(page)));
+    while (asked(path, from) < 20e6) await new Promise((resolve) => setTimeout(resolve, 5));
+    const refused = await pages[1].evaluate(async () => failed(minke.store.delete((await minke.store.list())[0].id)));
+    assert.deepEqual([refused?.code, refused?.retryable], ["storage", true], JSON.stringify(refused));
     assert.deepEqual(await Promise.all(pages.map(ended)), [null, null]);
     const size = statSync(smollm).size;
     assert.ok(asked(path, from) <= size + 2 * BLOCK, `${asked(path, from)} bytes for a file of ${size}`);
