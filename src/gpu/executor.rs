@@ -31,7 +31,7 @@ pub struct Staging {
     filled: Cell<u64>,
 }
 
-/// What has been done so far; tests take differences.
+/// Counts of the GPU work so far; tests take differences.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it
 pub struct Counts {
@@ -68,7 +68,7 @@ type PipelineKey = (ShaderId, Vec<(&'static str, u64)>);
 /// Owns a model's buffers and runs its plans.
 pub struct Executor {
     device: std::rc::Rc<Device>,
-    /// By id; `None` where it was given back.
+    /// The buffers by id; `None` where one was given back.
     buffers: Vec<Option<Buffer>>,
     pipelines: RefCell<Vec<wgpu::ComputePipeline>>,
     by_key: RefCell<HashMap<PipelineKey, usize>>,
@@ -94,10 +94,10 @@ impl Executor {
         Ok(made)
     }
 
-    /// Allocates further buffers, zeroed: the first id of theirs is returned, the others follow it.
+    /// Allocates further buffers, zeroed. Returns the id of the first; the others follow it.
     ///
     /// # Errors
-    /// Those of [`Self::new`]; nothing stays allocated then.
+    /// The errors of [`Self::new`]; nothing stays allocated then.
     pub async fn add(&mut self, buffers: &Buffers) -> Result<BufferId> {
         use wgpu::BufferUsages as U;
         let wanted: Vec<Allocation<'_>> = buffers
@@ -125,12 +125,12 @@ impl Executor {
         &self.device
     }
 
-    /// The device, to keep beyond the executor.
+    /// The device, for holders that outlive the executor.
     pub fn device_handle(&self) -> std::rc::Rc<Device> {
         self.device.clone()
     }
 
-    /// What has been done since the executor was made.
+    /// Counts of the GPU work since the executor was made.
     pub fn counts(&self) -> Counts {
         self.counts.get()
     }
@@ -165,7 +165,7 @@ impl Executor {
         self.device.queue.write_buffer(self.raw(id), offset, data);
     }
 
-    /// The same for bytes wherever they are, padded with zeros to whole words.
+    /// Writes bytes wherever they lie to a buffer before the next submit, padded with zeros to whole words.
     pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
         self.device.upload(self.raw(id), offset, bytes);
     }
@@ -356,13 +356,13 @@ impl Executor {
         self.fetch(&staging).await
     }
 
-    /// Reads stretches of several buffers, one behind the other, in one submit.
-    pub async fn read_all(&self, stretches: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
-        let total = stretches.iter().map(|(_, range)| range.end - range.start).sum();
+    /// Reads ranges of several buffers in one submit; their bytes follow each other.
+    pub async fn read_all(&self, ranges: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
+        let total = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         let staging = self.staging(total).await?;
         self.copy(|encoder| {
             let mut at = 0;
-            for (id, range) in stretches {
+            for (id, range) in ranges {
                 let bytes = range.end - range.start;
                 encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &staging.buffer.raw, at, bytes);
                 at += bytes;
@@ -372,20 +372,20 @@ impl Executor {
         self.fetch(&staging).await
     }
 
-    /// Copies stretches of buffers, in bytes, to where nothing writes. Their ends are multiples of 4.
+    /// Copies ranges of buffers, in bytes, to where nothing writes. Their ends are multiples of 4.
     ///
     /// # Errors
     /// [`Error::Memory`] where the device does not grant as much more, [`Error::DeviceLost`].
-    pub async fn set_aside(&self, stretches: &[(BufferId, Range<u64>)], role: Role) -> Result<Aside> {
+    pub async fn set_aside(&self, ranges: &[(BufferId, Range<u64>)], role: Role) -> Result<Aside> {
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let size = |range: &Range<u64>| range.end - range.start;
-        let wanted: Vec<_> = stretches
+        let wanted: Vec<_> = ranges
             .iter()
             .map(|(_, range)| Allocation { label: "set aside", bytes: size(range), role, usage })
             .collect();
         let buffers = self.device.allocate(&wanted).await?;
         self.count(|c| c.objects_created += buffers.len() as u64);
-        let parts = stretches.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
+        let parts = ranges.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
         let aside = Aside(parts.collect());
         self.copy(|encoder| {
             for (id, range, buffer) in &aside.0 {

@@ -211,7 +211,7 @@ impl Moe {
         for half in self.halves() {
             let down = ExpertDown {
                 experts: half.down,
-                spread: half.spread,
+                interleaved: half.spread,
                 route: &self.route,
                 h: half.h,
                 y: x,
@@ -244,7 +244,7 @@ impl Moe {
                 weighted: self.input_weight,
             };
             let down = GroupedMatmul {
-                half: kernels::Half::Down { spread: half.spread },
+                half: kernels::Half::Down { interleaved: half.spread },
                 experts: half.down,
                 rows: z.width,
                 x: half.h,
