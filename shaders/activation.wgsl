@@ -1,9 +1,9 @@
-// y[t, i] of gate x[t, i] and up x[t, width + i], as lib/gate.wgsl joins them. Used where gate and up could not be
+// y[t, i] of gate x[t, i] and up x[t, width + i], as lib/gate.wgsl combines them. Used where gate and up could not be
 // interleaved into one matrix.
 struct Params {
     width: u32,    // values in a row of y
     x_stride: u32, // f32 elements from one row of x to the next
-    y_stride: u32, // the same of y
+    y_stride: u32, // f32 elements from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;

@@ -1,4 +1,4 @@
-// Rows as they were published become rows of numbers: f16 and bf16 as they are, everything else as f32. Rows take turns, and
+// Rows as they were published become rows of numbers: f16 and bf16 as they are, everything else as f32. Rows can be interleaved, and
 // columns become rows, without passing the host. A thread makes two groups of 32, padding included.
 override HALVES: bool = false;
 

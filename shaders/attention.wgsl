@@ -1,14 +1,14 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see (lib/span.wgsl).
 // Grouped heads (arXiv 2305.13245), online softmax over tiles of 64 keys (FlashAttention, arXiv 2205.14135).
 // A row is one query: the heads that share a key and value head, token after token. A workgroup takes ROWS rows, for which
-// keys and values are read once, and one of SPLITS stretches of the context; with more than one, each leaves its
+// keys and values are read once, and one of SPLITS splits of the context; with more than one, each leaves its
 // unnormalised sums, maxima and denominators to attention_reduce (Flash-Decoding).
 // Values may be the leading part of what is compared as keys: the latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 override SPLITS: u32 = 1u;
 override ROWS: u32 = 16u;    // 4, 8 or 16; at most 8 with WIDE
 override COLUMNS: u32 = 16u; // threads beside each other, a power of two: each has four values of a head
 override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
-override SINKS: bool = false; // each head has one more score, which takes part in the softmax and has no value (gpt-oss)
+override SINKS: bool = false; // each head has an attention sink: one more score in the softmax, which no value belongs to (gpt-oss)
 
 struct Params {
     heads: u32,      // query heads
@@ -19,7 +19,7 @@ struct Params {
     window: u32,     // 0: none
     chunk: u32,      // 0: none
     q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // the same of out
+    out_stride: u32, // f32 elements from one row of out to the next
     scale: f32,      // usually 1 / sqrt(key_dim)
     capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
 }
@@ -51,12 +51,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let start = first_key(state.position + token_of(first_row) + 1u);
     // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
     let skip = select(0u, start % 64u, SPLITS == 1u);
-    let stretch = stretch_of(end - start + skip);
-    let first = start - skip + split * stretch;
+    let split_keys = keys_of_split(end - start + skip);
+    let first = start - skip + split * split_keys;
     if (first >= end) {
         return;
     }
-    let keys = min(stretch, end - first); // of this stretch, and those it skips
+    let keys = min(split_keys, end - first); // of this split, and those it skips
     let origin = (first + skip) % params.capacity;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
@@ -188,19 +188,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let w = j * quads + own;
             if (inside) {
                 let v = value_four(base, params.value_row, column);
-                sum0 += spread(v, weight[w]);
+                sum0 += outer(v, weight[w]);
                 if (each > 1u) {
-                    sum1 += spread(v, weight[w + abreast]);
+                    sum1 += outer(v, weight[w + abreast]);
                 }
                 if (each > 2u) {
-                    sum2 += spread(v, weight[w + 2u * abreast]);
-                    sum3 += spread(v, weight[w + 3u * abreast]);
+                    sum2 += outer(v, weight[w + 2u * abreast]);
+                    sum3 += outer(v, weight[w + 3u * abreast]);
                 }
             }
             if (WIDE && wide_inside) {
                 let v = value_four(base, params.value_row, column + 64u);
-                sum2 += spread(v, weight[w]);
-                sum3 += spread(v, weight[j * quads + quads - 1u]);
+                sum2 += outer(v, weight[w]);
+                sum3 += outer(v, weight[j * quads + quads - 1u]);
             }
         }
     }

@@ -1,4 +1,4 @@
-// Joins the SPLITS stretches that attention left for one token: each is rescaled to the common maximum.
+// Reduces what the SPLITS splits of attention left for one token: each is rescaled to the common maximum.
 override SPLITS: u32 = 16u;   // at most 64
 override SINKS: bool = false; // as in attention
 override THREADS: u32 = 64u;   // of a workgroup
@@ -14,15 +14,15 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;   // [heads, value_dim]
 @group(0) @binding(6) var<storage, read> sinks: array<f32>;       // [heads], read with SINKS only
 
-var<workgroup> shares: array<f32, 64>; // of the stretches
+var<workgroup> shares: array<f32, 64>; // of the splits
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let head = workgroup.x;
     let end = state.position + 1u;
     let keys = end - first_key(end);
-    let stretch = stretch_of(keys);
-    let splits = (keys + stretch - 1u) / stretch;
+    let split_keys = keys_of_split(keys);
+    let splits = (keys + split_keys - 1u) / split_keys;
     let width = params.value_dim + 2u;
     let base = head * SPLITS * width;
     var maximum = -3.0e38;

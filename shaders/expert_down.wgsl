@@ -1,5 +1,5 @@
 // y += factor · Σ_j weight_j · (W_e · h[j] + bias_e) over the experts e of one token: the second half of a mixture's MLP in
-// decode, weighted, summed and joined with the residual stream in one step.
+// decode, weighted, summed and added to the residual stream in one step.
 override BIAS: bool = false;
 override WEIGHTED: bool = true;  // otherwise the weights have been used before
 override FACTOR: f32 = 1.0;
@@ -9,10 +9,10 @@ struct Params {
     rows: u32,        // rows of an expert: the width of y
     first_slot: u32,  // slot of the first expert of this part
     slots: u32,       // experts in this part
-    spread: u32,      // see lib/expert_rows.wgsl
+    interleaved: u32, // see lib/expert_rows.wgsl
     x_stride: u32,    // vec4 elements from one row of h to the next
     first_entry: u32, // the first entry that lies in this matrix
-    count: u32,       // and how many do
+    count: u32,       // entries that lie in this matrix
     routing_at: u32,  // where the entries begin
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,7 +42,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         sum += select(v, bitcast<f32>(router[at + 1u]) * v, WEIGHTED);
     }
-    let total = joined(Share(sum, 0.0), thread);
+    let total = reduced(Share(sum, 0.0), thread);
     if (lane != 0u || row >= params.rows) {
         return;
     }

@@ -11,11 +11,11 @@ struct Params {
     rows: u32,        // rows of an expert
     first_slot: u32,  // slot of the first expert of this part
     slots: u32,       // experts in this part
-    spread: u32,      // see lib/expert_rows.wgsl
+    interleaved: u32, // see lib/expert_rows.wgsl
     x_stride: u32,    // vec4 elements from one row of x or h to the next
     y_stride: u32,    // f32 elements from one row of h or z to the next
     first_entry: u32, // the first entry of a token that lies in this matrix
-    count: u32,       // and how many do: rows of a token in h
+    count: u32,       // entries of a token in this matrix: its rows in h
     entries: u32,     // of a token in all: rows of a token in z
     routing_at: u32,  // where they begin
     tiles: u32,       // at most
@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let first_row = workgroup.x * 64u;
     let r = (thread % 16u) * 4u;  // this thread's rows of the tile
-    let t = (thread / 16u) * 4u;  // and its entries
+    let t = (thread / 16u) * 4u;  // this thread's entries of the tile
     let load_row = expert_row(slot - params.first_slot, min(first_row + thread, params.rows - 1u));
     let sums = tile_sums(load_row, r, t, first, count, thread);
     let row = first_row + r;

@@ -1,6 +1,6 @@
 // h[j] = gate(W_e · n(x) + bias_e) for the experts e of one token: the first half of a mixture's MLP in decode. Each
 // workgroup works out the routing for itself (lib/route.wgsl); those of the first rows write it down for the second half.
-// Gate and up rows of an expert take turns. n: RMS norm folded in (lib/share.wgsl), or the identity.
+// Gate and up rows of an expert are interleaved. n: RMS norm folded in (lib/share.wgsl), or the identity.
 override BIAS: bool = false;
 override INPUT_WEIGHT: bool = false; // the token is scaled by its weight before the gate (Llama 4)
 
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let inside = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.rows - 1u));
         share = share_of(slot * params.rows + inside, 0u, lane);
     }
-    let total = joined(share, thread);
+    let total = reduced(share, thread);
     if (!here || lane != 0u || row >= params.rows) {
         return;
     }

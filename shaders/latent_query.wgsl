@@ -1,26 +1,26 @@
 // What latent attention makes of a token before it attends (arXiv 2405.04434): for each head the query that is compared with
-// the cache ("absorbed"), W_ukᵀ · q_nope and q_rope turned to its position; and what the cache keeps of the token, the
-// latent, RMS-normalised, and the turning part of the key, which all heads share. A workgroup per head and token, and one
+// the cache ("absorbed"), W_ukᵀ · q_nope and q_rope rotated to its position; and what the cache keeps of the token, the
+// latent, RMS-normalised, and the RoPE part of the key, which all heads share. A workgroup per head and token, and one
 // for the cache.
 override Q_IN_OUT: bool = false; // the queries lie in rows of `out`, otherwise of x
 
 struct Params {
     groups: u32,      // groups of 32 in a row of W: of the latent
     rank: u32,        // values of the latent, even
-    nope: u32,        // values of a head that know no position
-    rotary: u32,      // values that turn, even
+    nope: u32,        // values of a head without positions
+    rotary: u32,      // values of the RoPE part, even
     head_rows: u32,   // rows of W for each head, of which the first `nope` are W_uk
     first_head: u32,  // heads before this part of W
     heads: u32,       // in this part; the workgroup after them is the cache's
     q_from: u32,      // f32 elements of a row before the queries
     x_stride: u32,    // f32 elements from one row of x to the next
-    out_stride: u32,  // the same of out
+    out_stride: u32,  // f32 elements from one row of out to the next
     eps: f32,         // of the norm
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
 // 2, 3: W, in the layout's file
-@group(0) @binding(4) var<storage, read> x: array<f32>;              // [T, x_stride]: latent, turning part of the key, …
+@group(0) @binding(4) var<storage, read> x: array<f32>;              // [T, x_stride]: latent, RoPE part of the key, …
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;      // [T, out_stride]: heads of rank + rotary values, …
 @group(0) @binding(6) var<storage, read> table: array<vec2<f32>>;    // [256 + context / 256, rotary / 2] cos, sin
 @group(0) @binding(7) var<storage, read> gain: array<f32>;           // [rank]
@@ -36,15 +36,15 @@ fn query(t: u32, i: u32) -> f32 {
     return x[t * params.x_stride + params.q_from + i];
 }
 
-// Two neighbouring values of the key's turning part, turned.
-fn turned_key(t: u32, i: u32) -> vec2<f32> {
+// Two neighbouring values of the RoPE part of the key, rotated.
+fn rotated_key(t: u32, i: u32) -> vec2<f32> {
     let base = t * params.x_stride + params.rank;
     let pairs = params.rotary / 2u;
     var v = array<f32, 2>();
     for (var n = 0u; n < 2u; n++) {
         let place = place_of(i + n, pairs);
-        let turn = rotation(state.position + t, place.pair, pairs);
-        v[n] = x[base + i + n] * turn.x + select(-1.0, 1.0, place.second) * x[base + place.partner] * turn.y;
+        let cos_sin = rotation(state.position + t, place.pair, pairs);
+        v[n] = x[base + i + n] * cos_sin.x + select(-1.0, 1.0, place.second) * x[base + place.partner] * cos_sin.y;
     }
     return vec2<f32>(v[0], v[1]);
 }
@@ -72,7 +72,7 @@ fn append(t: u32, thread: u32) {
         if (i < params.rank) {
             v = vec2<f32>(x[base + i] * gain[i], x[base + i + 1u] * gain[i + 1u]) * scale;
         } else if (i < width) {
-            v = turned_key(t, i - params.rank);
+            v = rotated_key(t, i - params.rank);
         }
         let words = packed(v, i / 2u, width, thread);
         if (i < width) {
@@ -134,7 +134,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         sums[at + 7u] = a7;
         workgroupBarrier();
         if (g < params.groups) {
-            // Each of the four joins two of the eight.
+            // Each of the four adds up two of the eight.
             for (var j = 2u * lane; j < 2u * lane + 2u; j++) {
                 let source = (thread - lane) * 8u + j;
                 let v = sums[source] + sums[source + 8u] + sums[source + 16u] + sums[source + 24u];
@@ -150,9 +150,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let pairs = params.rotary / 2u;
     for (var i = thread; i < params.rotary; i += 64u) {
         let place = place_of(i, pairs);
-        let turn = rotation(state.position + t, place.pair, pairs);
+        let cos_sin = rotation(state.position + t, place.pair, pairs);
         let own = query(t, q + params.nope + i);
         let partner = query(t, q + params.nope + place.partner);
-        out[out_base + params.rank + i] = own * turn.x + select(-1.0, 1.0, place.second) * partner * turn.y;
+        out[out_base + params.rank + i] = own * cos_sin.x + select(-1.0, 1.0, place.second) * partner * cos_sin.y;
     }
 }

@@ -1,7 +1,7 @@
 // A head's values from the latents it attended to: W_uv · latent, a matrix for each head (arXiv 2405.04434). In decode the
-// latent is what attention's stretches of the context left, joined here: each is rescaled to the common maximum.
-override STRETCHES: bool = false; // x is what the stretches left, otherwise rows of latents
-override SPLITS: u32 = 16u;       // stretches, at most 64
+// latent is what attention's splits of the context left, reduced here: each is rescaled to the common maximum.
+override PARTIALS: bool = false; // x is what the splits left, otherwise rows of latents
+override SPLITS: u32 = 16u;      // at most 64
 
 struct Params {
     groups: u32,      // groups of 32 in a row of W: of the latent
@@ -11,7 +11,7 @@ struct Params {
     head_rows: u32,   // rows of W for each head
     first_head: u32,  // heads before this part of W
     x_stride: u32,    // f32 elements from one row of latents to the next
-    y_stride: u32,    // the same of y
+    y_stride: u32,    // f32 elements from one row of y to the next
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -26,7 +26,7 @@ fn input(i: u32) -> vec4<f32> {
     return latent[i];
 }
 
-// Four values of a stretch's or a token's latent.
+// Four values of a split's or a token's latent.
 fn four(base: u32) -> vec4<f32> {
     return vec4<f32>(x[base], x[base + 1u], x[base + 2u], x[base + 3u]);
 }
@@ -36,10 +36,10 @@ fn gather(t: u32, head: u32, thread: u32) {
     let width = params.rank + 2u;
     let base = head * SPLITS * width;
     var used = 0u;
-    if (STRETCHES) {
+    if (PARTIALS) {
         let keys = state.position + 1u;
-        let stretch = ((keys + SPLITS - 1u) / SPLITS + 63u) / 64u * 64u; // as in lib/span.wgsl
-        used = (keys + stretch - 1u) / stretch;
+        let split_keys = ((keys + SPLITS - 1u) / SPLITS + 63u) / 64u * 64u; // as in lib/span.wgsl
+        used = (keys + split_keys - 1u) / split_keys;
         var maximum = -3.0e38;
         for (var s = 0u; s < used; s++) {
             maximum = max(maximum, x[base + s * width + params.rank]);
@@ -57,7 +57,7 @@ fn gather(t: u32, head: u32, thread: u32) {
     for (var i = thread; i < params.groups * 8u; i += 64u) {
         var v = vec4<f32>();
         if (i * 4u < params.rank) {
-            if (STRETCHES) {
+            if (PARTIALS) {
                 for (var s = 0u; s < used; s++) {
                     v += shares[s] * four(base + s * width + i * 4u);
                 }
@@ -82,7 +82,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = (workgroup.x * (64u / LANES) + thread / LANES) * 4u;
     let inside = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.value_dim - 1u));
     let rows = workgroup.y * params.head_rows + params.nope + inside;
-    let v = joined(share_of(rows, 0u, lane), thread).sums;
+    let v = reduced(share_of(rows, 0u, lane), thread).sums;
     if (lane != 0u || row >= params.value_dim) {
         return;
     }

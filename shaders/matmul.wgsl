@@ -30,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         return;
     }
     let r = (thread % 16u) * 4u;  // this thread's rows of the tile
-    let t = (thread / 16u) * 4u;  // and its tokens
+    let t = (thread / 16u) * 4u;  // this thread's tokens of the tile
     let load_row = min(first_row + thread, params.rows - 1u);
     let sums = tile_sums(load_row, r, t, first_token, state.count, thread);
     store(first_token + t, first_row + r, sums.a0);

@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) gr
     let tile = (workgroup.x + workgroup.y * grid.x) * (64u / LANES) + thread / LANES;
     let row = tile * 4u;
     let rows = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(params.rows - 1u));
-    let total = joined(share_of(rows, (state.count - 1u) * params.x_stride + params.x_from, lane), thread);
+    let total = reduced(share_of(rows, (state.count - 1u) * params.x_stride + params.x_from, lane), thread);
     if (lane != 0u) {
         return;
     }

@@ -5,7 +5,7 @@ override THREADS: u32 = 64u; // of a workgroup, a power of two
 
 struct Params {
     x_stride: u32, // f32 elements from one row of x to the next
-    x_from: u32,   // of a row before those used
+    x_from: u32,   // f32 elements of a row of x before those used
     y_stride: u32, // f32 elements from one row of y to the next
     width: u32,    // values used
     eps: f32,

@@ -8,7 +8,7 @@ override FOUR_BITS: bool = false;
 
 const NAN: u32 = 0x7e00u;
 
-// The same with subnormals as zeros.
+// f32 bits of weight i of a row, with subnormals as zeros.
 fn normal_bits(row: u32, i: u32) -> u32 {
     let bits = bits_of(row, i);
     return select(bits, 0u, (bits & 0x7f800000u) == 0u);

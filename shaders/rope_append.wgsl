@@ -12,10 +12,10 @@ struct Params {
     head_dim: u32,   // even
     rotary: u32,     // leading values of a head that rotate, even
     x_stride: u32,   // f32 elements from one row of x to the next
-    q_stride: u32,   // the same of q
+    q_stride: u32,   // f32 elements from one row of q to the next
     eps: f32,        // of the norm
-    growth: f32,     // of TEMPERATURE, for each e-fold of
-    floor: f32,      // stretches of so many positions
+    growth: f32,     // of TEMPERATURE, for each e-fold of the position
+    floor: f32,      // positions that count as one there
     capacity: u32,   // tokens that the caches hold
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> k_cache: array<u32>;    // [capacity, kv_heads] rows of head_dim
 @group(0) @binding(6) var<storage, read_write> v_cache: array<u32>;    // [capacity, kv_heads] rows of head_dim
 @group(0) @binding(7) var<storage, read> q_gain: array<f32>;           // [head_dim], or [heads, head_dim]; read with QK_NORM only
-@group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], or [kv_heads, head_dim]; the same
+@group(0) @binding(8) var<storage, read> k_gain: array<f32>;           // [head_dim], or [kv_heads, head_dim]; read with QK_NORM only
 
 // The gain of value i of a head, by its number among queries and keys.
 fn gain(head: u32, i: u32) -> f32 {
@@ -71,22 +71,22 @@ fn rotated(row: u32, head: u32, i: u32, position: u32) -> f32 {
     }
     let pairs = params.rotary / 2u;
     let place = place_of(i, pairs);
-    let turn = rotation(position, place.pair, pairs);
+    let cos_sin = rotation(position, place.pair, pairs);
     let other = x[base + place.partner] * gain(head, place.partner);
-    return v * turn.x + select(-1.0, 1.0, place.second) * other * turn.y;
+    return v * cos_sin.x + select(-1.0, 1.0, place.second) * other * cos_sin.y;
 }
 
-// 32 threads take a stretch of 64 values of a head.
+// 32 threads take a run of 64 values of a head.
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let t = workgroup.y;
     if (t >= state.count) {
         return;
     }
-    let stretches = (params.head_dim + 63u) / 64u;
-    let stretch = 2u * workgroup.x + thread / 32u;
-    let head = stretch / stretches;
-    let pair = stretch % stretches * 32u + thread % 32u;
+    let runs = (params.head_dim + 63u) / 64u;
+    let run = 2u * workgroup.x + thread / 32u;
+    let head = run / runs;
+    let pair = run % runs * 32u + thread % 32u;
     let i = 2u * pair;
     let inside = head < params.heads + 2u * params.kv_heads && i < params.head_dim;
     let position = state.position + t;

@@ -4,7 +4,7 @@ struct Params {
     top_k: u32,         // at most 64
     expert_groups: u32, // 1: no groups
     kept_groups: u32,   // groups that take part
-    shared_slot: u32,   // of the first part that every token goes to
+    shared_slot: u32,   // of the first part of the shared expert
     routing_at: u32,    // where the entries begin
     entries: u32,       // of a token: top_k and the shared ones
     factor: f32,

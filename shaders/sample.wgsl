@@ -1,5 +1,5 @@
 // Chooses the next token from the logits and makes the next step's input of it, so that steps can be queued.
-// In the order of transformers' logits processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858),
+// It follows the order of transformers' logits processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858),
 // frequency and presence penalty (as OpenAI's API defines them), temperature, top-k, top-p (Holtzman et al. 2020,
 // arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw; at temperature 0 the largest, the lowest id among equals.
 // Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
@@ -23,9 +23,9 @@ struct Options {
     adjust: u32,             // 1 where the history is to be obeyed and kept: bias or a penalty is on
     logprobs: u32,           // 0: none; 1 + n: of the chosen token and the n most probable
     repetition: f32,         // multiplies negative logits of tokens that occurred, prompt included; 1: off
-    repetition_inverse: f32, // multiplies positive ones
+    repetition_inverse: f32, // 1 / repetition: multiplies positive logits of these tokens
     presence: f32,           // taken off generated tokens once; 0: off
-    frequency: f32,          // taken off for each time they were generated; 0: off
+    frequency: f32,          // taken off generated tokens for each time; 0: off
 }
 // What is known about a token.
 struct History {
@@ -103,7 +103,7 @@ fn adjusted(i: u32) -> f32 {
 }
 
 // Leaves the largest finite logit and the lowest id that has it in best[0] and best_id[0]; NONE where there is none.
-// With `raw` of the model's own logits, and only of those after (`last`, `last_id`) in that order.
+// With `raw` it looks at the model's own logits, and only at those after (`last`, `last_id`) in that order.
 fn largest(thread: u32, raw: bool, last: f32, last_id: u32) {
     var top = 0.0;
     var top_id = NONE;

@@ -1,5 +1,5 @@
 // Two neighbouring values as words of a row of the KV cache. Bytes need their neighbours: 32 threads have the values of a
-// stretch of 64 of a row, zeros past its end, and all 64 threads call `packed` together.
+// run of 64 of a row, zeros past its end, and all 64 threads call `packed` together.
 var<workgroup> kept: array<vec2<f32>, 64>;
 
 const NOWHERE = 0xffffffffu;
@@ -30,14 +30,14 @@ fn packed(v: vec2<f32>, pair: u32, dim: u32, thread: u32) -> Packed {
     workgroupBarrier(); // others may still look at the values before
     kept[thread] = v;
     workgroupBarrier();
-    let stretch = thread / 32u * 32u;
-    let largest = pack2x16float(vec2<f32>(group_largest(stretch), group_largest(stretch + 16u)));
+    let run = thread / 32u * 32u;
+    let largest = pack2x16float(vec2<f32>(group_largest(run), group_largest(run + 16u)));
     let both = unpack2x16float(largest);
     let unit = select(both.x, both.y, pair % 32u >= 16u);
     let four = vec4<f32>(v, kept[(thread + 1u) % 64u]) * select(127.0 / unit, 0.0, unit == 0.0);
     let bytes = vec4<u32>(vec4<i32>(clamp(round(four), vec4<f32>(-127.0), vec4<f32>(127.0)))) & vec4<u32>(255u);
     let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
-    // An even thread has a word of its own two values and the next one's, the first of a stretch what its bytes stand for.
+    // An even thread has a word of its own two values and the next one's, the first of a run what its bytes stand for.
     return Packed(vec2<u32>(word, largest),
                   select(NOWHERE, pair / 2u, pair % 2u == 0u),
                   select(NOWHERE, (dim + 3u) / 4u + pair / 32u, pair % 32u == 0u));

@@ -1,4 +1,4 @@
-// Rows of queries, as both attention kernels have them: a row is one query, the heads that share a key and value head, token after
+// Rows of queries, for the attention kernels: a row is one query, the heads that share a key and value head, token after
 // token. The kernel's file declares params, q, out and SPLITS.
 const NONE = -3.0e38; // the score of a key that a row does not see
 
@@ -8,12 +8,13 @@ fn place(origin: u32, offset: u32) -> u32 {
     return select(i, i - params.capacity, i >= params.capacity);
 }
 
-// Of a row: its head, and after how many of the step's tokens it asks.
+// The head of a row.
 fn head_of(row: u32, kv_head: u32) -> u32 {
     let group = params.heads / params.kv_heads;
     return kv_head * group + row % group;
 }
 
+// The token of a row among those of the step.
 fn token_of(row: u32) -> u32 {
     return row / (params.heads / params.kv_heads);
 }
@@ -29,8 +30,8 @@ fn query_four(row: u32, kv_head: u32, four: u32) -> vec4<f32> {
     return v * params.scale;
 }
 
-// v for each of four rows, weighted.
-fn spread(v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+// The outer product of values and the weights of four rows.
+fn outer(v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(v * w.x, v * w.y, v * w.z, v * w.w);
 }
 
@@ -43,7 +44,7 @@ fn products(q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>, k: vec4<
     return vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
 }
 
-// exp(scores - maximum), and nothing of keys that are not seen.
+// exp(scores - maximum), and 0 for keys that are not seen.
 fn weights(scores: vec4<f32>, maximum: vec4<f32>) -> vec4<f32> {
     return select(exp(scores - maximum), vec4<f32>(), scores <= vec4<f32>(0.9 * NONE));
 }

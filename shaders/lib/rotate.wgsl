@@ -1,4 +1,4 @@
-// Rotations by position (RoFormer, arXiv 2104.09864). cos and sin come from two short tables joined by the angle sum, exact
+// Rotations by position (RoFormer, arXiv 2104.09864). cos and sin come from two short tables combined by the angle sum, exact
 // to f32 at any position: table[0..256] position mod 256 (scaled by the attention factor of YaRN), table[256..] position / 256.
 override INTERLEAVED: bool = false;  // rotate (2i, 2i+1) as in the paper; otherwise (i, i + rotary/2)
 
@@ -9,7 +9,7 @@ fn rotation(position: u32, pair: u32, pairs: u32) -> vec2<f32> {
     return vec2<f32>(a.x * b.x - a.y * b.y, a.y * b.x + a.x * b.y);
 }
 
-// Of value i of 2 `pairs`: its pair, its partner, and whether it is the second of the two.
+// The pair of value i of 2 `pairs`, its partner, and whether it is the second of the two.
 struct Place {
     pair: u32,
     partner: u32,

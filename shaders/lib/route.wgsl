@@ -1,12 +1,12 @@
-// Which experts a token goes to and with what weights, worked out by a workgroup of 64 threads from the router's logits.
+// The routing of a token: its experts and their weights, worked out by a workgroup of 64 threads from the router's logits.
 //   scores: softmax or sigmoid of the logits; the choice may add a correction (DeepSeek-V3, arXiv 2412.19437) and be limited
 //   to the best groups of experts (DeepSeek-V2, arXiv 2405.04434); the weights are the scores, made to sum to one if
-//   RENORMALIZE, times a factor. Of equal scores the lower expert is taken.
+//   RENORMALIZE, times a factor. Between equal scores the lower expert is taken.
 override SIGMOID: bool = false;
 override RENORMALIZE: bool = false;
 override CORRECTED: bool = false;
 override TOP_TWO: bool = false;     // a group's score is the sum of its best two; otherwise its best
-override SHARED_GATE: bool = false; // what every token goes to has the weight sigmoid(logit after the experts'), otherwise 1
+override SHARED_GATE: bool = false; // the shared expert's weight is sigmoid(logit after the experts'), otherwise 1
 const MAX_EXPERTS: u32 = 512u;
 const MAX_TOP_K: u32 = 64u;
 
@@ -121,7 +121,7 @@ fn choose(base: u32, thread: u32) {
     workgroupBarrier();
 }
 
-// Entry j of the token whose logits begin at `base`: the chosen experts, then the parts of what every token goes to.
+// Entry j of the token whose logits begin at `base`: the chosen experts, then the parts of the shared expert.
 fn entry_of(base: u32, j: u32) -> Entry {
     if (j >= params.top_k) {
         let weight = select(1.0, sigmoid(logit(base + params.experts)), SHARED_GATE);

@@ -7,7 +7,7 @@ fn first_key(end: u32) -> u32 {
     return select(0u, end - min(end, params.window), params.window > 0u);
 }
 
-// Keys of one of SPLITS stretches, whole tiles of 64.
-fn stretch_of(keys: u32) -> u32 {
+// Keys of each of SPLITS splits: whole tiles of 64.
+fn keys_of_split(keys: u32) -> u32 {
     return ((keys + SPLITS - 1u) / SPLITS + 63u) / 64u * 64u;
 }

@@ -1,6 +1,7 @@
-// Tiles of 64 rows of the weights × 16 rows of x, a workgroup of 64 threads each: a weight is read once for the 16. A group
-// of 32 inputs at a time is unpacked into workgroup memory; a thread makes 4 × 4 sums.
-// `Stored` are the numbers that weights become meanwhile: lib/stored.wgsl. The kernel's file says where x lies: `tile_row(first, count, i)` is the vec4 at which the tile's row i begins.
+// Tiles of 64 rows of the weights × 16 rows of x, a workgroup of 64 threads each: a weight is read once for the 16. A group of
+// 32 inputs at a time is unpacked into workgroup memory; a thread makes 4 × 4 sums. `Stored` are the numbers that weights
+// become meanwhile: lib/stored.wgsl. The kernel's file says where x lies: `tile_row(first, count, i)` is the vec4 at which the
+// tile's row i begins.
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 
 var<workgroup> tile_w: array<vec4<Stored>, 512>; // [8, 64 rows of the weights]

@@ -1,5 +1,5 @@
-// out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl says it and with its stretches, for
-// adapters that are the CPU: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
+// out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it and with its splits, for
+// software adapters: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
 // then has four or eight values of the results. Workgroup memory is cleared for each workgroup and four threads that a barrier can
 // stop take a stack there, so there is little of the one and there are few of the other.
 override SPLITS: u32 = 1u;
@@ -14,7 +14,7 @@ struct Params {
     window: u32,     // 0: none
     chunk: u32,      // 0: none
     q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // the same of out
+    out_stride: u32, // f32 elements from one row of out to the next
     scale: f32,      // usually 1 / sqrt(key_dim)
     capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
 }
@@ -49,12 +49,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let start = first_key(state.position + token_of(first_row) + 1u);
     // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
     let skip = select(0u, start % 64u, SPLITS == 1u);
-    let stretch = stretch_of(end - start + skip);
-    let first = start - skip + split * stretch;
+    let split_keys = keys_of_split(end - start + skip);
+    let first = start - skip + split * split_keys;
     if (first >= end) {
         return;
     }
-    let keys = min(stretch, end - first); // of this stretch, and those it skips
+    let keys = min(split_keys, end - first); // of this split, and those it skips
     let origin = (first + skip) % params.capacity;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
@@ -128,10 +128,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let base = (place(origin, slot - skip) * params.kv_heads + kv_head) * value_words;
             let w = weight[slot - tile];
             if (inside) {
-                sum += spread(value_four(base, params.value_row, thread), w);
+                sum += outer(value_four(base, params.value_row, thread), w);
             }
             if (wide_inside) {
-                wide_sum += spread(value_four(base, params.value_row, thread + 16u), w);
+                wide_sum += outer(value_four(base, params.value_row, thread + 16u), w);
             }
         }
     }

@@ -1,5 +1,5 @@
-// out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl says it of a prompt's tokens, for adapters that
-// are the CPU: four threads, which such an adapter runs as one, have 16 rows, four each. A thread holds 32 values of its queries, then
+// out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it for a prompt's tokens, on software
+// adapters: four threads, which such an adapter runs as one, have 16 rows, four each. A thread holds 32 values of its queries, then
 // of its results, while the keys and values of a tile pass, so that what is loaded serves all rows; no thread waits for another.
 const SPLITS = 1u;
 override SINKS: bool = false;
@@ -13,7 +13,7 @@ struct Params {
     window: u32,     // 0: none
     chunk: u32,      // 0: none
     q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // the same of out
+    out_stride: u32, // f32 elements from one row of out to the next
     scale: f32,      // usually 1 / sqrt(key_dim)
     capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
 }

@@ -1,4 +1,4 @@
-// Y[t] = f(W · X[t] + bias) for the step's tokens, as matmul.wgsl says it, for adapters that are the CPU. Four threads, which such an
+// Y[t] = f(W · X[t] + bias) for the step's tokens, as matmul.wgsl does it, for software adapters. Four threads, which such an
 // adapter runs as one, make 64 rows for 32 tokens, eight each: a thread holds a group of its tokens' inputs while the rows pass, so that a
 // weight is unpacked once for the 32 and the loop over rows is short enough to stay decoded in the CPU.
 struct Params {

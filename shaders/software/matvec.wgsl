@@ -1,4 +1,4 @@
-// y = f(W · n(x) + bias) for one row of x, as matvec.wgsl says it, for adapters that are the CPU. Four threads, which such an adapter
+// y = f(W · n(x) + bias) for one row of x, as matvec.wgsl does it, for software adapters. Four threads, which such an adapter
 // runs as one, share 48 rows: each holds every fourth group of x while it passes the rows. A load costs as much as ten products
 // there, and a loop whose code the CPU keeps decoded runs at twice the speed of the same code written out.
 override NORM: bool = false;

@@ -1,4 +1,4 @@
-// Layout q4 (lib/q4.wgsl): that nibbles are around 8 is a minimum.
+// Layout q4 (lib/q4.wgsl) for software adapters, its codes as numbers in their places. The 8 around which nibbles lie becomes a minimum.
 const LOW = BYTES;
 const HIGH = BYTES * 0x1p-4;
 

@@ -1,4 +1,4 @@
-// Layout q8 (lib/q8.wgsl): bytes without a sign, 128 too large.
+// Layout q8 (lib/q8.wgsl) for software adapters, its codes as numbers in their places. The bytes become unsigned, 128 too large.
 const LOW = BYTES;
 const HIGH = BYTES;
 

@@ -1,4 +1,4 @@
-// Layout q8_min (lib/q8_min.wgsl).
+// Layout q8_min (lib/q8_min.wgsl) for software adapters, its codes as numbers in their places.
 const LOW = BYTES;
 const HIGH = BYTES;
 

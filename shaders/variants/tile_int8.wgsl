@@ -1,6 +1,6 @@
-// As lib/tile.wgsl in bytes, of which four products are one instruction where a GPU has it. Codes stay what they are; a group of 32 inputs becomes whole numbers
-// of two bytes and a scale, because one byte shows in what a model says. Four groups at a time, of each of which a thread
-// makes the bytes for one row of x.
+// Tiles as in lib/tile.wgsl, in bytes: four products are one instruction where a GPU has it. Codes stay what they are; a group
+// of 32 inputs becomes whole numbers of two bytes and a scale, because the error of one byte shows in a model's logits. Four
+// groups at a time, of each of which a thread makes the bytes for one row of x.
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 
 var<workgroup> tile_w: array<vec4<u32>, 512>;       // [4 groups, 2, 64 rows of the weights]
@@ -30,7 +30,7 @@ fn dot16(w: vec4<u32>, v: vec4<u32>) -> i32 {
     return dot4I8Packed(w.x, v.x) + dot4I8Packed(w.y, v.y) + dot4I8Packed(w.z, v.z) + dot4I8Packed(w.w, v.w);
 }
 
-// Of row t of x with codes of group i, their inputs' high bytes 256 times.
+// The products of row t of x with the codes of group i; the inputs' high bytes count 256 times.
 fn products(w: Rows, i: u32, t: u32) -> vec4<f32> {
     let at = 64u * i + t;
     let low = tile_x[at];
@@ -50,7 +50,7 @@ fn most_of(v: vec4<f32>) -> f32 {
     return max(max(v.x, v.y), max(v.z, v.w));
 }
 
-// Of numbers of two bytes: the higher, rounded, and what is left.
+// The higher of a number's two bytes, rounded.
 fn higher(v: vec4<i32>) -> vec4<i32> {
     return (v + 128) >> vec4<u32>(8u);
 }

@@ -7,14 +7,14 @@ use super::device::Device;
 pub enum Bytes {
     /// In this program's memory.
     Here(Vec<u8>),
-    /// In JavaScript's; who takes them gives the memory back through the function, to be used again. Collectors let hundreds
-    /// of megabytes gather.
+    /// In JavaScript's memory. Who takes them gives the memory back through the function, to be used again: garbage collectors let
+    /// hundreds of megabytes gather.
     #[cfg(target_arch = "wasm32")]
     Outside(js_sys::Uint8Array, Option<js_sys::Function>),
 }
 
 impl Bytes {
-    /// How many.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Here(bytes) => bytes.len(),
@@ -23,12 +23,12 @@ impl Bytes {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same in this program's memory.
+    /// The bytes in this program's memory, copied there where they are not.
     pub fn into_vec(self) -> Vec<u8> {
         match self {
             Self::Here(bytes) => bytes,
@@ -45,7 +45,7 @@ impl Bytes {
 #[cfg(target_arch = "wasm32")]
 fn give_back(array: &js_sys::Uint8Array, done: Option<&js_sys::Function>) {
     if let Some(done) = done {
-        let _ = done.call1(array, array); // what it throws is its own affair
+        let _ = done.call1(array, array); // an error of its own changes nothing here
     }
 }
 

@@ -11,7 +11,7 @@ use futures_channel::oneshot;
 use crate::plan::{DeviceFacts, Extension, Role};
 use crate::{Error, Result};
 
-/// What a module has to begin with, beyond its own text. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
+/// The directives that a module begins with. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
 /// whole subgroups take the same way only where a constant says so, and what they cannot prove is an error.
 pub(super) fn directives(extension: Option<Extension>) -> &'static str {
     match extension {

@@ -31,7 +31,7 @@ pub struct Staging {
     filled: Cell<u64>,
 }
 
-/// What has been done so far; tests take differences.
+/// Counts of the GPU work so far; tests take differences.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it
 pub struct Counts {
@@ -68,7 +68,7 @@ type PipelineKey = (ShaderId, Vec<(&'static str, u64)>);
 /// Owns a model's buffers and runs its plans.
 pub struct Executor {
     device: std::rc::Rc<Device>,
-    /// By id; `None` where it was given back.
+    /// The buffers by id; `None` where one was given back.
     buffers: Vec<Option<Buffer>>,
     pipelines: RefCell<Vec<wgpu::ComputePipeline>>,
     by_key: RefCell<HashMap<PipelineKey, usize>>,
@@ -94,10 +94,10 @@ impl Executor {
         Ok(made)
     }
 
-    /// Allocates further buffers, zeroed: the first id of theirs is returned, the others follow it.
+    /// Allocates further buffers, zeroed. Returns the id of the first; the others follow it.
     ///
     /// # Errors
-    /// Those of [`Self::new`]; nothing stays allocated then.
+    /// The errors of [`Self::new`]; nothing stays allocated then.
     pub async fn add(&mut self, buffers: &Buffers) -> Result<BufferId> {
         use wgpu::BufferUsages as U;
         let wanted: Vec<Allocation<'_>> = buffers
@@ -125,12 +125,12 @@ impl Executor {
         &self.device
     }
 
-    /// The device, to keep beyond the executor.
+    /// The device, for holders that outlive the executor.
     pub fn device_handle(&self) -> std::rc::Rc<Device> {
         self.device.clone()
     }
 
-    /// What has been done since the executor was made.
+    /// Counts of the GPU work since the executor was made.
     pub fn counts(&self) -> Counts {
         self.counts.get()
     }
@@ -165,7 +165,7 @@ impl Executor {
         self.device.queue.write_buffer(self.raw(id), offset, data);
     }
 
-    /// The same for bytes wherever they are, padded with zeros to whole words.
+    /// Writes bytes wherever they lie to a buffer before the next submit, padded with zeros to whole words.
     pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
         self.device.upload(self.raw(id), offset, bytes);
     }

@@ -1,4 +1,4 @@
-//! Gates and ups that are not interleaved, joined.
+//! The gate of an MLP (SwiGLU and others) over rows of gates followed by ups: where these could not be interleaved.
 
 use super::epilogue::Gate;
 use super::small::{Maker, Small};
@@ -26,7 +26,7 @@ pub struct Activate {
     pub x: Activation,
     /// `[T, I]`
     pub y: Activation,
-    /// How they are joined.
+    /// How a gate and an up become one value.
     pub gate: Gate,
 }
 
@@ -69,7 +69,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         for i in 0..p.width as usize {
             let x = &memory.floats(step.buffer(4))[t * p.x_stride as usize..];
-            let v = Gate::of(step).join(x[i].into(), x[p.width as usize + i].into());
+            let v = Gate::of(step).apply(x[i].into(), x[p.width as usize + i].into());
             memory.floats_mut(step.buffer(5))[t * p.y_stride as usize + i] = v as f32;
         }
     }

@@ -60,12 +60,12 @@ params!(AttentionParams {
 });
 params!(ReduceParams { value_dim: u32, window: u32, chunk: u32 });
 
-/// Stretches of the context that decode works on at once, at most.
+/// Splits of the context that decode works on at once, at most.
 pub const MAX_SPLITS: usize = 64;
-/// The same where neither heads nor context ask for more.
+/// Splits of the context where neither heads nor context ask for more.
 const MIN_SPLITS: usize = 16;
-/// Keys for which a stretch is worth a workgroup of its own, in the longest context.
-const LONG_STRETCH: usize = 2048;
+/// Keys of a split in the longest context: fewer are not worth a workgroup of their own.
+const LONG_SPLIT: usize = 2048;
 /// The widest query and key head the kernel holds.
 pub const MAX_KEY_DIM: usize = 576;
 /// The widest value head.
@@ -75,11 +75,11 @@ const TILE: usize = 64;
 /// Which keys a token sees: always itself, never one after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
-    /// All before it.
+    /// All keys before the token.
     All,
-    /// The last so many, itself included.
+    /// The last so many keys, the token's own included.
     Window(usize),
-    /// Those of its own stretch of the context, which is cut into stretches of so many.
+    /// The keys of the token's own chunk of the context, which is cut into chunks of so many.
     Chunk(usize),
 }
 
@@ -145,9 +145,9 @@ pub struct Attention {
     pub value_row: usize,
     /// Keys a token sees.
     pub span: Span,
-    /// Of the products of query and key.
+    /// Multiplies the products of query and key.
     pub scale: f32,
-    /// A further score of each head, without a value.
+    /// Attention sinks: one more score in each head's softmax, which no value belongs to.
     pub sinks: Option<Vector>,
 }
 
@@ -156,22 +156,22 @@ fn tile_rows(rows: usize, value_dim: usize) -> usize {
     rows.next_power_of_two().clamp(4, if value_dim > 256 { 8 } else { 16 })
 }
 
-/// Stretches that decode makes of what a token sees in a context of so many tokens: enough for four workgroups a head
-/// and for short stretches of the longest context, each of at least one tile. Workgroups past the token's position leave at once.
+/// Splits that decode makes of what a token sees in a context of so many tokens: enough for four workgroups a head
+/// and for short splits of the longest context, each of at least one tile. Workgroups past the token's position leave at once.
 pub fn splits(heads: usize, kv_heads: usize, value_dim: usize, tokens: usize) -> usize {
     let group = heads / kv_heads;
     let abreast = kv_heads * group.div_ceil(tile_rows(group, value_dim));
-    let wanted = (4 * heads).div_ceil(abreast).max(tokens.div_ceil(LONG_STRETCH));
+    let wanted = (4 * heads).div_ceil(abreast).max(tokens.div_ceil(LONG_SPLIT));
     wanted.clamp(MIN_SPLITS, MAX_SPLITS).min(tokens.div_ceil(TILE))
 }
 
 impl Attention {
-    /// Declares what decode's stretches leave to the reduction.
+    /// Declares what decode's splits leave to the reduction.
     pub fn declare_partials(buffers: &mut Buffers, heads: usize, splits: usize, value_dim: usize) -> BufferId {
         buffers.add("attention.partials", (heads * splits * (value_dim + 2) * 4) as u64, Role::Scratch)
     }
 
-    /// Stretches that decode makes of what a token sees.
+    /// Splits that decode makes of what a token sees.
     pub fn splits(&self) -> usize {
         let tokens = self.span.most().map_or(self.capacity, |keys| keys.min(self.capacity));
         splits(self.heads, self.kv_heads, self.value_dim, tokens)
@@ -182,13 +182,13 @@ impl Attention {
         self.step(label, control, 1, self.out.buffer)
     }
 
-    /// Decode: one token, in [`Self::splits`] stretches, two or more, that are left in `partials`.
-    pub fn stretches(&self, label: &str, control: &Control, partials: BufferId) -> Step {
-        assert!(self.splits() > 1, "{label}: one stretch leaves nothing to join");
+    /// Decode: one token, in [`Self::splits`] splits, two or more, that are left in `partials`.
+    pub fn split(&self, label: &str, control: &Control, partials: BufferId) -> Step {
+        assert!(self.splits() > 1, "{label}: one split leaves nothing to reduce");
         self.step(label, control, self.splits(), partials)
     }
 
-    /// Decode: one token, in stretches of what it can see and their reduction; in one piece where that is little.
+    /// Decode: one token, in splits of what it can see and their reduction; in one piece where that is little.
     pub fn decode(&self, label: &str, control: &Control, partials: BufferId) -> Vec<Step> {
         let splits = self.splits();
         if splits == 1 {
@@ -211,7 +211,7 @@ impl Attention {
             grid: [self.heads as u32, 1, 1],
             detail: format!("[{},{splits},{}] → [1,{}]", self.heads, self.value_dim, self.out.width),
         };
-        vec![self.stretches(label, control, partials), reduce]
+        vec![self.split(label, control, partials), reduce]
     }
 
     fn sinks_constant(&self) -> (&'static str, f64) {
@@ -282,12 +282,12 @@ impl Attention {
     }
 }
 
-/// How many of `splits` stretches `keys` make, each of whole tiles.
-pub(super) fn stretches(keys: usize, splits: usize) -> usize {
+/// How many of `splits` splits `keys` fill, each of whole tiles.
+pub(super) fn used_splits(keys: usize, splits: usize) -> usize {
     keys.div_ceil(keys.div_ceil(splits).next_multiple_of(TILE))
 }
 
-/// The score without a value of a head.
+/// The attention sink of a head.
 fn sink(step: &Step, memory: &CpuMemory, head: usize) -> Option<f64> {
     (step.constant("SINKS") == 1.0).then(|| memory.floats(step.buffer(6))[head].into())
 }
@@ -302,7 +302,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         let end = state.position as usize + t + 1;
         let start = Span::of([p.window, p.chunk]).first(end);
-        let stretch = (end - start).div_ceil(splits).next_multiple_of(TILE);
+        let length = (end - start).div_ceil(splits).next_multiple_of(TILE);
         for head in 0..heads {
             let q: Vec<f64> = memory.floats(step.buffer(2))[t * p.q_stride as usize + head * key_dim..][..key_dim]
                 .iter()
@@ -310,7 +310,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
                 .collect();
             let at = |key: usize| key % p.capacity as usize * kv_heads + head / (heads / kv_heads);
             for split in 0..splits {
-                let keys = start + split * stretch..end.min(start + (split + 1) * stretch);
+                let keys = start + split * length..end.min(start + (split + 1) * length);
                 if keys.is_empty() {
                     continue;
                 }
@@ -350,7 +350,7 @@ fn reduce_reference(step: &Step, memory: &mut CpuMemory) {
     let dim = p.value_dim as usize;
     let end = state.position as usize + 1;
     let keys = end - Span::of([p.window, p.chunk]).first(end);
-    let used = stretches(keys, splits);
+    let used = used_splits(keys, splits);
     for head in 0..step.grid[0] as usize {
         let parts: Vec<Vec<f64>> = (0..used)
             .map(|s| {

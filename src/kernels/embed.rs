@@ -1,4 +1,4 @@
-//! `x[t] = scale · W[tokens[t]]`.
+//! The embedding: `x[t] = scale · W[tokens[t]]`.
 
 use super::small::{K, Maker, ROWS, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};

@@ -1,4 +1,4 @@
-//! What products with a matrix do with a finished row of sums.
+//! The end of a matrix product, which its kernels share: bias, gate, factor and residual addition.
 
 use crate::plan::{BufferId, Step, Vector};
 
@@ -35,8 +35,8 @@ impl Gate {
         }
     }
 
-    /// In f64.
-    pub(super) fn join(self, gate: f64, up: f64) -> f64 {
+    /// The gated value, in f64.
+    pub(super) fn apply(self, gate: f64, up: f64) -> f64 {
         match self {
             Self::Silu => gate / (1.0 + (-gate).exp()) * up,
             Self::GeluTanh => {
@@ -138,7 +138,7 @@ pub(super) fn finish(step: &Step, sums: &[f64], first: usize, bias: Option<&[f32
     };
     if step.constant("GATED") == 1.0 {
         for i in (0..sums.len()).step_by(2) {
-            put((first + i) / 2, Gate::of(step).join(biased(i), biased(i + 1)));
+            put((first + i) / 2, Gate::of(step).apply(biased(i), biased(i + 1)));
         }
     } else {
         for i in 0..sums.len() {

@@ -17,9 +17,9 @@ use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, 
 /// See `shaders/expert_up.wgsl`.
 pub static UP: Kernel = Kernel {
     name: "expert_up",
-    shader: shader!("expert_up", "state", "block", "gate", "share", "x", "join", "route"),
+    shader: shader!("expert_up", "state", "block", "gate", "share", "x", "reduce", "route"),
     reads_weights: true,
-    variants: &[shader!(Subgroups "expert_up", "state", "block", "gate", "share", "x", "../variants/join", "route")],
+    variants: &[shader!(Subgroups "expert_up", "state", "block", "gate", "share", "x", "../variants/reduce", "route")],
     software: None,
     params: UpParams::FIELDS,
     reference: up_reference,
@@ -28,9 +28,9 @@ pub static UP: Kernel = Kernel {
 /// See `shaders/expert_down.wgsl`.
 pub static DOWN: Kernel = Kernel {
     name: "expert_down",
-    shader: shader!("expert_down", "state", "block", "share", "x", "join", "expert_rows"),
+    shader: shader!("expert_down", "state", "block", "share", "x", "reduce", "expert_rows"),
     reads_weights: true,
-    variants: &[shader!(Subgroups "expert_down", "state", "block", "share", "x", "../variants/join", "expert_rows")],
+    variants: &[shader!(Subgroups "expert_down", "state", "block", "share", "x", "../variants/reduce", "expert_rows")],
     software: None,
     params: DownParams::FIELDS,
     reference: down_reference,
@@ -60,7 +60,7 @@ params!(DownParams {
     rows: u32,
     first_slot: u32,
     slots: u32,
-    spread: u32,
+    interleaved: u32,
     x_stride: u32,
     first_entry: u32,
     count: u32,
@@ -76,7 +76,7 @@ pub struct Experts<'a> {
     pub first_slot: usize,
     /// The first entry that lies here.
     pub first_entry: usize,
-    /// How many do.
+    /// How many entries lie here.
     pub count: usize,
 }
 
@@ -84,26 +84,26 @@ pub struct Experts<'a> {
 pub(super) struct Slots {
     pub(super) first: u32,
     pub(super) count: u32,
-    /// As `spread` of `lib/expert_rows.wgsl`.
-    pub(super) spread: u32,
+    /// As `interleaved` of `lib/expert_rows.wgsl`.
+    pub(super) interleaved: u32,
 }
 
 impl Experts<'_> {
-    /// The slots of a part; the first `spread` slots of all have rows that take turns.
-    pub(super) fn slots(&self, part: &Part, rows: usize, spread: usize) -> Slots {
+    /// The slots of a part; the first `interleaved` slots of all have interleaved rows.
+    pub(super) fn slots(&self, part: &Part, rows: usize, interleaved: usize) -> Slots {
         let (first, count) = (part.rows.start / rows, part.rows.len() / rows);
-        let spread = if first == 0 { spread } else { 0 };
-        assert!(count >= spread, "{}: what every token goes to lies in one part", self.w.label);
-        Slots { first: (self.first_slot + first) as u32, count: count as u32, spread: spread as u32 }
+        let interleaved = if first == 0 { interleaved } else { 0 };
+        assert!(count >= interleaved, "{}: the shared expert lies in one part", self.w.label);
+        Slots { first: (self.first_slot + first) as u32, count: count as u32, interleaved: interleaved as u32 }
     }
 }
 
 /// `h[j] = gate(W_e · n(x) + bias)`, with the routing worked out and written down on the way.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertUp<'a> {
-    /// Of `2I` rows each, gates and ups taking turns.
+    /// Experts of `2I` rows each, gates and ups interleaved.
     pub experts: Experts<'a>,
-    /// Which are chosen.
+    /// The routing that chooses them.
     pub route: &'a Route,
     /// `[1, K]`
     pub x: Activation,
@@ -113,7 +113,7 @@ pub struct ExpertUp<'a> {
     pub norm: Option<RmsNorm>,
     /// `[experts, 2I]`
     pub bias: Option<Vector>,
-    /// How gates and ups are joined.
+    /// How a gate and an up become one value.
     pub gate: Gate,
     /// The token is scaled by its weight here, before the gate, and not at the end.
     pub input_weight: bool,
@@ -122,11 +122,11 @@ pub struct ExpertUp<'a> {
 /// `y += factor · Σ_j weight_j · (W_e · h[j] + bias)`
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertDown<'a> {
-    /// Of `N` rows each.
+    /// Experts of `N` rows each.
     pub experts: Experts<'a>,
-    /// Slots whose rows take turns.
-    pub spread: usize,
-    /// Which were chosen.
+    /// Slots whose rows are interleaved.
+    pub interleaved: usize,
+    /// The routing that chose them.
     pub route: &'a Route,
     /// `[count, I]`
     pub h: Activation,
@@ -235,7 +235,7 @@ impl ExpertDown<'_> {
 
     fn step(&self, label: &str, part: &Part) -> Step {
         let (rows, k) = (self.y.width, self.experts.w.k);
-        let (groups, slots) = (Layout::groups(k), self.experts.slots(part, rows, self.spread));
+        let (groups, slots) = (Layout::groups(k), self.experts.slots(part, rows, self.interleaved));
         let lanes = lanes(groups);
         let mut constants = vec![
             ("LANES", f64::from(lanes)),
@@ -254,7 +254,7 @@ impl ExpertDown<'_> {
             rows: rows as u32,
             first_slot: slots.first,
             slots: slots.count,
-            spread: slots.spread,
+            interleaved: slots.interleaved,
             x_stride: self.h.stride() as u32 / 4,
             first_entry: self.experts.first_entry as u32,
             count: self.experts.count as u32,
@@ -280,9 +280,9 @@ impl ExpertDown<'_> {
 }
 
 /// As in `lib/expert_rows.wgsl`.
-pub(super) fn expert_row(slot: usize, row: usize, rows: usize, spread: u32) -> usize {
-    let spread = spread as usize;
-    if slot < spread { row * spread + slot } else { slot * rows + row }
+pub(super) fn expert_row(slot: usize, row: usize, rows: usize, interleaved: u32) -> usize {
+    let interleaved = interleaved as usize;
+    if slot < interleaved { row * interleaved + slot } else { slot * rows + row }
 }
 
 /// Slot and weight at a word of the router's buffer.
@@ -331,7 +331,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         }
         let h = &mut memory.floats_mut(step.buffer(5))[j * p.h_stride as usize..];
         for (h, pair) in h.iter_mut().zip(v.chunks(2)) {
-            *h = Gate::of(step).join(pair[0], pair[1]) as f32;
+            *h = Gate::of(step).apply(pair[0], pair[1]) as f32;
         }
     }
 }
@@ -354,7 +354,7 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
         let start = j * p.x_stride as usize * 4;
         let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let local = (slot - p.first_slot) as usize;
-        let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.spread));
+        let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.interleaved));
         let v = products(step, memory, layout, of_expert, &h);
         for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
             let bias = match step.constant("BIAS") == 1.0 {
@@ -411,7 +411,7 @@ fn small_down(maker: &mut Maker, step: &Step) -> Small {
         rows: EXPERT_ROWS as u32,
         first_slot: 0,
         slots: EXPERTS as u32,
-        spread: DownParams::of(step).spread.min(1),
+        interleaved: DownParams::of(step).interleaved.min(1),
         x_stride: k as u32 / 4,
         first_entry: 0,
         count: ENTRIES as u32,

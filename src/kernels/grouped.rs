@@ -54,7 +54,7 @@ params!(MatmulParams {
     rows: u32,
     first_slot: u32,
     slots: u32,
-    spread: u32,
+    interleaved: u32,
     x_stride: u32,
     y_stride: u32,
     first_entry: u32,
@@ -118,12 +118,12 @@ impl Sorted {
 /// Which half of the MLP a grouped product is.
 #[derive(Debug, Clone, Copy)]
 pub enum Half {
-    /// From tokens to `[T · count, I]`; gates and ups take turns in the experts' rows.
+    /// From tokens to `[T · count, I]`; gates and ups are interleaved in the experts' rows.
     Up(Gate),
-    /// From there to `[T · entries, N]`; the rows of so many slots take turns.
+    /// From there to `[T · entries, N]`; the rows of so many slots are interleaved.
     Down {
-        /// Slots whose rows take turns.
-        spread: usize,
+        /// Slots whose rows are interleaved.
+        interleaved: usize,
     },
 }
 
@@ -132,7 +132,7 @@ pub enum Half {
 pub struct GroupedMatmul<'a> {
     /// Which half.
     pub half: Half,
-    /// Of `rows` each.
+    /// Experts of `rows` rows each.
     pub experts: Experts<'a>,
     /// Rows of an expert.
     pub rows: usize,
@@ -160,11 +160,11 @@ impl GroupedMatmul<'_> {
 
     fn step(&self, label: &str, part: &Part) -> Step {
         let k = self.experts.w.k;
-        let (gate, spread) = match self.half {
+        let (gate, interleaved) = match self.half {
             Half::Up(gate) => (Some(gate), 0),
-            Half::Down { spread } => (None, spread),
+            Half::Down { interleaved } => (None, interleaved),
         };
-        let slots = self.experts.slots(part, self.rows, spread);
+        let slots = self.experts.slots(part, self.rows, interleaved);
         let mut constants =
             vec![("GATED", on(gate.is_some())), ("BIAS", on(self.bias.is_some())), ("WEIGHTED", on(self.weighted))];
         constants.extend(gate.into_iter().flat_map(|gate| gate.constants()));
@@ -176,7 +176,7 @@ impl GroupedMatmul<'_> {
             rows: self.rows as u32,
             first_slot: slots.first,
             slots: slots.count,
-            spread: slots.spread,
+            interleaved: slots.interleaved,
             x_stride: self.x.stride() as u32 / 4,
             y_stride: self.y.stride() as u32,
             first_entry: self.experts.first_entry as u32,
@@ -283,7 +283,7 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
             let start = if gated { entry / entries } else { row } * p.x_stride as usize * 4;
             let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
             let local = (slot - p.first_slot) as usize;
-            let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.spread));
+            let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.interleaved));
             let mut v = products(step, memory, layout, of_expert, &x);
             let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };
             let bias = (step.constant("BIAS") == 1.0).then(|| &memory.floats(step.buffer(7))[slot as usize * rows..]);
@@ -292,7 +292,7 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
                 *v = if gated { *v * weight + bias } else { (*v + bias) * weight };
             }
             if gated {
-                v = v.chunks(2).map(|pair| Gate::of(step).join(pair[0], pair[1])).collect();
+                v = v.chunks(2).map(|pair| Gate::of(step).apply(pair[0], pair[1])).collect();
             }
             let out = if gated { row } else { entry } * p.y_stride as usize;
             let y = &mut memory.floats_mut(step.buffer(5))[out..];
@@ -346,7 +346,7 @@ fn small_matmul(maker: &mut Maker, step: &Step) -> Small {
         rows: EXPERT_ROWS as u32,
         first_slot: 0,
         slots: EXPERTS as u32,
-        spread: MatmulParams::of(step).spread.min(1),
+        interleaved: MatmulParams::of(step).interleaved.min(1),
         x_stride: K as u32 / 4,
         y_stride: EXPERT_ROWS as u32,
         first_entry: 0,

@@ -1,4 +1,4 @@
-//! The record of a kernel: all that other code knows of it.
+//! The record of a kernel: its shaders, parameters, variants, reference and self-test, and the macros that declare them.
 
 use super::CpuMemory;
 use super::small::{Maker, Small};
@@ -14,7 +14,7 @@ pub struct Kernel {
     pub shader: Shader,
     /// Whether it reads weights: there is a module for each layout.
     pub reads_weights: bool,
-    /// The same step by other shaders, one for each variant: grid, bindings and parameters stay.
+    /// Shaders of its variants, which run the same step: grid, bindings and parameters stay.
     pub variants: &'static [Shader],
     /// Its form on software adapters, where it is another.
     pub software: Option<Software>,
@@ -44,7 +44,7 @@ impl Kernel {
         }
     }
 
-    /// Its modules: of every variant, in every layout.
+    /// The kernel's modules: those of every variant, in every layout.
     #[cfg(test)]
     pub(super) fn modules(&self) -> Vec<Shader> {
         let software = self.software.iter().flat_map(|software| software.shaders);

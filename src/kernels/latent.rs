@@ -3,7 +3,7 @@
 //!
 //! The step that converts queries also writes the cache. The step of W_uv also reduces the splits of decode's attention.
 
-use super::attention::stretches;
+use super::attention::used_splits;
 use super::matvec::lanes;
 use super::small::{CAPACITY, K, LATENT_HEADS, LATENT_NOPE, LATENT_ROTARY, LATENT_VALUES, Maker, POSITION, Small};
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, params, rope_table, shader};
@@ -23,9 +23,9 @@ pub static QUERY: Kernel = Kernel {
 /// See `shaders/latent_value.wgsl`.
 pub static VALUE: Kernel = Kernel {
     name: "latent_value",
-    shader: shader!("latent_value", "state", "block", "share", "join"),
+    shader: shader!("latent_value", "state", "block", "share", "reduce"),
     reads_weights: true,
-    variants: &[shader!(Subgroups "latent_value", "state", "block", "share", "../variants/join")],
+    variants: &[shader!(Subgroups "latent_value", "state", "block", "share", "../variants/reduce")],
     software: None,
     params: ValueParams::FIELDS,
     reference: value_reference,
@@ -63,9 +63,9 @@ pub struct LatentShape {
     pub heads: usize,
     /// Values of the latent, a multiple of 4.
     pub rank: usize,
-    /// Values of a query head that know no position.
+    /// Values of a query head without positions.
     pub nope: usize,
-    /// Values of a query head, and of the shared key, that turn; even.
+    /// Values of the RoPE part of a query head, and of the shared key; even.
     pub rotary: usize,
     /// Values of a head.
     pub value_dim: usize,
@@ -110,7 +110,7 @@ pub struct LatentQuery<'a> {
     pub shape: LatentShape,
     /// `[heads · (nope + value_dim), rank]`, or W_uk alone; parts hold whole heads.
     pub w: &'a Matrix,
-    /// Rows begin with rank + rotary values: the latent and the key's turning part.
+    /// Rows begin with rank + rotary values: the latent and the RoPE part of the key.
     pub x: Activation,
     /// Where the queries are.
     pub queries: Queries,
@@ -131,8 +131,8 @@ pub struct LatentQuery<'a> {
 pub enum Latents {
     /// `[T, heads · rank]`
     Rows(Activation),
-    /// What so many stretches of decode's attention left, at most 64.
-    Stretches(BufferId, usize),
+    /// What so many splits of decode's attention left, at most 64.
+    Splits(BufferId, usize),
 }
 
 /// Values of the heads from latents.
@@ -227,12 +227,12 @@ impl LatentValue<'_> {
     /// One step for each part of the matrix.
     pub fn steps<'a>(&'a self, label: &'a str, control: &'a Control) -> impl Iterator<Item = Step> + 'a {
         let shape = self.shape;
-        let (x, x_stride, joined) = match self.x {
+        let (x, x_stride, splits) = match self.x {
             Latents::Rows(x) => {
                 assert_eq!(x.width, shape.heads * shape.rank, "{label}: width of x");
                 (x.buffer, x.stride(), 0)
             }
-            Latents::Stretches(partials, splits) => (partials, 0, splits),
+            Latents::Splits(partials, splits) => (partials, 0, splits),
         };
         assert_eq!(self.w.k, shape.rank, "{label}: rank");
         let head_rows = shape.rows_of(self.w);
@@ -258,8 +258,8 @@ impl LatentValue<'_> {
                 constants: vec![
                     ("LANES", f64::from(lanes)),
                     ("NORM", 0.0),
-                    ("STRETCHES", f64::from(u8::from(joined > 0))),
-                    ("SPLITS", joined.max(1) as f64),
+                    ("PARTIALS", f64::from(u8::from(splits > 0))),
+                    ("SPLITS", splits.max(1) as f64),
                 ],
                 bindings,
                 params: params.words(),
@@ -269,7 +269,7 @@ impl LatentValue<'_> {
                     shape.value_dim,
                     shape.rank,
                     part.layout.name(),
-                    if joined > 0 { format!(" of {joined} stretches") } else { String::new() }
+                    if splits > 0 { format!(" of {splits} splits") } else { String::new() }
                 ),
             }
         })
@@ -348,11 +348,11 @@ fn value_reference(step: &Step, memory: &mut CpuMemory) {
     for t in 0..state.count as usize {
         for local in 0..step.grid[1] as usize {
             let head = p.first_head as usize + local;
-            let x = if step.constant("STRETCHES") == 0.0 {
+            let x = if step.constant("PARTIALS") == 0.0 {
                 row(memory, step.buffer(4), t * p.x_stride as usize + head * rank, rank)
             } else {
                 let splits = step.constant("SPLITS") as usize;
-                let used = stretches(state.position as usize + 1, splits);
+                let used = used_splits(state.position as usize + 1, splits);
                 let parts: Vec<Vec<f64>> = (0..used)
                     .map(|s| row(memory, step.buffer(4), (head * splits + s) * (rank + 2), rank + 2))
                     .collect();
@@ -402,11 +402,11 @@ fn small_query(maker: &mut Maker, step: &Step) -> Small {
 }
 
 fn small_value(maker: &mut Maker, step: &Step) -> Small {
-    let stretches = step.constant("STRETCHES") == 1.0;
-    let (splits, tokens) = (step.constant("SPLITS") as usize, if stretches { 1 } else { 2 });
+    let partials = step.constant("PARTIALS") == 1.0;
+    let (splits, tokens) = (step.constant("SPLITS") as usize, if partials { 1 } else { 2 });
     maker.state(POSITION, tokens);
     maker.weights(step.layout(), LATENT_HEADS * (LATENT_NOPE + LATENT_VALUES), K);
-    if stretches {
+    if partials {
         maker.partials(4, LATENT_HEADS * splits, K);
     } else {
         maker.floats(4, tokens * LATENT_HEADS * K);
@@ -467,8 +467,7 @@ mod tests {
         let splits = 5;
         let partials = b.partials(shape.heads, splits, shape.rank);
         let y = Activation { rows: 1, ..y };
-        b.plan
-            .push(LatentValue { shape, w: &w, x: Latents::Stretches(partials, splits), y }.steps("value", &b.control));
+        b.plan.push(LatentValue { shape, w: &w, x: Latents::Splits(partials, splits), y }.steps("value", &b.control));
         b.one_token();
         b.check(y.buffer, 3e-4, &what);
     }

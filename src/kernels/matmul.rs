@@ -1,4 +1,4 @@
-//! `Y[t] = f(W · X[t] + bias)` for all tokens of a step: prefill.
+//! A matrix times the rows of all tokens of a step, `Y[t] = f(W · X[t] + bias)`: prefill.
 
 use super::epilogue::{Epilogue, finish};
 use super::matvec::products;

@@ -1,4 +1,4 @@
-//! `y = f(W · n(x) + bias)` for one token: decode, and the head after prefill.
+//! A matrix times one row, `y = f(W · n(x) + bias)`: decode, and the head after prefill.
 
 use super::epilogue::{Epilogue, finish};
 use super::small::{Maker, ROWS, Small, shared_row};
@@ -9,9 +9,9 @@ use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matri
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "matvec",
-    shader: shader!("matvec", "state", "block", "gate", "epilogue", "share", "x", "join"),
+    shader: shader!("matvec", "state", "block", "gate", "epilogue", "share", "x", "reduce"),
     reads_weights: true,
-    variants: &[shader!(Subgroups "matvec", "state", "block", "gate", "epilogue", "share", "x", "../variants/join")],
+    variants: &[shader!(Subgroups "matvec", "state", "block", "gate", "epilogue", "share", "x", "../variants/reduce")],
     software: Some(Software {
         shaders: &[
             shader!(Software "matvec" in "software", "state", "gate", "epilogue", "block", "../software/in_place", "../software/held"),

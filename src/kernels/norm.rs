@@ -1,4 +1,4 @@
-//! `y[t] = x[t] · gain / sqrt(mean(x[t]²) + eps)`: prefill, where a product reads its input many times.
+//! RMS norm, `y[t] = x[t] · gain / sqrt(mean(x[t]²) + eps)`: prefill, where a product reads its input many times.
 
 use super::small::{Maker, Small};
 use super::software::few_threads;

@@ -1,4 +1,4 @@
-//! Rows as they were published to the layout of a part, while a model loads: `Q8` or `Q4`, or numbers in their places.
+//! Weights on their way to the GPU: published rows become the layout of a part, `Q8` or `Q4`, or are moved to their places as numbers.
 
 use super::{CpuMemory, Kernel, Params, params, shader};
 use crate::plan::{Access, Arrival, Binding, GROUP, Layout, Part, QuantizeJob, Step, e4m3_product};
@@ -28,7 +28,7 @@ pub static ARRANGE: Kernel = Kernel {
 
 params!(PublishedParams { k: u32, groups: u32 });
 
-/// Workgroups; each goes on until the job is done.
+/// Workgroups of a dispatch; each goes on until the job is done.
 const GRID: u32 = 512;
 
 /// Rows and columns of a block of `F8_E4M3` that share a factor.
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Columns of stored rows in two jobs, as experts are published transposed; rows take turns.
+    /// Columns of stored rows in two jobs, as experts are published transposed; rows are interleaved.
     #[test]
     fn columns_become_rows() {
         for (layout, kind) in [

@@ -17,7 +17,7 @@ const TOL: f64 = 5e-4;
 struct Mixture {
     experts: usize,
     top_k: usize,
-    /// Experts that every token goes to.
+    /// Shared experts.
     shared: usize,
     hidden: usize,
     inner: usize,
@@ -58,11 +58,11 @@ impl Mixture {
         let bias = self.bias.then(|| (b.vector("up bias", all * 2 * inner), b.vector("down bias", all * hidden)));
         let (up_bias, down_bias) = (bias.map(|b| b.0), bias.map(|b| b.1));
         let of = |w| Experts { w, first_slot: 0, first_entry: 0, count: route.entries() };
-        let spread = if shared > 1 { shared } else { 0 };
+        let interleaved = if shared > 1 { shared } else { 0 };
         let step = ExpertUp { experts: of(&up), route, x, h, norm, bias: up_bias, gate, input_weight: false };
         b.plan.push(step.steps("up"));
         let bias = down_bias;
-        let step = ExpertDown { experts: of(&down), spread, route, h, y, bias, weighted: true, factor: 1.0 };
+        let step = ExpertDown { experts: of(&down), interleaved, route, h, y, bias, weighted: true, factor: 1.0 };
         b.plan.push(step.steps("down"));
         b.check_all(&[h.buffer, y.buffer], TOL, what);
         b.check_words(router.logits.buffer, 2, router.routing_at, what);
@@ -139,10 +139,9 @@ fn latent_attention(format: KvFormat) {
     };
     let splits = attention.splits();
     let partials = Attention::declare_partials(&mut b.buffers, shape.heads, splits, shape.rank);
-    b.plan.push([attention.stretches("attend", &b.control, partials)]);
-    b.plan.push(
-        LatentValue { shape, w: &w, x: Latents::Stretches(partials, splits), y: values }.steps("value", &b.control),
-    );
+    b.plan.push([attention.split("attend", &b.control, partials)]);
+    b.plan
+        .push(LatentValue { shape, w: &w, x: Latents::Splits(partials, splits), y: values }.steps("value", &b.control));
     // An f16 that rounds the other way moves a score by a thousandth.
     b.check_all(&[query.buffer, values.buffer], 4e-3, "a decoded token");
 }

@@ -1,5 +1,5 @@
-//! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, joined with
-//! the append to the KV cache.
+//! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, together
+//! with the append to the KV cache.
 
 use super::small::{CAPACITY, Maker, POSITION, Small};
 use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
@@ -33,7 +33,7 @@ params!(RopeParams {
 /// Rows of the first of the two tables of [`rope_table`].
 const LOW: usize = 256;
 
-/// cos and sin of `position · inv_freq`, as two tables to be joined by the angle sum: `[256 + ⌈context / 256⌉,
+/// cos and sin of `position · inv_freq`, as two tables that the angle sum combines: `[256 + ⌈context / 256⌉,
 /// inv_freq.len()]` pairs. The first holds positions 0..256 times `scale`, the second multiples of 256, so every
 /// position up to `context` is exact to f32 where a shader's own `cos` of a large angle would not be.
 pub fn rope_table(inv_freq: &[f64], scale: f64, context: usize) -> Vec<[f32; 2]> {
@@ -212,8 +212,8 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             }
         }
         if step.constant("TEMPERATURE") == 1.0 {
-            let stretches = ((position + 1) as f64 / f64::from(p.floor)).floor();
-            let by = 1.0 + f64::from(p.growth) * (1.0 + stretches).ln();
+            let folds = ((position + 1) as f64 / f64::from(p.floor)).floor();
+            let by = 1.0 + f64::from(p.growth) * (1.0 + folds).ln();
             out[..heads * dim].iter_mut().for_each(|v| *v *= by);
         }
         let (q, kv) = out.split_at(heads * dim);
@@ -261,7 +261,7 @@ mod tests {
     use crate::plan::Role;
 
     #[test]
-    fn the_two_tables_join_to_the_angle_of_any_position() {
+    fn the_two_tables_combine_to_the_angle_of_any_position() {
         let inv_freq = [1.0, 0.1, 1e-4];
         let table = rope_table(&inv_freq, 1.0, 131_072);
         for position in [0usize, 1, 255, 256, 257, 4095, 100_003, 131_071] {

@@ -1,4 +1,4 @@
-//! Which experts a token goes to, and with what weights.
+//! The router: which experts a token goes to, and with what weights.
 
 use super::small::{ENTRIES, EXPERTS, Maker, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
@@ -40,33 +40,33 @@ pub const MAX_GROUPS: usize = 64;
 pub enum Scoring {
     /// Softmax over all experts.
     Softmax,
-    /// Each for itself.
+    /// The sigmoid of each.
     Sigmoid,
 }
 
-/// What decides on the groups of experts that take part.
+/// Routing that is limited to some groups of experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Groups {
-    /// How many there are, a divisor of the experts, at most [`MAX_GROUPS`].
+    /// Groups of the layer, a divisor of the experts, at most [`MAX_GROUPS`].
     pub count: usize,
-    /// How many take part.
+    /// Groups that take part.
     pub kept: usize,
     /// A group's score is the sum of its best two; otherwise its best.
     pub top_two: bool,
 }
 
-/// Entries after the chosen experts', for what every token goes to.
+/// The shared expert, whose entries follow those of the chosen experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shared {
-    /// How many: parts as wide as an expert, or 1.
+    /// Parts as wide as an expert, or 1.
     pub entries: usize,
-    /// Slot of the first.
+    /// Slot of the first part.
     pub first_slot: usize,
-    /// Their weight is sigmoid(the logit after the experts'), otherwise 1.
+    /// The weight of its parts is sigmoid(the logit after the experts'), otherwise 1.
     pub gated: bool,
 }
 
-/// Where the router's logits and what becomes of them lie, in one buffer.
+/// The buffer of the router's logits and of the entries that are made from them.
 #[derive(Debug, Clone, Copy)]
 pub struct Router {
     /// `[T, experts]`, or one more where the shared entries are gated.
@@ -116,7 +116,7 @@ impl Route {
         self.top_k + self.shared.entries
     }
 
-    /// What the shaders with `lib/route.wgsl` have in their `Params`.
+    /// The fields of `Params` in shaders with `lib/route.wgsl`.
     pub(super) fn params(&self, label: &str) -> RouteParams {
         assert!(self.experts <= MAX_EXPERTS && self.top_k >= 1 && self.top_k <= self.experts, "{label}: experts");
         let groups = self.groups.unwrap_or(Groups { count: 1, kept: 1, top_two: false });
@@ -134,7 +134,7 @@ impl Route {
         }
     }
 
-    /// And what they have in their constants.
+    /// The `override`s of shaders with `lib/route.wgsl`.
     pub(super) fn constants(&self) -> [(&'static str, f64); 5] {
         let on = |b: bool| f64::from(u8::from(b));
         [
@@ -146,7 +146,7 @@ impl Route {
         ]
     }
 
-    /// And in their bindings.
+    /// The bindings of shaders with `lib/route.wgsl`.
     pub(super) fn bindings(&self) -> [Binding; 2] {
         [
             Binding { slot: 8, buffer: self.router.logits.buffer, access: Access::ReadWrite },
@@ -154,7 +154,7 @@ impl Route {
         ]
     }
 
-    /// In words.
+    /// Words for [`Step::detail`].
     pub(super) fn words(&self) -> String {
         format!("{} of {} by {:?}", self.top_k, self.experts, self.scoring).to_lowercase()
     }
@@ -184,7 +184,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     }
 }
 
-/// The entries of token `t`, written down.
+/// Chooses the experts of token `t` and writes its entries.
 pub(super) fn choose(step: &Step, memory: &mut CpuMemory, p: &RouteParams, t: usize) {
     let on = |name: &str| step.constant(name) == 1.0;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());

@@ -7,34 +7,6 @@
 
 mod reference;
 
-/// One draw of a token with every filter on, and what is said of its probability.
-fn small(maker: &mut Maker, _: &Step) -> Small {
-    let vocabulary = 300;
-    let options = SamplerOptions {
-        temperature: 0.5,
-        top_p: 0.9,
-        min_p: 0.05,
-        top_k: 40,
-        seed: [1, 2],
-        adjust: 1,
-        logprobs: 4,
-        repetition: 1.25,
-        repetition_inverse: 0.8,
-        presence: 0.25,
-        frequency: 0.125,
-    };
-    let logits: Vec<f32> = (0..vocabulary).map(|_| 4.0 * maker.random()).collect();
-    let history: Vec<u32> = (0..vocabulary).flat_map(|i| [i % 3, (i as f32 / 1024.0).to_bits()]).collect();
-    maker.state(POSITION, 1);
-    maker.bytes(2, bytemuck::cast_slice(&logits).to_vec());
-    maker.bytes(3, bytemuck::bytes_of(&options).to_vec());
-    maker.zeros(4, 4);
-    maker.zeros(5, (RING * SLOT) as usize);
-    maker.bytes(6, bytemuck::cast_slice(&history).to_vec());
-    let params = SampleParams { vocabulary, ring: RING, slot: SLOT };
-    (params.words(), [1, 1, 1], vec![(1, None), (4, None), (5, None), (6, None)])
-}
-
 #[cfg(test)]
 mod tests;
 
@@ -89,7 +61,7 @@ pub struct SamplerOptions {
     pub repetition_inverse: f32,
     /// Taken off the logit of every token generated before. 0: off.
     pub presence: f32,
-    /// Taken off it for each time. 0: off.
+    /// Taken off the logit of every token generated before, for each time. 0: off.
     pub frequency: f32,
 }
 
@@ -121,7 +93,7 @@ pub struct History {
 }
 
 impl History {
-    /// A bit of [`History::times`].
+    /// The bit of [`History::times`] for tokens of the prompt.
     pub const IN_PROMPT: u32 = 1 << 31;
 }
 
@@ -179,4 +151,32 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     state.draws += 1;
     state.ring += 1;
     memory.write(step.buffer(1), 0, bytemuck::bytes_of(&state));
+}
+
+/// The small step: one draw of a token with every filter on, and its log-probabilities.
+fn small(maker: &mut Maker, _: &Step) -> Small {
+    let vocabulary = 300;
+    let options = SamplerOptions {
+        temperature: 0.5,
+        top_p: 0.9,
+        min_p: 0.05,
+        top_k: 40,
+        seed: [1, 2],
+        adjust: 1,
+        logprobs: 4,
+        repetition: 1.25,
+        repetition_inverse: 0.8,
+        presence: 0.25,
+        frequency: 0.125,
+    };
+    let logits: Vec<f32> = (0..vocabulary).map(|_| 4.0 * maker.random()).collect();
+    let history: Vec<u32> = (0..vocabulary).flat_map(|i| [i % 3, (i as f32 / 1024.0).to_bits()]).collect();
+    maker.state(POSITION, 1);
+    maker.bytes(2, bytemuck::cast_slice(&logits).to_vec());
+    maker.bytes(3, bytemuck::bytes_of(&options).to_vec());
+    maker.zeros(4, 4);
+    maker.zeros(5, (RING * SLOT) as usize);
+    maker.bytes(6, bytemuck::cast_slice(&history).to_vec());
+    let params = SampleParams { vocabulary, ring: RING, slot: SLOT };
+    (params.words(), [1, 1, 1], vec![(1, None), (4, None), (5, None), (6, None)])
 }

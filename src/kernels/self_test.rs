@@ -13,7 +13,7 @@ use crate::Result;
 use crate::gpu::Executor;
 use crate::plan::{BufferId, Buffers, Plan, ShaderId, Step};
 
-/// Of f32 sums of a few hundred products of order one, relative to the larger of 1 and the value.
+/// How far f32 sums of a few hundred products of order one may be off, relative to the larger of 1 and the value.
 const TOLERANCE: f64 = 2e-3;
 
 /// What a small step writes.
@@ -26,7 +26,7 @@ struct Output {
 /// Small steps with the pipelines of a model's plans.
 pub struct SelfTest {
     plan: Plan,
-    /// Of each step.
+    /// What each step writes.
     outputs: Vec<Vec<Output>>,
     contents: Vec<(BufferId, Vec<u8>)>,
     buffers: Buffers,
@@ -57,7 +57,7 @@ impl SelfTest {
     /// The shaders that compute something else than their references, each once.
     ///
     /// # Errors
-    /// Those of [`Executor::add`] and [`Executor::prepare`].
+    /// The errors of [`Executor::add`] and [`Executor::prepare`].
     pub async fn failures(&self, executor: &mut Executor) -> Result<Vec<ShaderId>> {
         let first = executor.add(&self.buffers).await?;
         let failed = self.run(executor, first).await;
@@ -106,7 +106,7 @@ impl Output {
     /// `tolerance` is that of numbers which lie as they are.
     fn agree(&self, got: &[u8], want: &[u8], tolerance: Tolerance) -> bool {
         let words = |bytes: &[u8]| -> Vec<u32> { bytemuck::pod_collect_to_vec(bytes) };
-        // What is a count, a token or a place, and no number of any size.
+        // Words that are counts, tokens or places: as numbers they would be subnormal.
         let is_word = |word: u32| (1..0x80_0000).contains(&word);
         let same_word = |(got, want): (u32, u32)| got == want || !(is_word(got) || is_word(want));
         if self.rows.is_none() && !words(got).into_iter().zip(words(want)).all(same_word) {

@@ -19,7 +19,7 @@ pub const POSITION: usize = 70;
 pub const HEADS: u32 = 8;
 /// Experts of the small mixtures.
 pub const EXPERTS: usize = 8;
-/// Rows of each.
+/// Rows of each expert of the small mixtures.
 pub const EXPERT_ROWS: usize = 4;
 /// Entries of a token in the small mixtures.
 pub const ENTRIES: usize = 2;
@@ -79,9 +79,9 @@ impl Maker {
         self.bytes(slot, bytemuck::cast_slice(&values).to_vec());
     }
 
-    /// What stretches of attention leave: `width` sums each, their maximum and denominator.
-    pub fn partials(&mut self, slot: u32, stretches: usize, width: usize) {
-        let mut parts: Vec<f32> = (0..stretches * (width + 2)).map(|_| self.random()).collect();
+    /// What splits of attention leave: `width` sums each, their maximum and denominator.
+    pub fn partials(&mut self, slot: u32, splits: usize, width: usize) {
+        let mut parts: Vec<f32> = (0..splits * (width + 2)).map(|_| self.random()).collect();
         parts.chunks_mut(width + 2).for_each(|part| part[width + 1] = part[width + 1].abs() + 0.5);
         self.bytes(slot, bytemuck::cast_slice(&parts).to_vec());
     }

@@ -86,7 +86,7 @@ impl Bench {
         Self { buffers, control, plan: Plan::new("test"), contents, state, random }
     }
 
-    /// The same at a position of the context.
+    /// The bench at a position of the context.
     pub(crate) fn at(mut self, position: usize) -> Self {
         self.state.position = position as u32;
         self
@@ -107,7 +107,7 @@ impl Bench {
         a
     }
 
-    /// Zeros.
+    /// An activation of zeros.
     pub(crate) fn scratch(&mut self, label: &str, rows: usize, width: usize) -> Activation {
         Activation::declare(&mut self.buffers, label, rows, width)
     }
@@ -137,7 +137,7 @@ impl Bench {
         words.for_each(|range| contents[range.start * 4..range.end * 4].fill(0xff));
     }
 
-    /// What stretches of attention leave: values, the maximum of the scores, and the sum of their exponentials.
+    /// What splits of attention leave: values, the maximum of the scores, and the sum of their exponentials.
     pub(crate) fn partials(&mut self, heads: usize, splits: usize, value_dim: usize) -> BufferId {
         let id = super::Attention::declare_partials(&mut self.buffers, heads, splits, value_dim);
         let row = value_dim + 2;
@@ -159,7 +159,7 @@ impl Bench {
         self.fill(m, layout)
     }
 
-    /// The same of experts, of which no part holds half a one.
+    /// A random matrix of experts; its parts hold whole experts.
     pub(crate) fn experts(
         &mut self,
         label: &str,
@@ -169,8 +169,8 @@ impl Bench {
         layout: Layout,
         max_binding: u64,
     ) -> Matrix {
-        let (stretches, limit) = ([(experts * rows, layout)], max_binding.min(1 << 40));
-        let m = Matrix::declare_in_units(&mut self.buffers, label, k, &stretches, rows, limit).unwrap();
+        let (segments, limit) = ([(experts * rows, layout)], max_binding.min(1 << 40));
+        let m = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, rows, limit).unwrap();
         self.fill(m, layout)
     }
 
@@ -324,7 +324,7 @@ impl Bench {
         self.check_all(&[out], tolerance, what);
     }
 
-    /// The same of several buffers after one run.
+    /// Asserts the same of several buffers after one run.
     pub(crate) fn check_all(&self, outs: &[BufferId], tolerance: f64, what: &str) {
         for (plan, found) in self.run_all(outs) {
             let mut shaders = plan.steps.iter().map(|step| &step.shader);
@@ -365,7 +365,7 @@ impl Bench {
             words.chunks(format.row_words(dim)).flat_map(|row| format.values(row, dim)).collect()
         };
         let (got, want) = (values(&got), values(&want));
-        // Of values of at most 4: one rounding to f16; one step of 127 where two that are nearly halfway part.
+        // For values of at most 4: one rounding to f16; one step of 127 where two that are nearly halfway part.
         let tolerance = match format {
             KvFormat::F32 => 1e-5,
             KvFormat::F16 => 4e-3,

@@ -34,7 +34,7 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// Those that suit a device. Products of bytes are for GPUs that are known to have an instruction for them and no
+    /// The variants that suit a device. Products of bytes are for GPUs that are known to have an instruction for them and no
     /// 16-bit floats: NVIDIA's Pascal, and later ones where a driver keeps those back.
     pub fn of(facts: &DeviceFacts) -> Self {
         if facts.software {
@@ -47,7 +47,7 @@ impl Variants {
         Self { software: false, subgroups: facts.subgroups, f16, int8 }
     }
 
-    /// Each that a device can run, alone.
+    /// Each variant that a device can run, alone.
     pub fn each(facts: &DeviceFacts) -> impl Iterator<Item = Self> {
         Variant::ALL.into_iter().filter(|variant| (variant.spec().runs_on)(facts)).map(|variant| {
             let mut alone = Self::default();
@@ -56,13 +56,13 @@ impl Variants {
         })
     }
 
-    /// Those of them that compute in f32.
+    /// The variants of these that compute in f32.
     pub fn in_f32(mut self) -> Self {
         Variant::ALL.iter().filter(|variant| variant.spec().rounds).for_each(|&variant| *self.flag(variant) = false);
         self
     }
 
-    /// Takes out those that the shaders are of: whether there were any.
+    /// Takes out the variants that the shaders belong to; returns whether there were any.
     pub fn drop_wrong(&mut self, shaders: &[ShaderId]) -> bool {
         let before = *self;
         shaders.iter().filter_map(|id| id.variant).for_each(|variant| *self.flag(variant) = false);
@@ -89,8 +89,8 @@ pub(super) struct Tolerance {
 }
 
 impl Tolerance {
-    /// Of results of `shader`, where kernels that compute in f32 are within `each`. Variants that round their inputs are further off, in
-    /// products by several times for single values, but not by much for all of them.
+    /// The tolerance of results of `shader`, where kernels that compute in f32 are within `each`. Variants that round their inputs
+    /// are further off, in products by several times for single values, but not by much for all of them.
     pub fn of(shader: &Shader, each: f64) -> Self {
         if shader.id.variant.is_some_and(|variant| variant.spec().rounds) {
             return Self { each: 1e-2, all: 1e-3 };
@@ -98,7 +98,7 @@ impl Tolerance {
         Self { each, all: f64::INFINITY }
     }
 
-    /// The looser of two.
+    /// The looser of two tolerances.
     #[cfg(test)]
     pub fn looser(self, other: Self) -> Self {
         if other.each > self.each { other } else { self }
@@ -117,7 +117,7 @@ impl Tolerance {
     }
 }
 
-/// The plan in variants.
+/// The plan with each step in the first of the variants that has a form of it.
 pub fn suited(plan: &Plan, mut variants: Variants, facts: &DeviceFacts) -> Plan {
     if variants.software {
         let mut plan = fewer_splits(plan);

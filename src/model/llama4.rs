@@ -11,7 +11,7 @@ use crate::kernels::Scoring;
 /// Declares the weights.
 pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
-    let qk_norm = if b.config.use_qk_norm { Normed::Unit } else { Normed::No };
+    let qk_norm = if b.config.use_qk_norm { Normed::HeadsWithoutWeight } else { Normed::No };
     let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm, ..AttentionParts::default() };
     let fused = FusedExperts { interleaved: false, transposed: true };
     let moe = MoeParts { input_weight: true, fused, ..MoeParts::new(Scoring::Sigmoid, false) };

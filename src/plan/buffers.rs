@@ -1,4 +1,4 @@
-//! The buffers of a model, told before any is allocated.
+//! The buffers of a model, declared before any is allocated.
 
 /// What a buffer is for: the rows of `Model.memory()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! Weights made smaller: the rows of an unquantised matrix as `Q8` or `Q4`.
+//! Quantisation on the CPU: the rows of an unquantised matrix as `Q8` or `Q4`.
 //!
 //! Everything is decided by integers and by products that f32 holds exactly, so that the GPU's kernel
 //! (`shaders/quantize.wgsl`) makes the same bits on every device:
@@ -8,7 +8,7 @@
 //! A subnormal scale has few bits and is rounded up instead: the group's largest value is not to be cut off, nor lost.
 //!
 //! A code is the nearest multiple of the *rounded* scale, the smaller one where two are as near. A group with a value
-//! that is not finite, or too large for an f16 scale, becomes NaN: it must not turn into numbers.
+//! that is not finite, or too large for an f16 scale, becomes NaN: it must not become a number.
 
 use super::buffers::BufferId;
 use super::layout::{GROUP, Layout};
@@ -50,11 +50,11 @@ pub struct QuantizeJob {
     pub row_stride: u32,
     /// Weights of the input from one of a row to the next.
     pub stride: u32,
-    /// Of e4m3: weights of a stored row.
+    /// Weights of a stored row, for e4m3.
     pub width: u32,
-    /// Of e4m3: weights before the input's first, from the first row of its block of 128 rows.
+    /// Weights before the input's first, from the first row of its block of 128 rows, for e4m3.
     pub origin: u32,
-    /// Of e4m3: factors of a block of rows.
+    /// Factors of a block of rows, for e4m3.
     pub across: u32,
 }
 
@@ -88,7 +88,7 @@ pub fn e4m3_product(code: u8, factor: f32) -> f32 {
 }
 
 impl Layout {
-    /// Whether rows of numbers can be turned into this layout here.
+    /// Whether rows of numbers can become this layout here.
     pub const fn can_quantize(self) -> bool {
         matches!(self, Self::Q8 | Self::Q4)
     }

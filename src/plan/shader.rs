@@ -125,7 +125,7 @@ impl Shader {
         Self { id: ShaderId { variant: Some(variant), file, layout: None }, files }
     }
 
-    /// The same for weights in a layout.
+    /// This module for weights in a layout.
     #[must_use]
     pub const fn of(mut self, layout: Layout) -> Self {
         self.id.layout = Some(layout);

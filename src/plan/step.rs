@@ -80,9 +80,9 @@ impl fmt::Display for Step {
 /// The dispatches of one step of the model, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Name in GPU debuggers.
+    /// The plan's name in GPU debuggers.
     pub label: String,
-    /// In order of execution.
+    /// The steps in order of execution.
     pub steps: Vec<Step>,
 }
 

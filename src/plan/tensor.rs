@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct Part {
     /// Rows of the matrix that lie here.
     pub rows: Range<usize>,
-    /// How they lie.
+    /// The layout of these rows.
     pub layout: Layout,
     /// The codes plane.
     pub codes: BufferId,
@@ -33,7 +33,7 @@ pub struct Matrix {
     pub rows: usize,
     /// Input width.
     pub k: usize,
-    /// In row order, without gaps.
+    /// The parts in row order, without gaps.
     pub parts: Vec<Part>,
 }
 
@@ -44,7 +44,7 @@ const MAX_PART_ROWS: u64 = 65_535 * 64;
 pub const PART_ROWS: usize = 64;
 
 impl Matrix {
-    /// Declares a matrix made of stretches of rows, each in one layout, and splits it so that no plane is larger than
+    /// Declares a matrix made of segments, which are so many rows in one layout, and splits it so that no plane is larger than
     /// `max_binding` bytes.
     ///
     /// # Errors
@@ -53,25 +53,25 @@ impl Matrix {
         buffers: &mut Buffers,
         label: impl Into<String>,
         k: usize,
-        stretches: &[(usize, Layout)],
+        segments: &[(usize, Layout)],
         max_binding: u64,
     ) -> Result<Self> {
-        Self::declare_in_units(buffers, label, k, stretches, PART_ROWS, max_binding)
+        Self::declare_in_units(buffers, label, k, segments, PART_ROWS, max_binding)
     }
 
-    /// The same with parts that begin at multiples of `unit` rows: those of an expert.
+    /// [`Self::declare`] with parts that begin at multiples of `unit` rows: those of an expert.
     pub fn declare_in_units(
         buffers: &mut Buffers,
         label: impl Into<String>,
         k: usize,
-        stretches: &[(usize, Layout)],
+        segments: &[(usize, Layout)],
         unit: usize,
         max_binding: u64,
     ) -> Result<Self> {
         let label = label.into();
         let mut parts: Vec<Part> = Vec::new();
         let mut row = 0;
-        for &(count, layout) in stretches {
+        for &(count, layout) in segments {
             let row_bytes = layout.code_row_bytes(k).max(layout.scale_row_bytes(k)) as u64;
             let fit = (max_binding / row_bytes).min(MAX_PART_ROWS) as usize / unit * unit;
             if fit == 0 {
@@ -134,7 +134,7 @@ impl Activation {
 pub struct Vector {
     /// Where it lies.
     pub buffer: BufferId,
-    /// Values.
+    /// The number of values.
     pub len: usize,
 }
 

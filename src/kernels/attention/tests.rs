@@ -118,7 +118,7 @@ fn caches_are_rings() {
     check_values([4, 2, 24], None, [1000, 1, 700], Span::Chunk(700), KvFormat::F16, true);
 }
 
-/// The first token, and as far as models go: positions of more than 16 bits, 64 stretches.
+/// The first token, and as far as models go: positions of more than 16 bits, 64 splits.
 #[test]
 fn the_end_of_a_long_context() {
     for (position, format) in [(65_535, KvFormat::F16), (65_600, KvFormat::Q8), (131_071, KvFormat::Q8)] {
@@ -133,7 +133,7 @@ fn the_end_of_a_long_context() {
     assert_eq!(splits(4, 1, 64, 64), 1);
 }
 
-/// Of DeepSeek-V2's shape, and of smaller ones.
+/// Heads of DeepSeek-V2's shape, and of smaller ones.
 #[test]
 fn one_cache_holds_keys_and_values() {
     for (heads, key_dim, value_dim) in [(4, 48, 32), (3, 56, 40), (2, 576, 512), (20, 576, 512)] {

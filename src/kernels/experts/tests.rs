@@ -45,7 +45,7 @@ fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_b
     let y = b.activation("y", tokens + 1, hidden);
     let (up_bias, down_bias) = (b.vector("up bias", all * 2 * inner), b.vector("down bias", all * hidden));
     let (up_bias, down_bias) = (bias.then_some(up_bias), bias.then_some(down_bias));
-    let (one, spread) = (|a| Activation { rows: 1, ..a }, if shared > 1 { shared } else { 0 });
+    let (one, interleaved) = (|a| Activation { rows: 1, ..a }, if shared > 1 { shared } else { 0 });
     let of = |w| Experts { w, first_slot: 0, first_entry: 0, count };
     let norm = (variant != 1).then_some(RmsNorm { gain, eps: 1e-5 });
     let (route, input_weight) = (&route, variant == 1);
@@ -53,7 +53,7 @@ fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_b
     b.plan.push(first.steps("up"));
     b.check(h.buffer, 3e-4, &what);
     let weighted = !input_weight;
-    let second = ExpertDown { experts: of(&down), spread, route, h, y: one(y), bias: down_bias, weighted, factor };
+    let second = ExpertDown { experts: of(&down), interleaved, route, h, y: one(y), bias: down_bias, weighted, factor };
     b.plan.push(second.steps("down"));
     b.check(y.buffer, 5e-4, &what);
 
@@ -75,7 +75,7 @@ fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_b
     };
     b.plan.push(grouped(Half::Up(gate), &up, 2 * inner, x, h, up_bias, input_weight).steps("up"));
     b.check(h.buffer, 3e-4, &what);
-    b.plan.push(grouped(Half::Down { spread }, &down, hidden, h, z, down_bias, weighted).steps("down"));
+    b.plan.push(grouped(Half::Down { interleaved }, &down, hidden, h, z, down_bias, weighted).steps("down"));
     b.check(z.buffer, 5e-4, &what);
     b.plan.push([ExpertSum { z, entries: count, y, factor }.step("sum", &b.control)]);
     b.check(y.buffer, 5e-4, &what);

@@ -16,7 +16,7 @@ pub enum Normed {
     /// All heads together.
     Whole,
     /// Each head by itself, without weights, in layers that use RoPE (Llama 4).
-    Unit,
+    HeadsWithoutWeight,
 }
 
 /// Which optional parts an architecture's attention has in addition to its projections.
@@ -82,12 +82,12 @@ impl Attention {
             if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
         let (rope_table, rotary_dim) = b.rope(i);
         let widths = match parts.qk_norm {
-            Normed::No | Normed::Unit => None,
+            Normed::No | Normed::HeadsWithoutWeight => None,
             Normed::Heads => Some([head_dim; 2]),
             Normed::Whole => Some([q, kv]),
         };
         let qk_norm = match widths {
-            None if parts.qk_norm == Normed::Unit && rotary_dim > 0 => {
+            None if parts.qk_norm == Normed::HeadsWithoutWeight && rotary_dim > 0 => {
                 let ones = b.ones(head_dim);
                 Some(QkNorm { q: ones, k: ones, eps: b.config.rms_norm_eps as f32 })
             }

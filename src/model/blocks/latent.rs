@@ -183,8 +183,8 @@ impl LatentAttention {
         };
         let splits = attention.splits();
         let x = if r.mode == Mode::Decode && splits > 1 {
-            r.plan.push([attention.stretches(&label("attend"), &r.control, r.scratch.partials)]);
-            Latents::Stretches(r.scratch.partials, splits)
+            r.plan.push([attention.split(&label("attend"), &r.control, r.scratch.partials)]);
+            Latents::Splits(r.scratch.partials, splits)
         } else {
             r.plan.push([attention.whole(&label("attend"), &r.control)]);
             Latents::Rows(r.rows(s.latent))

@@ -216,7 +216,7 @@ impl Moe {
         for half in self.halves() {
             let down = ExpertDown {
                 experts: half.down,
-                spread: half.shared_slots,
+                interleaved: half.shared_slots,
                 route: &self.route,
                 h: half.h,
                 y: x,
@@ -249,7 +249,7 @@ impl Moe {
                 weighted: self.input_weight,
             };
             let down = GroupedMatmul {
-                half: kernels::Half::Down { spread: half.shared_slots },
+                half: kernels::Half::Down { interleaved: half.shared_slots },
                 experts: half.down,
                 rows: z.width,
                 x: half.h,
