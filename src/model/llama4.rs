@@ -3,7 +3,7 @@
 //! score before it, and to a part that all go to.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
-use super::build_experts::FusedExperts;
+use super::build::FusedExperts;
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::Scoring;

@@ -4,7 +4,6 @@
 
 mod blocks;
 mod build;
-mod build_experts;
 pub mod config;
 mod deepseek;
 mod families;
