@@ -144,8 +144,6 @@ const KNOWN_CIRCLES: &[&str] = &[
     "text/reasoning/format.rs text/reasoning/harmony.rs text/reasoning/mod.rs text/reasoning/tags.rs",
     "weights/blocks.rs weights/checkpoint.rs weights/choose.rs weights/forms.rs weights/gguf.rs weights/load.rs weights/loader.rs weights/pack.rs weights/safetensors.rs weights/split.rs",
     "weights/repack.rs weights/repack_k.rs weights/repack_q8.rs",
-    "engine/conversations.rs engine/mod.rs",
-    "engine/generate.rs engine/output.rs engine/score.rs",
 ];
 
 /// The paths that a tree of names stands for, as after `use`: `a::{b, c::d}` is `a::b` and `a::c::d`.

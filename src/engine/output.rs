@@ -1,8 +1,7 @@
 //! The text side of a running generation: sampled tokens become text, a thought and an answer.
 
-use super::generate::StreamPart;
 use super::session::Sampled;
-use super::{Engine, TokenLogprob};
+use super::{Engine, StreamPart, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
 /// What was generated so far, and where its parts go.
