@@ -10,7 +10,8 @@ use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokeni
 use super::added_tokens::AddedTokens;
 use super::stages::Pipeline;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
-use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
+use super::tokenizer_parts::Parts;
+use super::{GgufVocab, TokenizerConfig, gguf_tokenizer, tokenizer_json, turn_end};
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Ids above this are refused: no published vocabulary comes near, and tables are made from them.
@@ -37,29 +38,6 @@ pub struct Tokenizer {
     warnings: Vec<Warning>,
 }
 
-/// What a tokenizer is built from, wherever it was published.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    /// Where it comes from, for errors.
-    pub(crate) file: String,
-    pub(crate) vocab: Vec<(String, u32)>,
-    pub(crate) merges: Vec<(String, String)>,
-    pub(crate) unk_token: Option<String>,
-    pub(crate) end_of_word_suffix: Option<String>,
-    pub(crate) fuse_unk: bool,
-    pub(crate) byte_fallback: bool,
-    pub(crate) ignore_merges: bool,
-    /// The four stages around the model as `tokenizer.json` writes them; null where there is none.
-    pub(crate) normalizer: Value,
-    pub(crate) pre_tokenizer: Value,
-    pub(crate) post_processor: Value,
-    pub(crate) decoder: Value,
-    pub(crate) added: Vec<(u32, AddedToken)>,
-    /// See [`Tokenizer::chat_bos`].
-    pub(crate) chat_bos: Option<u32>,
-    pub(crate) warnings: Vec<Warning>,
-}
-
 impl Tokenizer {
     /// Reads a `tokenizer.json`; `file` names it in errors. Saved truncation and padding are ignored, as
     /// `transformers` does.
@@ -69,7 +47,7 @@ impl Tokenizer {
 
     /// Rebuilds the tokenizer that a GGUF file's vocabulary stands for.
     pub fn from_gguf(vocab: GgufVocab) -> Result<Self> {
-        Self::build(gguf_vocab::parts(vocab)?)
+        Self::build(gguf_tokenizer::parts(vocab)?)
     }
 
     /// Applies what `tokenizer_config.json` adds: a beginning-of-sequence token that the file itself does not add.
