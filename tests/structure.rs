@@ -137,13 +137,15 @@ fn families_are_named_in_their_table() {
     }
 }
 
-/// The circles that there are still, each to be opened.
+/// The circles that there are still, each to be opened; but a parser is as recursive as its grammar.
 const KNOWN_CIRCLES: &[&str] = &[
     "text/pattern/class.rs text/pattern/parse.rs",
-    "text/reasoning/format.rs text/reasoning/harmony.rs text/reasoning/mod.rs text/reasoning/tags.rs",
     "weights/blocks.rs weights/checkpoint.rs weights/choose.rs weights/forms.rs weights/gguf.rs weights/load.rs weights/loader.rs weights/pack.rs weights/safetensors.rs weights/split.rs",
     "weights/repack.rs weights/repack_k.rs weights/repack_q8.rs",
 ];
+
+/// Each `mod.rs` that defines what the files of its folder share and calls them, too: what it names of its folder does not count.
+const PARENTS: &[&str] = &["kernels/mod.rs", "text/pattern/mod.rs", "text/python/mod.rs", "weights/dequantize/mod.rs"];
 
 /// The paths that a tree of names stands for, as after `use`: `a::{b, c::d}` is `a::b` and `a::c::d`.
 fn paths(tree: &str) -> Vec<Vec<String>> {
@@ -187,8 +189,8 @@ fn from_root(path: Vec<String>, module: &[String]) -> Vec<String> {
 
 /// The files of a room, and which of them names something that another defines.
 ///
-/// What counts: every path of a file's code, in `use` lines and elsewhere, that begins with `crate`, `super` or `self`, and in a
-/// `mod.rs` every private `use` of a child. A name that a `mod.rs` passes on (`pub use child::Name`) is the child's: importing it from
+/// What counts: every path of a file's code, in `use` lines and elsewhere, that begins with `crate`, `super` or `self`, or in a
+/// `mod.rs` with a child. A name that a `mod.rs` passes on (`pub use child::Name`) is the child's: importing it from
 /// the `mod.rs` leads to the child. A name that a `mod.rs` defines leads to the `mod.rs`. `mod child;` and `pub use child::Name`
 /// themselves do not count: they say what the folder holds. Unit tests do not count.
 fn edges(room: &str) -> BTreeMap<String, BTreeSet<String>> {
@@ -219,6 +221,15 @@ fn edges(room: &str) -> BTreeMap<String, BTreeSet<String>> {
                 }
             }
         }
+        for child in files.keys().filter(|file| file.len() == module.len() + 1 && file.starts_with(module)) {
+            let start = format!("{}::", child[module.len()]);
+            for (at, _) in code.match_indices(&start) {
+                let inside = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+                if !(inside || code[..at].ends_with("use ")) {
+                    found.extend(paths(&code[at..]).into_iter().map(|path| (from_root(path, module), false)));
+                }
+            }
+        }
         found
     };
     let all: BTreeMap<&Vec<String>, Vec<(Vec<String>, bool)>> =
@@ -239,7 +250,9 @@ fn edges(room: &str) -> BTreeMap<String, BTreeSet<String>> {
     for (module, (name, _)) in &files {
         let targets =
             all[module].iter().filter(|(_, passed_on)| !passed_on).filter_map(|(path, _)| resolve(path.clone()));
-        edges.insert(name.clone(), targets.filter(|target| target != name).collect());
+        let own_folder = PARENTS.contains(&name.as_str()).then(|| name.trim_end_matches("mod.rs"));
+        let counts = |target: &String| target != name && !own_folder.is_some_and(|folder| target.starts_with(folder));
+        edges.insert(name.clone(), targets.filter(counts).collect());
     }
     edges
 }
