@@ -3,69 +3,13 @@
 //! conversation whose snapshot was given up is fed again. What a call continues from is found by comparing tokens: the
 //! longest prefix of the prompt that the cache or any snapshot holds, whoever put it there.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Engine;
 use super::cached::Cached;
-use crate::gpu::Snapshot;
+use super::copies::{Conversation, Copy};
 use crate::plan::Role;
 use crate::{Error, Result};
-
-/// Bytes that the snapshots of all conversations may take together.
-pub const COPIES: u64 = 256 << 20;
-
-/// All open conversations.
-#[derive(Default)]
-pub(super) struct Conversations {
-    last: u32,
-    turns: u64,
-    open: BTreeMap<u32, Conversation>,
-    /// The conversation whose keys and values are in the cache; `None` after a call without a conversation.
-    active: Option<u32>,
-}
-
-/// An open conversation.
-#[derive(Clone, Default)]
-struct Conversation {
-    /// The tokens whose keys and values were in the cache when the conversation was last active.
-    ids: Vec<u32>,
-    /// The snapshot of those keys and values, if one was taken and not evicted.
-    copy: Option<Rc<Copy>>,
-    /// When the conversation was last active, as a value of [`Conversations::turns`].
-    used: u64,
-}
-
-struct Copy {
-    cached: Cached,
-    snapshot: Snapshot,
-}
-
-impl Conversations {
-    fn copies(&self) -> impl Iterator<Item = &Rc<Copy>> {
-        self.open.values().filter_map(|c| c.copy.as_ref())
-    }
-
-    /// Bytes of all snapshots; cloned conversations share one.
-    fn bytes(&self) -> u64 {
-        let distinct: BTreeMap<_, _> = self.copies().map(|copy| (Rc::as_ptr(copy), copy.snapshot.bytes())).collect();
-        distinct.values().sum()
-    }
-
-    /// Evicts snapshots, least recently used first and never that of `spared`, until `bytes` more are within the budget.
-    fn make_room(&mut self, bytes: u64, budget: u64, spared: Option<u32>) -> bool {
-        while bytes + self.bytes() > budget {
-            let held = self.open.iter_mut().filter(|(id, c)| c.copy.is_some() && Some(**id) != spared);
-            let Some((_, oldest)) = held.min_by_key(|(_, c)| c.used) else { return false };
-            oldest.copy = None;
-        }
-        true
-    }
-
-    fn get(&mut self, id: u32) -> Result<&mut Conversation> {
-        self.open.get_mut(&id).ok_or_else(|| Error::invalid("session", "it has been destroyed"))
-    }
-}
 
 impl Engine {
     /// Opens a conversation and returns its id for [`Engine::generate_in`].

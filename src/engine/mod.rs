@@ -2,8 +2,10 @@
 
 mod cached;
 mod conversations;
+mod copies;
 mod estimate;
 mod generate;
+mod generation;
 mod load;
 mod options;
 mod output;
@@ -12,17 +14,17 @@ mod runner;
 mod saved;
 mod score;
 
-pub use conversations::COPIES;
+pub use copies::COPIES;
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
-pub use generate::{FinishReason, GenerateResult, Input, StreamPart, Usage};
+pub use generation::{FinishReason, GenerateResult, Input, StreamPart, TokenLogprob, Usage};
 pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, rope_factors, tokenizer};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
-pub use score::{LogitRows, TokenLogprob};
+pub use score::LogitRows;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use conversations::Conversations;
+use copies::Conversations;
 use runner::ModelRunner;
 
 use crate::gpu::{Device, MemoryUse};

@@ -1,8 +1,7 @@
 //! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, log-probabilities.
 
-use super::generate::StreamPart;
 use super::runner::Sampled;
-use super::{Engine, TokenLogprob};
+use super::{Engine, StreamPart, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
 /// The output of a running generation so far, and the callback that receives its parts.

@@ -1,9 +1,7 @@
 //! Teacher-forced log-probabilities of an input, and raw logits.
 
-use serde::Serialize;
-
 use super::runner::Rows;
-use super::{Engine, Input};
+use super::{Engine, Input, TokenLogprob};
 use crate::kernels::logprobs;
 use crate::{Cancel, Error, Result};
 
@@ -11,18 +9,6 @@ pub use super::runner::Rows as LogitRows;
 
 /// The number of most probable tokens that one call may return, over all positions: what a browser's memory can hold.
 const MAX_TOP: usize = 500_000;
-
-/// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)] // api.d.ts says it
-pub struct TokenLogprob {
-    pub id: u32,
-    pub token: String,
-    pub bytes: Vec<u8>,
-    pub logprob: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub top: Option<Vec<TokenLogprob>>,
-}
 
 impl Engine {
     /// Checks that ids can be fed, before anything is allocated for their logits.

@@ -2,7 +2,7 @@
 //! layer, an attention sink per head, and experts with biases and a clamped SwiGLU, stored as 4-bit floats.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts};
-use super::build_experts::FusedExperts;
+use super::build::FusedExperts;
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::{Gate, Scoring};

@@ -3,7 +3,7 @@
 //! expert, whose input is scaled by the router's score, and to a shared expert.
 
 use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
-use super::build_experts::FusedExperts;
+use super::build::FusedExperts;
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::Scoring;

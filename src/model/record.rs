@@ -5,6 +5,12 @@ use super::build::{Builder, Scratch};
 use crate::kernels::{Control, Epilogue, KvFormat, Matmul, Matvec, Norm, RmsNorm};
 use crate::plan::{Activation, Matrix, Plan, Vector};
 
+/// The layers of a model, between the embedding and the last norm.
+pub trait Layers {
+    /// Appends the steps of every layer. The residual stream is `recorder.scratch.x`.
+    fn record(&self, recorder: &mut Recorder<'_>);
+}
+
 /// Which plan is being recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -10,6 +10,7 @@ mod chat_scan;
 mod chat_template;
 mod detokenize;
 mod encode_messages;
+mod gguf_tokenizer;
 mod gguf_vocab;
 mod message;
 mod pattern;
@@ -22,6 +23,7 @@ mod token_text;
 mod tokenizer;
 mod tokenizer_config;
 mod tokenizer_json;
+mod tokenizer_parts;
 mod turn_end;
 
 pub use chat_template::{ChatInput, ChatTemplate, TemplateCapabilities};

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::GgufVocab;
-use super::gguf_vocab::{added_tokens, bos_eos_template};
-use super::tokenizer::Parts;
+use super::gguf_vocab::{GgufVocab, added_tokens, bos_eos_template};
+use super::tokenizer_parts::Parts;
 use crate::{Error, FormatKind, Result};
 
 /// Maximum characters of a token whose merges are derived; the work grows with the square of its length.

@@ -10,7 +10,8 @@ use tokenizers::{AddedToken, Model as _, NormalizedString, OffsetType, PreTokeni
 use super::added_tokens::AddedTokens;
 use super::stages::Pipeline;
 use super::token_text::{Spelling, byte_level_bytes, byte_to_char, piece_byte};
-use super::{GgufVocab, TokenizerConfig, gguf_vocab, tokenizer_json, turn_end};
+use super::tokenizer_parts::Parts;
+use super::{GgufVocab, TokenizerConfig, gguf_tokenizer, tokenizer_json, turn_end};
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Ids from this on are rejected: no published vocabulary comes near, and tables are sized by ids.
@@ -38,29 +39,6 @@ pub struct Tokenizer {
     warnings: Vec<Warning>,
 }
 
-/// The parts that a tokenizer is built from, whatever the file format.
-#[derive(Debug, Default)]
-pub(crate) struct Parts {
-    /// The name of the source file, for errors.
-    pub(crate) file: String,
-    pub(crate) vocab: Vec<(String, u32)>,
-    pub(crate) merges: Vec<(String, String)>,
-    pub(crate) unk_token: Option<String>,
-    pub(crate) end_of_word_suffix: Option<String>,
-    pub(crate) fuse_unk: bool,
-    pub(crate) byte_fallback: bool,
-    pub(crate) ignore_merges: bool,
-    /// The four stages around the model in the form of `tokenizer.json`; null if absent.
-    pub(crate) normalizer: Value,
-    pub(crate) pre_tokenizer: Value,
-    pub(crate) post_processor: Value,
-    pub(crate) decoder: Value,
-    pub(crate) added: Vec<(u32, AddedToken)>,
-    /// See [`Tokenizer::chat_bos`].
-    pub(crate) chat_bos: Option<u32>,
-    pub(crate) warnings: Vec<Warning>,
-}
-
 impl Tokenizer {
     /// Parses a `tokenizer.json`; `file` names it in errors. Saved truncation and padding settings are ignored, as
     /// in `transformers`.
@@ -70,7 +48,7 @@ impl Tokenizer {
 
     /// Rebuilds the tokenizer of a GGUF file's vocabulary.
     pub fn from_gguf(vocab: GgufVocab) -> Result<Self> {
-        Self::build(gguf_vocab::parts(vocab)?)
+        Self::build(gguf_tokenizer::parts(vocab)?)
     }
 
     /// Applies `tokenizer_config.json`: a beginning-of-sequence token that `tokenizer.json` does not add.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::tokenizer_json::json_error;
+use super::tokenizer_parts::json_error;
 use crate::{Error, FormatKind, Result, TemplateKind};
 
 /// The fields of a `tokenizer_config.json` that the engine uses.

@@ -9,7 +9,7 @@ use tokenizers::AddedToken;
 
 use super::pattern;
 use super::stages::{Decoders, Fault, Normalizers, PostProcessors, PreTokenizers};
-use super::tokenizer::Parts;
+use super::tokenizer_parts::{Parts, json_error, split_merge};
 use crate::{Error, FormatKind, Result};
 
 /// Maximum nesting of a pipeline stage; published ones have four levels.
@@ -137,14 +137,6 @@ impl<'de> Deserialize<'de> for Merge {
     }
 }
 
-/// The two tokens of a merge written as one string, or the number of tokens if it is not two.
-pub(crate) fn split_merge(text: &str) -> Result<(&str, &str), usize> {
-    match text.split_once(' ') {
-        Some((a, b)) if !b.contains(' ') => Ok((a, b)),
-        _ => Err(text.split(' ').count()),
-    }
-}
-
 /// Parses the file into parts; [`super::Tokenizer::build`] checks that they are consistent.
 pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
     let fail = |kind, message: String| Err(Error::format(kind, file, message));
@@ -196,17 +188,6 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Parts> {
         chat_bos: None,
         warnings: Vec::new(),
     })
-}
-
-/// Classifies a parse error: not JSON, nested too deeply, or JSON of the wrong shape (`shape`).
-pub(crate) fn json_error(file: &str, error: &serde_json::Error, shape: FormatKind) -> Error {
-    let message = error.to_string();
-    let kind = match error.classify() {
-        _ if message.contains("recursion limit") => FormatKind::LimitExceeded,
-        serde_json::error::Category::Data => shape,
-        _ => FormatKind::BadJson,
-    };
-    Error::format(kind, file, message)
 }
 
 pub(crate) fn normalizer(file: &str, value: Value) -> Result<Option<Normalizers>> {

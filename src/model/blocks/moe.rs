@@ -8,8 +8,7 @@ use crate::kernels::{
     self, Epilogue, ExpertDown, ExpertSum, ExpertUp, Experts, Gate, GroupedMatmul, Groups, Norm, RmsNorm, Route,
     Scoring, Shared,
 };
-use crate::model::build::MoeScratch;
-use crate::model::build_experts::{ExpertMatrices, FusedExperts, SharedMatrices};
+use crate::model::build::{ExpertMatrices, FusedExperts, MoeScratch, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
 use crate::plan::{Activation, Matrix, Vector};
 

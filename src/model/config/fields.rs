@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::size;
+use super::limits::size;
 use crate::{Error, FormatKind, Result};
 
 pub(super) const FILE: &str = "config.json";

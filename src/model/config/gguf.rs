@@ -3,10 +3,11 @@
 use super::family::{Family, GgufFamily, SharedWidth};
 use super::gguf_keys::Keys;
 use super::gguf_rope::{local_rope, reach, rope};
-use super::{
-    ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
-    ModelConfig, MoeConfig, head_share, latent_scale, positions, size,
+use super::gguf_unread;
+use super::limits::{
+    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, positions, size,
 };
+use super::model_config::{ExpertGroups, MlaConfig, ModelConfig, MoeConfig, head_share, latent_scale};
 use crate::kernels::Scoring;
 use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};
@@ -16,7 +17,7 @@ pub(super) fn facts(metadata: &GgufMetadata, family: &Family, has: &dyn Fn(&str)
     let keys = Keys::of(metadata)?;
     let gguf = family.gguf.as_ref().expect("a GGUF file's family is found by its name in GGUF");
     let file = keys.file();
-    super::gguf_unread::refuse(metadata, gguf)?;
+    gguf_unread::refuse(metadata, gguf)?;
     let hidden_size = keys.required("embedding_length", MAX_HIDDEN)?;
     let num_heads = keys.required("attention.head_count", MAX_HEADS)?;
     // Layers that predict further tokens stand at the end and take no part.

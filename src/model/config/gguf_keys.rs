@@ -1,6 +1,6 @@
 //! The metadata keys of a GGUF file, which are prefixed with the architecture's name, each fetched with its type checked.
 
-use super::size;
+use super::limits::size;
 use crate::kernels::Scoring;
 use crate::weights::GgufMetadata;
 use crate::{Error, FormatKind, Result};

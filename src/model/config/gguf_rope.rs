@@ -2,8 +2,8 @@
 
 use super::family::GgufFamily;
 use super::gguf_keys::Keys;
+use super::limits::{MAX_HEAD_DIM, size};
 use super::rope::{RopeConfig, RopeScaling};
-use super::{MAX_HEAD_DIM, size};
 use crate::kernels::Temperature;
 use crate::weights::metadata::{GgufArray, GgufValue};
 use crate::{Error, FormatKind, Result};

@@ -4,6 +4,7 @@ use std::slice::from_ref;
 
 use super::*;
 use crate::FormatKind;
+use crate::kernels::Scoring;
 use crate::model::architecture_name;
 use crate::weights::GgufMetadata;
 use crate::weights::metadata::{GgufArray, GgufValue};

@@ -6,10 +6,11 @@ use super::family::Family;
 use super::fields::{FILE, Fields, bad, unsupported};
 use super::hugging_face_rope::Ropes;
 use super::layer_kinds::LayerKinds;
-use super::{
-    ExpertGroups, MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, MlaConfig,
-    ModelConfig, MoeConfig, classes, head_share, latent_scale, positions, quantised, size,
+use super::limits::{
+    MAX_EXPERTS, MAX_HEAD_DIM, MAX_HEADS, MAX_HIDDEN, MAX_INTERMEDIATE, MAX_LAYERS, MAX_VOCAB, positions, size,
 };
+use super::model_config::{ExpertGroups, MlaConfig, ModelConfig, MoeConfig, head_share, latent_scale};
+use super::{classes, quantised};
 use crate::kernels::Temperature;
 use crate::{FormatKind, Result};
 

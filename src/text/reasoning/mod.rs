@@ -5,24 +5,14 @@
 
 mod format;
 mod harmony;
+mod pieces;
 mod tags;
 
 pub use format::{DeclaredBy, ReasoningFormat, ReasoningTags};
+pub use pieces::{Kind, Pieces};
 
 use harmony::HarmonySplitter;
 use tags::TagSplitter;
-
-/// Which part of the output a text belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The reasoning before the answer.
-    Reasoning,
-    /// The answer.
-    Text,
-}
-
-/// Pieces of output, in order.
-pub type Pieces = Vec<(Kind, String)>;
 
 /// Splits streamed output into reasoning and answer. No part of a tag is ever emitted as text.
 #[derive(Debug, Clone)]

@@ -1,24 +1,24 @@
-//! Declares the matrices and activations of mixtures of experts and of latent attention.
+//! The matrices and scratch of mixtures of experts.
 
-use super::build::{Builder, MlaScratch, MoeScratch};
-use super::config::{MlaConfig, MoeConfig};
+use super::Builder;
+use super::scratch::{MAX_SHARED, MoeScratch, most_entries};
 use crate::kernels::{Router, Sorted};
+use crate::model::config::MoeConfig;
 use crate::plan::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
-use crate::weights::dtype::Dtype;
 use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
-use crate::weights::repack::{layout_for, unquantised};
+use crate::weights::repack::unquantised;
 use crate::{Error, FormatKind, Result};
 
 /// Experts that are stacked into one matrix.
-struct Stack {
+pub(super) struct Stack {
     /// The number of experts.
-    experts: usize,
+    pub experts: usize,
     /// Rows and columns of each expert.
-    shape: [usize; 2],
+    pub shape: [usize; 2],
     /// Layouts and names of the source tensors.
-    layouts: Vec<(Layout, String)>,
+    pub layouts: Vec<(Layout, String)>,
     /// The pieces to load, by expert.
-    pieces: Vec<Piece>,
+    pub pieces: Vec<Piece>,
 }
 
 impl Stack {
@@ -50,15 +50,15 @@ enum WholeExperts {
 }
 
 /// The matrices of a mixture: gates and ups interleaved, and downs.
-pub(super) struct ExpertMatrices {
-    pub(super) up: Matrix,
-    pub(super) down: Matrix,
+pub(in crate::model) struct ExpertMatrices {
+    pub up: Matrix,
+    pub down: Matrix,
     /// The matrices of the shared expert.
-    pub(super) shared: SharedMatrices,
+    pub shared: SharedMatrices,
 }
 
 /// Where the shared expert's weights are.
-pub(super) enum SharedMatrices {
+pub(in crate::model) enum SharedMatrices {
     /// There is no shared expert.
     None,
     /// The shared expert is split into this many experts, the first in the matrices.
@@ -67,17 +67,9 @@ pub(super) enum SharedMatrices {
     Apart { up: Matrix, down: Matrix },
 }
 
-/// The maximum number of experts that a shared expert is split into.
-const MAX_SHARED: usize = 64;
-
-/// The maximum number of entries per token: the routed experts, plus the parts that the shared expert is split into.
-pub(super) fn most_entries(moe: &MoeConfig) -> usize {
-    moe.top_k + moe.shared_inner.map_or(0, |inner| inner.div_ceil(moe.inner).min(MAX_SHARED))
-}
-
 impl Builder<'_> {
     /// The activations shared by all mixtures of the model; the router has `logits` outputs.
-    pub(super) fn moe_scratch(&mut self, moe: &MoeConfig, logits: usize) -> MoeScratch {
+    pub(in crate::model) fn moe_scratch(&mut self, moe: &MoeConfig, logits: usize) -> MoeScratch {
         if let Some(scratch) = self.scratch.moe {
             return scratch;
         }
@@ -93,14 +85,14 @@ impl Builder<'_> {
     }
 
     /// The activations of a shared expert that has matrices of its own.
-    pub(super) fn shared_scratch(&mut self, inner: usize) -> Activation {
+    pub(in crate::model) fn shared_scratch(&mut self, inner: usize) -> Activation {
         let chunk = self.scratch.x.rows;
         let scratch = self.scratch.moe.as_mut().expect("declared before");
         *scratch.shared.get_or_insert_with(|| Activation::declare(&mut self.buffers, "shared expert", chunk, inner))
     }
 
     /// A layer's router table: corrections, if the checkpoint has them, and the experts' slots, numbered from `first`.
-    pub(super) fn route_table(
+    pub(in crate::model) fn route_table(
         &mut self,
         label: &str,
         correction: Option<&str>,
@@ -121,7 +113,7 @@ impl Builder<'_> {
 
     /// The matrices of a layer's mixture. The shared expert is split into additional experts of the same matrices if
     /// its width and layouts allow.
-    pub(super) fn expert_matrices(
+    pub(in crate::model) fn expert_matrices(
         &mut self,
         label: &str,
         layer: usize,
@@ -332,101 +324,11 @@ impl Builder<'_> {
         Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces })
     }
 
-    /// A stored matrix that is only split between whole units, the heads of latent attention: `[heads · rows, k]` or
-    /// `[heads, rows, k]`.
-    pub(super) fn in_units(&mut self, label: &str, role: &str, shape: &[usize]) -> Result<Matrix> {
-        let published = self.layout(role, shape)?;
-        let (units, k) = (self.config.num_heads, shape[shape.len() - 1]);
-        let rows = shape[..shape.len() - 1].iter().product::<usize>() / units;
-        let pieces = vec![Piece { first: 0, sources: vec![self.whole(&published.1)], fuse: Fuse::Stack }];
-        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
-    }
-
-    /// A tensor stored as `[units, k, rows]`, each unit transposed on load: `[units · rows, k]`. Values that are stored
-    /// quantised along the other dimension are kept as f32.
-    pub(super) fn transposed_units(&mut self, label: &str, role: &str, shape: [usize; 3]) -> Result<Matrix> {
-        let [units, k, rows] = shape;
-        let entry = self.entry(role, &shape)?;
-        let (name, dtype) = (entry.name.clone(), entry.dtype);
-        if layout_for(dtype).is_none() {
-            return Err(Error::Dtype { tensor: name, dtype: dtype.name().to_owned() });
-        }
-        let dtype = if unquantised(dtype) { dtype } else { Dtype::F32 };
-        let published = (self.note(role, dtype, units * rows, k)?, name);
-        let form = |unit: usize| Form::Columns { first: (unit * k) as u64, k: k as u64 };
-        let transposed = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
-        let pieces = vec![Piece { first: 0, sources: (0..units).map(transposed).collect(), fuse: Fuse::Stack }];
-        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
-    }
-
-    /// Two stored matrices `[rows, k]`, concatenated along rows with the second from row `at` on. Rows between them are
-    /// zero.
-    pub(super) fn stacked_apart(
-        &mut self,
-        label: &str,
-        [first, second]: [(String, usize); 2],
-        at: usize,
-        k: usize,
-    ) -> Result<Matrix> {
-        let upper = self.layout(&first.0, &[first.1, k])?;
-        let lower = self.layout(&second.0, &[second.1, k])?;
-        let segments = match self.first_mismatch([&upper, &lower].into_iter()) {
-            None => vec![(at + second.1, upper.0)],
-            Some(_) => vec![(at, upper.0), (second.1, lower.0)],
-        };
-        let matrix = self.declare(label, k, &segments)?;
-        let piece = |first, name: &str| Piece { first, sources: vec![self.whole(name)], fuse: Fuse::Stack };
-        let pieces = vec![piece(0, &upper.1), piece(at, &lower.1)];
-        self.load(&matrix, pieces);
-        Ok(matrix)
-    }
-
-    /// The biases of a matrix from [`Self::stacked_apart`]; zeros for rows without a bias.
-    pub(super) fn vector_apart(
-        &mut self,
-        label: &str,
-        parts: [Option<(String, usize)>; 2],
-        at: usize,
-        rows: usize,
-    ) -> Result<Vector> {
-        let vector = Vector::declare(&mut self.buffers, label, rows);
-        for (part, first) in parts.into_iter().zip([0, at]) {
-            let Some((role, len)) = part else { continue };
-            let entry = self.entry(&role, &[len])?;
-            if !unquantised(entry.dtype) {
-                return Err(Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() });
-            }
-            let sources = vec![entry.name.clone()];
-            self.tasks.push(Task::Vector { vector, first, sources, fuse: Fuse::Stack, add: 0.0 });
-        }
-        Ok(vector)
-    }
-
-    /// The activations of latent attention, shared by all layers.
-    pub(super) fn mla_scratch(&mut self, mla: MlaConfig) -> MlaScratch {
-        if let Some(scratch) = self.scratch.mla {
-            return scratch;
-        }
-        let (chunk, heads, rotary) = (self.scratch.x.rows, self.config.num_heads, self.config.head_dim);
-        let (q, query) = (heads * (mla.qk_nope_head_dim + rotary), heads * (mla.kv_lora_rank + rotary));
-        let first = (mla.kv_lora_rank + rotary).next_multiple_of(GROUP);
-        let mut declare = |label: &str, width| Activation::declare(&mut self.buffers, label, chunk, width);
-        let scratch = MlaScratch {
-            down: declare("latents", first + mla.q_lora_rank.unwrap_or(q)),
-            q_a: mla.q_lora_rank.map(|rank| declare("q latent, normed", rank)),
-            query: declare(
-                "absorbed q",
-                if mla.q_lora_rank.is_some() { query.next_multiple_of(GROUP) + q } else { query },
-            ),
-            latent: declare("attended latents", heads * mla.kv_lora_rank),
-            values: declare("values", heads * mla.v_head_dim),
-        };
-        self.scratch.mla = Some(scratch);
-        scratch
-    }
-
     /// The first tensor that cannot share a part with those before it, with the first tensor of all.
-    fn first_mismatch<'b>(&self, mut layouts: impl Iterator<Item = &'b (Layout, String)>) -> Option<[String; 2]> {
+    pub(super) fn first_mismatch<'b>(
+        &self,
+        mut layouts: impl Iterator<Item = &'b (Layout, String)>,
+    ) -> Option<[String; 2]> {
         let (layout, first) = layouts.next()?;
         let made = |name: &str| layout.can_quantize() && self.is_unquantised(name);
         let other = layouts.find(|(other, name)| other != layout || made(name) != made(first));
@@ -434,7 +336,7 @@ impl Builder<'_> {
     }
 
     /// Declares the matrix of a stack of experts and its load task.
-    fn experts(&mut self, label: &str, stack: Stack) -> Result<Matrix> {
+    pub(super) fn experts(&mut self, label: &str, stack: Stack) -> Result<Matrix> {
         let Stack { experts, shape: [rows, k], layouts, pieces } = stack;
         if let Some([first, name]) = self.first_mismatch(layouts.iter()) {
             let message = format!("tensors {first:?} and {name:?} of one mixture are quantised differently");
