@@ -8,7 +8,8 @@ use half::{bf16, f16};
 use super::variants::Tolerance;
 use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
 use crate::gpu::{Device, DeviceOptions, Executor};
-use crate::plan::{Activation, BufferId, Buffers, Layout, Matrix, Plan, Role, Shader, Vector};
+use crate::plan::layout::SUPER_BLOCK;
+use crate::plan::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Plan, Role, Scales, Shader, Vector};
 
 pub(crate) use pollster::block_on;
 
@@ -59,6 +60,34 @@ pub(crate) fn normals(seed: u64, n: usize) -> Vec<f32> {
 
 pub(crate) fn argmax(v: &[f32]) -> u32 {
     (0..v.len()).fold(0, |best, i| if v[i] > v[best] { i } else { best }) as u32
+}
+
+/// What random codes of a layout are worth where its scale is 1 (its minimum 0; 8 in a super-block).
+#[derive(Clone, Copy)]
+struct Codes {
+    mean: f32,
+    deviation: f32,
+}
+
+impl Codes {
+    fn of(layout: Layout) -> Self {
+        const COUNT: usize = 16 * SUPER_BLOCK;
+        let mut random = Random(1);
+        let mut bytes = |n: usize| -> Vec<u8> { (0..n).map(|_| random.next() as u8).collect() };
+        let codes = bytes(layout.code_row_bytes(COUNT));
+        let [one, eight] = [1.0, 8.0].map(|v| f16::from_f32(v).to_le_bytes());
+        let scales = match layout.spec().scales {
+            Scales::None => return Self { mean: 0.0, deviation: 1.0 },
+            Scales::Halves(1) => one.repeat(COUNT / GROUP),
+            Scales::Halves(_) => [one, [0; 2]].concat().repeat(COUNT / GROUP),
+            Scales::Exponents => vec![127; COUNT / GROUP],
+            Scales::SuperBlocks(size) => (0..16).flat_map(|_| [&one[..], &eight, &bytes(size - 4)].concat()).collect(),
+        };
+        let values = layout.dequantize_row(COUNT, &codes, &scales);
+        let mean = values.iter().sum::<f32>() / COUNT as f32;
+        let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f32>();
+        Self { mean, deviation: (squares / COUNT as f32).sqrt() }
+    }
 }
 
 /// Bytes of buffers: on the GPU, by the references.
@@ -194,6 +223,7 @@ impl Bench {
     fn fill(&mut self, m: Matrix, layout: Layout) -> Matrix {
         let k = m.k;
         let gain = 1.0 / (k as f32).sqrt();
+        let stored = Codes::of(layout);
         for part in m.parts.clone() {
             let mut codes = Vec::new();
             let mut scales = Vec::new();
@@ -209,7 +239,7 @@ impl Bench {
                 }
                 codes.resize(start + layout.code_row_bytes(k), 0);
                 let start = scales.len();
-                self.scales(layout, k, gain, &mut scales);
+                self.scales(layout, k, gain, stored, &mut scales);
                 scales.resize(start + layout.scale_row_bytes(k), 0);
             }
             self.set(part.codes, &codes);
@@ -220,30 +250,27 @@ impl Bench {
         m
     }
 
-    /// Scales of a row that make its weights of about `gain`.
-    fn scales(&mut self, layout: Layout, k: usize, gain: f32, scales: &mut Vec<u8>) {
+    /// Scales of a row that make its weights of about `gain`, where codes are `codes`.
+    fn scales(&mut self, layout: Layout, k: usize, gain: f32, codes: Codes, scales: &mut Vec<u8>) {
         let random = std::cell::RefCell::new(&mut self.random);
         let half = |unit: f32| f16::from_f32(unit * (1.0 + 0.3 * random.borrow_mut().normal())).to_le_bytes();
-        let (four, eight) = (gain / 4.6, gain / 74.0); // standard deviations of uniform codes
+        let unit = gain / codes.deviation;
         let groups = Layout::groups(k);
-        match layout {
-            Layout::F32 | Layout::F16 | Layout::Bf16 => {}
-            Layout::Q8 => scales.extend((0..groups).flat_map(|_| half(eight))),
-            Layout::Q4 => scales.extend((0..groups).flat_map(|_| half(four))),
-            Layout::Q8Min => scales.extend((0..groups).flat_map(|_| [half(eight), half(-128.0 * eight)].concat())),
-            Layout::Q4Min => scales.extend((0..groups).flat_map(|_| [half(four), half(-8.0 * four)].concat())),
-            Layout::Mxfp4 => {
-                let exponent = (gain / 2.9).log2().round() as i32 + 127; // 2.9: of uniform codes
+        match layout.spec().scales {
+            Scales::None => {}
+            Scales::Halves(1) => scales.extend((0..groups).flat_map(|_| half(unit))),
+            Scales::Halves(_) => {
+                scales.extend((0..groups).flat_map(|_| [half(unit), half(-codes.mean * unit)].concat()))
+            }
+            Scales::Exponents => {
+                let exponent = unit.log2().round() as i32 + 127;
                 let near = |_| (exponent + (random.borrow_mut().next() % 3) as i32 - 1) as u8;
                 scales.extend((0..groups).map(near));
             }
-            Layout::Q4K | Layout::Q5K | Layout::Q6K => {
+            Scales::SuperBlocks(bytes) => {
                 for _ in 0..groups / 8 {
-                    let unit = if layout == Layout::Q6K { gain / (18.0 * 74.0) } else { four / 32.0 };
-                    let heads = [half(unit), half(8.0 * unit)].concat();
-                    let rest = layout.scale_row_bytes(256) - 4;
-                    scales.extend(heads);
-                    scales.extend((0..rest).map(|_| random.borrow_mut().next() as u8));
+                    scales.extend([half(unit), half(8.0 * unit)].concat());
+                    scales.extend((4..bytes).map(|_| random.borrow_mut().next() as u8));
                 }
             }
         }

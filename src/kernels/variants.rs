@@ -34,17 +34,13 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// The variants that suit a device. Products of bytes are for GPUs that are known to have an instruction for them and no
-    /// 16-bit floats: NVIDIA's Pascal, and later ones where a driver keeps those back.
+    /// The variants that suit a device.
     pub fn of(facts: &DeviceFacts) -> Self {
-        if facts.software {
-            return Self { software: true, ..Self::default() };
-        }
-        let f16 = facts.shader_f16;
-        let vendor = facts.vendor.to_lowercase();
-        let before_pascal = ["fermi", "kepler", "maxwell"].contains(&&*facts.architecture);
-        let int8 = !f16 && facts.packed_int8 && vendor.contains("nvidia") && !before_pascal;
-        Self { software: false, subgroups: facts.subgroups, f16, int8 }
+        let suits = |variant: &Variant| (variant.spec().runs_on)(facts) && (variant.spec().suits)(facts);
+        let only = if facts.software { &[Variant::Software][..] } else { &Variant::ALL };
+        let mut suited = Self::default();
+        only.iter().filter(|variant| suits(variant)).for_each(|&variant| *suited.flag(variant) = true);
+        suited
     }
 
     /// Each variant that a device can run, alone.

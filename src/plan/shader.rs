@@ -13,19 +13,6 @@ pub enum Extension {
     Subgroups,
 }
 
-/// A form of kernels for devices of some kind. [`Variant::ALL`] has them in the order in which a step prefers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Variant {
-    /// Kernels of their own for software adapters, with another grid.
-    Software,
-    /// Threads that share rows of a product reduce their sums by subgroups: decode.
-    Subgroups,
-    /// Tiled products keep weights as 16-bit floats in a workgroup's memory: prefill.
-    F16,
-    /// Tiled products of quantised weights in bytes, two for each input: prefill.
-    Int8,
-}
-
 /// What distinguishes a variant.
 #[derive(Debug)]
 pub struct VariantSpec {
@@ -37,46 +24,71 @@ pub struct VariantSpec {
     pub rounds: bool,
     /// Whether a device can run it.
     pub runs_on: fn(&DeviceFacts) -> bool,
+    /// Whether a device that can run it gains by it.
+    pub suits: fn(&DeviceFacts) -> bool,
     /// The files that it needs of a layout beside those that declare `weight_block`; none where it has no form of the layout.
     pub layout_files: fn(Layout) -> Option<&'static [&'static str]>,
 }
 
-impl Variant {
-    /// Every variant.
-    pub const ALL: [Self; 4] = [Self::Software, Self::Subgroups, Self::F16, Self::Int8];
+/// The variants, one entry each: the enum, [`Variant::ALL`] and [`Variant::spec`].
+macro_rules! variants {
+    ($($(#[$doc:meta])* $variant:ident { $($spec:tt)* })*) => {
+        /// A form of kernels for devices of some kind. [`Variant::ALL`] has them in the order in which a step prefers them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Variant { $($(#[$doc])* $variant),* }
 
-    /// The variant's entry.
-    pub const fn spec(self) -> &'static VariantSpec {
-        match self {
-            Self::Software => &VariantSpec {
-                name: "software",
-                extension: None,
-                rounds: false,
-                runs_on: |_| true,
-                layout_files: |layout| Some(layout.spec().software),
-            },
-            Self::Subgroups => &VariantSpec {
-                name: "subgroups",
-                extension: Some(Extension::Subgroups),
-                rounds: false,
-                runs_on: |facts| facts.subgroups,
-                layout_files: |_| Some(&[]),
-            },
-            Self::F16 => &VariantSpec {
-                name: "f16",
-                extension: Some(Extension::F16),
-                rounds: true,
-                runs_on: |facts| facts.shader_f16,
-                layout_files: |layout| if layout == Layout::F32 { None } else { Some(&[]) },
-            },
-            Self::Int8 => &VariantSpec {
-                name: "int8",
-                extension: None,
-                rounds: true,
-                runs_on: |facts| facts.packed_int8,
-                layout_files: |layout| layout.spec().packed,
-            },
+        impl Variant {
+            /// Every variant.
+            pub const ALL: [Variant; [$(Variant::$variant),*].len()] = [$(Variant::$variant),*];
+
+            /// The variant's entry.
+            pub const fn spec(self) -> &'static VariantSpec {
+                match self { $(Variant::$variant => &VariantSpec { $($spec)* }),* }
+            }
         }
+    };
+}
+
+variants! {
+    /// Kernels of their own for software adapters, with another grid; no other variant runs beside it.
+    Software {
+        name: "software",
+        extension: None,
+        rounds: false,
+        runs_on: |_| true,
+        suits: |facts| facts.software,
+        layout_files: |layout| Some(layout.spec().software),
+    }
+    /// Threads that share rows of a product reduce their sums by subgroups: decode.
+    Subgroups {
+        name: "subgroups",
+        extension: Some(Extension::Subgroups),
+        rounds: false,
+        runs_on: |facts| facts.subgroups,
+        suits: |_| true,
+        layout_files: |_| Some(&[]),
+    }
+    /// Tiled products keep weights as 16-bit floats in a workgroup's memory: prefill.
+    F16 {
+        name: "f16",
+        extension: Some(Extension::F16),
+        rounds: true,
+        runs_on: |facts| facts.shader_f16,
+        suits: |_| true,
+        layout_files: |layout| if layout == Layout::F32 { None } else { Some(&[]) },
+    }
+    /// Tiled products of quantised weights in bytes, two for each input: prefill. GPUs that are known to have an instruction for them and
+    /// no 16-bit floats gain by it: NVIDIA's Pascal, and later ones where a driver keeps those back.
+    Int8 {
+        name: "int8",
+        extension: None,
+        rounds: true,
+        runs_on: |facts| facts.packed_int8,
+        suits: |facts| {
+            let before_pascal = ["fermi", "kepler", "maxwell"].contains(&&*facts.architecture);
+            !facts.shader_f16 && facts.vendor.to_lowercase().contains("nvidia") && !before_pascal
+        },
+        layout_files: |layout| layout.spec().packed,
     }
 }
 
