@@ -1,6 +1,7 @@
 //! Models: facts from a checkpoint become weights to load and plans to run.
 //!
-//! Adding an architecture is one file here, one row in `families.rs`, one golden case.
+//! Adding an architecture is one file here, one row in `families.rs`, the defaults of its configuration class
+//! (`config/defaults.py` writes them), one golden case.
 
 mod blocks;
 mod build;
