@@ -65,11 +65,12 @@ pub enum LayerRule {
 /// What llama.cpp takes for granted of an architecture, so that its GGUF files do not say it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GgufFamily {
-    /// `general.architecture`. Of two families of one name, `scoring` tells which it is.
+    /// `general.architecture`. Two families may share a name.
     pub name: &'static str,
-    /// The `expert_gating_func` of files that are this family's and not the other's of the same name.
+    /// Of families that share a name, the one meant by files with this `expert_gating_func`; other files mean the first in the
+    /// table.
     pub scoring: Option<Scoring>,
-    /// Keys of those that are refused elsewhere unless they change nothing (`gguf_unread.rs`), and are read here.
+    /// Keys that are read for this architecture; for others `gguf_unread.rs` refuses them unless they change nothing.
     pub reads: &'static [&'static str],
     /// Whether rope pairs neighbouring dimensions: the converter permutes queries and keys for it, or the model does so itself.
     pub interleaved_rope: bool,
@@ -77,23 +78,24 @@ pub struct GgufFamily {
     pub period: u64,
     /// Whether the last layer of a period has no positions.
     pub no_rope_last: bool,
-    /// Whether the other layers see a chunk of the context, and queries of the last ones grow with their position.
+    /// Whether the other layers see a chunk of the context, and the last ones scale queries by position.
     pub chunked: bool,
-    /// The base of a rope of its own, without scaling, of layers with a window.
+    /// Layers with a window have a rope of their own, with this base and without scaling.
     pub local_rope_base: Option<f64>,
     /// Whether the ends of YaRN's ramp are rounded to whole dimensions.
     pub yarn_truncate: bool,
-    /// Whether attention is latent, and its YaRN and mixtures are DeepSeek's: no key of other families stands for these.
+    /// Whether attention is latent (MLA). Such files have keys, and defaults of common keys, of their own for attention, YaRN and the
+    /// mixture of experts.
     pub latent: bool,
-    /// The number of layers of the size whose queries are scaled by a head's share of the residual stream.
+    /// The model with this number of layers multiplies products of query and key by 1 / √(hidden size / heads).
     pub share_scaled_layers: Option<usize>,
-    /// The number of experts of the size that does not normalise queries and keys, in a family whose other sizes do.
+    /// Queries and keys are normalised, except in the model with this number of experts.
     pub no_qk_norm_experts: Option<usize>,
     /// The MLP's activation.
     pub hidden_act: &'static str,
-    /// Whether `feed_forward_length` is that of all chosen experts together, in files without a width of experts.
+    /// Whether `feed_forward_length` is the width of all chosen experts together, in files without `expert_feed_forward_length`.
     pub experts_share_width: bool,
-    /// The shared expert's width, in files without one.
+    /// The shared expert's width, in files without `expert_shared_feed_forward_length`.
     pub shared_expert: SharedWidth,
 }
 
