@@ -142,8 +142,12 @@ impl Estimate {
         self.max_context_length = model.context_length;
         self.download_bytes = bytes_to_read(checkpoint, &model.tasks);
         let tokenizer = checkpoint.tokenizer_json.as_ref().map_or(0, |json| json.len() as u64);
-        self.peak_host_bytes =
-            HEAP + HEAP_PER_TOKENIZER * tokenizer + READERS + IN_FLIGHT + 2 * BLOCK + 3 * transposed_bytes(checkpoint, model);
+        self.peak_host_bytes = HEAP
+            + HEAP_PER_TOKENIZER * tokenizer
+            + READERS
+            + IN_FLIGHT
+            + 2 * BLOCK
+            + 3 * transposed_bytes(checkpoint, model);
         let weights = model.weight_bytes();
         if weights > WEIGHT_BUDGET {
             self.fit = self.fit.max_of(Fit::Tight);

@@ -230,7 +230,9 @@ impl Engine {
             Input::Ids(ids) => return Ok(ids),
             Input::Text(text) if raw => return self.tokenizer.encode(&text, true),
             Input::Text(text) => vec![Message::new("user", text)],
-            Input::Messages(_) if raw => return Err(Error::invalid("raw", "it applies to a text or ids, not to messages")),
+            Input::Messages(_) if raw => {
+                return Err(Error::invalid("raw", "it applies to a text or ids, not to messages"));
+            }
             Input::Messages(messages) => messages,
         };
         Ok(self.encode_messages(&messages, &[], false, args)?.ids)

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use serde::Serialize;
 
-use super::runner::{Pipelines, ModelRunner};
+use super::runner::{ModelRunner, Pipelines};
 use super::{Engine, Host};
 use crate::gpu::{Device, DeviceOptions, Executor};
 use crate::kernels::{KvFormat, SelfTest, Variants};

@@ -8,9 +8,9 @@ mod load;
 mod options;
 mod output;
 mod pace;
+mod runner;
 mod saved;
 mod score;
-mod runner;
 
 pub use conversations::COPIES;
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};

@@ -163,7 +163,10 @@ impl Engine {
     async fn accept_saved(&self, header: &Header, from: &dyn ByteSource) -> Result<Cached> {
         let bad = |kind, message: String| Err(Error::format(kind, from.name(), message));
         if header.version != 1 {
-            return bad(FormatKind::UnsupportedVersion, format!("file format version {} is not supported", header.version));
+            return bad(
+                FormatKind::UnsupportedVersion,
+                format!("file format version {} is not supported", header.version),
+            );
         }
         let kv = &self.runner.kv;
         let same = |(b, s): (&crate::model::KvBuffer, &Stored)| b.token_bytes == s.token_bytes;
@@ -171,7 +174,10 @@ impl Engine {
             || header.buffers.len() != kv.len()
             || !kv.iter().zip(&header.buffers).all(same)
         {
-            let message = format!("it was saved by {:?}; this is {:?}, or the same model loaded with other options", header.name, self.id);
+            let message = format!(
+                "it was saved by {:?}; this is {:?}, or the same model loaded with other options",
+                header.name, self.id
+            );
             return bad(FormatKind::BadValue, message);
         }
         let (tokens, context_length) = (header.ids.len(), self.runner.context_length);

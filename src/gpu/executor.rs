@@ -380,10 +380,8 @@ impl Executor {
     pub async fn snapshot(&self, ranges: &[(BufferId, Range<u64>)], role: Role) -> Result<Snapshot> {
         let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let size = |range: &Range<u64>| range.end - range.start;
-        let wanted: Vec<_> = ranges
-            .iter()
-            .map(|(_, range)| Allocation { label: "snapshot", bytes: size(range), role, usage })
-            .collect();
+        let wanted: Vec<_> =
+            ranges.iter().map(|(_, range)| Allocation { label: "snapshot", bytes: size(range), role, usage }).collect();
         let buffers = self.device.allocate(&wanted).await?;
         self.count(|c| c.objects_created += buffers.len() as u64);
         let parts = ranges.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));

@@ -8,4 +8,4 @@ mod subgroups;
 
 pub use bytes::Bytes;
 pub use device::{Device, DeviceOptions, MemoryUse};
-pub use executor::{Snapshot, Counts, Executor, Prepared, Readback, Staging};
+pub use executor::{Counts, Executor, Prepared, Readback, Snapshot, Staging};

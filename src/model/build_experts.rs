@@ -148,7 +148,8 @@ impl Builder<'_> {
             });
         }
         let parts = width / moe.inner;
-        let (up, down) = (up.after(self.split_shared_up(shared_up, moe)), down.after(split_shared_down(shared_down, moe)));
+        let (up, down) =
+            (up.after(self.split_shared_up(shared_up, moe)), down.after(split_shared_down(shared_down, moe)));
         Ok(ExpertMatrices {
             up: self.experts(&up_label, up)?,
             down: self.experts(&down_label, down)?,

@@ -45,7 +45,14 @@ impl<'a> Recorder<'a> {
 
     /// Adds a product to the residual stream at the end of a block: `x += w · input`, or with a post-norm `x += norm(w
     /// · input)`.
-    pub fn add_product(&mut self, label: &str, w: &Matrix, input: Activation, bias: Option<Vector>, post: Option<RmsNorm>) {
+    pub fn add_product(
+        &mut self,
+        label: &str,
+        w: &Matrix,
+        input: Activation,
+        bias: Option<Vector>,
+        post: Option<RmsNorm>,
+    ) {
         let x = self.scratch.x;
         let Some(norm) = post else {
             let factor = self.config.residual_scale as f32;

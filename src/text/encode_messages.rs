@@ -80,7 +80,10 @@ fn chat_input(template: &ChatTemplate, input: &MessageInput<'_>) -> Result<(Chat
     if let Some(i) = input.messages.iter().rposition(|m| m.prefix) {
         let last = i + 1 == input.messages.len();
         if !last || input.messages[i].role != "assistant" {
-            return Err(Error::invalid("messages", format!("message {i} has `prefix` but is not the last turn, or not an assistant turn")));
+            return Err(Error::invalid(
+                "messages",
+                format!("message {i} has `prefix` but is not the last turn, or not an assistant turn"),
+            ));
         }
     }
     let prefix = input.messages.last().filter(|m| m.prefix).map(|m| {

@@ -402,7 +402,9 @@ fn add_to_vocab_where_ids_would_move(
         }
         match vocab.get(&token.content) {
             Some(known) if known == id => {}
-            Some(known) => return bad(format!("added token {:?} has id {id}, but id {known} in the vocabulary", token.content)),
+            Some(known) => {
+                return bad(format!("added token {:?} has id {id}, but id {known} in the vocabulary", token.content));
+            }
             None if ids.contains(id) => {
                 return bad(format!("added token {:?} has id {id}, which another token has", token.content));
             }

@@ -332,7 +332,9 @@ pub(crate) fn check_post_processor(file: &str, value: &Value, size: usize) -> Re
                     match (piece["SpecialToken"]["id"].as_str(), piece["Sequence"]["id"].as_str()) {
                         (Some(name), None) if known.contains_key(name) => {}
                         (Some(name), None) => {
-                            return bad(format!("the template refers to {name:?}, which is not among its special tokens"));
+                            return bad(format!(
+                                "the template refers to {name:?}, which is not among its special tokens"
+                            ));
                         }
                         (None, Some(sequence)) if sequences.contains(&sequence) => {}
                         _ => return bad(format!("{template}: {piece} is neither a special token nor a sequence")),

@@ -207,7 +207,9 @@ impl Checkpoint {
         let mut headers: Vec<BTreeMap<String, TensorEntry>> = Vec::new();
         for (shard, name) in index.shards.iter().enumerate() {
             let Some(file) = folder.open(name).await? else {
-                let missing = || Error::format(FormatKind::MissingShard, name, "the index names this file, but it does not exist");
+                let missing = || {
+                    Error::format(FormatKind::MissingShard, name, "the index names this file, but it does not exist")
+                };
                 return Err(folder.absence(name).unwrap_or_else(missing));
             };
             headers.push(safetensors::read_header(&*file, shard).await?);
@@ -224,7 +226,10 @@ impl Checkpoint {
                         if *same.entry((mapped, shard)).or_insert_with(|| same_header(&headers[mapped], header)) {
                             continue;
                         }
-                        let message = format!("tensor {name:?} is mapped to {}, but this file contains it too", index.shards[mapped]);
+                        let message = format!(
+                            "tensor {name:?} is mapped to {}, but this file contains it too",
+                            index.shards[mapped]
+                        );
                         return Err(Error::format(FormatKind::DuplicateTensor, &index.shards[shard], message));
                     }
                     None if self.tensors.contains_key(name) => {

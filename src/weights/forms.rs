@@ -61,7 +61,8 @@ impl Loader<'_> {
         match &slice.form {
             Form::Rows => Ok((entry.dtype, self.read(entry, rows).await?)),
             Form::Columns { first, k } => {
-                let known = self.transposed.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
+                let known =
+                    self.transposed.as_ref().is_some_and(|(tensor, at, _)| *tensor == slice.tensor && at == first);
                 if !known {
                     let bytes = self.read(entry, *first..first + k).await?;
                     let bytes = if unquantised(entry.dtype) {

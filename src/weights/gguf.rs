@@ -62,7 +62,9 @@ impl<'a> HeaderStart<'a> {
         if magic.first_chunk::<4>() != Some(b"GGUF") {
             let hint = sniff::hint(magic).map(|hint| format!(": {hint}")).unwrap_or_default();
             let kind = if magic.len() < 4 { FormatKind::Truncated } else { FormatKind::BadMagic };
-            return Err(reader.fail(kind, format!("{} bytes that do not begin with the magic \"GGUF\"{hint}", source.len())));
+            return Err(
+                reader.fail(kind, format!("{} bytes that do not begin with the magic \"GGUF\"{hint}", source.len()))
+            );
         }
         reader.u32().await?;
         let version = reader.u32().await?;
@@ -152,7 +154,10 @@ fn place(
             return fail(FormatKind::Overflow, format!("offset {offset} + {bytes} bytes exceeds 64 bits"));
         };
         if offset % alignment != 0 {
-            return fail(FormatKind::BadOffset, format!("offset {offset} is not a multiple of the alignment {alignment}"));
+            return fail(
+                FormatKind::BadOffset,
+                format!("offset {offset} is not a multiple of the alignment {alignment}"),
+            );
         }
         if file_len <= data_start {
             return fail(FormatKind::Truncated, format!("data begins at byte {data_start}; the file has {file_len}"));

@@ -97,7 +97,10 @@ impl Pack {
         match value.get("minke").and_then(serde_json::Value::as_u64) {
             Some(VERSION) => {}
             Some(other) => {
-                return fail(FormatKind::UnsupportedVersion, format!("version {other}; version {VERSION} is supported"));
+                return fail(
+                    FormatKind::UnsupportedVersion,
+                    format!("version {other}; version {VERSION} is supported"),
+                );
             }
             None => return fail(FormatKind::MissingKey, "no version under \"minke\"".into()),
         }

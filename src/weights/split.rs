@@ -139,8 +139,7 @@ impl<'a> Parts<'a> {
                 continue;
             }
             if let Some((_, other)) = parts.iter().find(|(n, _)| *n == its.number) {
-                let message =
-                    format!("{:?} also claims to be part {} of {}", other.name(), its.number + 1, its.count);
+                let message = format!("{:?} also claims to be part {} of {}", other.name(), its.number + 1, its.count);
                 return Err(Error::format(FormatKind::BadShard, name, message));
             }
             parts.push((its.number, file));

@@ -110,7 +110,9 @@ fn open_path(path: &Path) -> Result<()> {
     } else if name.contains("index") && name.ends_with(".json") {
         let index = ShardIndex::parse(&name, &bytes(&*file)?)?;
         match index.shards.iter().find(|shard| !path.with_file_name(shard).is_file()) {
-            Some(shard) => Err(Error::format(FormatKind::MissingShard, shard, "the index names this file, but it does not exist")),
+            Some(shard) => {
+                Err(Error::format(FormatKind::MissingShard, shard, "the index names this file, but it does not exist"))
+            }
             None => Ok(()),
         }
     } else if name.contains("tokenizer_config") && name.ends_with(".json") {

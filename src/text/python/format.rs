@@ -80,8 +80,9 @@ impl Fields<'_> {
     fn value(&mut self, name: &str) -> Result<Value, Error> {
         let end = name.find(['.', '[']).unwrap_or(name.len());
         let (first, mut path) = name.split_at(end);
-        let missing =
-            || Error::new(ErrorKind::InvalidOperation, format!("a format string refers to {first:?}, which was not given"));
+        let missing = || {
+            Error::new(ErrorKind::InvalidOperation, format!("a format string refers to {first:?}, which was not given"))
+        };
         let mut value = if first.is_empty() {
             self.next += 1;
             self.args

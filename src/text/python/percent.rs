@@ -85,7 +85,10 @@ pub(super) fn printf(text: &str, values: &Value) -> Result<String, Error> {
                 keyed = true;
                 let value = values.get_item(&Value::from(key))?;
                 if value.is_undefined() {
-                    return Err(Error::new(ErrorKind::InvalidOperation, format!("a format string refers to the missing key {key:?}")));
+                    return Err(Error::new(
+                        ErrorKind::InvalidOperation,
+                        format!("a format string refers to the missing key {key:?}"),
+                    ));
                 }
                 value
             }
