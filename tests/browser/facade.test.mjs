@@ -343,8 +343,8 @@ describe("options", () => {
     await refused({ role: "user", content: ["a"] }, "messages[1].content[0]", "expected");
     await refused({ role: "user", content: 5 }, "messages[1].content", "expected");
     await refused({ role: "user" }, "messages[1].content", "missing");
-    await refused({ role: "assistant", content: null, refusal: "no" }, "messages[1].refusal", "counterpart");
-    await refused({ role: "assistant", content: "", function_call: { name: "f" } }, "messages[1].function_call", "counterpart");
+    await refused({ role: "assistant", content: null, refusal: "no" }, "messages[1].refusal", "not support");
+    await refused({ role: "assistant", content: "", function_call: { name: "f" } }, "messages[1].function_call", "not support");
     await refused({ role: "assistant", content: "", tool_calls: [{ ...call, type: "custom" }] }, "messages[1].tool_calls", "function");
     const session = await model.createSession({ messages: [{ role: "developer", content: [text("d")] }] });
     assert.deepEqual(session.messages, [{ role: "developer", content: "d" }]);

@@ -1,4 +1,4 @@
-// The page: choose a model, watch it load, talk to it.
+// The page: lets the visitor choose a model, shows the load's progress, and opens the chat.
 
 import { deviceInfo, load, type Model, type ModelSource, type Progress } from "minke";
 import * as chat from "./chat.js";
@@ -95,7 +95,7 @@ function take(files: File[]): void {
   picker.value = "";
 }
 
-/** The files of a drop, those inside a dropped folder too. */
+/** The files of a drop, including those in a dropped folder. */
 async function dropped(data: DataTransfer | null): Promise<File[]> {
   const entries = [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
   if (entries.length === 0) return [...(data?.files ?? [])];
@@ -112,7 +112,7 @@ const file = (entry: FileSystemFileEntry) => new Promise<File>((resolve, reject)
 async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = folder.createReader();
   const all: FileSystemEntry[] = [];
-  // A directory is given in portions; an empty one is the end.
+  // A directory is read in portions; an empty portion is the end.
   for (;;) {
     const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
     if (some.length === 0) return all;
@@ -120,7 +120,7 @@ async function list(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]
   }
 }
 
-/** The demo model is offered where the server of this page has it. */
+/** Offers the demo model if this page's server has it. */
 async function offerDemo(): Promise<void> {
   const answer = await fetch("demo.json").catch(() => undefined);
   if (!answer?.ok || !answer.headers.get("content-type")?.includes("json")) return;
