@@ -1,5 +1,5 @@
-// How much of what the adapter can read decode reads: the probe and a model's tokens by turns, in one browser each.
-// node benches/ceiling.mjs [--quick]
+// Measures which share of the adapter's read bandwidth decode reaches: alternates the probe and a model's tokens, each
+// in its own browser. node benches/ceiling.mjs [--quick]
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -12,7 +12,7 @@ import { figures, spread } from "./lib/statistics.mjs";
 
 const { values: options } = parseArgs({ options: { quick: { type: "boolean" } } });
 const rounds = options.quick ? 1 : 5;
-const BYTES = 256 << 20; // beyond every cache
+const BYTES = 256 << 20; // larger than every cache
 const TOKENS = options.quick ? 8 : 32;
 
 const server = await open();
@@ -23,19 +23,19 @@ try {
   const adapter = await probe.page.evaluate((bytes) => window.bench.start(bytes), BYTES);
   const loaded = await minke.page.evaluate(() => window.bench.load({ contextLength: 256, cache: "none" }));
   const question = await short(minke.page);
-  // One token reads every weight but, where it is not the head's too, the embedding: SmolLM2's is.
+  // One token reads every weight except an untied embedding; SmolLM2's is tied to the head.
   const { weights } = loaded.memory;
   const decode = (tokens) => minke.page.evaluate(([prompt, tokens]) => window.bench.run(prompt, tokens), [question, tokens]);
-  const read = (workgroup, turns, passes) => probe.page.evaluate((o) => window.bench.read(o), { bytes: BYTES, workgroup, turns, passes });
+  const read = (workgroup, interleaved, passes) => probe.page.evaluate((o) => window.bench.read(o), { bytes: BYTES, workgroup, interleaved, passes });
   const ways = [[16, false], [64, false], [64, true], [256, true]];
   await decode(4);
   const result = { adapter: adapter.name, weights, rounds: [] };
   for (let i = 0; i < rounds; i++) {
     const round = { reads: [], busy: loadavg()[0] };
-    for (const [workgroup, turns] of ways) {
-      for (const { start, end, rate } of await read(workgroup, turns, options.quick ? 1 : 3)) {
+    for (const [workgroup, interleaved] of ways) {
+      for (const { start, end, rate } of await read(workgroup, interleaved, options.quick ? 1 : 3)) {
         await settle();
-        round.reads.push({ workgroup, turns, rate, perCpu: BYTES / 1e9 / watch.seconds(start, end) });
+        round.reads.push({ workgroup, interleaved, rate, perCpu: BYTES / 1e9 / watch.seconds(start, end) });
       }
     }
     const { first, end, tokens } = await decode(TOKENS);
@@ -59,5 +59,5 @@ try {
 }
 
 function settle() {
-  return new Promise((done) => setTimeout(done, 250)); // until the watch has seen the end
+  return new Promise((done) => setTimeout(done, 250)); // until the watch has sampled the end
 }

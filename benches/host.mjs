@@ -1,5 +1,5 @@
-// What a token costs outside the GPU: 28 layers of DeepSeek-R1-Distill-Qwen-1.5B's shape on a device that does no work.
-// node benches/host.mjs [--quick]
+// Measures what a token costs outside the GPU: 28 layers of DeepSeek-R1-Distill-Qwen-1.5B's shape on a device that does
+// no work. node benches/host.mjs [--quick]
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -29,7 +29,7 @@ try {
   const result = { at: new Date().toISOString(), quick: options.quick ?? false, shape: SHAPE, tokens: TOKENS, calls, onPage, inWorker };
   mkdirSync(join(root, "target/bench"), { recursive: true });
   writeFileSync(join(root, "target/bench/host.json"), JSON.stringify(result, null, 1));
-  console.log(`${calls.perToken.toFixed(1)} calls from wasm a token, ${calls.dispatches} dispatches: ${calls.perDispatch.toFixed(2)} a dispatch and ${calls.besides.toFixed(0)} besides; submits behind the token waited for: ${calls.behind}`);
+  console.log(`${calls.perToken.toFixed(1)} calls from wasm per token, ${calls.dispatches} dispatches: ${calls.perDispatch.toFixed(2)} per dispatch plus ${calls.besides.toFixed(0)} per token; submits queued after the awaited token: ${calls.behind}`);
   const µs = ({ min, median, max }) => `${median.toFixed(0)} µs (${min.toFixed(0)}–${max.toFixed(0)})`;
   console.log(`a token: ${µs(onPage.wall)} on the page's thread, ${µs(inWorker.wall)} in a worker; processor of page and worker: ${µs(inWorker.renderer)}`);
 } finally {
@@ -37,7 +37,7 @@ try {
   await shapes.close();
 }
 
-/** Calls from wasm to JavaScript for each token, by name: the difference between a long and a short generation. */
+/** Calls from wasm to JavaScript per token, by name: the difference between a long and a short generation. */
 async function counted() {
   const { browser, page } = await visit(server, "minke.html", withoutGpu + text("benches/lib/count-imports.js"));
   try {
@@ -55,7 +55,7 @@ async function counted() {
     const perToken = Object.values(byName).reduce((a, b) => a + b, 0);
     const dispatches = byName.dispatchWorkgroups;
     if (dispatches === undefined) throw new Error(`no dispatch among ${Object.keys(byName)}`);
-    // What is called for every dispatch, and what once or a few times for the whole token.
+    // Calls per dispatch, and calls per token.
     const perDispatch = Object.values(byName).filter((n) => n >= dispatches / 2).reduce((a, b) => a + b, 0) / dispatches;
     const usual = Object.entries(behind).sort((a, b) => b[1] - a[1])[0][0];
     return { perToken, dispatches, perDispatch, besides: perToken - perDispatch * dispatches, behind: Number(usual), waits: behind, byName: Object.fromEntries(Object.entries(byName).filter(([, n]) => n > 0.01).sort((a, b) => b[1] - a[1])) };
@@ -64,7 +64,7 @@ async function counted() {
   }
 }
 
-/** µs for each token: by the clock, and processor time of the renderer, which holds the page and its worker. */
+/** µs per token: wall-clock time, and CPU time of the renderer, which runs the page and its worker. */
 async function timed(more) {
   const { browser, page } = await visit(server, "minke.html", withoutGpu);
   const watch = new Watch();
@@ -75,7 +75,7 @@ async function timed(more) {
       const { start, end } = await page.evaluate(([prompt, tokens]) => window.bench.run(prompt, tokens), [prompt, TOKENS]);
       await new Promise((done) => setTimeout(done, 250));
       const µs = (of) => (watch.seconds(start, end, of) * 1e6) / TOKENS;
-      // The first is the compilers' of JavaScript and wasm.
+      // The first round is spent in the compilers of JavaScript and wasm.
       if (i > 0) rounds.push({ wall: ((end - start) * 1000) / TOKENS, renderer: µs("renderer"), gpuProcess: µs("gpu-process"), busy: loadavg()[0] });
     }
     const of = (key) => spread(rounds.map((r) => r[key]));

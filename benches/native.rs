@@ -1,5 +1,5 @@
-//! How much of what the native adapter can read decode reads: the probe of `read.wgsl` and tokens of SmolLM2, by turns.
-//! `cargo run --example bench_native -- [--quick]` writes `target/bench/native.json`.
+//! Measures which share of the native adapter's read bandwidth decode reaches: alternates the probe of `read.wgsl` with
+//! tokens of SmolLM2. `cargo run --example bench_native -- [--quick]` writes `target/bench/native.json`.
 #![allow(missing_docs)]
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use pollster::block_on;
 use serde_json::{Value, json};
 use wgpu::util::{BufferInitDescriptor, DeviceExt};
 
-const BYTES: u64 = 128 << 20; // what every adapter binds, and beyond every cache
+const BYTES: u64 = 128 << 20; // within every adapter's binding limit, and larger than every cache
 const THREADS: u32 = 4096;
 const HOST: Host = Host {
     clock: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
@@ -41,17 +41,17 @@ impl Probe {
         let usage = wgpu::BufferUsages::STORAGE;
         let source = device.create_buffer_init(&BufferInitDescriptor { label: None, contents, usage });
         let size = u64::from(THREADS) * 4;
-        let joined =
+        let reduced =
             device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Wgsl(include_str!("read.wgsl").into()),
         });
-        let way = |(workgroup, turns): (u32, bool)| {
+        let way = |(workgroup, interleaved): (u32, bool)| {
             let per = (BYTES / 16) as f64 / f64::from(THREADS);
             let constants = [
                 ("PER", per),
-                ("TURNS", f64::from(u8::from(turns))),
+                ("INTERLEAVED", f64::from(u8::from(interleaved))),
                 ("THREADS", f64::from(THREADS)),
                 ("WORKGROUP", f64::from(workgroup)),
             ];
@@ -63,14 +63,14 @@ impl Probe {
                 compilation_options: wgpu::PipelineCompilationOptions { constants: &constants, ..Default::default() },
                 cache: None,
             });
-            let entries = [&source, &joined].map(wgpu::Buffer::as_entire_binding);
-            let [source, joined] = entries;
+            let entries = [&source, &reduced].map(wgpu::Buffer::as_entire_binding);
+            let [source, reduced] = entries;
             let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: None,
                 layout: &pipeline.get_bind_group_layout(0),
                 entries: &[
                     wgpu::BindGroupEntry { binding: 0, resource: source },
-                    wgpu::BindGroupEntry { binding: 1, resource: joined },
+                    wgpu::BindGroupEntry { binding: 1, resource: reduced },
                 ],
             });
             (pipeline, group, THREADS / workgroup)
@@ -122,7 +122,7 @@ fn main() {
     let engine =
         block_on(Engine::load_gguf(file, Some(&folder), options, HOST, &cancel, &mut |_| {})).expect("it loads");
     let probe = block_on(Probe::new());
-    // One token reads every weight: the embedding is the head's.
+    // One token reads every weight, because the embedding is tied to the head.
     let weights = engine.memory().weights;
     decode(&engine, 2);
     let (rounds, passes, tokens) = if quick { (1, 1, 4) } else { (5, 2, 17) };

@@ -1,7 +1,8 @@
-// Minke beside what a page could install instead: the same model, prompts and token counts, one engine at a time in a fresh browser, the
-// engines by turns. node benches/peers.mjs [--quick] [--rounds N] [--only "name;…"]
+// Compares Minke with alternatives for web pages: the same model, prompts and token counts, one engine at a time in a
+// fresh browser, alternating between engines. node benches/peers.mjs [--quick] [--rounds N] [--only "name;…"]
 //
-// A round of an engine: a browser without a cache, a load, a warm-up that is not counted, then prompts that nothing can be reused of.
+// A round of an engine: a browser without a cache, a load, a warm-up that is not counted, then prompts without common
+// prefixes.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -29,13 +30,13 @@ const transformers = (name, load, more) => ({ name, page: "transformers.html", l
 const wllama = (name, load) => ({ name, page: "wllama.html", load, files: MODULES, needs: [[join(modules, "@wllama/wllama"), "npm ci in benches/"]] });
 const ENGINES = [
   { name: "Minke, WebGPU", page: "minke.html", load: { contextLength: 2048, cache: "none" }, files: MINKE, needs: [] },
-  // Minutes a round: it is given fewer, and each prompt once.
+  // A round takes minutes: this engine gets fewer rounds, and each prompt once.
   transformers("Transformers.js, WebGPU", { device: "webgpu", threads: 1 }, { slow: true }),
   transformers("Transformers.js, wasm, 2 threads", { device: "wasm", threads: 2 }),
   transformers("Transformers.js, wasm, 1 thread", { device: "wasm", threads: 1 }),
   wllama("wllama, 2 threads", { threads: 2, gpuLayers: 0 }),
   wllama("wllama, 1 thread", { threads: 1, gpuLayers: 0 }),
-  // What becomes of the wish for the GPU is told by its own log.
+  // Its own log says whether the request for the GPU was met.
   wllama("wllama, WebGPU asked for", { threads: 2, gpuLayers: 999 }),
 ];
 
@@ -97,7 +98,7 @@ async function measure(engine, round, long, question) {
       if (result.tokens !== tokens) throw new Error(`${result.tokens} tokens for ${tokens}`);
       if (result.promptTokens !== prompt.ids.length || result.cached > known) throw new Error(`${result.promptTokens} tokens of a prompt of ${prompt.ids.length}, ${result.cached} known before`);
       record.ranOn = result.ranOn ?? record.ranOn;
-      await new Promise((done) => setTimeout(done, 250)); // the watch sees the end
+      await new Promise((done) => setTimeout(done, 250)); // until the watch has sampled the end
       return result;
     };
     const prefilled = (prompt, { start, first }) => rates(watch, prompt.ids.length, start, first);
@@ -138,7 +139,7 @@ function rates(watch, tokens, from, to) {
   return { rate: (tokens / (to - from)) * 1000, perCpu: cpu > 0 ? tokens / cpu : NaN, cpuPerToken: cpu / tokens };
 }
 
-/** How right each engine's answer to the short prompt is: by transformers' own ids in f32, and by what the model thinks of it. */
+/** Judges each engine's answer to the short prompt: against transformers' ids in f32, and by the model's own log-probabilities. */
 async function judge(question) {
   const golden = existsSync(reference) ? JSON.parse(readFileSync(reference, "utf8")).cases.find((c) => c.raw && c.prompt === question.text) : undefined;
   const { browser, page } = await visit(server, "minke.html");

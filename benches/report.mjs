@@ -1,4 +1,4 @@
-// docs/evidence/bench.md and its plots, from what the bench left in target/bench. node benches/report.mjs
+// Writes docs/evidence/bench.md and its plots from the results in target/bench. node benches/report.mjs
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -102,7 +102,7 @@ function ceiling(chromium, native) {
   return `## Against the adapter's ceiling
 
 SmolLM2's decode reads ${megabytes((chromium ?? native).weights)} MB of weights a token. \`benches/read.wgsl\` does nothing but read; the ceiling is its best of four ways (workgroups
-of 16 to 256 threads, stretches of their own or by turns), taken by turns with decode${chromium ? ` (${when(chromium)})` : ""}.
+of 16 to 256 threads, each with contiguous or interleaved ranges), alternated with decode${chromium ? ` (${when(chromium)})` : ""}.
 
 ${table(["adapter", "reads, GB/s", "decode, GB/s", "share"], rows)}`;
 }
@@ -116,8 +116,8 @@ function host(r) {
 ${r.shape}'s shape (28 layers, ${r.calls.dispatches} dispatches) on a device that takes every call and does no work (${when(r)}): everything a token costs outside the
 GPU, ${r.tokens} tokens a round.
 
-- Calls from wasm to JavaScript: ${r.calls.perDispatch.toFixed(2)} a dispatch (at most 3) and ${r.calls.besides.toFixed(0)} a token besides, ${r.calls.perToken.toFixed(0)} in all. By name: ${calls}.
-- Submits that lie behind the one whose token is waited for: ${r.calls.behind}. The GPU does not wait for the host.
+- Calls from wasm to JavaScript: ${r.calls.perDispatch.toFixed(2)} per dispatch (at most 3) plus ${r.calls.besides.toFixed(0)} per token, ${r.calls.perToken.toFixed(0)} in all. By name: ${calls}.
+- Submits queued after the one whose token is awaited: ${r.calls.behind}. The GPU does not wait for the host.
 - µs a token (aim 1,000, stretch 500): ${µs(r.onPage.wall)} on the page's thread, ${µs(r.inWorker.wall)} with the engine in a worker and the page reading its stream.
 - Processor time of page and worker together: ${µs(r.inWorker.renderer)} µs a token; of the browser's GPU process, which checks the commands: ${µs(r.inWorker.gpuProcess)} µs.
 `;
@@ -135,9 +135,9 @@ function scaling(r) {
   const contexts = [...new Set(byContext.flatMap((m) => Object.keys(m.wall).map(Number)))].sort((a, b) => a - b);
   return `## By context and by size
 
-In Chromium on SwiftShader (${when(r)}). Shapes but SmolLM2's are filled with noise and quantised to 4 bits while they load; contexts of one model
-are taken by turns. The cache before the prompt is empty, and attended to all the same. Seconds a token by the clock, with
-processor seconds after the stroke:
+In Chromium on SwiftShader (${when(r)}). Shapes other than SmolLM2's are filled with noise and quantised to 4 bits at load; contexts of one model
+are alternated. The cache before the prompt is empty, but attended to nevertheless. Seconds per token (wall clock), with
+CPU seconds after the slash:
 
 ${table(["model", ...contexts.map((n) => `at ${n.toLocaleString("en")}`), "last : first, processor"], byContext.map((m) => [m.name, ...contexts.map((n) => (m.wall[n] ? `${figures(m.wall[n].median)} / ${figures(m.cpu[n].median)}` : "–")), figures(m.cpu[Math.max(...Object.keys(m.cpu).map(Number))].median / m.cpu[first(m)].median)]))}
 ${plot("context", lines("A token's processor time by context, in terms of the shortest", "tokens of context", "", relative))}

@@ -1,7 +1,7 @@
-// What a decoded token costs by the context before it and by the model's size, in Chromium on its software adapter.
+// Measures the cost of a decoded token by context length and by model size, in Chromium on its software adapter.
 // node benches/scaling.mjs [--quick]
 //
-// Contexts of one model are measured by turns, so that a busy minute falls on all of them.
+// Contexts of one model are measured alternately, so that a busy minute affects all of them.
 
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -32,7 +32,7 @@ try {
   await shapes.close();
 }
 
-/** Tokens at each context, by turns. */
+/** Generates tokens at each context length, alternately. */
 async function measure(name, source, contexts, tokens) {
   const { browser, page } = await visit(server, "minke.html", script);
   const watch = new Watch();
@@ -50,7 +50,8 @@ async function measure(name, source, contexts, tokens) {
         }, [context, tokens + 1]);
         if (!(result.moved > 0)) throw new Error("nothing was moved: what the engine calls its state has another name");
         await new Promise((done) => setTimeout(done, 250));
-        // By the engine's clock: of noise there may be no text before the end. The first round compiles and warms up.
+        // Timed by the engine's clock, because noise may decode to no text before the end. The first round compiles and
+        // warms up.
         const first = result.end - result.decodeMs;
         if (round >= 0) found[context].push({ wall: result.decodeMs / 1000 / tokens, cpu: watch.seconds(first, result.end) / tokens, busy: loadavg()[0] });
       }

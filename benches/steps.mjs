@@ -1,5 +1,5 @@
-// Where the time of a token and of a chunk goes in Chromium: each dispatch that the built package submitted, played again alone.
-// node benches/steps.mjs [--keys N] [--chunk N]
+// Measures where the time of a token and of a chunk goes in Chromium: replays each dispatch that the built package
+// submitted alone. node benches/steps.mjs [--keys N] [--chunk N]
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
-//! Where the time of a token and of a chunk goes: each step of a model's plans alone, by kernel and layout, on whatever
-//! adapter the loader finds. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only "prefill l0"]`; weights are left zero.
+//! Measures where the time of a token and of a chunk goes: runs each step of a model's plans alone, by kernel and
+//! layout, on the default adapter. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only
+//! "prefill l0"]`; weights stay zero.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use minke::plan::Plan;
 use minke::weights::DiskFile;
 use minke::weights::checkpoint::Checkpoint;
 
-/// Milliseconds that the threads of this process ran, which a busy machine changes little; 0 where there is no such count.
+/// Milliseconds that the threads of this process ran, which a busy machine changes little; 0 where there is no such
+/// count.
 fn cpu_ms() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let ran = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());

@@ -137,7 +137,7 @@ pub enum Error {
         found: String,
     },
     /// A file's size differs from the expected one.
-    #[error("{file}: the server has {found} bytes of it, {expected} are on record")]
+    #[error("{file}: the server's file has {found} bytes; the hub's record says {expected} bytes")]
     FileSize {
         /// Its name.
         file: String,

@@ -1,4 +1,5 @@
-//! What published models cost, counted from their shapes: `docs/evidence/architectures.md`. `MINKE_RECORD=1` writes it anew.
+//! Counts what published models cost, from their shapes alone, and checks targets: `docs/evidence/architectures.md`, which
+//! `MINKE_RECORD=1` rewrites.
 #![allow(missing_docs)]
 
 mod shapes;
@@ -11,7 +12,7 @@ use minke::weights::Checkpoint;
 use pollster::block_on;
 use shapes::{Shape, published};
 
-/// The model as a device with these bindings would hold it.
+/// The model as laid out for a device with this binding limit.
 fn declare(shape: &Shape, quantization: Quantization, max_binding: u64, context: usize) -> Model {
     let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
@@ -21,7 +22,7 @@ fn declare(shape: &Shape, quantization: Quantization, max_binding: u64, context:
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))
 }
 
-/// Dispatches of a layer in decode.
+/// Dispatches per layer in decode.
 fn dispatches(model: &Model, layer: usize) -> usize {
     let prefix = format!("l{layer}.");
     model.plans.decode.steps.iter().filter(|step| step.label.starts_with(&prefix)).count()
@@ -50,7 +51,7 @@ the architecture is proved from (`tests/golden.rs`, `tests/gguf_twins.rs`).
 |---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// The model's line; what is beyond the targets panics.
+/// The model's row of the table; panics if a target is missed.
 fn line(shape: &Shape) -> String {
     let twins = include_str!("gguf_twins.json");
     let name = shape.name;
@@ -74,7 +75,7 @@ fn line(shape: &Shape) -> String {
         let with_parts = of_kind.iter().map(|&l| dispatches(&split, l)).max().expect("there are some");
         if with_parts == most_costly { most_costly.to_string() } else { format!("{most_costly} ({with_parts})") }
     };
-    // Seven for a Llama. Queries with a latent of their own take one more; Gemma's two blocks end in norms.
+    // A Llama layer takes seven. Queries with a latent take one more; Gemma's two blocks end in norms.
     let most = match shape.architecture() {
         "gemma3_text" => 9,
         "deepseek_v2" | "deepseek_v3" => 8,
@@ -116,8 +117,8 @@ fn what_published_models_cost() {
     assert_eq!(written, table, "docs/evidence/architectures.md is not what the plans say");
 }
 
-/// What attention does for one token far into the context: keys and values are read once for all heads that share them, by
-/// four workgroups a head or more; and what that adds to the weights.
+/// Attention for one token far into the context reads keys and values once for all heads that share them, with
+/// at least four workgroups per head; and how much that adds to reading the weights.
 #[test]
 fn a_long_context_is_read_once_and_by_many() {
     let shape = published().into_iter().find(|shape| shape.name == "DeepSeek-R1-Distill-Qwen-1.5B").expect("a shape");
@@ -141,7 +142,7 @@ fn a_long_context_is_read_once_and_by_many() {
             assert_eq!((kv_heads, tiles), (config.num_kv_heads, 1), "all heads of a key are asked at once: {step}");
             assert!(kv_heads * splits >= 4 * config.num_heads, "{step}");
         }
-        // The embedding is not read but for a row.
+        // Only one row of the embedding is read.
         let embedding = (config.vocab_size * config.hidden_size) as u64 * 17 / 16;
         let read = |position: u64| (model.weight_bytes() - embedding + position * token) as f64;
         let growth = read(4096) / read(128);
@@ -150,7 +151,7 @@ fn a_long_context_is_read_once_and_by_many() {
     }
 }
 
-/// Without a word about the cache: 16 bits where that leaves an ample context, else bytes.
+/// Without a `kvCache` option, the cache is f16 if that leaves an ample context, else q8.
 #[test]
 fn the_cache_becomes_bytes_where_that_gives_context() {
     let model = |name: &str, context_length: Option<usize>, kv_budget: u64| {

@@ -1,4 +1,4 @@
-//! The `minke` command: packs load as what they were made from, damage is found, `inspect` and `run` say what is true.
+//! Tests the `minke` command: packs load like their sources, damage is detected, `inspect` and `run` report correctly.
 #![allow(missing_docs)]
 
 mod common;
@@ -29,7 +29,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// A folder of this test alone, which is not there yet.
+/// The path of a temporary folder for one test, which does not exist yet.
 fn scratch(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
     if folder.exists() {
@@ -38,7 +38,7 @@ fn scratch(name: &str) -> PathBuf {
     folder
 }
 
-/// Packs in shards of 8 KiB; what the command said.
+/// Packs with shards of 8 KiB and returns the command's output.
 fn pack(from: &Path, to: &Path, options: &[&str]) -> String {
     let paths = [from, to].map(|path| path.to_str().expect("UTF-8"));
     let output = minke(&[&["pack", paths[0], paths[1], "--shard-size", "8KiB"], options].concat());
@@ -62,7 +62,8 @@ fn logits(engine: &Engine) -> Vec<Vec<u32>> {
     all_logits(engine, &ids).iter().map(|row| row.iter().map(|v| v.to_bits()).collect()).collect()
 }
 
-/// Packs a case as is, as q8 and as q4, and loads each as `quantization` and from the source as the same.
+/// Packs a case unquantised, as q8 and as q4, and compares loads of the packs with loads of the source in the same
+/// quantisation.
 fn check(from: &Path, name: &str) {
     let plain = load(from, LoadOptions::default()).expect("the source loads");
     let (whole, exact) = (scratch(&format!("{name}-as-is")), logits(&plain));
@@ -79,8 +80,8 @@ fn check(from: &Path, name: &str) {
         assert_eq!(got.info().quantization, want.info().quantization, "{name} as {word}");
         assert_eq!(got.info().parameters, want.info().parameters, "{name} as {word}");
         assert!(logits(&got) == logits(&want), "{name}: {word} from a pack and on load");
-        // Where all rows are whole blocks nothing is left to quantise.
-        if !said.contains("stays as it is") {
+        // If all rows are whole blocks, nothing is left to quantise.
+        if !said.contains("is not quantised:") {
             let got = load(&to, as_(Some(Quantization::None))).expect("it loads");
             assert_eq!(got.info().quantization, want.info().quantization, "{name} as {word}");
             assert!(logits(&got) == logits(&want), "{name}: {word} from a pack");
@@ -96,7 +97,8 @@ fn check(from: &Path, name: &str) {
 
 #[test]
 fn packs_of_safetensors_load_as_their_sources() {
-    // Tied and not; experts apart, in one, and transposed; latents; FP8; what every token goes to.
+    // Tied and untied embeddings; experts in separate tensors, in one, and transposed; latent attention; FP8; shared
+    // experts.
     for case in [
         "llama",
         "phi3",
@@ -158,7 +160,7 @@ fn a_pack_of_gguf_is_a_gguf_file() {
         pack(&file, &to, &["--quantization", "q8"]);
         let want = logits(&load(&file, as_(Some(Quantization::Q8))).expect("the source loads"));
         assert!(logits(&load(&to, as_(Some(Quantization::None))).expect("it loads")) == want, "{case}: q8");
-        // Joined by hand it is a file like any other.
+        // Concatenated by hand, the parts are an ordinary file.
         let pack = Pack::parse(&fs::read(to.join("minke.json")).expect("a manifest")).expect("a manifest");
         let parts = pack.files["model.gguf"].parts.iter();
         let joined = parts.flat_map(|part| fs::read(to.join(&part.name)).expect("a part")).collect::<Vec<u8>>();
@@ -223,7 +225,7 @@ fn a_pack_can_be_packed_again() {
     pack(&folder, &third, &["--quantization", "q4", "--verify-load"]);
     let manifest = |folder: &Path| fs::read(folder.join("minke.json")).expect("a manifest");
     assert_eq!(manifest(&second), manifest(&third));
-    // A folder with something in it is left alone.
+    // A non-empty folder is left unchanged.
     let output = minke(&["pack", folder.to_str().expect("UTF-8"), third.to_str().expect("UTF-8")]);
     assert_eq!((output.status.code(), manifest(&third)), (Some(1), manifest(&second)));
     assert!(text(&output.stderr).contains("[invalid-argument]"), "{output:?}");
@@ -275,7 +277,7 @@ fn inspect_says_what_every_case_is() {
         assert_eq!((code, &report["problem"]), (Some(0), &Value::Null), "{name}: {report}");
         assert_eq!(report["architecture"], text_config["model_type"], "{name}");
         assert_eq!(report["vocabSize"], text_config["vocab_size"], "{name}");
-        // Corrections of the router are no parameters to transformers.
+        // Transformers does not count the router's corrections as parameters.
         let checkpoint = block_on(Checkpoint::open_folder(&DiskFolder::new(&folder), &accept)).expect("it opens");
         let corrections = checkpoint.tensors.values().filter(|entry| entry.name.ends_with("e_score_correction_bias"));
         let corrections: u64 = corrections.map(TensorEntry::elements).sum();
@@ -303,7 +305,7 @@ fn inspect_reads_gguf_and_packs() {
         let (code, packed) = inspect(&to);
         assert_eq!((code, &packed["pack"], &packed["files"]), (Some(0), &"q8".into(), &1.into()), "{packed}");
         assert_eq!(packed["parameters"], report["parameters"]);
-        // By its own name, which no file has.
+        // The name of the whole file, which does not exist.
         assert_eq!(inspect(&to.join("model.gguf")), (Some(0), packed));
     }
 }
@@ -319,13 +321,13 @@ fn a_directory_of_gguf_is_what_its_files_say() {
     }
     let keys = [("general.type".to_owned(), gguf::text("mmproj"))].into();
     fs::write(to.join("a.gguf"), gguf::file("clip", &keys, &std::collections::BTreeMap::new())).expect("a file");
-    fs::write(to.join("config.json"), "{}").expect("a file"); // as repositories of GGUF files have one
+    fs::write(to.join("config.json"), "{}").expect("a file"); // repositories of GGUF files have one
     let (code, mut report) = inspect(&to);
     assert_eq!((code, &report["files"]), (Some(0), &3.into()), "{report}");
     let told = report["warnings"].as_array_mut().expect("warnings").remove(0);
     assert_eq!(told["code"], "unused-file");
     assert!(told["message"].as_str().expect("a sentence").starts_with("a.gguf is not used"), "{told}");
-    // Any part by its own name, and a pack of them.
+    // Each part by name, and a pack of all parts.
     assert_eq!(inspect(&to.join(names[2])), (Some(0), report));
     let packed = scratch("renamed-packed");
     pack(&to, &packed, &[]);
@@ -345,7 +347,7 @@ fn a_pack_that_is_not_cut_is_a_pack() {
         let paths = [&folder, &to].map(|path| path.to_str().expect("UTF-8"));
         assert!(minke(&[&["pack", paths[0], paths[1]], options].concat()).status.success());
         let entry = if options.is_empty() { "model.safetensors.index.json" } else { "model.safetensors" };
-        // Who asks for it as it is does not find it, and asks for the manifest.
+        // A reader does not find the file under its own name, and reads the manifest.
         assert!(!to.join(entry).exists() && to.join(format!("{entry}.00001-of-00001")).exists(), "{entry}");
         assert!(load(&to, LoadOptions::default()).is_ok());
     }

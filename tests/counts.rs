@@ -1,5 +1,5 @@
-//! What a decoded token of published models reads and dispatches, counted from their plans, and what the executor did for one
-//! of every architecture: `docs/evidence/counts.md`. `MINKE_RECORD=1` writes it anew.
+//! Counts what a decoded token of published models reads and dispatches, from their plans, and what the executor does
+//! for a token of every architecture: `docs/evidence/counts.md`, which `MINKE_RECORD=1` rewrites.
 #![allow(missing_docs)]
 
 mod common;
@@ -18,14 +18,14 @@ use minke::plan::{BufferId, Role, Step};
 use minke::weights::Checkpoint;
 use shapes::{Shape, published};
 
-/// The context that caches are declared for: what models are held to be able to use at least.
+/// The context length of declared caches: the minimum that models must support.
 const CONTEXT: usize = 4096;
 /// Large enough that no tensor is split.
 const UNBOUNDED: u64 = 1 << 40;
-/// WebGPU's offsets of uniform buffers.
+/// WebGPU's alignment of uniform buffer offsets.
 const UNIFORM: u64 = 256;
 
-/// The model in 4 bits, or as published where that is smaller.
+/// The model in 4 bits, or as stored if that is smaller.
 fn declare(shape: &Shape) -> Model {
     let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
@@ -39,7 +39,7 @@ fn declare(shape: &Shape) -> Model {
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))
 }
 
-/// A number of a step's parameters.
+/// A value of a step's parameters.
 fn param(step: &Step, name: &str) -> u64 {
     let kernel = KERNELS.iter().find(|k| k.name == step.kernel).expect("a step has a kernel");
     let at = kernel.params.iter().position(|p| *p == name);
@@ -47,7 +47,7 @@ fn param(step: &Step, name: &str) -> u64 {
     u64::from(step.params[at])
 }
 
-/// Which share of a buffer of weights the step reads, as numerator and denominator.
+/// The fraction of a weight buffer that the step reads, as numerator and denominator.
 fn share(step: &Step, slot: u32, bytes: u64) -> (u64, u64) {
     let planes = slot == 2 || slot == 3;
     match step.kernel {
@@ -62,19 +62,20 @@ fn share(step: &Step, slot: u32, bytes: u64) -> (u64, u64) {
     }
 }
 
-/// What one decoded token reads.
+/// Bytes that one decoded token reads.
 #[derive(Default)]
 struct Reads {
-    /// Of weights; a buffer read twice counts twice.
+    /// Bytes of weights; a buffer that is read twice counts twice.
     weights: u64,
-    /// Of weights that take part, each counted once.
+    /// Bytes of active weights, each counted once.
     active: u64,
-    /// Of the experts' weights, and what all experts hold.
+    /// Bytes of experts' weights that are read, and bytes of all experts.
     experts: u64,
     all_experts: u64,
-    /// Of the KV cache with so many tokens in it.
+    /// Bytes of the KV cache, for each context length.
     kv: BTreeMap<usize, u64>,
-    /// How often each of those is asked for, most: where more query heads share it than a workgroup takes.
+    /// How often each byte of the KV cache is read at most: more than once if more query heads share it than a
+    /// workgroup handles.
     kv_asked: u64,
 }
 
@@ -84,7 +85,7 @@ fn reads(model: &Model) -> Reads {
     for step in &model.plans.decode.steps {
         for binding in &step.bindings {
             let spec = model.buffers.get(binding.buffer);
-            // Of a rope table a row or two is read.
+            // One or two rows of a RoPE table are read.
             if spec.role != Role::Weights || spec.label.ends_with("rope table") {
                 continue;
             }
@@ -127,7 +128,8 @@ fn pipelines(model: &Model) -> usize {
     keys.collect::<BTreeSet<_>>().len()
 }
 
-/// Bytes of the device beside weights and cache: activations, parameters of the steps, landing places of what is read back.
+/// Bytes on the device in addition to weights and cache: activations, parameters of the steps, staging buffers of
+/// readbacks.
 fn beside(model: &Model) -> u64 {
     let scratch: u64 = model.buffers.iter().filter(|b| b.role == Role::Scratch).map(|b| b.bytes).sum();
     let plans = &model.plans;
@@ -220,7 +222,7 @@ const TARGET_ROWS: [[&str; 2]; 8] = [
     ["GPU bytes beside weights and cache", "≤ 10 %"],
 ];
 
-/// What is the same for all, and where it is counted.
+/// Targets that are the same for all models, and where they are counted.
 const TARGET_NOTES: &str = "
 One compute pass, one submit, no object and no wait for a step just submitted: counted below for every architecture, and in the
 browser by `tests/browser`. Host time and calls from wasm to JavaScript: `bench.md`. The wasm heap: `tests/browser`. The stretch of
@@ -228,7 +230,7 @@ five dispatches is not reached: rope and the reduction of attention's stretches 
 for others only at the end of a dispatch. Prefill's stretch of 64 tokens is not reached: a tile of 16 leaves accumulators in registers.
 ";
 
-/// The table of published models; what is beyond the targets panics.
+/// The table of published models; panics if a target is missed.
 fn from_shapes() -> String {
     let mut table = HEAD.to_owned();
     let mut targets = BTreeMap::new();
@@ -290,7 +292,7 @@ fn from_shapes() -> String {
 }
 
 fn counted(engine: &Engine, tokens: usize) -> Counts {
-    const END_OF_SEQUENCE: &str = "485"; // of the golden models; it must not come early
+    const END_OF_SEQUENCE: &str = "485"; // the golden models' end of sequence, which must not occur early
     let options = GenerateOptions {
         max_output_tokens: Some(tokens as f64),
         temperature: Some(0.0),
@@ -311,7 +313,7 @@ fn counted(engine: &Engine, tokens: usize) -> Counts {
     }
 }
 
-/// The table of what was done; `None` where there are no golden models.
+/// The table of what the executor did; `None` without golden models.
 fn measured() -> Option<String> {
     let root = data("MINKE_GOLDEN", ".cache/golden")?;
     let mut table = MEASURED.to_owned();
@@ -347,7 +349,7 @@ fn what_a_decoded_token_costs() {
     let mut table = from_shapes();
     match measured() {
         Some(measured) => table += &measured,
-        // The file's second half stands until it can be measured again.
+        // The file's second half is kept until it can be measured again.
         None => table += &written[written.find(MEASURED).unwrap_or(written.len())..],
     }
     if std::env::var_os("MINKE_RECORD").is_some() {

@@ -1,5 +1,5 @@
-//! What a decoded token costs, counted; the recorded plans, printed; and the plans run on the CPU by the kernels'
-//! references, against transformers.
+//! Counts the cost of a decoded token, snapshots the recorded plans, and runs the plans on the CPU with the kernels'
+//! references, to compare them with transformers.
 #![allow(missing_docs)]
 
 mod common;
@@ -67,7 +67,7 @@ fn plans_read_like_the_model() {
     insta::assert_snapshot!("prefill", plans.prefill);
 }
 
-/// The oracle: the same plans through the kernels' f64 references, without a GPU's arithmetic.
+/// The oracle: runs the plans through the kernels' f64 references, without a GPU's arithmetic.
 #[test]
 fn the_interpreted_plans_give_the_reference_logits() {
     use minke::engine::accept;
@@ -111,7 +111,7 @@ fn the_interpreted_plans_give_the_reference_logits() {
     assert_eq!(got, greedy);
 }
 
-/// Too small a device is said before anything is allocated.
+/// A device that is too small is an error before anything is allocated.
 #[test]
 fn a_context_that_does_not_fit_is_a_typed_error() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };

@@ -1,4 +1,4 @@
-//! Calls as a caller makes them: ends, options, errors, and that the model stays usable after each.
+//! Tests the engine's calls: how they end, options, errors, and that the model stays usable after each.
 #![allow(missing_docs)]
 
 mod common;
@@ -49,7 +49,7 @@ fn a_generation_ends_as_it_was_asked_to() {
     assert_eq!((whole.ids.len(), whole.finish_reason), (12, FinishReason::Length));
     assert_eq!((whole.usage.input_tokens, whole.usage.output_tokens), (7, 12));
 
-    // What is streamed is what is returned.
+    // The streamed text equals the returned text.
     let (again, parts) = run(&engine, Input::Ids(PROMPT.to_vec()), &options(12), &Cancel::default());
     assert_eq!(again.expect("again").ids, whole.ids);
     let mut text = String::new();
@@ -69,7 +69,7 @@ fn a_generation_ends_as_it_was_asked_to() {
     assert_eq!(stopped.text, whole.text[..whole.text.find(&stop).expect("it is there")]);
     assert!(stopped.ids.len() < 12);
 
-    // Stopped by the caller: what there is stays. Aborted: nothing, and the next call is as good as the first.
+    // A stopped call keeps its output. An aborted call returns nothing, and the next call works like the first.
     for abort in [false, true] {
         let cancel = Cancel::default();
         let mut deltas = 0;
@@ -90,7 +90,7 @@ fn a_generation_ends_as_it_was_asked_to() {
         }
         assert_eq!(generate(&engine, &options(12)).ids, whole.ids);
     }
-    // Stopped during prefill: no token, and nothing is left half done.
+    // A call that is stopped during prefill generates no token and leaves a consistent state.
     let cancel = Cancel::default();
     let long: Vec<u32> = (0..200).collect();
     let mut emit = |part: StreamPart| {
@@ -114,7 +114,7 @@ fn a_seed_reproduces() {
     let first = generate(&engine, &warm(1.0)).ids;
     assert_eq!(generate(&engine, &warm(1.0)).ids, first);
     assert_ne!(generate(&engine, &warm(2.0)).ids, first);
-    // The narrowest choices are greedy.
+    // The most restrictive sampling options are equivalent to greedy decoding.
     let greedy = generate(&engine, &options(20)).ids;
     for narrow in [
         GenerateOptions { top_k: Some(1.0), ..warm(3.0) },
@@ -144,7 +144,7 @@ fn bad_arguments_are_refused_with_the_facts_and_change_nothing() {
     assert!(run(&engine, Input::Messages(misplaced), &options(5), &Cancel::default()).0.is_err());
     assert_eq!(generate(&engine, &options(5)).ids, before);
 
-    // A context filled to the brim still gives one token; a context that is reached ends the generation.
+    // A full context still yields one token; reaching the end of the context ends the generation.
     let full = run(&engine, Input::Ids(vec![7; 100]), &options(5), &Cancel::default()).0.expect("one token");
     assert_eq!((full.ids.len(), full.finish_reason), (1, FinishReason::Length));
     let reached = run(&engine, Input::Ids(vec![7; 90]), &options(50), &Cancel::default()).0.expect("some tokens");
@@ -163,7 +163,7 @@ fn conversations_go_through_the_template() {
     assert_eq!(messages.messages.len(), 2);
     assert_eq!((messages.messages[1].role.as_str(), &messages.messages[1].content), ("assistant", &messages.text));
 
-    // An answer that has begun goes on, and is completed in place.
+    // A partial answer is continued, and completed in place.
     let begun = Message { prefix: true, ..Message::new("assistant", "Well, ") };
     let result =
         run(&engine, Input::Messages(vec![user, begun]), &options(6), &Cancel::default()).0.expect("it goes on");
@@ -185,7 +185,7 @@ fn logits_come_whole_or_for_the_last_token_alone() {
     block_on(engine.forward(&ids, LogitRows::Last, &Cancel::default(), &mut sink)).expect("logits");
     assert_eq!((all.len(), last.len()), (100, 1));
     let worst = all[99].iter().zip(&last[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst < 1e-3, "the last row differs by {worst}"); // matmul and matvec add in another order
+    assert!(worst < 1e-3, "the last row differs by {worst}"); // matmul and matvec sum in different orders
 
     let scores = block_on(engine.score(Input::Ids(ids), true, 2, &Cancel::default())).expect("scores");
     assert_eq!(scores.len(), 99);
@@ -195,7 +195,7 @@ fn logits_come_whole_or_for_the_last_token_alone() {
     }
 }
 
-/// A folder that remembers what was asked of it.
+/// A folder that records which files were requested.
 #[derive(Clone)]
 struct Watched {
     inner: MemoryFolder,
@@ -276,7 +276,7 @@ fn weights_that_are_not_finite_are_an_error_at_the_first_token_and_never_text() 
     }
 }
 
-/// 4.25 bits a weight; an exponent that stands for no number is refused.
+/// MXFP4 takes 4.25 bits per weight; an exponent that means NaN is rejected.
 #[test]
 fn four_bit_floats_are_held_as_they_were_published() {
     let Some(folder) = llama() else { return };
@@ -287,7 +287,8 @@ fn four_bit_floats_are_held_as_they_were_published() {
     let published: u64 = checkpoint.tensors.values().map(minke::weights::TensorEntry::bytes).sum();
     let held = engine.memory().weights;
     println!("{held} bytes held of {published} published");
-    // Vectors are held in f32, rows of fewer than four groups with whole words of exponents; the rope table is ours.
+    // Vectors are stored in f32, rows of fewer than four groups with whole words of exponents; the RoPE table is
+    // computed.
     assert!(held < published + published / 4, "{held} bytes for {published}");
     let scales = checkpoint.tensors.values().find(|t| t.name.ends_with("down_proj_scales")).expect("exponents").clone();
     let shard = checkpoint.shards[scales.shard].name().to_owned();
@@ -313,7 +314,8 @@ fn a_model_that_goes_gives_its_memory_back() {
     assert_eq!(device.memory().total(), 0);
 }
 
-/// The first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B: everything is read up to the missing rest, which is named.
+/// With the first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B, everything is read up to the missing rest, which the
+/// error names.
 #[test]
 fn a_real_model_that_is_cut_short_says_so() {
     let Some(file) = data("MINKE_R1_PART", ".cache/r1-distill-qwen-7b-part0.gguf") else { return };

@@ -1,5 +1,5 @@
-//! What an estimate says, from headers alone, against what a load takes: the device's ledger, the bytes that are read, the
-//! context that fits, and the reasons of a refusal.
+//! Compares estimates from headers alone with what a load takes: the device's ledger, the bytes that are read, the
+//! context that fits, and the reasons of a failure.
 #![allow(missing_docs)]
 
 mod common;
@@ -19,7 +19,7 @@ use minke::weights::{ByteSource, DiskFile, DiskFolder, Folder};
 use minke::{Cancel, Error, Result};
 use serde_json::json;
 
-/// A folder that counts the bytes that are read from it.
+/// A folder that counts the bytes read from it.
 #[derive(Clone)]
 struct Counting {
     folder: Rc<dyn Folder>,
@@ -64,7 +64,7 @@ impl ByteSource for CountingFile {
     }
 }
 
-/// The device's limits, as a page tells them.
+/// The device's limits, as a page reports them.
 fn limits() -> Limits {
     let device = block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe");
     Limits {
@@ -73,7 +73,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Estimates and loads; what was estimated, the engine, and the bytes that its weights took to read.
+/// Estimates and loads a model; returns the estimate, the engine, and the bytes of weights that were read.
 fn both(path: &Path, options: LoadOptions, limits: Limits) -> (Estimate, Engine, u64) {
     let folder = if path.is_dir() { path } else { path.parent().expect("a file has a folder") };
     let folder = Counting { folder: Rc::new(DiskFolder::new(folder)), read: Rc::default() };
@@ -94,7 +94,7 @@ fn both(path: &Path, options: LoadOptions, limits: Limits) -> (Estimate, Engine,
     })
 }
 
-/// How far a number is from what it should be, in percent.
+/// The deviation of a number from the expected one, in percent.
 fn off(said: u64, is: u64) -> f64 {
     100.0 * (said as f64 - is as f64).abs() / is.max(1) as f64
 }
@@ -168,7 +168,7 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
     }
 }
 
-/// Where memory is refused, 8 bits come first, then a long default context is shortened, then 4 bits.
+/// If memory runs out, weights become 8-bit first, then a long default context is shortened, then weights become 4-bit.
 #[test]
 fn a_long_context_is_shortened_before_weights_go_below_8_bits() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };

@@ -1,7 +1,8 @@
-//! GGUF twins of the golden models, as llama.cpp's converter would make them: they must compute what the safetensors do.
+//! Converts the golden models to GGUF as llama.cpp's converter would, and checks that these twins compute the same as
+//! the safetensors.
 //!
-//! The twins are made here, byte for byte those of `gguf_twins.py`, which uses PyPI `gguf` (`gguf_twins.json` holds the hashes
-//! of what it made). `gguf_witness.json` holds what llama.cpp itself makes of them (`gguf_witness.mjs`).
+//! The twins are byte-identical to those of `gguf_twins.py`, which uses PyPI `gguf` (`gguf_twins.json` holds the hashes
+//! of its output). `gguf_witness.json` holds llama.cpp's own results for them (`gguf_witness.mjs`).
 #![allow(missing_docs)]
 
 mod common;
@@ -56,7 +57,7 @@ pub fn f32_mode() -> LoadOptions {
     LoadOptions { f32: true, ..LoadOptions::default() }
 }
 
-/// A model that is about to become a GGUF file.
+/// A model that is being converted to GGUF.
 #[derive(Clone)]
 pub struct Twin {
     pub folder: PathBuf,
@@ -68,7 +69,7 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Of a golden case, with the keys that llama.cpp does not read.
+    /// The twin of a golden case, including keys that llama.cpp does not read.
     pub fn of(root: &Path, name: &str) -> Self {
         let folder = root.join(name);
         let text = std::fs::read(folder.join("config.json")).expect("config.json");
@@ -79,8 +80,9 @@ impl Twin {
         Self { folder, name: name.into(), architecture: facts::architecture(&config), config, keys, tensors }
     }
 
-    /// Without those, without what llama.cpp computes otherwise, with what it refuses in another form, and with the values of
-    /// 4-bit floats: of those its products take their other factor in 8 bits.
+    /// The twin in a form that llama.cpp computes like the reference: without keys that it does not read or interprets
+    /// differently, in loadable form, and with dequantised 4-bit floats, because llama.cpp quantises the other factor of
+    /// their products to 8 bits.
     fn plain(&self) -> Self {
         let mut twin = self.clone();
         twin.make_loadable();
@@ -90,8 +92,8 @@ impl Twin {
         twin
     }
 
-    /// OLMoE's shared key heads, each repeated (their norm stays the same), and of Qwen2-MoE the layers before its first dense
-    /// one.
+    /// Converts what llama.cpp cannot load: repeats OLMoE's shared key heads (their norm is unchanged), and drops
+    /// Qwen2-MoE's layers from the first dense one on.
     fn make_loadable(&mut self) {
         let mut put =
             |key: &str, n: usize| self.keys.insert(format!("{}.{key}", self.architecture), gguf::u32v(n as u32));
@@ -119,7 +121,7 @@ impl Twin {
         }
     }
 
-    /// The type of a tensor, if large ones are of type `large` where their rows allow it.
+    /// The type of a tensor, if large tensors are stored as `large` where their rows allow it.
     fn dtype(&self, name: &str, large: u32) -> u32 {
         let w = &self.tensors[name];
         let k = *w.shape.last().expect("a shape");
@@ -140,14 +142,14 @@ impl Twin {
         gguf::file(self.architecture, &self.keys, &self.tensors.iter().map(stored).collect())
     }
 
-    /// The same with the values that large tensors have after they were stored as `large`.
+    /// The model with the values that large tensors have after being stored as `large`.
     pub fn rounded(&self, large: u32) -> Self {
         let mut rounded = self.clone();
         rounded.values_of(large, &[F16, BF16, Q8_0]);
         rounded
     }
 
-    /// Turns tensors of these types into their values.
+    /// Replaces tensors of these types with their dequantised values.
     fn values_of(&mut self, large: u32, types: &[u32]) {
         let names: Vec<String> = self.tensors.keys().cloned().collect();
         for name in names.iter().filter(|name| types.contains(&self.dtype(name, large))).collect::<Vec<_>>() {
@@ -171,7 +173,7 @@ pub fn models() -> Option<PathBuf> {
     data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models"))
 }
 
-/// Prompt and continuation of the case's prompt of middle length, and their logits.
+/// The case's medium prompt with its continuation, and their logits.
 pub fn medium(folder: &Path) -> (Vec<u32>, Vec<Vec<f32>>) {
     let facts = &golden(folder)["prompts"]["medium"];
     let tokens = [ids(&facts["ids"]), ids(&facts["greedy_ids"])].concat();
@@ -183,7 +185,8 @@ pub fn largest_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
 }
 
-/// Of a typical row the root mean square of the difference, as a share of `b`'s own: in a few rows other experts are chosen.
+/// The root mean square of the difference relative to that of `b`, for the median row: in a few rows other experts are
+/// selected.
 pub fn share(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     let row = |(a, b): (&Vec<f32>, &Vec<f32>)| {
         let squares =
@@ -240,7 +243,7 @@ fn a_quantised_twin_computes_what_its_values_do() {
         let twin = Twin::of(&root, name);
         let (tokens, golden) = medium(&twin.folder);
         let logits = |bytes: &[u8]| {
-            let options = LoadOptions { context_length: Some(tokens.len()), ..f32_mode() }; // Phi-3's own length, and no more
+            let options = LoadOptions { context_length: Some(tokens.len()), ..f32_mode() }; // exactly Phi-3's original length
             let engine = open(bytes, options).unwrap_or_else(|e| panic!("{name}: {e}"));
             all_logits(&engine, &tokens)
         };
@@ -263,7 +266,8 @@ fn llama_cpp_draws_the_same_tokens() {
         for (prompt, facts) in golden(&twin.folder)["prompts"].as_object().expect("prompts") {
             let (prompt_ids, want) = (ids(&facts["ids"]), ids(&witness[name][prompt]));
             assert_eq!(want.len(), 24, "{name} {prompt}");
-            // llama.cpp chooses LongRoPE's factors by the context's size, transformers and the engine by the sequence's length.
+            // llama.cpp chooses LongRoPE's factors by the context's size, transformers and the engine by the sequence's
+            // length.
             let original = twin.config["original_max_position_embeddings"].as_u64().unwrap_or(0);
             if (prompt_ids.len() + want.len()) as u64 > original {
                 assert_eq!(greedy(&engine, &prompt_ids, want.len()), want, "{name} {prompt}");

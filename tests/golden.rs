@@ -1,8 +1,8 @@
-//! Whole models against Hugging Face transformers: `MINKE_GOLDEN`, or the cases that `cargo xtask setup` unpacks.
+//! Compares whole models with Hugging Face transformers: `MINKE_GOLDEN`, or the cases that `cargo xtask setup` unpacks.
 //!
-//! For every case whose architecture is built: all logits of prompt and continuation, and the greedy continuation
-//! token by token through the KV cache; in the f32 mode and in the normal one. A case whose architecture is not built
-//! must be refused by name.
+//! For every case with a supported architecture: all logits of prompt and continuation, and the greedy continuation
+//! token by token through the KV cache, in f32 mode and in normal mode. A case with an unsupported architecture
+//! must be rejected by name.
 #![allow(missing_docs)]
 
 mod common;
@@ -31,13 +31,13 @@ fn cases(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What a case is loaded from: the folder, or its GGUF.
+/// The path that a case is loaded from: the folder, or its GGUF.
 fn whole(folder: &Path) -> PathBuf {
     let model = folder.join("model.gguf");
     if model.exists() { model } else { folder.to_path_buf() }
 }
 
-/// The first part of a case's split GGUF, where it has one.
+/// The first part of a case's split GGUF, if it has one.
 fn split(folder: &Path) -> Option<PathBuf> {
     let parts = std::fs::read_dir(folder.join("split")).ok()?;
     parts.map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "gguf")).min()
@@ -80,7 +80,7 @@ fn golden() {
     assert!(passed > 0, "no case of {} has an architecture that is built", root.display());
 }
 
-/// Caches of what a layer can still see, in chunks so small that prompts go around them several times.
+/// Ring-buffer caches, with chunks so small that prompts wrap around several times.
 #[test]
 fn windows_and_chunks_go_around_their_caches() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
@@ -96,14 +96,14 @@ fn windows_and_chunks_go_around_their_caches() {
     }
 }
 
-/// Its steps are eight times as long as those of f16 for the largest values and longer for others.
+/// The quantisation steps of q8 are eight times those of f16 for the largest values, and larger for others.
 #[test]
 fn a_cache_of_bytes_is_a_little_less_exact() {
     let options = LoadOptions { kv_cache: Some(KvFormat::Q8), ..LoadOptions::default() };
     rounding_shows_little("q8 cache", options, None, 6.0);
 }
 
-/// What a failure above would report: where a model begins to differ.
+/// Tests the report of a failure: where a model begins to differ.
 #[test]
 fn layers_are_those_of_the_reference() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
@@ -116,7 +116,7 @@ fn layers_are_those_of_the_reference() {
     }
 }
 
-/// Tensors in many parts give the same logits.
+/// Tensors that are split into many parts give the same logits.
 #[test]
 fn small_bindings_change_nothing() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };

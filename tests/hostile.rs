@@ -1,9 +1,9 @@
-//! Malformed files: each must end in a typed error (or be accepted, where that is right) without a panic, quickly, and
-//! without allocating on the strength of a declared size.
+//! Tests malformed files: each must end in a typed error (or be accepted, if that is right) without a panic, quickly,
+//! and without allocations that rely on a declared size.
 //!
-//! The cases are generated here, one function a family; those with the number of a row of `malformed/cases.md` make the
-//! table `docs/evidence/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names a folder of further files and folders, each
-//! of which must be refused (test `hostile`).
+//! The cases are generated here, one function per family; those that `hostile/rows.txt` lists form
+//! the table `docs/evidence/hostile.md` (`table.rs`), and are tried again through the package in Chromium. `MINKE_HOSTILE` names
+//! a folder of further files and folders, each of which must be refused (test `hostile`).
 
 #[path = "hostile/allocations.rs"]
 mod allocations;

@@ -1,4 +1,5 @@
-//! Layers with a window or chunks keep what their queries can still see: how much that is, and that nothing else changes.
+//! Tests ring-buffer KV caches of layers with sliding windows or chunked attention: their size, and that results do not
+//! change.
 #![allow(missing_docs)]
 
 mod common;
@@ -14,14 +15,14 @@ use minke::plan::Role;
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::Value;
 
-/// A chunk as long as any context here: every cache holds the whole of it.
+/// A prefill chunk as long as any context in these tests, so that every cache holds the whole context.
 const WHOLE: usize = 1 << 16;
 
 fn golden(case: &str) -> Option<PathBuf> {
     Some(data("MINKE_GOLDEN", ".cache/golden")?.join("models").join(case))
 }
 
-/// The case with another limit of positions; none of the models used here scales its rope.
+/// The case with another maximum position; none of these models scales its RoPE.
 fn longer(folder: &Path, positions: usize) -> MemoryFolder {
     copy(folder, |name, bytes| {
         if name == "config.json" {
@@ -43,7 +44,7 @@ fn in_chunks(chunk: usize) -> LoadOptions {
 
 #[test]
 fn memory_is_that_of_what_layers_see() {
-    // Layers that see the whole context, those that see 16 tokens, and f32 numbers of a token in a layer.
+    // Layers that attend to the whole context, layers that attend to 16 tokens, and f32 values per token and layer.
     for (case, whole, near) in [("mistral", 0, 3), ("gemma3_text", 2, 4), ("gpt_oss", 2, 2), ("llama4_text", 1, 3)] {
         let Some(folder) = golden(case) else { return };
         let bytes = |options| load(&folder, options).expect("it loads").memory().kv as usize;
@@ -55,7 +56,7 @@ fn memory_is_that_of_what_layers_see() {
             (whole * 512 + near * (15 + 3)) * token,
             "{case}: three steps may be under way"
         );
-        // A head's row is a byte a value and four bytes for every 64.
+        // A row of a head takes one byte per value plus four bytes per 64 values.
         let checkpoint = block_on(Checkpoint::open_folder(&longer(&folder, 512), &accept)).expect("it opens");
         let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
         let row = |dim: usize| dim.next_multiple_of(4) + dim.div_ceil(64) * 4;
@@ -93,7 +94,7 @@ fn the_default_context_is_what_the_budget_holds() {
     }
 }
 
-/// Hundreds of tokens around rings of 26: the same numbers as from caches of the whole context.
+/// Hundreds of tokens in ring buffers of 26 slots give the same logits as caches of the whole context.
 #[test]
 fn a_long_run_is_that_of_a_whole_cache() {
     for (case, tokens) in [("mistral", 1500), ("gemma3_text", 300), ("gpt_oss", 300), ("llama4_text", 300)] {
@@ -124,7 +125,8 @@ fn a_long_run_is_that_of_a_whole_cache() {
     }
 }
 
-/// The end of a thought is put in while steps that went another way are under way: rings still hold what is seen after it.
+/// The end of reasoning is inserted while decode steps that continued differently are in flight: ring buffers still
+/// hold what later queries attend to.
 #[test]
 fn steps_that_are_taken_back_lose_nothing() {
     const OPENS: &str = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|assistant|><think>\n";

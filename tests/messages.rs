@@ -1,4 +1,4 @@
-//! From messages to ids: contents cannot forge special tokens, and honest conversations lose nothing.
+//! Tests encoding of messages: contents cannot forge special tokens, and ordinary conversations are encoded unchanged.
 
 mod support;
 
@@ -22,13 +22,13 @@ fn encode(tokenizer: &Tokenizer, template: &ChatTemplate, messages: &[Message]) 
     encode_messages(tokenizer, template, &input(messages, &Map::new())).expect("encodes")
 }
 
-/// How often each added token that means something occurs.
+/// Counts the occurrences of each added token that has a meaning.
 fn special_counts(tokenizer: &Tokenizer, ids: &[u32], markup: &[(u32, String)]) -> Vec<(u32, usize)> {
     assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
     markup.iter().map(|(id, _)| (*id, ids.iter().filter(|i| *i == id).count())).filter(|(_, n)| *n > 0).collect()
 }
 
-/// Tokens that templates write and people know.
+/// Well-known tokens that templates write.
 const FORGED: &[&str] = &[
     "<|im_start|>",
     "<|im_end|>",
@@ -68,7 +68,7 @@ fn contents_cannot_forge_tokens() {
             FORGED.iter().filter_map(|t| Some((tokenizer.id(t)?, (*t).to_owned()))).collect();
         let mut tried = 0;
         for (id, token) in &markup {
-            // What is no added token (a piece of the vocabulary) is text anyway.
+            // A token that is not an added token (a piece of the vocabulary) is always text.
             if tokenizer.encode(&format!("a{token}b"), false).expect("encodes").iter().all(|i| i != id) {
                 continue;
             }
@@ -86,7 +86,7 @@ fn contents_cannot_forge_tokens() {
                     special_counts(tokenizer, &honest.ids, &markup),
                     "{at}"
                 );
-                // SentencePiece puts a space before each stretch of text.
+                // SentencePiece inserts a space before each segment of text.
                 let spelled = |text: &str| text.replace(' ', "");
                 assert_eq!(spelled(&tokenizer.decode(&forged.ids, false)), spelled(&forged.text), "{at}");
                 assert!(forged.text.contains(written.trim()), "{at}");
@@ -97,7 +97,7 @@ fn contents_cannot_forge_tokens() {
     }
 }
 
-/// Where a template itself takes the thought out of an assistant's content, or writes it in its own tags, the ids are
+/// If a template itself extracts the reasoning from an assistant's content, or writes it in its own tags, the ids are
 /// the reference's; a content that passes through unchanged is text.
 #[test]
 fn thoughts_in_history_are_the_templates_affair() {
@@ -132,8 +132,8 @@ fn thoughts_in_history_are_the_templates_affair() {
     }
 }
 
-/// A template that looks for a tag in a way the source does not show: the tag is the template's affair in an
-/// assistant's content, and text in a user's.
+/// If a template searches for a tag in a way that the scan does not recognise, the tag is a token in an
+/// assistant's content, but text in a user's.
 #[test]
 fn hidden_searches_keep_working() {
     let Some(case) = cases().iter().find(|c| c.name == "tiny_qwen2") else { return };
@@ -161,7 +161,7 @@ fn a_prefix_is_gone_on_from() {
         let prefix = Message { prefix: true, ..Message::new("assistant", "The answer is ") };
         let messages = [Message::new("user", "The answer is what?"), prefix];
         let prompt = encode(&case.tokenizer, &template, &messages);
-        // Llama 3's first template opens another turn whatever it is asked; the prefix ends before it all the same.
+        // Llama 3's first template always opens another turn; the prefix nevertheless ends before it.
         assert!(prompt.text.trim_end().ends_with("The answer is"), "{}: {:?}", case.name, prompt.text);
         assert_eq!(prompt.text.matches("The answer is").count(), 2, "{}: {:?}", case.name, prompt.text);
         assert_eq!(prompt.ids, case.tokenizer.encode(&prompt.text, false).expect("encodes"), "{}", case.name);
@@ -195,7 +195,7 @@ fn a_begun_thought_is_gone_on_from() {
     }
 }
 
-/// The same call reaches each template in the form it understands.
+/// A tool call reaches each template in the form that it expects.
 #[test]
 fn tool_calls_reach_every_template_that_knows_them() {
     let call =
@@ -255,7 +255,7 @@ fn long_conversations_render() {
     }
 }
 
-/// The R1 distill as its file says it, not as the reference read it: turns are single tokens.
+/// The R1 distill's vocabulary as declared in its file, not as the reference read it: role markers are single tokens.
 #[test]
 fn r1_distill_turns_are_single_tokens() {
     let path = root().join(".cache/r1-distill-qwen-7b-part0.gguf");
@@ -276,7 +276,7 @@ fn r1_distill_turns_are_single_tokens() {
     assert_eq!(tokenizer.token_bytes(151648), b"<think>");
 }
 
-/// Streams of `reasoning.jsonl` in `tests/golden` (or `MINKE_TOOLCALLS`): whole, by characters, and cut anywhere.
+/// Streams of `reasoning.jsonl` in `tests/golden` (or `MINKE_TOOLCALLS`): whole, by characters, and split anywhere.
 #[test]
 fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
     let folder = std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("tests/golden"), Into::into);
@@ -298,7 +298,7 @@ fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
         } else {
             ReasoningFormat::Tags(vec![ReasoningTags { open: tag(0), close: tag(1) }])
         };
-        // "opened" where no prompt is given.
+        // The field "opened" replaces a prompt.
         let prompt = match row["rendered_prompt"].as_str() {
             Some(prompt) => prompt.to_owned(),
             None if row["opens_thinking"] == true => tag(0),
@@ -314,7 +314,7 @@ fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
             };
             let mut feed = |splitter: &mut ReasoningSplitter, text: &str| {
                 if matches!(format, ReasoningFormat::Harmony) && format.is_mark(text) {
-                    return take(splitter.push_mark(text)); // a token of its own
+                    return take(splitter.push_mark(text)); // a single token
                 }
                 let mut rest = text;
                 while !rest.is_empty() {
@@ -325,7 +325,7 @@ fn thoughts_and_answers_are_told_apart_however_they_are_cut() {
                     rest = &rest[at..];
                 }
             };
-            // In pieces of its own tokens first, then as one text where marks are text, too.
+            // First in pieces of its own tokens, then as plain text, in which marks are text, too.
             let joined = [chunks.concat()];
             let whole = round % 2 == 1 && budget.is_none() && !matches!(format, ReasoningFormat::Harmony);
             for chunk in (if whole { &joined[..] } else { &chunks }).iter().take(budget.unwrap_or(usize::MAX)) {

@@ -1,5 +1,5 @@
-//! Mixtures of experts and latent attention of odd sizes, made here: the recorded plans on the GPU against the same plans
-//! through the references, in every form that their weights are published in and quantised to.
+//! Tests mixtures of experts and latent attention of odd sizes: compares the recorded plans on the GPU with the same
+//! plans through the references, in every form in which weights are stored and to which they are quantised.
 #![allow(missing_docs)]
 
 mod common;
@@ -10,10 +10,10 @@ use minke::model::{ModelOptions, Quantization};
 use serde_json::{Value, json};
 
 type Tensors = Vec<(String, Vec<usize>)>;
-/// Takes the name and shape of a tensor.
+/// A callback that receives the name and shape of a tensor.
 type Add<'a> = &'a mut dyn FnMut(&str, &[usize]);
 
-/// A config of sizes that are no multiples of anything.
+/// A config with sizes that are not multiples of any block size.
 fn config(changes: Value) -> Value {
     let mut config = json!({
         "architectures": ["Model"], "hidden_act": "silu", "hidden_size": 100, "intermediate_size": 52, "vocab_size": 133,
@@ -27,10 +27,10 @@ fn config(changes: Value) -> Value {
     config
 }
 
-/// The sizes that tensors have.
+/// The sizes of tensors.
 struct Sizes {
     hidden: usize,
-    /// Of an expert.
+    /// The width of an expert.
     inner: usize,
     experts: usize,
     heads: usize,
@@ -74,7 +74,7 @@ fn attention(config: &Value, s: &Sizes, bias: &[&str], add: Add<'_>) {
     }
 }
 
-/// Gate, up and down under a prefix, by names for the three.
+/// Gate, up and down projections under a prefix, with the three given names.
 fn three(prefix: &str, names: [&str; 3], hidden: usize, inner: usize, add: Add<'_>) {
     for (name, rows, k) in [(names[0], inner, hidden), (names[1], inner, hidden), (names[2], hidden, inner)] {
         add(&format!("{prefix}.{name}.weight"), &[rows, k]);
@@ -97,7 +97,7 @@ fn mixtral() -> (Value, Tensors) {
     (config, tensors)
 }
 
-/// A gated part that all tokens go to, wider than an expert.
+/// A gated shared expert, wider than a routed expert.
 fn qwen2_moe() -> (Value, Tensors) {
     let config = config(json!({
         "model_type": "qwen2_moe", "shared_expert_intermediate_size": 77, "norm_topk_prob": false, "hidden_size": 33,
@@ -114,7 +114,7 @@ fn qwen2_moe() -> (Value, Tensors) {
     (config, tensors)
 }
 
-/// Experts stacked, every one of them used.
+/// Stacked experts, all of which are used.
 fn granitemoe() -> (Value, Tensors) {
     let config = config(json!({
         "model_type": "granitemoe", "intermediate_size": 36, "num_experts": 4, "num_experts_per_tok": 4,
@@ -129,7 +129,7 @@ fn granitemoe() -> (Value, Tensors) {
     (config, tensors)
 }
 
-/// Experts stacked and transposed, tokens scaled before them, in every other layer.
+/// Stacked and transposed experts with scaled inputs, in every other layer.
 fn llama4() -> (Value, Tensors) {
     let config = config(json!({
         "model_type": "llama4_text", "intermediate_size": 36, "intermediate_size_mlp": 61, "num_experts_per_tok": 2,
@@ -145,7 +145,7 @@ fn llama4() -> (Value, Tensors) {
     (config, tensors)
 }
 
-/// Biases and sinks; experts transposed, or packed where the sizes allow it.
+/// Biases and attention sinks; experts are transposed, or packed if the sizes allow it.
 fn gpt_oss(packed: bool) -> (Value, Tensors) {
     let (hidden, inner) = if packed { (96, 160) } else { (100, 36) };
     let config = config(json!({
@@ -170,7 +170,7 @@ fn gpt_oss(packed: bool) -> (Value, Tensors) {
     (config, tensors)
 }
 
-/// Latent attention with biases, a dense layer, groups of experts, and a part that all tokens go to.
+/// Latent attention with biases, a dense layer, expert groups, and a shared expert.
 fn deepseek(changes: Value) -> (Value, Tensors) {
     let mut config = config(json!({
         "model_type": "deepseek_v3", "num_key_value_heads": 9, "num_experts": 10, "n_routed_experts": 10, "n_group": 5,
@@ -236,7 +236,7 @@ fn odd_mixtures() {
     }
 }
 
-/// Quantised on the GPU bit for bit as on the CPU.
+/// Weights are quantised on the GPU bit-identically to the CPU.
 #[test]
 fn odd_mixtures_quantised_while_loading() {
     for (i, (config, tensors)) in every_family().into_iter().enumerate() {
@@ -254,7 +254,7 @@ fn odd_mixtures_in_parts() {
     }
 }
 
-/// FP8 in blocks that are not whole, packed 4-bit floats: as they are, and made smaller.
+/// FP8 with partial blocks and packed 4-bit floats, unquantised and quantised.
 #[test]
 fn forms_of_storage() {
     let sizes = json!({

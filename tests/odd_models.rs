@@ -1,4 +1,4 @@
-//! Models of odd sizes, made here: the recorded plans on the GPU against the same plans through the references.
+//! Tests models of odd sizes: compares the recorded plans on the GPU with the same plans through the references.
 #![allow(missing_docs)]
 
 mod common;
@@ -16,7 +16,7 @@ use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
 
-/// `bf16` says of a tensor whether it is in bf16, else it is in f32.
+/// `bf16` decides by name whether a tensor is stored in bf16 or in f32.
 fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
     let of = |key: &str| config[key].as_u64().expect("a size") as usize;
     let (hidden, inner, vocabulary) = (of("hidden_size"), of("intermediate_size"), of("vocab_size"));
@@ -50,7 +50,7 @@ fn model(config: &Value, bf16: &dyn Fn(&str) -> bool) -> MemoryFolder {
     odd::folder(config, &tensors, &|name| if bf16(name) { Stored::Bf16 } else { Stored::F32 })
 }
 
-/// Such a model on both sides.
+/// Runs a model on the GPU and through the references.
 fn compare(config: &Value, bf16: bool, kv_format: KvFormat, max_binding: u64, tolerance: f32) {
     let options = ModelOptions { max_binding, kv_format: Some(kv_format), ..ModelOptions::default() };
     odd::compare(config, &model(config, &|_| bf16), options, tolerance);
@@ -89,12 +89,12 @@ fn odd_widths_heads_and_vocabularies() {
 
 #[test]
 fn odd_widths_with_a_cache_of_f16() {
-    // Keys and values of order one, rounded to f16, in both; an f32 difference may tip one over.
+    // Both round keys and values of order one to f16; an f32 difference may change the rounding.
     compare(&config(json!({})), true, KvFormat::F16, 128 << 20, 5e-3);
     compare(&config(json!({ "head_dim": 6, "num_key_value_heads": 9 })), false, KvFormat::F16, 128 << 20, 5e-3);
 }
 
-/// Both round the same values to codes, but for those that an f32 difference tips over: by a step of a 127th.
+/// Both round values to q8 codes; an f32 difference may change a code by one step, a 127th.
 #[test]
 fn odd_widths_with_a_cache_of_bytes() {
     compare(&config(json!({})), true, KvFormat::Q8, 128 << 20, 2e-2);
@@ -102,7 +102,8 @@ fn odd_widths_with_a_cache_of_bytes() {
     compare(&config(json!({ "head_dim": 80, "num_key_value_heads": 1 })), false, KvFormat::Q8, 128 << 20, 2e-2);
 }
 
-/// A prompt far into the context, and decoded tokens at positions that 16 bits do not hold, the last of 131,072 among them.
+/// A prompt far into the context, and decoded tokens at positions that 16 bits do not hold, the last of 131,072 among
+/// them.
 #[test]
 fn positions_beyond_65_536() {
     let config = config(json!({
@@ -128,7 +129,7 @@ fn odd_widths_in_parts() {
     compare(&config(json!({ "vocab_size": 2049 })), false, KvFormat::F32, 96 << 10, 2e-4);
 }
 
-/// Gate in bf16 and up in f32, of whose rows fewer fit in a block: quantised they take turns in one matrix.
+/// Gate in bf16 and up in f32, of which fewer rows fit in a block: quantised, they are interleaved in one matrix.
 #[test]
 fn sides_of_different_widths_are_quantised_in_turn() {
     let config = config(json!({

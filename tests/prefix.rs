@@ -1,4 +1,5 @@
-//! Prompts that go on from what the KV cache holds: the same answers as without, whatever happened before.
+//! Tests prefix reuse: prompts that continue from the KV cache give the same answers as without reuse, whatever
+//! happened before.
 #![allow(missing_docs)]
 
 mod common;
@@ -15,7 +16,7 @@ use minke::text::Message;
 use minke::weights::MemoryFile;
 use minke::{Cancel, Error, Result};
 
-/// One of each kind of cache: whole, windows, chunks, latents; dense layers and mixtures.
+/// Cases with each kind of cache: full, sliding window, chunked, latent; dense layers and mixtures of experts.
 const CASES: [&str; 8] =
     ["llama", "mistral", "gemma3_text", "gpt_oss", "llama4_text", "deepseek_v2", "deepseek_v3", "qwen2_moe"];
 
@@ -37,14 +38,14 @@ fn generate(engine: &Engine, prompt: &[u32], options: &GenerateOptions) -> Gener
     block_on(engine.generate(Input::Ids(prompt.to_vec()), options, &cancel, &mut quiet)).expect("a generation")
 }
 
-/// Two engines of a case: one that goes on from what it has, one that never does.
+/// Two engines of a case: one that reuses prefixes, one that does not.
 fn pair(case: &str, options: LoadOptions) -> Option<[Engine; 2]> {
     let folder = golden(case)?;
     let of = |without_reuse| load(&folder, LoadOptions { without_reuse, ..options }).expect("it loads");
     Some([of(false), of(true)])
 }
 
-/// No kernel of prefill mixes tokens: what was fed before, in other chunks, is bit for bit what is fed now.
+/// Prefill kernels do not mix tokens: keys and values are bit-identical however the prompt is split into chunks.
 #[test]
 fn what_was_fed_is_bit_for_bit_the_same() {
     for case in CASES {
@@ -55,7 +56,7 @@ fn what_was_fed_is_bit_for_bit_the_same() {
         let mut prompt: Vec<u32> = Vec::new();
         let (mut reused, mut from_the_start) = (0, 0);
         for _ in 0..24 {
-            // Mostly a little shorter and longer again; sometimes back to long ago.
+            // Mostly truncate a little and extend again; sometimes go far back.
             let back = if below(&mut random, 4) == 0 { 200 } else { 12 };
             let keep = prompt.len() - below(&mut random, prompt.len().min(back) + 1);
             prompt.truncate(keep);
@@ -76,8 +77,8 @@ fn what_was_fed_is_bit_for_bit_the_same() {
     }
 }
 
-/// LongRoPE turns all keys when a sequence passes the length that the model was trained on (64 here): then nothing that was
-/// fed counts, forth and back, in prompts and in answers.
+/// LongRoPE changes the rotation of all keys when a sequence exceeds the model's original length (64 in this test):
+/// then nothing in the cache can be reused, in either direction, in prompts and in answers.
 #[test]
 fn keys_are_fed_anew_where_the_rotation_changes() {
     let Some([with, without]) = pair("phi3", LoadOptions { f32: true, ..LoadOptions::default() }) else { return };
@@ -92,7 +93,7 @@ fn keys_are_fed_anew_where_the_rotation_changes() {
         assert_eq!(got.usage.cached_tokens == 0, before == 0 || changes, "{length} tokens after {before}");
         before = length;
     }
-    // An answer that passes it: each of its tokens is what the text before it asks for.
+    // An answer that exceeds the length: each token is the one that follows from the text before it.
     let answer = generate(&with, &text[..58], &options(14)).ids;
     for at in 0..answer.len() {
         let so_far = [&text[..58], &answer[..at]].concat();
@@ -100,8 +101,8 @@ fn keys_are_fed_anew_where_the_rotation_changes() {
     }
 }
 
-/// Turns that follow each other, with stops, aborts, penalties and seeds at random. What decode steps wrote is gone on from
-/// too; it differs from what prefill writes in the last bits, which decides nothing in f32.
+/// Consecutive turns with random stops, aborts, penalties and seeds. Keys and values from decode steps are reused,
+/// too; they differ from those of prefill in the last bits, which has no effect in f32.
 #[test]
 fn turns_are_the_same_with_and_without() {
     for case in ["llama", "mistral", "llama4_text", "deepseek_v3", "qwen2_moe"] {
@@ -126,7 +127,7 @@ fn turns_are_the_same_with_and_without() {
                     ..options(1 + below(&mut random, 20))
                 };
                 if below(&mut random, 3) == 0 {
-                    // Taken back after so many parts; only what both engines did counts afterwards.
+                    // Aborted after a number of parts; afterwards only what both engines did counts.
                     let (cancel, after) = (Cancel::default(), below(&mut random, 8));
                     let mut parts = 0;
                     let mut emit = |_: StreamPart| {
@@ -147,14 +148,14 @@ fn turns_are_the_same_with_and_without() {
                 said.extend(&got.ids);
             }
             println!("{case}, {queued_steps} queued: {cached} of {fed} tokens were there");
-            // A ring that an abandoned turn went around in has lost what lay before.
+            // A ring buffer in which an aborted turn wrapped around has lost earlier tokens.
             let share = if ["mistral", "llama4_text"].contains(&case) { 10 } else { 3 };
             assert!(cached * share > fed, "{case}: {cached} of {fed}");
         }
     }
 }
 
-/// A stop costs the steps that were queued and no more; the next turn begins where the answer ended.
+/// A stop only costs the queued steps; the next turn continues where the answer ended.
 #[test]
 fn a_stop_costs_at_most_the_queued_steps() {
     let Some(folder) = golden("llama") else { return };
@@ -164,7 +165,7 @@ fn a_stop_costs_at_most_the_queued_steps() {
         let prompt: Vec<u32> = (0..20).map(|i| i * 17 + 3).collect();
         let whole = generate(&engine, &prompt, &options(30));
         for stop_after in [1, 2, 5, 9] {
-            // Stopped by the caller at a token, as a host that watches does.
+            // The caller stops at a token, as a host that watches the output does.
             let cancel = Cancel::default();
             let mut tokens = 0;
             let scored = GenerateOptions { logprobs: Some(Logprobs::Chosen(true)), ..options(30) };
@@ -186,18 +187,19 @@ fn a_stop_costs_at_most_the_queued_steps() {
             let steps = (after.submits - before.submits) as usize;
             assert!((n..n + queued_steps).contains(&steps), "{steps} submits for {n} tokens, {queued_steps} at once");
             assert_eq!(after.readbacks - before.readbacks, n as u64, "what is past the end is not waited for");
-            // Going on is what would have come; all that was fed is there.
+            // Continuing gives what would have followed; everything that was fed is reused.
             let mut longer = prompt.clone();
             longer.extend(&stopped.ids);
             let rest = generate(&engine, &longer, &options(30 - n));
             assert_eq!(rest.ids, whole.ids[n..]);
-            // The last token's place was written only where a step after it was queued; it is fed for its logits anyway.
+            // The last token's slot is written only if another step was queued; the token is fed again for its logits
+            // anyway.
             assert_eq!(rest.usage.cached_tokens, longer.len() - 1);
         }
     }
 }
 
-/// An error leaves nothing that a later prompt would go on from by mistake.
+/// An error leaves nothing in the cache that a later prompt would reuse by mistake.
 #[test]
 fn errors_and_other_calls_between_turns_change_nothing() {
     for case in ["llama", "mistral"] {
@@ -228,7 +230,7 @@ fn answer(engine: &Engine, conversation: u32, said: &[u32], n: usize) -> Result<
     block_on(engine.generate_in(Some(conversation), input, &options, &cancel, &mut quiet))
 }
 
-/// A turn of a conversation: its answer joins it.
+/// A turn of a conversation, which appends the answer.
 fn turn(engine: &Engine, conversation: u32, said: &mut Vec<u32>, new: &[u32], n: usize) -> GenerateResult {
     said.extend(new);
     let result = answer(engine, conversation, said, n).expect("an answer");
@@ -236,14 +238,14 @@ fn turn(engine: &Engine, conversation: u32, said: &mut Vec<u32>, new: &[u32], n:
     result
 }
 
-/// Tokens of a conversation that nobody has fed yet: the new ones, and the last answer's last, which was never fed.
+/// Tokens of a conversation that have not been fed yet: the new ones, and the last token of the last answer.
 fn owed(result: &GenerateResult) -> usize {
     result.usage.input_tokens - result.usage.cached_tokens
 }
 
 #[test]
 fn conversations_take_turns_and_pay_for_their_own_tokens() {
-    // All caches whole; one that goes around.
+    // A case with full caches, and one with a ring buffer.
     for case in ["llama", "mistral", "deepseek_v3"] {
         let f32 = LoadOptions { f32: true, ..LoadOptions::default() };
         let Some([engine, without]) = pair(case, f32) else { return };
@@ -258,13 +260,13 @@ fn conversations_take_turns_and_pay_for_their_own_tokens() {
             assert_eq!(owed(&turn(&engine, b, &mut said_b, &of(round + 9)[..20], 10)), 21, "{case}");
         }
         let copied = engine.memory().kv - held;
-        // Of one that waits; the other's are in the cache.
+        // Snapshot of the inactive conversation; the other one is in the cache.
         assert!(copied > 0 && copied <= held, "{case}: {copied} bytes beside {held}");
-        // A call without a conversation comes between: both are kept.
+        // A call without a conversation in between: both conversations are kept.
         generate(&engine, &of(99), &options(3));
         assert_eq!(owed(&turn(&engine, b, &mut said_b, &[5; 4], 4)), 5);
         assert_eq!(owed(&turn(&engine, a, &mut said_a, &[6; 4], 4)), 5);
-        // A clone goes its own way, and so does what it was cloned from.
+        // A clone and its original continue independently.
         let c = block_on(engine.clone_conversation(a)).expect("a clone");
         let mut said_c = said_a.clone();
         assert_eq!(owed(&turn(&engine, c, &mut said_c, &of(20)[..50], 10)), 51, "{case}");
@@ -275,7 +277,7 @@ fn conversations_take_turns_and_pay_for_their_own_tokens() {
             let (prompt, answer) = said.split_at(said.len() - if std::ptr::eq(said, &said_b) { 4 } else { 10 });
             assert_eq!(generate(&without, prompt, &options(answer.len())).ids, answer, "{case}");
         }
-        // Fed ahead of its turn, and taken back to an earlier one.
+        // Prefilled in advance, and truncated to an earlier turn.
         let ahead = [&said_c[..], &of(30)].concat();
         let (ids, defaults, cancel) = (Input::Ids(ahead.clone()), options(1), Cancel::default());
         let fed = block_on(engine.append(Some(c), ids, &defaults, &cancel));
@@ -293,7 +295,7 @@ fn conversations_take_turns_and_pay_for_their_own_tokens() {
     }
 }
 
-/// Without room for copies, answers are the same and cost more.
+/// Without memory for snapshots, answers are the same but cost more.
 #[test]
 fn conversations_without_room_are_fed_again() {
     let Some(folder) = golden("llama") else { return };
@@ -316,7 +318,7 @@ fn conversations_without_room_are_fed_again() {
         (said, owes, total)
     };
     let (plenty, some, none) = (run(1 << 30, None), run(100 << 10, None), run(0, None));
-    // Least memory that it loads in, which is more than it holds then: some copies find room, others are refused.
+    // The least memory in which the model loads is more than it holds afterwards: some snapshots fit, others do not.
     let device = |max_memory| DeviceOptions { max_memory: Some(max_memory), ..DeviceOptions::default() };
     let loads =
         |limit| load(&folder, LoadOptions { f32: true, device: device(limit), ..LoadOptions::default() }).is_ok();
@@ -331,7 +333,8 @@ fn conversations_without_room_are_fed_again() {
     assert!(plenty.1 <= some.1 && some.1 <= none.1);
 }
 
-/// What was saved goes on elsewhere as though it had never left; what is no such thing is refused and changes nothing.
+/// A saved conversation continues in another engine as if it had never left; invalid files are rejected and change
+/// nothing.
 #[test]
 fn conversations_are_saved_and_restored() {
     for case in ["llama", "mistral", "deepseek_v3"] {
@@ -353,14 +356,14 @@ fn conversations_are_saved_and_restored() {
         };
         let before = said.clone();
         let want = turn(&engine, id, &mut said, &[9; 5], 15);
-        // The last answer's last token was never fed; nothing else is fed again.
+        // Only the last token of the last answer, which was never fed, is fed.
         let other = open(case, LoadOptions::default());
         let (there, note) = restore(&other, &file).expect("it is restored");
         assert_eq!(note, "a note");
         let got = turn(&other, there, &mut before.clone(), &[9; 5], 15);
         assert_eq!((&got.ids, owed(&got)), (&want.ids, owed(&want)), "{case}");
         println!("{case}: {} bytes for {} tokens", file.len(), before.len());
-        // Saved again from a copy, and after it had to go.
+        // Saved again from a snapshot, and after the snapshot was evicted.
         let tight = open(case, LoadOptions { copies_budget: Some(0), ..LoadOptions::default() });
         for engine in [&other, &tight] {
             let (there, _) = restore(engine, &file).expect("it is restored");
@@ -398,7 +401,8 @@ fn conversations_are_saved_and_restored() {
     }
 }
 
-/// A template that leaves earlier thoughts out: the next turn goes on from where it writes otherwise than was generated.
+/// With a template that omits earlier reasoning, the next turn reuses the prefix up to the first difference from what
+/// was generated.
 #[test]
 fn a_turn_after_a_thought_goes_on_from_before_it() {
     const THINKS: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}\
@@ -430,6 +434,6 @@ fn a_turn_after_a_thought_goes_on_from_before_it() {
     let common = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
     assert!(common >= ids(&messages[..1], false).len() && common < before.len(), "{common} of {}", before.len());
     assert_eq!(second.usage.cached_tokens, common);
-    // The same question again: all but its last token is there.
+    // The same question again: all but its last token are reused.
     assert_eq!(answer(&messages).usage.cached_tokens, after.len() - 1);
 }

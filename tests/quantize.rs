@@ -1,5 +1,5 @@
-//! Weights made smaller while they load: on the GPU the bits of the CPU's, near the model's own logits, and the smaller
-//! the less memory there is.
+//! Tests quantisation at load: bit-identical on GPU and CPU, logits close to the model's own, and smaller formats
+//! with less memory.
 #![allow(missing_docs)]
 
 mod common;
@@ -21,7 +21,7 @@ fn golden(case: &str) -> Option<PathBuf> {
     data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join(case))
 }
 
-/// Every buffer of weights, bit for bit, with tensors whole and in parts, stacked, interleaved and tied.
+/// All weight buffers are bit-identical, with tensors whole and in parts, concatenated, interleaved and tied.
 #[test]
 fn the_gpu_makes_the_same_bits_as_the_cpu() {
     for case in ["models/llama", "models/llama_v5cfg", "models/qwen2"] {
@@ -107,10 +107,10 @@ fn refused_memory_steps_down_and_the_next_load_is_as_good_as_the_first() {
         let device = DeviceOptions { max_memory: Some(bytes), ..DeviceOptions::default() };
         load(&folder, LoadOptions { device, ..as_(quantization) })
     };
-    // A load needs a little more than it leaves: where what arrives is put in turns, at most a block.
+    // A load needs a little more memory than it leaves in use: input buffers for rearranging weights, at most a block.
     assert_eq!(given(None, exact.total() + BLOCK).expect("it loads").info().quantization, "bf16");
     assert_eq!(exact.scratch, eight.scratch, "what only the load needed is given back");
-    // Too little for the weights as published, by more than what a load needs besides.
+    // Too little memory for the unquantised weights, by more than a load needs in addition.
     let room = exact.total() - (exact.weights - eight.weights) / 2;
     let stepped = given(None, room).expect("it loads");
     assert!(stepped.info().quantization.starts_with('q'), "{}", stepped.info().quantization);

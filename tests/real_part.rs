@@ -1,5 +1,5 @@
-//! The first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B (`MINKE_R1_PART`): its facts, its own rows of the head, and a
-//! layer of its shape. What the part has not is made up, in the formats and places that its header declares.
+//! Tests with the first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B (`MINKE_R1_PART`): its config, its rows of the
+//! head, and a layer of its shape. Missing data is random, in the formats and at the offsets that the header declares.
 #![allow(missing_docs)]
 
 mod common;
@@ -20,7 +20,7 @@ use minke::weights::load::{fill, load};
 use minke::weights::{ByteSource, Checkpoint, DiskFile, Dtype, TensorEntry, dequantize_rows};
 use minke::{Cancel, Result};
 
-/// A file whose end is not here.
+/// A file whose end is missing.
 struct Part {
     here: DiskFile,
     tensors: RefCell<Vec<TensorEntry>>,
@@ -47,7 +47,7 @@ impl ByteSource for Part {
     }
 }
 
-/// Whole blocks of a tensor: random codes, and scales that make weights of about 1 / √k.
+/// Whole blocks of a tensor: random codes with scales that give weights of about 1 / √k.
 fn made_up(tensor: &TensorEntry, range: Range<u64>) -> Vec<u8> {
     let mut state = range.start;
     let mut next = || {
@@ -77,7 +77,7 @@ fn made_up(tensor: &TensorEntry, range: Range<u64>) -> Vec<u8> {
     bytes
 }
 
-/// Rows of the vocabulary that are kept; all of the head's are in the part.
+/// Rows of the vocabulary that are kept; the part contains all of them for the head.
 const ROWS: u64 = 8192;
 
 #[test]
@@ -131,13 +131,13 @@ fn a_layer_and_the_head_of_a_real_model() {
         (read(x, facts.hidden_size).await, read(m.control.logits.buffer, facts.vocab_size).await)
     });
 
-    // The whole of it against the references.
+    // Compare the whole model with the references.
     let want = &memory.floats(m.control.logits.buffer)[..facts.vocab_size];
     let worst = logits.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let size = want.iter().map(|v| v.abs()).fold(0.0, f32::max);
     assert!(worst <= 2e-3 && size > 0.3, "{worst} of {size}");
 
-    // The head against the published rows in f64.
+    // Compare the head with the stored rows in f64.
     let rows = |name: &str, rows| {
         let entry = checkpoint.tensor(name).expect("it is declared");
         let bytes = block_on(checkpoint.read_rows(entry, rows)).expect("rows");

@@ -1,7 +1,7 @@
-//! A real model against transformers: `MINKE_REFERENCE` (a file like `tests/golden/smollm2.json`) and
+//! Compares a real model with transformers: `MINKE_REFERENCE` (a file like `tests/golden/smollm2.json`) and
 //! `MINKE_REFERENCE_MODEL` (its GGUF; by default SmolLM2-135M-Instruct, which `cargo xtask test` fetches).
 //!
-//! Every prompt as a computer's GPU computes it; the variants on the longest prompt and the text to score, and on every prompt
+//! The base kernels run every prompt; kernel variants run the longest prompt and the text to score, or every prompt
 //! with `MINKE_ALL` (`cargo xtask soak cases`).
 #![allow(missing_docs)]
 
@@ -19,9 +19,9 @@ use minke::plan::Plan;
 use minke::text::Message;
 use serde_json::Value;
 
-/// The reference's logits are rounded to four places and ours rest on a KV cache in f16.
+/// The reference's logits are rounded to four decimals, and the engine's depend on an f16 KV cache.
 const LOGIT: f32 = 0.05;
-/// The same with a KV cache of bytes: a fiftieth of the largest logits, which are above 20.
+/// The tolerance with a q8 KV cache: a fiftieth of the largest logits, which are above 20.
 const Q8_LOGIT: f32 = 1.0;
 /// A margin below which the argmax may differ.
 const MARGIN: f64 = 0.1;
@@ -38,7 +38,7 @@ fn messages(case: &Value) -> Vec<Message> {
     serde_json::from_value(case["messages"].clone()).expect("messages")
 }
 
-/// The prompt as the engine takes it, checked against the reference's ids.
+/// The prompt as engine input, checked against the reference's ids.
 fn input_of(engine: &Engine, case: &Value) -> (Input, bool) {
     let want = ids(&case["ids"]);
     if let Some(prompt) = case["prompt"].as_str() {
@@ -52,7 +52,7 @@ fn input_of(engine: &Engine, case: &Value) -> (Input, bool) {
     (Input::Messages(messages), false)
 }
 
-/// Top logits along the reference's own continuation.
+/// Compares the top logits along the reference's continuation.
 fn teacher_forced(engine: &Engine, case: &Value, what: &str, limit: f32, margin: f64) -> f32 {
     let (prompt, greedy, margins) = (ids(&case["ids"]), ids(&case["greedy_ids"]), floats(&case["margins"]));
     let rows = all_logits(engine, &[prompt.clone(), greedy.clone()].concat());
@@ -71,7 +71,8 @@ fn teacher_forced(engine: &Engine, case: &Value, what: &str, limit: f32, margin:
     worst
 }
 
-/// The engine's own greedy continuation, up to where it differs, which only a narrow margin allows, or the end of the sequence.
+/// Compares the engine's greedy continuation up to the first difference, which only a narrow margin allows, or the end
+/// of the sequence.
 fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize {
     let (input, raw) = input_of(engine, case);
     let (want, margins) = (ids(&case["greedy_ids"]), floats(&case["margins"]));
@@ -87,7 +88,7 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
     if compared < result.ids.len() {
         assert!(margins[compared] <= margin, "{what}: token {compared} of {:?}", result.text);
     }
-    // The second half again, from what the first run left in the KV cache.
+    // The second half again, from the KV cache of the first run.
     let half = compared / 2;
     if half > 0 {
         let said = Input::Ids([&ids(&case["ids"]), &want[..half]].concat());
@@ -127,7 +128,7 @@ fn reference_with_a_cache_of_bytes() {
     variant_holds(KvFormat::Q8, 0.02, Variants::default());
 }
 
-/// The longest prompt, whose prefill fills tiles, and the text to score; with `MINKE_ALL` every case.
+/// Selects the longest prompt, whose prefill fills whole tiles, and the text to score; with `MINKE_ALL` every case.
 fn variant_holds(format: KvFormat, nll: f64, variants: Variants) {
     let Some((reference, _)) = reference_data() else { return };
     let prompts = reference["cases"].as_array().expect("cases").iter().filter(|case| case["greedy_ids"].is_array());
@@ -136,7 +137,7 @@ fn variant_holds(format: KvFormat, nll: f64, variants: Variants) {
     hold_against_reference(format, nll, variants, &|case| all || case == longest || case["score_text"].is_string());
 }
 
-/// The cases that are `wanted`, with the cache in this format, in these variants.
+/// Runs the cases that are `wanted`, with a KV-cache format and kernel variants.
 fn hold_against_reference(format: KvFormat, nll: f64, variants: Variants, wanted: &dyn Fn(&Value) -> bool) {
     let Some((reference, model)) = reference_data() else { return };
     let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), ..LoadOptions::default() };
@@ -184,7 +185,7 @@ fn reference_data() -> Option<(Value, PathBuf)> {
 fn reference_in_parts() {
     let Some((reference, model)) = reference_data() else { return };
     let device = DeviceOptions { max_binding: Some(1 << 20), ..DeviceOptions::default() };
-    // A binding this small would leave a short context in f16: the cache would become bytes.
+    // With such a small binding limit, f16 would leave a short context, so that the default cache would be q8.
     let kv_cache = Some(KvFormat::F16);
     let engine = load(&model, LoadOptions { device, kv_cache, ..LoadOptions::default() }).expect("it loads");
     let parts = |label: &str| engine.plans().decode.steps.iter().filter(|s| s.label == label).count();
@@ -195,7 +196,7 @@ fn reference_in_parts() {
     free_running(&engine, case, "in parts", MARGIN);
 }
 
-/// The same model as a Hugging Face folder of sharded bf16 safetensors: as it is, and quantised while it loads.
+/// The same model as a Hugging Face folder of sharded bf16 safetensors: unquantised, and quantised at load.
 #[test]
 fn reference_as_safetensors() {
     let Some((reference, _)) = reference_data() else { return };

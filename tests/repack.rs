@@ -1,5 +1,5 @@
-//! Published number formats against reference values: `golden/gguf/tensors` has one tensor of every GGUF type, with its
-//! values as computed by the `gguf` package.
+//! Compares stored number formats with reference values: `golden/gguf/tensors` has one tensor of every GGUF type, with
+//! its values as computed by the `gguf` package.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use minke::weights::{
 };
 use pollster::block_on;
 
-/// The golden data, or `None` (said aloud) where this checkout has none.
+/// The golden data; prints a note and returns `None` if this checkout has none.
 fn golden() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/golden");
     if path.is_dir() {
@@ -57,7 +57,7 @@ fn every_format_gives_the_reference_values() {
         assert!(values.iter().zip(&expected).all(|(a, b)| a == b) && values.len() == expected.len(), "{path:?}");
         let layout = layout_for(entry.dtype).expect("every format of the golden data has a layout");
         let mut planes = Planes::default();
-        // In two steps, as a loader would by blocks of rows.
+        // In two steps, like a loader that reads blocks of rows.
         let row_bytes = entry.row_bytes().unwrap() as usize;
         repack_rows(entry.dtype, k, &bytes[..row_bytes], &mut planes);
         repack_rows(entry.dtype, k, &bytes[row_bytes..], &mut planes);
@@ -68,11 +68,11 @@ fn every_format_gives_the_reference_values() {
             let expected = &expected[row * k..][..k];
             if through_values(entry.dtype) {
                 for (values, expected) in values.chunks(32).zip(expected.chunks(32)) {
-                    // One rounding of the scale to f16, or of the values to 1/127 of the largest.
+                    // The error of rounding the scale to f16, or the values to 1/127 of the largest.
                     let most = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                     let whole =
                         !matches!(entry.dtype, Dtype::Q2K | Dtype::Iq2Xs | Dtype::Iq2S | Dtype::Iq1M | Dtype::Nvfp4);
-                    let normal = most > 4e-3; // the scale is no subnormal f16
+                    let normal = most > 4e-3; // the scale is not a subnormal f16
                     let limit = |v: f32| if whole && normal { v.abs() / 1024.0 } else { most / 100.0 };
                     let near = values.iter().zip(expected).all(|(a, b)| (a - b).abs() <= limit(*b) + 6e-8);
                     assert!(near, "{path:?}, row {row}: {values:?} for {expected:?}");

@@ -1,5 +1,5 @@
-//! What public bug reports describe, as small inputs: `MINKE_REPORTS` (a folder like `../shared/data/reports`). Every row that
-//! is not right is told at the end.
+//! Reproduces public bug reports with small inputs: `MINKE_REPORTS` (a folder like `../shared/data/reports`). All
+//! failing rows are reported at the end.
 #![allow(missing_docs)]
 
 mod common;
@@ -14,7 +14,7 @@ use minke::{Cancel, Result};
 use serde_json::Value;
 use support::without_addresses;
 
-/// What is wrong with a row; nothing where it is right.
+/// `Ok`, or what is wrong with a row.
 type Verdict = std::result::Result<(), String>;
 
 fn reports() -> Option<std::path::PathBuf> {
@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Fails with all rows that are not right.
+/// Fails with a list of all failing rows.
 fn judge(rows: usize, wrong: &[String]) {
     assert!(rows > 0, "there is no row");
     assert!(wrong.is_empty(), "{} of {rows} rows are not right:\n{}", wrong.len(), wrong.join("\n"));

@@ -1,5 +1,5 @@
-//! Sampling as a caller asks for it, in a whole model: penalties, bias, log-probabilities, a seed, and thoughts that
-//! are left out or cut short.
+//! Tests sampling options in a whole model: penalties, bias, log-probabilities, seeds, and reasoning that
+//! is skipped or limited.
 #![allow(missing_docs)]
 
 mod common;
@@ -43,8 +43,8 @@ fn logits(engine: &Engine, ids: &[u32]) -> Vec<f32> {
     row
 }
 
-/// Each token is the largest logit after the penalties, worked out here from the model's logits: the repetition penalty
-/// knows the prompt, the two others only what was generated.
+/// Each token has the largest logit after the penalties, which this test computes from the model's logits: the
+/// repetition penalty includes the prompt, the other two only generated tokens.
 #[test]
 fn greedy_tokens_under_penalties_are_those_of_the_definition() {
     let Some(folder) = llama() else { return };
@@ -119,7 +119,7 @@ fn log_probabilities_are_the_teacher_forced_scores() {
         assert_eq!(ids(a), ids(b));
         assert_eq!((&a.token, &a.bytes), (&b.token, &b.bytes));
     }
-    // In the stream they come with the text they belong to.
+    // In the stream, log-probabilities arrive with the text that they belong to.
     let streamed: Vec<u32> = parts
         .iter()
         .filter_map(|p| if let StreamPart::TextDelta { logprobs, .. } = p { logprobs.as_ref() } else { None })
@@ -132,7 +132,7 @@ fn log_probabilities_are_the_teacher_forced_scores() {
     assert_eq!(from_ids(&engine, &PROMPT, &greedy(3)).logprobs, None);
 }
 
-/// The llama of the golden data with the end of an R1 template, which opens the thought.
+/// The golden data's Llama with the end of an R1 template, which opens the reasoning.
 fn thinker(template: &str) -> Option<Engine> {
     let folder = llama()?;
     let folder = copy(&folder, |name, bytes| {
@@ -156,7 +156,7 @@ fn a_thought_that_is_not_wanted_is_over_before_it_begins() {
         let quiet = GenerateOptions { reasoning: Reasoning::Named(ReasoningMode::None), ..greedy(8) };
         let result = run(&engine, Input::Text("Hi!".into()), &quiet).0.expect("an answer");
         assert_eq!((result.reasoning.as_str(), result.usage.reasoning_tokens), ("", 0));
-        // The model saw what models that may leave out the thought are trained on.
+        // The prompt has the form that models with optional reasoning are trained on.
         let prompt = engine.tokenizer().encode("<|user|>Hi!<|assistant|><think>\n\n</think>\n\n", false).expect("ids");
         assert_eq!(result.ids, from_ids(&engine, &prompt, &greedy(8)).ids, "{template}");
         let zero = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 0.0 }, ..greedy(8) };
@@ -178,7 +178,7 @@ fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
         let options = GenerateOptions {
             reasoning: Reasoning::Budget { max_tokens: f64::from(budget) },
             logprobs: Some(Logprobs::Chosen(true)),
-            stop_sequences: vec!["</think>".into()], // what was put in ends nothing
+            stop_sequences: vec!["</think>".into()], // inserted tokens do not end the generation
             ..greedy(24)
         };
         let (result, parts) = run(&engine, Input::Text("Hi!".into()), &options);
@@ -188,7 +188,7 @@ fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
         assert_eq!(result.ids[budget..budget + close.len()], close);
         assert_eq!(result.usage.reasoning_tokens, budget);
         assert_eq!((result.ids.len(), result.finish_reason), (24, FinishReason::Length));
-        // What follows is what the model says after a prompt of the same tokens.
+        // The answer is the same as after a prompt with the same tokens.
         let mut prompt = engine.tokenizer().encode("<|user|>Hi!<|assistant|><think>\n", false).expect("ids");
         prompt.extend(&result.ids[..budget + close.len()]);
         assert_eq!(
@@ -209,7 +209,7 @@ fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
         assert_eq!(part(|p| if let StreamPart::TextDelta { text, .. } = p { Some(text) } else { None }), result.text);
         assert_eq!(result.messages[1].content, result.text);
     }
-    // Penalties know the tokens that were put in, and a seed reproduces.
+    // Penalties include inserted tokens, and a seed is reproducible.
     let warm = GenerateOptions {
         reasoning: Reasoning::Budget { max_tokens: 6.0 },
         temperature: Some(0.9),
@@ -220,7 +220,7 @@ fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
     };
     let first = run(&engine, Input::Text("Hi!".into()), &warm).0.expect("an answer").ids;
     assert_eq!(run(&engine, Input::Text("Hi!".into()), &warm).0.expect("an answer").ids, first);
-    // Without room for the rest of the thought the generation is over.
+    // Without space for the end of the reasoning the generation ends.
     let narrow = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 6.0 }, ..greedy(8) };
     let cut = run(&engine, Input::Text("Hi!".into()), &narrow).0.expect("an answer");
     assert_eq!((cut.ids.len(), cut.finish_reason), (6, FinishReason::Length));
@@ -229,8 +229,8 @@ fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
     assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
 }
 
-/// `tests/seeded.json` holds what seeds gave on this project's first adapter; the browser tests read it too, so that a
-/// seed means the same tokens natively, in Chromium and in Firefox. `MINKE_RECORD=1` writes it anew.
+/// `tests/seeded.json` holds the results of seeds on this project's first adapter; the browser tests read it too, so
+/// that a seed gives the same tokens natively, in Chromium and in Firefox. `MINKE_RECORD=1` rewrites it.
 #[test]
 fn a_seed_gives_the_recorded_tokens() {
     let Some(folder) = llama() else { return };

@@ -1,5 +1,6 @@
-//! What real files, servers' exports and templates do, on models that say what they are told to: a one-hot embedding, a layer
-//! of zeros, and a head that makes one token follow another. Each kind of `reports.rs`, without files from outside.
+//! Tests peculiarities of real files, exporters and templates with scripted models, which have a one-hot embedding, a
+//! layer of zeros, and a head that makes one token follow another. Covers each kind of row in `reports.rs` without
+//! external files.
 #![allow(missing_docs)]
 
 mod common;
@@ -21,18 +22,19 @@ use minke::{Cancel, Error, Result, WarningCode};
 use serde_json::{Value, json};
 
 const HIDDEN: usize = 320;
-/// A shape and the values.
+/// A tensor's shape and values.
 type Values = (Vec<usize>, Vec<f32>);
 type Tensor = (String, Values);
 /// Keys of GGUF metadata.
 type Keys<'a> = &'a [(&'a str, Vec<u8>)];
 
-/// Ends every prompt.
+/// The token that ends every prompt.
 const ASKED: &str = "<|assistant|>";
 const TEMPLATE: &str =
     "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
-/// A model: its tokens beyond the bytes, what it says after the prompt's last token, and what its files say.
+/// A scripted model: its tokens beyond the bytes, its output after the prompt's last token, and the contents of its
+/// files.
 #[derive(Clone)]
 struct Scripted {
     tokens: Vec<String>,
@@ -57,7 +59,7 @@ fn bytes() -> Vec<char> {
 }
 
 impl Scripted {
-    /// `script` is what follows what, each token once.
+    /// `script` defines which token follows which; each token occurs once.
     fn new(script: &[&str]) -> Self {
         let mut tokens: Vec<String> = bytes().into_iter().map(String::from).collect();
         let others = ["<s>", "<eos>", "<|user|>", ASKED];
@@ -86,7 +88,7 @@ impl Scripted {
         self
     }
 
-    /// Shapes and values by published name; head and embedding are one-hot.
+    /// Shapes and values by tensor name; head and embedding are one-hot.
     fn tensors(&self) -> BTreeMap<&'static str, Values> {
         let mut hot = vec![0.0; HIDDEN * HIDDEN];
         let mut head = hot.clone();
@@ -113,7 +115,7 @@ impl Scripted {
         ])
     }
 
-    /// A folder whose tensors are called what `name` makes of their names, or left out.
+    /// A folder whose tensors are renamed or omitted by `name`.
     fn folder_with(&self, name: impl Fn(&str) -> Option<String>) -> MemoryFolder {
         let added: Vec<Value> = (256..self.tokens.len())
             .map(|id| {
@@ -149,7 +151,7 @@ impl Scripted {
         load(&self.folder_with(|name| Some(name.to_owned())))
     }
 
-    /// The same as GGUF, with the `types` of some tokens (3, control, is that of the others) and other keys.
+    /// The model as GGUF, with the `types` of some tokens (others have 3, control) and additional keys.
     fn gguf(&self, types: &[(&str, i32)], keys: Keys<'_>) -> Result<Engine> {
         let kind = |(id, token): (usize, &String)| {
             let given = types.iter().find(|(name, _)| name == token).map(|(_, kind)| *kind);
@@ -238,7 +240,7 @@ fn answer_as(engine: &Engine, reasoning: Reasoning) -> GenerateResult {
     block_on(engine.generate(Input::Messages(asked()), &options, &cancel, &mut quiet)).expect("an answer")
 }
 
-/// Thought, answer, and whether it ended by itself.
+/// Reasoning, answer, and whether the model ended the generation itself.
 fn said(engine: &Engine) -> (String, String, bool) {
     let answer = answer_as(engine, Reasoning::default());
     (answer.reasoning, answer.text, answer.finish_reason == FinishReason::Stop)
@@ -259,7 +261,7 @@ fn thoughts_by_the_marks_of_the_vocabulary_or_the_template() {
     for (open, close) in marks {
         let model = Scripted::new(&[ASKED, open, "W", "h", "y", close, "O", "k", "<|im_end|>"])
             .change(|m| m.template = format!("{{# {open} {close} #}}{}", m.template));
-        // A thought that is closed for the model ends in line breaks.
+        // Reasoning that the engine closes ends in line breaks.
         let (line_break, answer) = (model.id("Ċ") as usize, model.id("O") as usize);
         let model = model.change(|m| {
             m.next.insert(line_break, answer);
@@ -277,7 +279,7 @@ fn thoughts_by_the_marks_of_the_vocabulary_or_the_template() {
             let none = answer_as(engine, Reasoning::Named(ReasoningMode::None));
             assert_eq!((none.reasoning.as_str(), none.text.as_str()), ("", "Ok"), "{open}: no thought");
         }
-        // The prompt opens the thought: the answer has the closing mark alone.
+        // The prompt opens the reasoning: the output only has the closing tag.
         let opened = Scripted::new(&[open, "W", "h", "y", close, "O", "k", "<|im_end|>"])
             .change(|m| m.template = m.template.replace(ASKED, &format!("{ASKED}{open}")));
         assert_eq!(said(&opened.folder().expect(open)), ok("Why"), "{open}: opened by the prompt");
@@ -286,7 +288,7 @@ fn thoughts_by_the_marks_of_the_vocabulary_or_the_template() {
 
 #[test]
 fn turns_end_where_any_of_the_models_files_says() {
-    // By text, whatever the type; the declared end is another token.
+    // A token that ends a turn by its text, whatever its type; the declared end is another token.
     for end in ["<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<turn|>"] {
         let model = Scripted::new(&[ASKED, "O", "k", end, "x"]);
         for kind in [1, 3, 4] {
@@ -294,7 +296,7 @@ fn turns_end_where_any_of_the_models_files_says() {
         }
         assert_eq!(said(&model.folder().expect(end)), ok(""), "{end} in a folder");
     }
-    // By what is declared, of a text that tells nothing.
+    // A declared end token whose text is unknown.
     let model = Scripted::new(&[ASKED, "O", "k", "<fin>", "x"]);
     let end = model.id("<fin>");
     for key in ["eos", "eot", "eom"] {
@@ -311,7 +313,7 @@ fn turns_end_where_any_of_the_models_files_says() {
         let model = model.clone().change(|m| declare(m, end));
         assert_eq!(said(&model.folder().expect("a model")), ok(""), "declaration {i}");
     }
-    // Nobody says so.
+    // No end token at all.
     assert!(!said(&model.folder().expect("a model")).2);
     // In harmony's vocabulary the end of a message is not the end of a turn.
     let harmony = Scripted::new(&[ASKED, "O", "k", "<|end|>", "x", "<|return|>"]);
@@ -352,7 +354,7 @@ fn a_chat_begins_with_one_bos_or_none() {
     for (i, (model, keys, count)) in cases.into_iter().enumerate() {
         assert_eq!(bos(model.gguf(&[], keys)), (count == 1, count), "case {i}");
     }
-    // In folders the template alone decides, as in transformers.
+    // For folders the template alone decides, as in transformers.
     for (model, count) in [(&model, 0), (&writes, 1)] {
         let model = model.clone().change(|m| m.tokenizer_config = json!({ "bos_token": "<s>", "add_bos_token": true }));
         assert_eq!(bos(model.folder()), (count == 1, count));
@@ -378,7 +380,7 @@ fn checkpoints_as_they_are_saved() {
     let repeats = answer_as(&load(&tied.folder_with(no_head)).expect("tied"), Reasoning::default());
     assert!(repeats.ids.iter().all(|id| *id == model.id(ASKED)), "{:?}", repeats.ids);
     assert!(matches!(load(&model.folder_with(no_head)), Err(Error::Format { .. })), "untied, and no head");
-    // Of a model that also sees, its language model.
+    // The language model of a vision-language model.
     let wrapped = model.clone().change(|m| {
         let text_config = m.config.clone();
         m.config = json!({ "architectures": ["LlavaForConditionalGeneration"], "model_type": "llava", "text_config": text_config });
@@ -424,7 +426,7 @@ fn settings_that_make_no_sense_are_told_and_not_used() {
     assert_eq!(old.info().warnings.iter().map(|w| w.code).collect::<Vec<_>>(), [WarningCode::Tokenizer]);
 }
 
-/// Templates that take content only as parts, roles that they do not know, speakers with names.
+/// Templates that only accept content as parts, unknown roles, and named speakers.
 #[test]
 fn messages_as_templates_read_them() {
     let parts = "{% for m in messages %}<|user|>{% for part in m.content %}{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}{% endfor %}<|assistant|>";
@@ -448,7 +450,7 @@ fn messages_as_templates_read_them() {
     }
 }
 
-/// Experts as transformers 5 saves them, gates before ups, either way round: the model is that of separate experts.
+/// Experts as transformers 5 saves them, gates before ups, transposed or not, give the same model as separate experts.
 #[test]
 fn fused_experts_are_the_experts() {
     const EXPERTS: usize = 4;

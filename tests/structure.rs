@@ -1,10 +1,11 @@
-//! The house's rules: which way imports go, and where wgpu, JavaScript and the target are known.
+//! Checks the architecture's rules: which modules may import which, and where wgpu, JavaScript and the target may be
+//! named.
 #![allow(missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Modules and those each may import, besides itself and the crate's error and cancel types.
+/// Modules and the modules that each may import, in addition to itself and the crate's error and cancel types.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("plan", &[]),
     ("gpu", &["plan"]),
@@ -14,7 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &["plan", "kernels", "weights"]),
     ("engine", &["plan", "gpu", "kernels", "weights", "model", "text"]),
     ("web", &["plan", "gpu", "kernels", "weights", "model", "text", "engine"]),
-    ("bin", &[]), // a crate of its own, over the library as anybody has it
+    ("bin", &[]), // a separate crate, which uses the library's public API
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -30,7 +31,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Every file of `src/` with its path from there and its text without comments.
+/// Every file of `src/` with its relative path and its text without comments.
 fn sources() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     rust_files(&root)
@@ -44,7 +45,7 @@ fn sources() -> Vec<(String, String)> {
         .collect()
 }
 
-/// Files that contain a word, other than those allowed to.
+/// Files that contain a word although they are not allowed to.
 fn strangers(word: &str, allowed: &[&str]) -> Vec<String> {
     let known = |name: &str| allowed.iter().any(|a| name.starts_with(a));
     sources().into_iter().filter(|(name, code)| !known(name) && code.contains(word)).map(|(name, _)| name).collect()
@@ -68,7 +69,8 @@ fn imports_go_one_way() {
     }
 }
 
-/// Of the rooms that a second executor shares, only what runs kernels or fills buffers names the first.
+/// In the modules that a second executor would share, only code that runs kernels or fills buffers may name the first
+/// one.
 #[test]
 fn few_files_below_the_engine_name_the_gpu() {
     let allowed =
@@ -88,7 +90,7 @@ fn javascript_stays_in_web() {
     for word in ["JsValue", "wasm_bindgen"] {
         assert_eq!(strangers(word, &["web/", "gpu/subgroups.rs"]), Vec::<String>::new());
     }
-    // What JavaScript has read is handed to the GPU as it is.
+    // Bytes that JavaScript has read are passed to the GPU directly.
     assert_eq!(strangers("js_sys", &["web/", "gpu/bytes.rs", "gpu/subgroups.rs"]), Vec::<String>::new());
 }
 

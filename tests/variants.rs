@@ -1,5 +1,6 @@
-//! Variants of kernels hold the references of the kernels they stand for: golden cases once more. A process of their own, because
-//! lavapipe keeps pages of every pipeline that it makes, and Linux grants a process 65,530 mappings.
+//! Checks that kernel variants meet the references of the kernels that they replace, on golden cases. It is a separate
+//! test binary, because lavapipe keeps memory mappings for every pipeline, and Linux limits a process to 65,530
+//! mappings.
 #![allow(missing_docs)]
 
 mod common;
@@ -10,7 +11,7 @@ use minke::engine::LoadOptions;
 use minke::kernels::Variants;
 use minke::model::Quantization;
 
-/// A variant that computes in f32 holds the same references.
+/// A variant that computes in f32 meets the same references.
 fn variant_holds(name: &str, variants: Variants) {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in WIDE_CASES {
@@ -44,7 +45,7 @@ fn tiles_of_16_bit_floats_round_as_a_cache_of_them() {
     rounding_shows_little("f16 tiles", LoadOptions { variants, ..LoadOptions::default() }, None, 1.0);
 }
 
-/// Only quantised weights are multiplied so: beside the same ones by f32.
+/// Compares the variant for quantised weights with multiplication in f32.
 #[test]
 fn tiles_of_bytes_compute_the_same() {
     let variants = Some(Variants { int8: true, ..Variants::default() });

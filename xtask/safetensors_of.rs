@@ -1,4 +1,4 @@
-//! Writes a GGUF Llama as the Hugging Face folder it was converted from: sharded bf16 safetensors, config.json,
+//! Converts a GGUF Llama back to a Hugging Face folder: sharded bf16 safetensors, config.json,
 //! tokenizer.json. `cargo xtask setup` makes one of SmolLM2, so that the tests have a real model of that form.
 //!
 //!     cargo run --example safetensors_of -- model.gguf folder
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     if config.architecture != "llama" {
         return Err(format!("{from} is a {}, not a llama", config.architecture).into());
     }
-    // Written under another name first: a folder that is there is whole.
+    // The folder is written under a temporary name first, so that a folder with the final name is complete.
     let partial = format!("{to}.partial");
     let folder = Path::new(&partial);
     if folder.exists() {

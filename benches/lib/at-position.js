@@ -1,5 +1,5 @@
-// Put in front of the engine on a page's thread: a prompt begins at `position` of the cache, which is empty before it. Decode does there
-// what it does behind a prompt of that length, which need not be read first.
+// A prelude to the engine on a page's thread: makes a prompt begin at `position` of the cache, which is empty before
+// it. Decode does the same work as after a prompt of that length, without prefilling one.
 
 (() => {
   globalThis.position = 0;

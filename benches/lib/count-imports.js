@@ -1,4 +1,4 @@
-// Put in front of the engine: counts the calls from wasm to JavaScript, by name.
+// A prelude to the engine: counts the calls from wasm to JavaScript, by name.
 
 (() => {
   const calls = (globalThis.imported = {});

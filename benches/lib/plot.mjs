@@ -1,4 +1,4 @@
-// Plain charts as SVG, for light and dark pages.
+// Draws charts as SVG, for light and dark pages.
 
 const STYLE = `<style>text{font:12px system-ui,sans-serif;fill:#333}.axis{stroke:#999;stroke-width:1}.grid{stroke:#9994;stroke-width:1}.title{font-weight:600;font-size:13px}@media(prefers-color-scheme:dark){text{fill:#ccc}}</style>`;
 const COLOURS = ["#2f6fdb", "#d9822b", "#3a9a5b", "#9b59b6", "#c0392b", "#7f8c8d", "#16a2b8"];
@@ -7,7 +7,7 @@ const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCode
 const short = (value) => (value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
 const svg = (width, height, body) => `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">${STYLE}${body}</svg>\n`;
 
-/** Bars from the left on a logarithmic scale: `{ label, min, median, max }`; the line on a bar is its spread. */
+/** Bars from the left on a logarithmic scale: `{ label, min, median, max }`; the line on a bar is its range. */
 export function bars(title, unit, rows) {
   const [left, width, line] = [240, 460, 26];
   const values = rows.flatMap((r) => [r.min, r.max]);

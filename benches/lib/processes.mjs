@@ -1,8 +1,8 @@
-// What the browser's processes take together: every process that this one has started, and theirs.
+// Measures CPU time and memory of all descendants of this process, such as the browser's.
 
 import { readdirSync, readFileSync } from "node:fs";
 
-const TICKS = 100; // of /proc/*/stat in a second, on every Linux
+const TICKS = 100; // clock ticks per second in /proc/*/stat on Linux
 
 /** Descendants of this process. */
 function descendants() {
@@ -20,7 +20,7 @@ function descendants() {
   return found;
 }
 
-/** Fields of /proc/PID/stat after the name, which may hold anything: state, parent, … */
+/** Fields of /proc/PID/stat after the name, which may contain any character: state, parent, … */
 function stat(pid) {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");
@@ -38,7 +38,7 @@ function kind(pid) {
   }
 }
 
-/** Bytes of memory, pages that processes share divided among them. */
+/** Proportional set size in bytes: shared pages are divided among the processes. */
 function proportional(pid) {
   try {
     return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1] ?? 0) * 1024;
@@ -50,7 +50,7 @@ function proportional(pid) {
 /** Milliseconds since 1970, as `performance.timeOrigin + performance.now()` is in a page. */
 export const now = () => performance.timeOrigin + performance.now();
 
-/** Notes processor seconds every 100 ms and memory every two seconds until it is stopped. */
+/** Samples CPU seconds every 100 ms and memory every two seconds until stopped. */
 export class Watch {
   #samples = [];
   #pids = [];
@@ -83,7 +83,7 @@ export class Watch {
     this.#samples.push({ at: now(), all, byKind });
   }
 
-  /** Processor seconds between two times, of all processes or those of a kind ("renderer", "gpu-process"). */
+  /** CPU seconds between two times, of all processes or of one kind ("renderer", "gpu-process"). */
   seconds(from, to, of) {
     const value = (sample) => (of === undefined ? sample.all : (sample.byKind[of] ?? 0));
     const at = (time) => {

@@ -1,11 +1,12 @@
-// Prompts of exact lengths from a text that every checkout has. Each starts elsewhere, so that no engine can reuse what it knows
-// of another; their ids survive decoding and encoding, so that engines that take text see the same ones.
+// Makes prompts of exact lengths from a text that every checkout has. Each starts at another position, so that no
+// engine can reuse the prefix of another; their ids survive decoding and encoding, so that engines that take text get
+// the same ids.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./site.mjs";
 
-/** Of which transformers in f32 is on record, and which no engine ends before long. */
+/** The short prompt, for which the output of transformers in f32 is recorded and no engine ends early. */
 export const SHORT = "Once upon a time, in a small village by the sea,";
 
 /** `count` prompts of each size: `{ 128: [{ text, ids }, …], … }`, made by a page that has a tokenizer. */

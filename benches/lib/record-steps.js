@@ -1,4 +1,4 @@
-// Put in front of the engine in a page: remembers the dispatches of each submit, and plays one of them again a step at a time.
+// A prelude to the engine in a page: records the dispatches of each submit, and replays a submit step by step.
 
 (() => {
   const SMALL = 4096; // a write of state or tokens, and no weights
@@ -60,7 +60,7 @@
 
   window.steps = {
     forget: () => (submits = []),
-    /** ms of each step of the first or the last submit since, with what was written before it: the least of `tries` of what `times` more add to one. */
+    /** Milliseconds of each step of the first or last recorded submit, with its preceding writes: the minimum over `tries` of the time that `times` more runs add. */
     async time(which, times, tries) {
       const recorded = submits.filter(({ steps }) => steps.length > 0).at(which);
       const least = async (steps, n) => {
@@ -68,7 +68,7 @@
         for (let i = 0; i < tries; i++) ms = Math.min(ms, await run(steps, n, recorded.writes));
         return ms;
       };
-      // The end of a submit is noticed late, whatever it held.
+      // The end of a submit is noticed with a constant delay.
       const more = async (steps, n) => ((await least(steps, n + 1)) - (await least(steps, 1))) / n;
       const whole = await more(recorded.steps, 1);
       const each = [];

@@ -1,4 +1,4 @@
-// The bench's own site: its pages, the built package, the other engines and the model's files; and a browser to open it in.
+// Serves the bench's site (its pages, the built package, the other engines, the model's files) and opens it in a browser.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ export { root, smollm };
 export const modules = join(root, "benches/node_modules");
 export const onnx = join(root, ".cache/onnx-smollm2");
 
-/** Serves everything; `more` is mounted too. Pages are isolated, so that engines may have threads. */
+/** Serves everything, and mounts `more`. Pages are cross-origin isolated, so that engines can use threads. */
 export async function open(more = {}) {
   if (chromiumPath === undefined) throw new Error("Chromium is not installed: `cargo xtask setup`");
   if (!existsSync(join(root, "pkg/dist/index.js"))) throw new Error("pkg/dist is not built: `cargo xtask build`");
@@ -25,7 +25,7 @@ export async function open(more = {}) {
   return server;
 }
 
-/** A fresh browser with one page of the site, whose script has said that it is there. */
+/** Opens a fresh browser with one page of the site, and waits for its script to be ready. */
 export async function visit(server, path, script) {
   const browser = await launch();
   const page = await (await browser.newContext()).newPage();

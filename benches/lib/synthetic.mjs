@@ -1,5 +1,6 @@
-// Checkpoints of any shape that nobody has to store: config.json, a tokenizer of single bytes and a safetensors file whose numbers
-// are made when they are asked for. What they compute means nothing; what it costs is what a model of that shape costs.
+// Serves synthetic checkpoints of any shape without storing them: config.json, a tokenizer of single bytes and a
+// safetensors file whose values are generated on request. Their output is meaningless, but costs the same as that of a
+// model of that shape.
 
 import { createServer } from "node:http";
 import { random } from "../../tests/browser/lib/random.mjs";

@@ -1,12 +1,13 @@
-// Put in front of the engine, in a page or a worker: the device takes every call and, once weights are written, does no work. Commands
-// are encoded and finished as ever and sent to the browser's GPU process; a submit, a write and a copy end there, and what is read back is a token that was sampled. The
-// adapter does not say that it is software, so that the engine does what it does on a GPU.
+// A prelude to the engine, in a page or a worker: the device accepts every call but does no work once weights are
+// written. Commands are encoded and sent to the browser's GPU process as usual; submits, writes and copies end there,
+// and readbacks return a sampled token. The adapter does not report that it is software, so that the engine behaves as
+// on a GPU.
 
 (() => {
   const counts = { submits: 0, landed: 0, behind: {} };
   globalThis.withoutGpu = counts;
   if (typeof GPUDevice === "undefined") return;
-  const WEIGHTS = 1 << 20; // a write as large as this is no test of kernels
+  const WEIGHTS = 1 << 20; // a write of this size does not belong to the self-test of kernels
   let idle = false;
   const instead = (type, name, act) => {
     const original = type.prototype[name];
@@ -17,7 +18,7 @@
   const submit = GPUQueue.prototype.submit;
   instead(GPUQueue, "submit", function () {
     counts.submits++;
-    submit.call(this, []); // what was encoded leaves the page, as it would
+    submit.call(this, []); // the encoded commands leave the page, as usual
   });
   instead(GPUQueue, "onSubmittedWorkDone", () => Promise.resolve());
   const write = GPUQueue.prototype.writeBuffer;
@@ -26,7 +27,7 @@
     if (!idle) write.call(this, buffer, offset, data, ...rest);
   };
   instead(GPUBuffer, "mapAsync", () => {
-    // How many submits lie behind the one whose token is waited for.
+    // The number of submits queued after the one whose token is awaited.
     const behind = counts.submits - ++counts.landed;
     counts.behind[behind] = (counts.behind[behind] ?? 0) + 1;
     return Promise.resolve();

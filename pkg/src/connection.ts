@@ -1,15 +1,15 @@
-// The page's side of the protocol: one engine, in a worker or on this thread.
+// The page's side of the protocol: a connection to one engine, in a worker or on this thread.
 
 import { EngineError, invalid, revive } from "./errors.js";
 import type { Memory, Reply, Request } from "./protocol.js";
 import type { LoadOptions, Progress, StorageFull, StreamPart } from "./types.js";
 
-/** What a call may be told before it ends. */
+/** Callbacks of a call while it is pending. */
 export interface Listener {
   progress?(progress: Progress): void;
   part?(part: StreamPart): void;
   memory?(memory: Memory): void;
-  /** Which models to delete. */
+  /** Chooses models to delete. */
   full?(full: StorageFull): readonly string[] | Promise<readonly string[]>;
 }
 
@@ -23,19 +23,19 @@ type Send = (request: Request, transfer?: Transferable[]) => void;
 type Body<R> = R extends unknown ? Omit<R, "minke" | "id"> : never;
 
 let lastId = 0;
-/** An id that no other call or model of this page has. */
+/** A new id, unique among the calls and models of this page. */
 export const nextId = () => ++lastId;
 
 export class Connection {
   readonly #pending = new Map<number, Pending>();
-  readonly #ended = new Map<number, EngineError>(); // models that will not answer any more
+  readonly #ended = new Map<number, EngineError>(); // models that will not answer again
   readonly #lost = new Map<number, (error: EngineError) => void>();
-  readonly #lostEarly = new Map<number, EngineError>(); // before anybody asked
+  readonly #lostEarly = new Map<number, EngineError>(); // lost before anyone called `lost`
   #broken?: EngineError;
 
   private constructor(
     readonly send: Send,
-    /** Ends a worker of our own. */
+    /** Terminates a worker that this connection created. */
     readonly close: () => void,
   ) {}
 
@@ -43,7 +43,7 @@ export class Connection {
     const { worker = true } = options;
     if (worker === false) {
       const { Host } = await import("./engine.js");
-      // Replies come later than their requests, as from a worker.
+      // Replies are asynchronous, as from a worker.
       const host = new Host((reply) => queueMicrotask(() => connection.#receive(reply)), options.fetch);
       const connection: Connection = new Connection((request) => host.handle(request), () => {});
       return connection;
@@ -59,7 +59,7 @@ export class Connection {
     };
     const failed = (event: ErrorEvent) => {
       if (ready) {
-        // The host catches what happens inside it; what it did not catch has ended it.
+        // The host catches its own errors; an error that it did not catch has ended it.
         if (own) connection.#break(new EngineError("internal", `the worker failed: ${event.message}`, { retryable: true }));
         return;
       }
@@ -76,7 +76,7 @@ export class Connection {
     return connection;
   }
 
-  /** Sends a request and waits for its answer. A signal that aborts rejects at once with its reason. */
+  /** Sends a request and waits for its reply. If the signal aborts, rejects immediately with its reason. */
   request(body: Body<Request> & { model: number }, listener: Listener & { signal?: AbortSignal; id?: number } = {}): Promise<unknown> {
     const { signal, id = nextId(), progress, part, memory, full } = listener;
     return new Promise((resolve, reject) => {
@@ -93,7 +93,7 @@ export class Connection {
         signal?.removeEventListener("abort", abort);
       };
       this.#pending.set(id, {
-        model: body.kind === "unload" ? -body.model : body.model, // an unloading ends the others, not itself
+        model: body.kind === "unload" ? -body.model : body.model, // an unload ends other calls, not itself
         progress,
         part,
         memory,
@@ -105,7 +105,7 @@ export class Connection {
       try {
         this.send({ minke: 1, id, ...body } as Request);
       } catch (error) {
-        // What cannot be cloned to a worker: a function in an argument, say.
+        // An argument that structured clone does not support, such as a function.
         settle();
         reject(invalid("arguments", `they cannot be sent to the worker: ${error instanceof Error ? error.message : error}`));
       }
@@ -117,20 +117,20 @@ export class Connection {
     if (this.#broken === undefined) this.send({ minke: 1, id, kind });
   }
 
-  /** Calls back when the GPU device of a model is gone for good. */
+  /** Calls back when the GPU device of a model is lost for good. */
   onLost(model: number, lost: (error: EngineError) => void): void {
     const early = this.#lostEarly.get(model);
     if (early !== undefined) return lost(early);
     this.#lost.set(model, lost);
   }
 
-  /** Rejects what a model still has to answer, and all it will be asked. */
+  /** Rejects all pending and future calls of a model. */
   end(model: number, error: EngineError): void {
     this.#ended.set(model, error);
     for (const pending of [...this.#pending.values()]) if (pending.model === model) pending.reject(error);
   }
 
-  /** What the page gives up; what it throws ends the call. */
+  /** Replies which models the page agrees to delete; an error thrown by its callback ends the call. */
   async #room(id: number, full: StorageFull, pending: Pending): Promise<void> {
     let ids: string[] = [];
     try {
@@ -157,7 +157,7 @@ export class Connection {
         return this.#lost.get(reply.model)?.(revive(reply.failure));
       case "dead":
         this.end(reply.model, revive(reply.failure));
-        this.end(-reply.model, revive(reply.failure)); // an unloading under way
+        this.end(-reply.model, revive(reply.failure)); // a pending unload
         return this.close();
     }
     const pending = this.#pending.get(reply.id);
@@ -180,12 +180,12 @@ export class Connection {
 
 /** The package's own worker. */
 function startWorker(): Worker {
-  if (typeof Worker === "undefined") throw invalid("worker", "there are no workers here; pass `worker: false`");
+  if (typeof Worker === "undefined") throw invalid("worker", "this environment has no workers; pass `worker: false`");
   const here = new URL(import.meta.url);
   const page = globalThis.location;
   if (page !== undefined && /^https?:$/.test(here.protocol) && here.origin !== page.origin) {
-    // Served from another origin (a CDN), where no worker may be started from: a blob of this origin imports it.
-    // The name is no literal, so that bundlers leave it alone.
+    // The script is on another origin (a CDN), from which no worker may be started: a blob of this origin imports it.
+    // The name is not a literal, so that bundlers do not process it.
     const script = new URL(["worker", "js"].join("."), here);
     const blob = URL.createObjectURL(new Blob([`import ${JSON.stringify(script.href)};`], { type: "text/javascript" }));
     return new Worker(blob, { type: "module", name: "minke" });

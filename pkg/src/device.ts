@@ -1,8 +1,8 @@
-// What this browser's GPU and storage offer. No wasm is needed to say so.
+// Describes this browser's GPU and storage, without loading wasm.
 
 import type { DeviceInfo } from "./types.js";
 
-/** Describes the adapter that a load would use. Never rejects: where there is none, `webgpu` is false. */
+/** Describes the adapter that a load would use. Never rejects: without an adapter, `webgpu` is false. */
 export async function deviceInfo(): Promise<DeviceInfo> {
   const adapter = await globalThis.navigator?.gpu?.requestAdapter().catch(() => null);
   const storage = globalThis.navigator?.storage;

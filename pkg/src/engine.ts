@@ -1,3 +1,3 @@
-// What `worker: false` loads: the engine on the calling thread.
+// Entry point for `worker: false`: runs the engine on the calling thread.
 
 export { Host } from "./host.js";

@@ -1,4 +1,4 @@
-// One error class, few codes, the facts in `detail`.
+// The package's error class: a small set of codes, with the facts in `detail`.
 
 export type ErrorCode =
   | "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype"
@@ -13,13 +13,13 @@ export interface Failure {
   detail: Record<string, unknown>;
 }
 
-/** What every call rejects with, except one whose signal aborted: that rejects with `signal.reason`. */
+/** The error that every call rejects with, except that an aborted call rejects with `signal.reason`. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   readonly code: ErrorCode;
-  /** Whether the same call may succeed later without a change. */
+  /** Whether the same call may succeed if it is repeated unchanged. */
   readonly retryable: boolean;
-  /** The facts in the message, for programs. */
+  /** The facts in the message, in a form for programs. */
   readonly detail: Record<string, unknown>;
 
   constructor(code: ErrorCode, message: string, options: { retryable?: boolean; detail?: Record<string, unknown>; cause?: unknown } = {}) {
@@ -30,18 +30,18 @@ export class EngineError extends Error {
   }
 }
 
-/** An argument that cannot be used, named. */
+/** The error for an invalid argument. */
 export function invalid(argument: string, message: string): EngineError {
   return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
 }
 
-/** Makes a throwable of a failure; an abort that no signal asked for is a broken promise of ours. */
+/** Converts a failure to an error; an abort without a signal is an internal error. */
 export function revive(failure: Failure): EngineError {
   const code = failure.code === "abort" ? "internal" : failure.code;
   return new EngineError(code, failure.message, { retryable: failure.retryable, detail: failure.detail });
 }
 
-/** The facts of anything thrown. Engine failures keep theirs; whatever else is thrown is a fault of ours. */
+/** Converts anything thrown to a failure. Engine failures are kept; any other value is an internal error. */
 export function failure(thrown: unknown): Failure {
   if (typeof thrown === "object" && thrown !== null && typeof (thrown as Failure).code === "string") {
     const { code, message, retryable, detail } = thrown as Failure;

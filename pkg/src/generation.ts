@@ -1,21 +1,21 @@
-// A generation under way, for any number of readers.
+// A running generation, whose parts any number of readers can iterate over.
 
 import type { FinishReason, GenerateResult, Generation, StreamPart } from "./types.js";
 
-/** Everything after this is decided. */
+/** How a generation ended. */
 type End = { finish: FinishReason } | { error: unknown };
 
 export class Generating implements Generation {
   readonly result: Promise<GenerateResult>;
   readonly #stop: () => void;
-  /** All parts so far: each reader has its own place in them. */
+  /** All parts so far; each reader has its own position in the list. */
   readonly #parts: StreamPart[] = [];
   #end?: End;
   #wake!: () => void;
   #changed!: Promise<void>;
   #text?: ReadableStream<string>;
 
-  /** `start` begins the call and is given where its parts go. */
+  /** `start` begins the call and receives the function that accepts its parts. */
   constructor(start: (part: (part: StreamPart) => void) => Promise<GenerateResult>, stop: () => void) {
     this.#stop = stop;
     this.#arm();
@@ -25,7 +25,7 @@ export class Generating implements Generation {
     });
     this.result.then(
       (result) => this.#finish({ finish: result.finishReason }),
-      // Readers are told too; one who only reads must not cause an unhandled rejection.
+      // Readers receive the error, too; if only the stream is read, the promise must not cause an unhandled rejection.
       (error) => this.#finish({ error }),
     );
   }

@@ -1,4 +1,4 @@
-// The engine's side of the protocol: runs the calls of each model in turn on its own wasm instance.
+// The engine's side of the protocol: runs the calls of each model one after the other on its own wasm instance.
 
 import { EngineError, failure, invalid, type Failure } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
@@ -19,31 +19,31 @@ type Look = Extract<Request, { kind: "estimate" }>;
 type Call = Extract<Request, { kind: "call" }>;
 type Post = (reply: Reply, transfer?: Transferable[]) => void;
 
-/** Methods that wait for their turn on the GPU. */
+/** Methods that run one at a time, because they use the GPU. */
 const ON_GPU: ReadonlySet<Method> = new Set(["generate", "append", "cloneConversation", "saveConversation", "restoreConversation", "score", "forward"]);
 
 const ABORTED: Failure = { code: "abort", message: "aborted", retryable: true, detail: {} };
 
-/** A call under way or waiting: what ends it. */
+/** A running or waiting call, and how to end it. */
 interface Running {
   model: Instance;
   canceller: Canceller;
-  /** Ends the requests of a load. */
+  /** Aborts the requests of a load. */
   requests?: AbortController;
   aborted: boolean;
 }
 
-/** One model with its own wasm instance, so that no trap and no leak of one reaches another. */
+/** A model with its own wasm instance, so that traps and leaks do not affect other models. */
 interface Instance {
   id: number;
   glue: Glue;
   model?: WasmModel;
-  /** The last call in line. */
+  /** The last call in the queue. */
   queue: Promise<void>;
   dead?: Failure;
 }
 
-/** What a request runs on. */
+/** The wasm instance, files and store of a request. */
 interface Use {
   instance: Instance;
   running: Running;
@@ -51,26 +51,26 @@ interface Use {
   store: StoredModel | null;
 }
 
-/** A request's files, checked where there is something to check them against; what a hub says is for later. */
+/** The files of a request, checked against known digests; a hub's digests are checked later. */
 interface Files extends Opened {
   verifier: Verifier;
   hub: Promise<Digests>;
 }
 
-/** Codes of failures that end a load wherever they come from. */
+/** Codes of failures that always end a load. */
 const FINAL = ["abort", "integrity", "network"];
 
-/** How often a load begins anew because a file changed on the server. */
+/** How often a load is restarted because a file changed on the server. */
 const CHANGES = 2;
 
-/** Answers requests through `post`. */
+/** Handles requests and replies through `post`. */
 export class Host {
   readonly #models = new Map<number, Instance>();
   readonly #running = new Map<number, Running>();
-  /** Aborts that arrived while their load was still fetching wasm. */
+  /** Ids of aborts that arrived while their load was still fetching wasm. */
   readonly #early = new Set<number>();
   readonly #loading = new Set<number>();
-  /** Requests that wait for room, by id. */
+  /** Requests that wait for storage space, by id. */
   readonly #rooms = new Map<number, (ids: readonly string[]) => void>();
 
   constructor(
@@ -78,7 +78,7 @@ export class Host {
     readonly fetcher: typeof fetch = (input, init) => fetch(input, init),
   ) {}
 
-  /** Takes one request; never throws. */
+  /** Handles one request; never throws. */
   handle(request: Request): void {
     switch (request.kind) {
       case "load":
@@ -105,26 +105,27 @@ export class Host {
       const model = await this.#steady(request, use, async ({ source, verifier, hub, stored }) => {
         const heard = (stage: Progress["stage"]): Heard => (loaded, total, { name: file }, fromCache) => meter.report({ stage, loaded, total, file, fromCache });
         let stage: "download" | "upload" = "download";
-        // Files are checked before they are used where the caller knows their digests, or they are a pack's.
+        // Files are checked before use if the caller passed digests, or if they belong to a pack.
         let checked = false;
         verifier.packed = async () => {
           if (checked) return;
           checked = verifier.looking = true;
           const files = await instance.glue.estimateModel(source, options, 0).then((known) => known.files, (error) => {
             if (FINAL.includes(failure(error).code)) throw error;
-            return []; // the load finds the same fault
+            return []; // the load reports the same fault
           });
           if (await verifier.beforehand(source, files, heard("download"))) stage = "upload";
           verifier.looking = false;
         };
         if (verifier.digests.size > 0) await verifier.packed();
         const load = () => instance.glue.loadModel(source, options, (p) => {
-          if (stage === "download") meter.skip("upload"); // what had to be checked has been
+          if (stage === "download") meter.skip("upload"); // everything has been checked already
           meter.report(p.stage === "compile" ? p : { ...p, stage, fromCache: stored() });
         }, running.canceller);
         let model = await load();
         try {
-          // The hub's digests are compared when everything is here, so that the GPU need not wait for the last byte.
+          // The hub's digests are compared after all files have arrived, so that uploads to the GPU need not wait for
+          // the last byte.
           meter.end("verify");
           if (await verifier.opened(await hub, heard("verify"))) {
             model.unload();
@@ -137,19 +138,19 @@ export class Host {
         }
         return model;
       });
-      await store?.loaded(); // before the page hears of it: a worker may end with its answer
+      await store?.loaded(); // before the reply: a worker may be terminated after it
       instance.model = model;
       this.#models.set(instance.id, instance);
       model.lost().then(
-        // An unloading destroys the device itself; that is no loss.
+        // An unload destroys the device itself, which does not count as lost.
         (lost) => this.#models.get(instance.id) === instance && this.post({ minke: 1, kind: "lost", model: instance.id, failure: failure(lost) }),
-        () => {}, // an instance that trapped has said so already
+        () => {}, // a trapped instance has been reported already
       );
       this.post({ minke: 1, kind: "done", id, value: { id: model.id, info: model.info() }, memory: model.memory() });
     });
   }
 
-  /** To look leaves nothing behind; to download leaves the files. */
+  /** Runs an estimate, which stores nothing, or a download, which stores the files. */
   #estimate(request: Look): Promise<void> {
     return this.#fresh(request, request.download, async (use) => {
       const { instance, store } = use;
@@ -163,7 +164,7 @@ export class Host {
         verifier.looking = true;
         const value = await instance.glue.estimateModel(source, options, maxBinding);
         if (download) {
-          if (store === null) throw new EngineError("storage", "this browser keeps nothing: no private file system, or not in a worker");
+          if (store === null) throw new EngineError("storage", "this browser cannot store files: it has no private file system, or does not offer it to this thread");
           await verifier.gather(source, value.files, heard("download"));
           meter.end("verify");
           await verifier.opened(await hub, heard("verify"));
@@ -178,13 +179,13 @@ export class Host {
   async #noRoom(name: string, size: number, store: StoredModel | null): Promise<never> {
     const bytes = (await store?.file(name))?.bytes ?? 0;
     const full: Failure = {
-      code: "storage", message: `${name}: there is no room for it; ${bytes} of ${size} bytes are kept`, retryable: false,
+      code: "storage", message: `${name}: not enough storage; ${bytes} of ${size} bytes are stored`, retryable: false,
       detail: { name, bytes, size, evictable: await others(store) },
     };
     throw full;
   }
 
-  /** Opens a request's files and uses them; again where one of them changed on the server meanwhile. */
+  /** Opens a request's files and uses them; starts again if one of them changed on the server meanwhile. */
   async #steady<T>(request: Load | Look, { instance, signal, store }: Use, run: (files: Files) => Promise<T>): Promise<T> {
     const { location, integrity } = request;
     for (let changes = 0; ; changes++) {
@@ -197,7 +198,7 @@ export class Host {
         signal: both, sizes: told.then(({ sizes }) => sizes), names: told.then(({ names }) => names), absences: new Map(),
       };
       try {
-        // Without a store the files would have to be fetched twice, which only the caller can ask for.
+        // Without a store the files would have to be fetched twice, which only the caller can request.
         const hub = store === null ? Promise.resolve(new Map()) : told.then(({ digests }) => digests);
         const verifier = new Verifier(instance.glue.Hasher, store, new Map(Object.entries(integrity)));
         const { source, stored } = await open(location, context);
@@ -205,12 +206,12 @@ export class Host {
       } catch (error) {
         if (!context.changed || changes === CHANGES || signal.aborted) throw error;
       } finally {
-        requests.abort(); // read-ahead that nobody needs any more
+        requests.abort(); // cancels read-ahead that is no longer needed
       }
     }
   }
 
-  /** Runs a request on an instance of its own, with the store of its files if it `keeps` them; gives back what it took. */
+  /** Runs a request on an instance of its own, with the store of its files if it `keeps` them, and releases both. */
   async #fresh(
     request: Load | Look,
     keeps: boolean,
@@ -242,7 +243,7 @@ export class Host {
     }
   }
 
-  /** Asks the page which models may go: whether any went. */
+  /** Asks the page which models to delete; returns whether any were deleted. */
   async #makeRoom({ id, location }: Load | Look, needed: number, store: () => StoredModel | null): Promise<boolean> {
     const models = await others(store());
     const { usage = 0, quota = 0 } = await navigator.storage.estimate();
@@ -252,7 +253,7 @@ export class Host {
     });
     this.#rooms.delete(id);
     let gone = 0;
-    // Another tab may have begun to load one of them.
+    // Another tab may have started to load one of them.
     for (const { id } of models) if (ids.includes(id)) gone += await remove(id).catch(() => 0);
     return gone > 0;
   }
@@ -272,11 +273,11 @@ export class Host {
     }
     if (instance.dead !== undefined) return this.#fail(id, instance.dead);
     const model = instance.model;
-    // Text needs no turn: it answers while the GPU generates.
+    // Text methods do not wait in the queue: they run while the GPU generates.
     if (!ON_GPU.has(method)) {
       try {
         const value = (model[method] as (...args: unknown[]) => unknown)(...request.args);
-        // What a conversation held is given back at once.
+        // The memory of a conversation is freed immediately.
         this.#done(id, method, value as Methods[Method][1], method === "closeConversation" ? model.memory() : undefined);
       } catch (error) {
         this.#fail(id, instance.dead ?? failure(error));
@@ -287,7 +288,7 @@ export class Host {
     this.#running.set(id, running);
     instance.queue = instance.queue.then(async () => {
       try {
-        if (instance.dead !== undefined) return; // answered when it died
+        if (instance.dead !== undefined) return; // rejected when the instance died
         if (running.aborted) throw ABORTED;
         const value = await this.#run(model, request, running.canceller);
         this.#done(id, method, value, model.memory());
@@ -330,7 +331,7 @@ export class Host {
     try {
       if (running.model.dead === undefined) running.canceller[how]();
     } catch {
-      // a call that is ending right now needs no ending
+      // the call is ending already
     }
     if (how === "abort") running.requests?.abort();
   }
@@ -348,7 +349,7 @@ export class Host {
     }
   }
 
-  /** A trapped instance answers nothing any more: everything waiting for it fails now. */
+  /** Rejects all calls that wait for an instance that trapped. */
   #trapped(instance: Instance, error: unknown): void {
     if (instance.dead !== undefined) return;
     const message = error instanceof Error ? error.message : String(error);
@@ -375,7 +376,7 @@ export class Host {
   }
 
   #done(id: number, method: Method, value: Methods[Method][1], memory?: Memory): void {
-    // Logits are large and nobody here needs them again.
+    // Logits are large, so their buffer is transferred instead of copied.
     const transfer = method === "forward" ? [(value as Float32Array).buffer] : [];
     this.post({ minke: 1, kind: "done", id, value, memory }, transfer);
   }
@@ -385,23 +386,23 @@ export class Host {
   }
 }
 
-/** A saved conversation, to read. */
+/** A reader for a saved conversation. */
 function reader(state: Blob): Reader {
   return { name: "state", size: state.size, read: async (start, end) => new Uint8Array(await state.slice(start, end).arrayBuffer()) };
 }
 
-/** The store of what a request opens; null where nothing is kept. */
+/** The store of a request's files; null if nothing is stored. */
 async function stored({ cache, location }: Load | Look, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
   const kept = cache === "opfs" && location.kind !== "files" && /^https?:/.test(location.url);
   return kept ? StoredModel.open(storageKey(location), location.id, signal, ask) : null;
 }
 
-/** The models that may go to make room for one. */
+/** The models that can be deleted to make room for another. */
 async function others(store: StoredModel | null): Promise<EvictableModel[]> {
   return (await evictable()).filter(({ id }) => id !== store?.manifest.id);
 }
 
-/** Wraps an instance's exports, so that a trap is noticed wherever wasm was entered from: a promise's callback, say. */
+/** Wraps an instance's exports to detect traps wherever wasm is entered from, such as a promise's callback. */
 function guard<T extends object>(exports: T, trapped: (error: unknown) => void): T {
   const guarded: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(exports)) {
@@ -409,7 +410,7 @@ function guard<T extends object>(exports: T, trapped: (error: unknown) => void):
       try {
         return value(...args);
       } catch (error) {
-        // The last two are how browsers report a stack that overflowed inside wasm.
+        // Browsers report a stack overflow inside wasm as the last two.
         if (error instanceof WebAssembly.RuntimeError || error instanceof RangeError || (error as Error)?.name === "InternalError") trapped(error);
         throw error;
       }
@@ -451,7 +452,7 @@ async function download(url: string, fetcher: typeof fetch): Promise<WebAssembly
   }
 }
 
-/** A network failure says of what; those from deep inside the engine do already. */
+/** Adds the URL to the message of a network failure, unless it is there already. */
 function withAddress(failure: Failure): Failure {
   const { url } = failure.detail;
   if (failure.code !== "network" || typeof url !== "string" || failure.message.includes(url)) return failure;

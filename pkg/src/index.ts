@@ -1,4 +1,4 @@
-// The package's door: every export is named here. Importing it starts nothing and touches no browser global.
+// The package's entry point: lists all exports. Importing it starts nothing and accesses no browser global.
 
 export { deviceInfo } from "./device.js";
 export { EngineError, type ErrorCode } from "./errors.js";

@@ -1,4 +1,4 @@
-// Loading, and looking before it: from a source and options to a model, to what it would cost, to its files on this device.
+// The public functions that take a source: load a model, estimate its cost, check its availability, download its files.
 
 import { Connection, nextId } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
@@ -10,12 +10,12 @@ import { entries, folderName, readManifest, root } from "./storage/folder.js";
 import type { Availability, Estimate, FitReason, LoadOptions, Model, ModelSource } from "./types.js";
 import type { EngineEstimate } from "./wasm.js";
 
-/** Why nothing can run or be kept here, where the page's address is the reason; browsers do not say it. */
-const insecure = () => (globalThis.isSecureContext === false ? "browsers give WebGPU and storage only to pages from https:// or localhost, and this page is from neither" : undefined);
+/** The reason why WebGPU and storage are missing if it is the page's URL, which browsers do not report. */
+const insecure = () => (globalThis.isSecureContext === false ? "browsers offer WebGPU and storage only to pages from https:// or localhost, and this page is from neither" : undefined);
 
 /**
- * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` where the signal aborted: what arrived
- * until then stays on this device, and the next load goes on from it.
+ * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` if the signal aborted: data that
+ * arrived until then stays on this device, and the next load continues from it.
  */
 export async function load(source: ModelSource, given?: LoadOptions): Promise<Model> {
   const { options, opening, location } = await prepare(source, given);
@@ -28,7 +28,7 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
     );
     return new RemoteModel(connection, opening.model, value as LoadValue, memory);
   } catch (error) {
-    // A worker of our own ends with everything in it, an aborted load's allocations too.
+    // Terminating the worker frees everything in it, including the allocations of an aborted load.
     connection.close();
     const reason = error instanceof EngineError && error.code === "no-webgpu" ? insecure() : undefined;
     throw reason === undefined ? error : new EngineError("no-webgpu", `WebGPU is not available: ${reason}`, { detail: { reason } });
@@ -36,8 +36,9 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
 }
 
 /**
- * What a model would cost and whether it will run here, from headers only: nothing large is fetched and nothing is kept.
- * Rejects where the files are not there or not whole; a model that cannot run here is an estimate that says so.
+ * Estimates what a model would cost and whether it will run here, from headers only: nothing large is fetched and
+ * nothing is stored. Rejects if files are missing or incomplete; for a model that cannot run here, the estimate says
+ * so.
  */
 export async function estimate(source: ModelSource, given?: LoadOptions): Promise<Estimate> {
   const { options, opening, location } = await prepare(source, given);
@@ -51,13 +52,13 @@ export async function estimate(source: ModelSource, given?: LoadOptions): Promis
   let { fit } = known;
   const missing = known.downloadBytes - cachedBytes;
   if (opening.cache === "opfs" && location.kind !== "files" && quota !== undefined && missing > quota - usage) {
-    reasons.push({ code: "storage", message: `${missing} bytes are to be kept; this origin may keep ${Math.max(0, quota - usage)} more` });
-    if (fit === "yes") fit = "tight"; // a load goes on without keeping it
+    reasons.push({ code: "storage", message: `${missing} bytes would have to be stored; this origin may store ${Math.max(0, quota - usage)} more` });
+    if (fit === "yes") fit = "tight"; // a load continues without storing the model
   }
   return { ...known, cachedBytes: Math.min(cachedBytes, known.downloadBytes), fit, reasons };
 }
 
-/** Whether a model can run here, and how much of it is on this device. */
+/** Whether a model can run here, and whether its files are on this device. */
 export async function availability(source: ModelSource, given?: LoadOptions): Promise<Availability> {
   const { opening, location } = await prepare(source, given);
   if (opening.cache === "opfs" && location.kind !== "files") {
@@ -76,10 +77,10 @@ export async function availability(source: ModelSource, given?: LoadOptions): Pr
 export async function download(source: ModelSource, given?: LoadOptions): Promise<void> {
   const { options, opening, location } = await prepare(source, given);
   if (location.kind === "files") return;
-  if (opening.cache === "none") throw invalid("cache", 'a download is kept: "none" says that nothing is');
+  if (opening.cache === "none") throw invalid("cache", 'a download must be stored, so it must not be "none"');
   const reason = insecure();
   if (reason !== undefined) throw new EngineError("storage", reason, { detail: { reason } });
-  if (options.worker === false) throw new EngineError("storage", "only workers can keep files; pass no `worker: false`");
+  if (options.worker === false) throw new EngineError("storage", "only workers can store files; do not pass `worker: false`");
   await look(options, { ...opening, location, maxBinding: 0, download: true });
 }
 
@@ -94,16 +95,16 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   return { options, opening, location };
 }
 
-/** Digests in hexadecimal, by the names that files are opened by. Throws where none is of the model's folder. */
+/** Digests in hexadecimal, by the names that files are opened by. Throws if none belongs to the model's folder. */
 function digests(given: LoadOptions["integrity"], location: Location): Record<string, string> {
   const hex = (text: string) => [...atob(text)].map((c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
   const all = Object.entries(given ?? {}).map(([path, digest]) => [below(location, path), hex(digest.slice("sha256-".length))] as const);
   const mine = all.filter(([name]) => name !== undefined);
-  if (all.length > mine.length && mine.length === 0) throw invalid("integrity", `it has paths, and none below ${JSON.stringify((location as { at?: string }).at)}, where the model lies`);
+  if (all.length > mine.length && mine.length === 0) throw invalid("integrity", `none of its paths is below ${JSON.stringify((location as { at?: string }).at)}, the model's folder`);
   return Object.fromEntries(mine);
 }
 
-/** Asks an engine that ends with its answer. */
+/** Sends a request to an engine that is created for it and ended after its reply. */
 async function look(options: LoadOptions, body: Opening & { maxBinding: number; download: boolean }): Promise<unknown> {
   const connection = await Connection.open(options);
   try {
@@ -118,7 +119,7 @@ async function manifestOf(name: string) {
   return folder == null ? null : readManifest(folder);
 }
 
-/** Bytes of a model's files on this device. */
+/** Bytes of a model's files that are stored on this device. */
 async function cached(location: Location): Promise<number> {
   if (location.kind === "files") return 0;
   const name = await folderName(storageKey(location)).catch(() => undefined);

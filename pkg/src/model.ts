@@ -71,7 +71,7 @@ export class RemoteModel implements Model {
   unload(): Promise<void> {
     this.#unloaded ??= (async () => {
       const model = this.#model;
-      const freed = this.#connection.request({ kind: "unload", model }).catch(() => {}); // a dead one is gone as it is
+      const freed = this.#connection.request({ kind: "unload", model }).catch(() => {}); // a dead instance has nothing left to free
       this.#connection.end(model, invalid("model", "it has been unloaded"));
       await freed;
       this.#memory = { weights: 0, kv: 0, scratch: 0 };

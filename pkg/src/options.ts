@@ -1,10 +1,10 @@
-// Checks of everything a user passes: nothing is silently ignored.
+// Validates everything that a caller passes: nothing is silently ignored.
 
 import { invalid } from "./errors.js";
 import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
-/** Most probable tokens that one step reports. */
+/** Maximum number of most probable tokens that one step reports. */
 const MAX_TOP = 64;
 
 type Check = (value: unknown, name: string) => void;
@@ -25,7 +25,7 @@ const ofType = (type: string): Check => (value, name) => {
 const plain: Check = (value, name) => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) fail(name, "an object", value);
 };
-/** Something that JSON can say: the engine would follow a cycle until its stack ends. */
+/** A value that JSON can represent: a cycle would overflow the engine's stack. */
 const data: Check = (value, name) => {
   plain(value, name);
   try {
@@ -39,7 +39,7 @@ const signal: Check = (value, name) => {
 };
 const anything: Check = () => {};
 const unbuilt: Check = (_, name) => {
-  throw invalid(name, "this option is not built yet");
+  throw invalid(name, "this option is not supported yet");
 };
 const LOAD: Record<string, Check> = {
   onProgress: ofType("function"),
@@ -65,7 +65,7 @@ const LOAD: Record<string, Check> = {
 const GENERATE: Record<string, Check> = {
   maxOutputTokens: count(1),
   stopSequences: (value, name) => {
-    if (!Array.isArray(value) || !value.every((v) => typeof v === "string" && v !== "")) fail(name, "a list of strings that are not empty", value);
+    if (!Array.isArray(value) || !value.every((v) => typeof v === "string" && v !== "")) fail(name, "a list of non-empty strings", value);
   },
   seed: count(0),
   signal,
@@ -104,9 +104,9 @@ const aText = ofType("string");
 const textOrNull: Check = (value, name) => {
   if (value !== null) aText(value, name);
 };
-/** Of OpenAI's messages: what may only say that there is nothing. */
+/** A field of OpenAI's messages that is only accepted if it is empty. */
 const empty: Check = (value, name) => {
-  if (value !== null && value !== "" && !(Array.isArray(value) && value.length === 0)) throw invalid(name, "this engine has no counterpart of it");
+  if (value !== null && value !== "" && !(Array.isArray(value) && value.length === 0)) throw invalid(name, "this engine does not support it");
 };
 const has = (value: unknown, keys: string[]) => typeof value === "object" && value !== null && keys.every((key) => typeof (value as Record<string, unknown>)[key] === "string");
 
@@ -141,28 +141,28 @@ const MESSAGE: Record<string, Check> = {
   annotations: empty,
 };
 
-/** Applies the checks; what has the value undefined counts as absent. Returns what is left. */
+/** Applies the checks. Properties with the value undefined count as absent and are removed from the result. */
 function checked<T extends object>(given: T | undefined, checks: Record<string, Check>, prefix = ""): T {
   if (given !== undefined) plain(given, prefix === "" ? "options" : prefix.slice(0, -1));
   const out: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(given ?? {})) {
     if (value === undefined) continue;
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
-    if (check === undefined) throw invalid(prefix + key, "there is no such option");
+    if (check === undefined) throw invalid(prefix + key, "unknown option");
     check(value, prefix + key);
     out[key] = value;
   }
   return out as T;
 }
 
-/** Load options, and the part of them that reaches the engine. */
+/** Validates load options; `engine` is the part that is passed to the engine. */
 export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine: EngineOptions } {
   const options = checked(given, LOAD);
   if (options.fetch !== undefined && options.worker !== false) {
     throw invalid("fetch", "it only works with `worker: false`: a function cannot be sent to a worker");
   }
   const engine: Record<string, unknown> = {};
-  // Absent ones must stay absent: the engine knows no undefined.
+  // Absent options must stay absent: the engine does not accept undefined.
   for (const key of ["contextLength", "quantization", "kvCache", "powerPreference", "internal"] as const) {
     if (options[key] !== undefined) engine[key] = options[key];
   }
@@ -173,17 +173,17 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   return { options, engine };
 }
 
-/** Generation options without the signal, which does not cross to a worker. */
+/** Validates generation options; the signal is separate, because it cannot be sent to a worker. */
 export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
   const { signal, ...engine } = checked(given, GENERATE);
   return { signal, engine };
 }
 
-/** Session options: what it begins with, and what its calls default to. */
+/** Validates session options: initial messages or state, and defaults of the session's calls. */
 export function sessionOptions(given?: SessionOptions): { messages?: Message[]; state?: Blob; signal?: AbortSignal; engine: object } {
   const { messages: list, state, ...rest } = given ?? {};
-  if (state !== undefined && !(state instanceof Blob)) throw invalid("state", "expected a Blob that save() gave");
-  if (state !== undefined && list !== undefined) throw invalid("messages", "a saved state has its own");
+  if (state !== undefined && !(state instanceof Blob)) throw invalid("state", "expected a Blob from save()");
+  if (state !== undefined && list !== undefined) throw invalid("messages", "a saved state has its own messages");
   const begun = list === undefined || (Array.isArray(list) && list.length === 0) ? undefined : messages(list);
   return { ...(begun && { messages: begun }), ...(state && { state }), ...generateOptions(rest) };
 }
@@ -212,7 +212,7 @@ export function decodeOptions(given?: { skipSpecialTokens?: boolean }): boolean 
   return checked(given, { skipSpecialTokens: ofType("boolean") }).skipSpecialTokens ?? false;
 }
 
-/** A conversation in our own form, copied, so that later changes by the caller do no harm. */
+/** A copy of a conversation in the package's own form, so that later changes by the caller have no effect. */
 export function messages(given: readonly InputMessage[]): Message[] {
   if (!Array.isArray(given) || given.length === 0) throw invalid("messages", "expected a list of at least one message");
   return given.map((message, i) => {
@@ -225,13 +225,13 @@ export function messages(given: readonly InputMessage[]): Message[] {
     if (copy.content === undefined && !toolCalls?.length) throw invalid(`messages[${i}].content`, "it is missing");
     const content = typeof copy.content === "string" ? copy.content : (copy.content ?? []).map((part) => part.text).join("\n");
     if (prefix && (i !== given.length - 1 || role !== "assistant")) {
-      throw invalid(`messages[${i}].prefix`, "only the last message can be one, and only the assistant's");
+      throw invalid(`messages[${i}].prefix`, "only the last message may be a prefix, and only an assistant's");
     }
     return defined({ role, content, name, reasoning, toolCalls, toolCallId, prefix });
   });
 }
 
-/** Without what is undefined, which the engine does not know. */
+/** Removes undefined properties, which the engine does not accept. */
 function defined<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
 }
@@ -241,7 +241,7 @@ export function text(given: unknown, name: string): string {
   return given as string;
 }
 
-/** Token ids, copied. */
+/** A copy of token ids. */
 export function ids(given: Iterable<number>, name: string): Uint32Array {
   if (given instanceof Uint32Array) return given.slice();
   if (typeof given !== "object" || given === null || !(Symbol.iterator in given)) fail(name, "token ids", given);

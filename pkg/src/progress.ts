@@ -1,10 +1,10 @@
-// What happens while a model loads, as a bar can show it.
+// Orders the progress reports of a load by stage, so that a progress bar can show them.
 
 import type { Progress } from "./types.js";
 
 type Stage = Progress["stage"];
 
-/** Passes on the progress of the given stages in their order; what a later one says too early waits for its turn. */
+/** Forwards the progress of the given stages in order; reports of a later stage are held back until it is current. */
 export class Meter {
   readonly #held = new Map<Stage, Progress>();
   #shown?: Progress;
@@ -27,13 +27,13 @@ export class Meter {
     if (loaded === total) this.#next();
   }
 
-  /** There is nothing to do in a stage. */
+  /** Skips a stage that has nothing to do. */
   skip(stage: Stage): void {
     if (this.stages[0] === stage) this.#next();
     else if (this.stages.includes(stage)) this.stages.splice(this.stages.indexOf(stage), 1);
   }
 
-  /** All that was to be done before a stage has been. */
+  /** Ends all stages before this one. */
   end(stage: Stage): void {
     while (this.stages.length > 0 && this.stages[0] !== stage) {
       const shown = this.#shown;

@@ -1,4 +1,4 @@
-// The messages between the page and the engine, whether a worker lies between them or not.
+// The messages between the page and the engine, which is in a worker or on the same thread.
 
 import type { Failure } from "./errors.js";
 import type { Location } from "./sources/locate.js";
@@ -11,7 +11,7 @@ export interface Memory {
   scratch: number;
 }
 
-/** What a model can be asked, with arguments and answer. */
+/** The methods of a model, with arguments and result. */
 export interface Methods {
   generate: [args: [input: EngineInput, options: object, conversation: number | undefined], value: GenerateResult];
   append: [args: [input: EngineInput, options: object, conversation: number], value: number];
@@ -35,29 +35,29 @@ export interface LoadValue {
   info: ModelInfo;
 }
 
-/** What it takes to open a model's files. */
+/** The parameters for opening a model's files. */
 export interface Opening {
   model: number;
   location: Location;
   options: EngineOptions;
-  /** Whether what arrives is kept on this device. */
+  /** Whether downloaded data is stored on this device. */
   cache: "opfs" | "none";
   /** SHA-256 in hexadecimal by file name. */
   integrity: Record<string, string>;
   wasm: string | BufferSource | WebAssembly.Module;
-  /** How many times faster the clock of requests runs. */
+  /** The speed of the requests' clock, for tests. */
   clockRate: number;
 }
 
-/** Ids are unique per page, so that several models can share one worker. */
+/** Requests of the page. Ids are unique per page, so that several models can share a worker. */
 export type Request = { minke: 1; id: number } & (
   | ({ kind: "load" } & Opening)
-  /** Headers only; or, with `download`, every file of weights into the store. */
+  /** Reads headers only; with `download`, stores all weight files. */
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   /** With `parts`, what is generated is also told part by part. */
   | { [M in Method]: { kind: "call"; model: number; method: M; args: Methods[M][0]; parts: boolean } }[Method]
   | { kind: "unload"; model: number }
-  /** Answers "full": the models to delete. */
+  /** The reply to "full": the models to delete. */
   | { kind: "room"; ids: readonly string[] }
   | { kind: "abort" }
   | { kind: "stop" }
@@ -67,11 +67,11 @@ export type Reply = { minke: 1 } & (
   | { kind: "ready" }
   | { kind: "progress"; id: number; progress: Progress }
   | { kind: "part"; id: number; part: StreamPart }
-  /** There is no room for what arrives; waits for "room". */
+  /** Storage is full; the engine waits for "room". */
   | { kind: "full"; id: number; full: StorageFull }
   | { kind: "done"; id: number; value: unknown; memory?: Memory }
   | { kind: "failed"; id: number; failure: Failure }
-  /** The model's wasm instance trapped: nothing will answer for it any more. */
+  /** The model's wasm instance trapped: no further replies will come. */
   | { kind: "dead"; model: number; failure: Failure }
   | { kind: "lost"; model: number; failure: Failure }
 );

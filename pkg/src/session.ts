@@ -1,4 +1,4 @@
-// A conversation: its messages are here, its keys and values with the engine.
+// A conversation session: the messages are kept here, their keys and values in the engine.
 
 import { nextId, type Listener } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
@@ -8,16 +8,16 @@ import type { Ask } from "./model.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 
-/** What was said: messages, or in a session of raw text and ids the tokens. */
+/** The contents of a session: messages, or token ids in a session of raw text and ids. */
 interface Said {
   messages: Message[];
   ids: Uint32Array;
 }
 
-/** What a session needs of its model. */
+/** The interface to the model that a session uses. */
 export interface Engine {
   readonly ask: Ask;
-  /** Ends a call and keeps what it has. */
+  /** Ends a call and keeps its output so far. */
   stop(call: number): void;
   readonly contextLength: number;
 }
@@ -25,7 +25,7 @@ export interface Engine {
 type Options = Omit<GenerateOptions, "signal">;
 type Call = Listener & { signal?: AbortSignal; id?: number };
 
-/** Makes a session as it was asked for. */
+/** Creates a session from its options. */
 export async function createSession(engine: Engine, given?: SessionOptions): Promise<Session> {
   const { messages, state, signal, engine: options } = check.sessionOptions(given);
   let conversation: number;
@@ -53,9 +53,9 @@ class RemoteSession extends EventTarget implements Session {
   readonly #options: Options;
   #said: Said;
   #usage = 0;
-  /** The last call in line. */
+  /** The last call in the queue. */
   #queue: Promise<unknown> = Promise.resolve();
-  /** What ends the calls that are under way or wait. */
+  /** Ends all running and waiting calls. */
   readonly #calls = new Set<(reason: unknown) => void>();
   #destroyed = false;
 
@@ -111,7 +111,7 @@ class RemoteSession extends EventTarget implements Session {
         return answer;
       });
       const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
-      // A template may refuse to show it without a question; what was fed and said is counted then.
+      // A template may fail to render it without a question; then the tokens that were fed are counted.
       const usage = await this.#count(after).catch(() => value.usage.inputTokens + value.usage.outputTokens);
       signal.throwIfAborted();
       this.#said = after;
@@ -123,14 +123,14 @@ class RemoteSession extends EventTarget implements Session {
   async append(input: Input, given?: { signal?: AbortSignal }): Promise<void> {
     const { signal } = check.signalOption(given);
     const added = check.input(input);
-    if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an answer that has begun can only be gone on from by generate()");
+    if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an assistant prefix can only be continued by generate()");
     return this.#turn(signal, async (signal) => {
       const feed = (input: EngineInput) => this.#engine.ask("append", [input, this.#options, this.#conversation], { signal });
       const { said, value } = await this.#fitting(added, this.#options, async (input) => {
         try {
           return await feed(input);
         } catch (error) {
-          // Some templates show no conversation that ends here: it is fed with its next turn.
+          // Some templates cannot render a conversation that ends here: it is prefilled with its next turn.
           if (error instanceof EngineError && error.code === "template") return undefined;
           throw error;
         }
@@ -190,14 +190,14 @@ class RemoteSession extends EventTarget implements Session {
     this.#destroyed = true;
     const gone = destroyed();
     for (const end of this.#calls) end(gone);
-    this.#engine.ask("closeConversation", [this.#conversation]).catch(() => {}); // gone with its model
+    this.#engine.ask("closeConversation", [this.#conversation]).catch(() => {}); // fails if the model is gone, too
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.destroy();
   }
 
-  /** Looks how many tokens what was said takes; as many as it can tell. */
+  /** Updates the token count of the conversation, as far as it can be determined. */
   async measure(): Promise<void> {
     this.#usage = await this.#count(this.#said).catch(() => 0);
   }
@@ -207,19 +207,19 @@ class RemoteSession extends EventTarget implements Session {
     return messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
   }
 
-  /** What was said with more added. Messages and raw text do not mix. */
+  /** The contents of the session with an input appended. Messages and raw text cannot be mixed. */
   async #with(said: Said, added: EngineInput, raw: boolean): Promise<Said> {
     if (!raw && !(added instanceof Uint32Array)) {
-      if (said.ids.length > 0) throw invalid("input", "this session is of raw text or ids; messages cannot join it");
+      if (said.ids.length > 0) throw invalid("input", "this session contains raw text or ids; messages cannot be added");
       return { messages: [...said.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: said.ids };
     }
-    if (said.messages.length > 0) throw invalid("input", "this session is of messages; raw text and ids cannot join it");
+    if (said.messages.length > 0) throw invalid("input", "this session contains messages; raw text and ids cannot be added");
     if (Array.isArray(added)) throw invalid("raw", "it applies to a text or ids; messages need the chat template");
     const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, said.ids.length === 0]) : added as Uint32Array;
     return { messages: [], ids: joined(said.ids, ids) };
   }
 
-  /** Runs a call on what was said and `added`; where that is too long for the context, without its oldest turns. */
+  /** Runs a call on the conversation with `added`; if that exceeds the context, drops the oldest turns. */
   async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ said: Said; value: T }> {
     let kept = this.#said;
     for (;;) {
@@ -237,7 +237,7 @@ class RemoteSession extends EventTarget implements Session {
     }
   }
 
-  /** Runs when the calls before have ended. A signal that aborts rejects at once. */
+  /** Runs a call after all previous ones have ended. If the signal aborts, rejects immediately. */
   #turn<T>(signal: AbortSignal | undefined, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
@@ -266,7 +266,7 @@ class RemoteSession extends EventTarget implements Session {
 
 const destroyed = () => invalid("session", "it has been destroyed");
 
-/** Where the oldest turn lies that can be left out: what a system message said stays. */
+/** The index range of the oldest turn, which can be dropped; system messages are kept. */
 function oldestTurn(messages: readonly Message[]): [from: number, to: number] | undefined {
   const from = messages.findIndex((message) => message.role !== "system");
   if (from < 0) return undefined;
@@ -281,12 +281,12 @@ function joined(a: Uint32Array, b: Uint32Array): Uint32Array {
   return both;
 }
 
-/** What `save` noted. */
+/** Parses the note that `save` stored. */
 function noted(note: string): Said {
   try {
     const { messages, ids } = JSON.parse(note) as Record<keyof Said, unknown>;
     return { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
   } catch (error) {
-    throw new EngineError("format", `state: what was said cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
+    throw new EngineError("format", `state: the saved messages cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
   }
 }

@@ -1,13 +1,13 @@
-// What is stored on this device: the public `store`.
+// The public `store`: the models that are stored on this device.
 
 import { EngineError } from "./errors.js";
 import { download } from "./load.js";
 import { models, remove } from "./storage/list.js";
 import type { LoadOptions, ModelSource, StoredModelInfo } from "./types.js";
 
-/** Models stored by this origin. Lists are empty where the browser keeps nothing. */
+/** Models stored by this origin. Lists are empty if the browser cannot store files. */
 export const store = {
-  /** Every model with at least one block here, the last used first. */
+  /** All models with at least one stored block, the most recently used first. */
   async list(): Promise<StoredModelInfo[]> {
     return (await models()).map(({ folder: _, ...info }) => info);
   },
@@ -17,7 +17,7 @@ export const store = {
     return download(source, options);
   },
 
-  /** Removes what is stored under an id of the list, if anything is. Rejects with `storage` while a page is loading it. */
+  /** Deletes the models with an id of the list, if there are any. Rejects with `storage` while a page is loading one. */
   async delete(id: string): Promise<void> {
     try {
       await remove(id);
@@ -27,14 +27,14 @@ export const store = {
     }
   },
 
-  /** Bytes this origin uses and may use, by the browser's estimate. */
+  /** Bytes that this origin uses and may use, as estimated by the browser. */
   async usage(): Promise<{ used: number; quota: number; persisted: boolean }> {
     const storage = globalThis.navigator?.storage;
     const { usage = 0, quota = 0 } = (await storage?.estimate?.().catch(() => undefined)) ?? {};
     return { used: usage, quota, persisted: (await storage?.persisted?.().catch(() => false)) ?? false };
   },
 
-  /** Asks the browser not to clear this origin's storage by itself; tells whether it agreed. */
+  /** Asks the browser not to clear this origin's storage on its own; resolves to whether it agreed. */
   async persist(): Promise<boolean> {
     return (await globalThis.navigator?.storage?.persist?.().catch(() => false)) ?? false;
   },

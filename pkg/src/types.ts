@@ -1,12 +1,12 @@
-// The types a user of the package sees. What is not built yet is not declared.
+// The public types of the package. Features that do not exist yet are not declared.
 
-/** Where a model comes from. */
+/** The source of a model. */
 export type ModelSource =
   /** "org/repo", "org/repo/file.gguf", or the URL of a folder (config.json + *.safetensors) or of a GGUF file.
-   *  A relative URL starts with "/", "./" or "../", or is a lone name: "a/b" is always a repository.
-   *  A URL that ends in .gguf is a file, one that ends in a slash a folder; what any other is, the server's answers say: config.json
-   *  below it, or first bytes that are GGUF's (for one with parameters these are asked for first). A "#" is part of a name, unless it
-   *  comes after a slash or .gguf and no file follows. */
+   *  A relative URL starts with "/", "./" or "../", or is a single name: "a/b" is always a repository.
+   *  A URL that ends in .gguf is a file, one that ends in a slash is a folder; for any other URL the server's responses decide: config.json
+   *  below it, or the magic bytes of GGUF (which are tried first for a URL with parameters). A "#" is part of a name, unless it
+   *  follows a slash or .gguf and no file name comes after it. */
   | string
   | URL
   | {
@@ -20,9 +20,9 @@ export type ModelSource =
       /** Default "https://huggingface.co". */
       endpoint?: string;
     }
-  /** Dropped or picked from disk: nothing is fetched. Folders are looked through, three deep. What a file is, it says itself: names
-   *  may have changed, the parts of a split model's too, a projector beside the model is passed over with a warning, and several
-   *  models are an error that names them. */
+  /** Dropped or picked from disk: nothing is fetched. Folders are searched, three levels deep. Files are recognised by their contents: names
+   *  may have been changed, also those of a split model's parts; a projector next to the model is ignored with a warning, and several
+   *  models cause an error that names them. */
   | { files: readonly (File | FileSystemHandle | FileSystemEntry)[] }
   /** One GGUF file. */
   | File
@@ -30,32 +30,34 @@ export type ModelSource =
 
 export interface LoadOptions {
   onProgress?: (progress: Progress) => void;
-  /** Aborting rejects with exactly `signal.reason` and frees what was loaded. Whole blocks (1 MiB) of what arrived stay on
-   *  this device: the next load goes on from them. */
+  /** Aborting rejects with exactly `signal.reason` and frees everything loaded. Whole blocks (1 MiB) that arrived stay on
+   *  this device: the next load continues from them. */
   signal?: AbortSignal;
-  /** Tokens; default: the largest that fits, at most the model's own. */
+  /** Context length in tokens; default: the largest that fits, at most the model's own. */
   contextLength?: number;
-  /** Of weights that come unquantised; quantised ones are kept as they are. "q4" keeps the embedding and the head in q8.
-   *  "auto": the most exact of none, q8 and q4 whose weights are within 2 GiB and granted by the device. */
+  /** Quantisation of weights that are stored unquantised; quantised ones are kept as they are. "q4" keeps the embedding and the head in q8.
+   *  "auto": the most exact of none, q8 and q4 whose weights fit in 2 GiB and in the device's memory. */
   quantization?: "auto" | "none" | "q8" | "q4";
-  /** Numbers of the KV cache: 16 bits, or 8.5. "auto": "f16" where that holds 8,192 tokens (or `contextLength`, or all that
-   *  the model takes) within 1 GiB, else "q8". */
+  /** Number format of the KV cache: 16 bits, or 8.5. "auto": "f16" if it holds 8,192 tokens (or `contextLength`, or all that
+   *  the model supports) within 1 GiB, else "q8". */
   kvCache?: "auto" | "f16" | "q8";
   /**
-   * Where what arrives is kept: in this origin's own file system (default), so that the next load starts from it and an
-   * interrupted one goes on; or nowhere. Only workers can keep anything: with `worker: false` nothing is.
+   * Where downloaded data is stored: in this origin's private file system (default), so that the next load starts from
+   * it and an interrupted one can continue; or nowhere. Only workers can store files: with `worker: false` nothing is
+   * stored.
    */
   cache?: "opfs" | "none";
   /**
-   * Asked where this origin may keep no more: resolves to the ids of stored models to delete. Nothing is ever deleted
-   * unasked. Where too little is given up, a load goes on without keeping the rest; `store.download` rejects with
-   * "storage", the same facts in its `detail`.
+   * Called when this origin's storage is full: resolves to the ids of stored models to delete. Nothing is ever deleted
+   * without it. If too little is freed, a load continues without storing the rest; `store.download` rejects with
+   * "storage", with the same facts in its `detail`.
    */
   onStorageFull?: (full: StorageFull) => readonly string[] | Promise<readonly string[]>;
   /**
-   * Digests of files by path, in the repository or below the model's folder: each is read whole and checked before a weight of
-   * it is used (without a store, that is to fetch it twice). Of repositories on a hub the sizes and digests of large files are
-   * asked for: sizes are compared when a file is opened, digests with the files that are stored whole before the load resolves.
+   * Digests of files by path, in the repository or below the model's folder: each file is read completely and checked
+   * before a weight of it is used (without a store it is fetched twice). For repositories on a hub, the sizes and
+   * digests of large files are requested: sizes are compared when a file is opened, digests of completely stored files
+   * before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
   powerPreference?: "low-power" | "high-performance";
@@ -69,7 +71,7 @@ export interface LoadOptions {
   internal?: InternalOptions;
 }
 
-/** @internal What tests set. */
+/** @internal Options of tests. */
 export interface InternalOptions {
   /** The largest storage binding, in bytes. */
   maxBinding?: number;
@@ -79,7 +81,7 @@ export interface InternalOptions {
   copiesBudget?: number;
   /** The KV cache is f32. */
   f32?: boolean;
-  /** Every prompt is prefilled whole. */
+  /** Every prompt is prefilled from its first token. */
   withoutReuse?: boolean;
   /** Kernels are not tested on load. */
   withoutSelfTest?: boolean;
@@ -90,13 +92,13 @@ export interface InternalOptions {
 }
 
 /**
- * How far a load is. Stages come in this order, those with nothing to do are left out; in each, `loaded` never falls, and
- * it equals `total`, which never changes, exactly once: at the stage's end.
+ * The progress of a load. Stages come in this order, and those with nothing to do are skipped; within a stage, `loaded` never decreases, and
+ * it equals `total`, which never changes, exactly once: at the end of the stage.
  *
- * - "download": weights arrive, from the network or from this device. Where digests are known beforehand (`integrity`, a
- *   pack's) they are compared here, before any weight is used. Otherwise weights go on to the GPU as they arrive.
- * - "upload": weights go to the GPU, after a download that had to be compared first.
- * - "compile": pipelines.
+ * - "download": weights are read, from the network or from this device. If digests are known in advance (`integrity`, a
+ *   pack's manifest) they are checked in this stage, before any weight is used. Otherwise weights are written to the GPU as they arrive.
+ * - "upload": weights are written to the GPU, after a download that had to be checked first.
+ * - "compile": pipelines are built.
  * - "verify": stored files are compared with a hub's digests.
  */
 export interface Progress {
@@ -104,22 +106,22 @@ export interface Progress {
   /** Bytes of weights, or pipelines in "compile". */
   loaded: number;
   total: number;
-  /** The file that the latest bytes are of. */
+  /** The file that the latest bytes belong to. */
   file?: string;
-  /** Whether they were on this device before this load. */
+  /** Whether the latest bytes were on this device before this load. */
   fromCache: boolean;
 }
 
-/** What there is no room for, and what could go. */
+/** The storage that a model needs, and what could be deleted. */
 export interface StorageFull {
-  /** The model being kept. */
+  /** The model being stored. */
   id: string;
-  /** Bytes of its files, as far as they are known, that are not kept yet. */
+  /** Bytes of its files, as far as they are known, that are not stored yet. */
   needed: number;
-  /** Bytes this origin uses and may use, by the browser's estimate. */
+  /** Bytes that this origin uses and may use, as estimated by the browser. */
   used: number;
   quota: number;
-  /** Other models on this device, the least recently used first; none that is being loaded. */
+  /** Other models on this device that are not being loaded, the least recently used first. */
   evictable: readonly EvictableModel[];
 }
 
@@ -141,36 +143,36 @@ export interface DeviceInfo {
   maxStorageBufferBindingSize: number;
   shaderF16: boolean;
   subgroups: boolean;
-  /** Bytes this origin may store, and stores. */
+  /** Bytes that this origin may store, and stores. */
   quota: number;
   usage: number;
   persisted: boolean;
 }
 
-/** "developer" is what a template without that role is shown as "system". */
+/** For a template without the role "developer", such messages become "system". */
 export type Role = "system" | "developer" | "user" | "assistant" | "tool";
 
 export interface Message {
   role: Role;
   content: string;
-  /** Who speaks, for templates that tell speakers of one role apart. */
+  /** The speaker's name, for templates that distinguish speakers of the same role. */
   name?: string;
-  /** What the model thought before `content` (R1-style models). */
+  /** The model's reasoning before `content` (R1-style models). */
   reasoning?: string;
   /** On an assistant turn. */
   toolCalls?: readonly ToolCall[];
   /** On a tool turn. */
   toolCallId?: string;
-  /** Last assistant turn: go on from its text instead of answering it. */
+  /** On the last assistant turn: continue its text instead of starting a new answer. */
   prefix?: boolean;
 }
 
 /**
- * A message as it may be given: a `Message`, or what clients of OpenAI's chat API send. Its text parts are joined by line
- * breaks; parts of other types, and what has no counterpart here, reject with "invalid-argument".
+ * A message in one of the accepted forms: a `Message`, or a message of OpenAI's chat API. Its text parts are joined
+ * with line breaks; parts of other types and unsupported fields reject with "invalid-argument".
  */
 export interface InputMessage extends Omit<Message, "content"> {
-  /** May be null or absent on an assistant turn that calls tools; null is the empty text. */
+  /** May be null or absent on an assistant turn that calls tools; null means the empty text. */
   content?: string | null | readonly TextPart[];
   reasoning_content?: string | null;
   tool_calls?: readonly { id: string; type?: "function"; function: { name: string; arguments: string } }[] | null;
@@ -193,7 +195,7 @@ export interface ToolCall {
   input: string;
 }
 
-/** A string is one user turn (with `raw`: text to continue). Ids are continued as they are. */
+/** A string is a single user turn (with `raw`: text to continue). Token ids are continued without a chat template. */
 export type Input = string | readonly InputMessage[] | Uint32Array;
 
 export interface GenerateOptions {
@@ -203,27 +205,27 @@ export interface GenerateOptions {
   seed?: number;
   /** Aborting rejects with exactly `signal.reason`; the model stays usable. */
   signal?: AbortSignal;
-  /** Defaults of these four: the model's generation_config. Temperature 0 is greedy. */
+  /** The defaults of these four come from the model's generation_config. Temperature 0 is greedy. */
   temperature?: number;
   topP?: number;
   topK?: number;
   minP?: number;
-  /** Divides the logits of tokens that occurred, in the prompt or since, where they are positive, and multiplies the
-   *  others. Default: the model's generation_config; 1 is off. */
+  /** Divides positive logits of tokens that occurred in the prompt or the output, and multiplies negative
+   *  ones. Default: the model's generation_config; 1 is off. */
   repetitionPenalty?: number;
-  /** Taken off the logits of tokens generated before: once, and for each time. 0 is off. */
+  /** Subtracted from the logits of tokens generated before: once per token, and once per occurrence. 0 is off. */
   presencePenalty?: number;
   frequencyPenalty?: number;
   /** Added to the logits of these token ids, before the penalties. */
   logitBias?: Record<number, number>;
-  /** Whether a model that thinks before it answers does so: as it likes, not at all, or for so many tokens at most. */
+  /** Whether a reasoning model reasons before it answers: by default, not at all, or for at most `maxTokens` tokens. */
   reasoning?: "auto" | "none" | { maxTokens: number };
-  /** Log-probabilities of the tokens chosen, and with a number of as many of the most probable ones (64 at most): the
-   *  model's own, before bias, penalties and temperature. 0 for tokens that end a thought at its budget. */
+  /** Log-probabilities of the sampled tokens and, with a number, of that many most probable ones (64 at most): the
+   *  model's own, before bias, penalties and temperature. 0 for tokens that close the reasoning at its budget. */
   logprobs?: boolean | number;
   /** No chat template: continue the text itself. */
   raw?: boolean;
-  /** Passed to the chat template by name. */
+  /** Variables for the chat template. */
   templateArgs?: Record<string, unknown>;
 }
 
@@ -231,7 +233,7 @@ export type FinishReason = "stop" | "length" | "tool-calls" | "abort" | "error";
 
 export interface Usage {
   inputTokens: number;
-  /** Those at the beginning of the input whose keys and values were there from an earlier call. */
+  /** Tokens at the beginning of the input whose keys and values were reused from an earlier call. */
   cachedTokens: number;
   outputTokens: number;
   reasoningTokens: number;
@@ -269,7 +271,7 @@ export type StreamPart =
   | { type: "text-delta"; text: string; logprobs?: TokenLogprob[] }
   | { type: "finish"; finishReason: FinishReason; usage: Usage };
 
-/** A generation under way. Leaving its loop early, or cancelling `textStream`, stops it like `stop()`. */
+/** A running generation. Leaving its loop early, or cancelling `textStream`, stops it like `stop()`. */
 export interface Generation extends AsyncIterable<StreamPart> {
   /** The answer's text only. */
   readonly textStream: ReadableStream<string>;
@@ -283,66 +285,66 @@ export interface TextGenerator {
   stream(input: Input, options?: GenerateOptions): Generation;
 }
 
-/** A loaded model. Calls made while another runs wait for their turn. */
+/** A loaded model. Calls are queued and run one at a time. */
 export interface Model extends TextGenerator, AsyncDisposable {
   readonly id: string;
   readonly info: ModelInfo;
   readonly tokenizer: Tokenizer;
-  /** Begins a conversation, or goes on with one that was saved. Generation options are its calls' defaults. */
+  /** Starts a conversation, or continues a saved one. Generation options are defaults for its calls. */
   createSession(options?: SessionOptions): Promise<Session>;
   /** Log-probability of each token of the input after the first, given those before it (teacher forcing). */
   score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]>;
-  /** Logits, [rows, vocabSize]: of the last id, or of every id. */
+  /** Logits, [rows, vocabSize], of the last id or of all ids. */
   forward(ids: Uint32Array, options?: { rows?: "last" | "all" }): Promise<Float32Array>;
   /** GPU bytes. */
   memory(): { weights: number; kv: number; scratch: number };
-  /** Settles only when the GPU device was lost and could not be brought back. */
+  /** Settles only when the GPU device is lost and cannot be recovered. */
   readonly lost: Promise<import("./errors.js").EngineError>;
-  /** Frees everything; calls still under way reject. */
+  /** Frees everything; pending calls reject. */
   unload(): Promise<void>;
 }
 
 export interface SessionOptions extends GenerateOptions {
-  /** What was said before: fed at once, so that the first turn pays for its own tokens only. */
+  /** Earlier messages, which are prefilled immediately, so that the first turn only costs its own tokens. */
   messages?: readonly InputMessage[];
   /**
-   * What `save()` gave, of this model loaded alike (the same weights, quantisation and format of the KV cache): the
-   * session goes on without feeding anything. Anything else rejects with "format", changed bytes with "integrity".
+   * The result of `save()` with this model loaded in the same way (weights, quantisation and KV-cache format): the
+   * session continues without prefilling. Anything else rejects with "format", modified bytes with "integrity".
    */
   state?: Blob;
 }
 
 /**
- * A conversation whose keys and values stay on the GPU between turns, so that a turn pays for its own tokens only; where
- * the template writes earlier turns otherwise than they were generated (those of models that think leave out the thought)
- * for those after the first difference too.
+ * A conversation whose keys and values stay on the GPU between turns, so that a turn only costs its own tokens; if the
+ * template renders earlier turns differently from how they were generated (those of reasoning models omit the
+ * reasoning), it also costs the tokens after the first difference.
  *
- * Calls wait for each other. A call that rejects leaves the messages as they were; one that is stopped keeps what it has.
- * Sessions of a model take turns on its KV cache: those that wait are copied aside on the GPU, up to 256 MiB together, and
- * fed again where that is too little. An unloaded model ends its sessions.
+ * Calls run one at a time. A call that rejects leaves the messages unchanged; one that is stopped keeps its output so
+ * far. Sessions of a model share its KV cache: inactive ones are saved to snapshots on the GPU, up to 256 MiB in total,
+ * and prefilled again if that is not enough. Unloading the model ends its sessions.
  *
- * Where a turn does not fit the context any more, the oldest turns are left out, system messages apart, and a
- * "contextoverflow" event tells of each: a CustomEvent with `detail.messages`. `preventDefault()` keeps the turn, and the
- * call rejects with "context-overflow".
+ * If a turn no longer fits the context, the oldest turns except system messages are dropped, and a "contextoverflow"
+ * event is dispatched for each: a CustomEvent with `detail.messages`. `preventDefault()` keeps the turn, and the call
+ * rejects with "context-overflow".
  */
 export interface Session extends TextGenerator, EventTarget, AsyncDisposable {
-  /** What was said. Empty in a session of raw text or ids, which messages cannot join. */
+  /** The messages so far. Empty in a session of raw text or ids, to which messages cannot be added. */
   readonly messages: readonly Message[];
-  /** Tokens of what was said, as the next turn will see it. */
+  /** Tokens of the conversation so far, as the next turn will see it. */
   readonly contextUsage: number;
   /** Tokens that the context holds. */
   readonly contextWindow: number;
-  /** Adds turns without answering them, and feeds them ahead of the question. */
+  /** Adds turns without answering them, and prefills them in advance. */
   append(input: Input, options?: { signal?: AbortSignal }): Promise<void>;
-  /** Goes back to the first so many messages. */
+  /** Truncates the conversation to the first `messageCount` messages. */
   truncate(messageCount: number): Promise<void>;
-  /** Another session that goes on from here, without feeding anything again where there is room for a copy. */
+  /** Creates another session that continues from here, without prefilling again if there is memory for a snapshot. */
   clone(options?: { signal?: AbortSignal }): Promise<Session>;
-  /** Tokens that an input would add, the beginning of its answer included. */
+  /** Tokens that an input would add, including the header of its answer. */
   measureContextUsage(input: Input): Promise<number>;
   /** The messages with their keys and values, for `createSession({ state })`. */
   save(): Promise<Blob>;
-  /** Gives back what the engine keeps for it. Calls under way reject, as do later ones. */
+  /** Frees the engine's resources for the session. Pending and later calls reject. */
   destroy(): void;
 }
 
@@ -355,18 +357,19 @@ export interface ModelInfo {
   vocabSize: number;
   format: "safetensors" | "gguf";
   license?: string;
-  /** SHA-256 of the chat template, in hexadecimal: an application that has looked at one (`tokenizer.applyChatTemplate`) can pin it. */
+  /** SHA-256 of the chat template, in hexadecimal: an application that has reviewed a template (`tokenizer.applyChatTemplate`) can pin it. */
   chatTemplateHash?: string;
   capabilities: { chat: boolean; tools: boolean; reasoning: boolean };
-  /** What of the model's files or of the device is not as it should be; the console was told once. */
+  /** Faults of the model's files or of the device, which are also logged to the console once. */
   warnings: readonly Warning[];
 }
 
 /**
- * What a load got over. "checkpoint": tensors and what describes them differ in something that changes no weight; "config",
- * "generation-config": a setting is not used; "kernel": a kernel variant computes wrong results on this device, or does not
- * compile, and is not used; "rope": the context is longer than rotary embeddings were made for; "template": it was mended, or
- * cannot do something; "tokenizer": its description is incomplete; "unused-file": a file that was given is not used.
+ * A fault that a load worked around. "checkpoint": tensors and their description differ in a way that changes no
+ * weight; "config", "generation-config": a setting is not used; "kernel": a kernel variant computes wrong results on
+ * this device, or does not compile, and is not used; "rope": the context is longer than rotary embeddings were made
+ * for; "template": the chat template was repaired, or lacks a common feature; "tokenizer": its description is
+ * incomplete; "unused-file": a given file is not used.
  */
 export interface Warning {
   code: "checkpoint" | "config" | "generation-config" | "kernel" | "rope" | "template" | "tokenizer" | "unused-file";
@@ -382,12 +385,12 @@ export interface Tokenizer {
   encode(text: string, options?: { addSpecialTokens?: boolean }): Promise<Uint32Array>;
   decode(ids: Iterable<number>, options?: { skipSpecialTokens?: boolean }): Promise<string>;
   applyChatTemplate(messages: readonly InputMessage[], options?: TemplateOptions): Promise<string>;
-  /** What generate() feeds the model: like encode(applyChatTemplate(…)), but special tokens written inside a
-   *  message's content are plain text. Equal ids for every conversation that contains none. */
+  /** The ids that generate() feeds: as encode(applyChatTemplate(…)), except that special tokens written inside a
+   *  message's content are plain text. The ids are equal for every conversation without any. */
   encodeMessages(messages: readonly InputMessage[], options?: TemplateOptions): Promise<Uint32Array>;
 }
 
-/** What a model would cost, from headers alone. */
+/** An estimate of what a model would cost, from headers alone. */
 export interface Estimate {
   /** Bytes of weights that a load reads, of which `cachedBytes` are on this device. */
   downloadBytes: number;
@@ -395,11 +398,11 @@ export interface Estimate {
   /** Bytes of buffers on the GPU, at `maxContextLength` tokens. */
   gpuBytes: number;
   kvBytesPerToken: number;
-  /** Bytes outside the GPU at most, while loading. */
+  /** Peak bytes outside the GPU while loading. */
   peakHostBytes: number;
-  /** Tokens of context that a load takes. */
+  /** Tokens of context that a load allocates. */
   maxContextLength: number;
-  /** Whether it will run; "tight": only where there is more memory than is usual. */
+  /** Whether the model will run; "tight": only with more memory than usual. */
   fit: "yes" | "tight" | "no";
   reasons: readonly FitReason[];
 }
@@ -409,15 +412,15 @@ export interface FitReason {
   message: string;
 }
 
-/** "downloading": another load of this origin is at it. */
+/** "downloading": another load of this origin is in progress. */
 export type Availability = "unavailable" | "downloadable" | "downloading" | "available";
 
 /** A model on this device. */
 export interface StoredModelInfo {
   id: string;
-  /** Of what is here. */
+  /** Bytes that are stored. */
   bytes: number;
-  /** Whether a load had all it needed. */
+  /** Whether a load or download was completed. */
   complete: boolean;
   lastUsed: Date;
   files: string[];

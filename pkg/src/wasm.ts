@@ -1,44 +1,44 @@
-// What the wasm module offers: the only place where its untyped glue gets types.
+// Types of the wasm module's exports: the only module that uses its untyped glue code.
 
 import type { Failure } from "./errors.js";
 import type { Estimate, GenerateResult, InternalOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
 
-/** One published file; `read` gives exactly the bytes asked for, in memory that the engine may take, or throws a `Failure`. */
+/** A model file; `read` returns exactly the requested bytes, in memory that the engine may own, or throws a `Failure`. */
 export interface Reader {
   readonly name: string;
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number;
   read(start: number, end: number): Promise<Uint8Array>;
-  /** Takes back what `read` gave: nobody uses it any more. */
+  /** Releases a buffer from `read` that is no longer used. */
   done?(bytes: Uint8Array): void;
-  /** Whether these bytes were on this device before. */
+  /** Whether these bytes were already stored on this device. */
   stored?(start: number, end: number): boolean;
-  /** Fetches the file again, and replaces the blocks that are not the same: their numbers. */
+  /** Fetches the file again, replaces the blocks that differ, and returns their indices. */
   recheck?(): Promise<number[]>;
 }
 
-/** SHA-256 of what it is given. */
+/** An incremental SHA-256. */
 export interface Hasher {
   update(bytes: Uint8Array): void;
-  /** In hexadecimal; the hasher is gone then. */
+  /** The digest in hexadecimal; frees the hasher. */
   finish(): string;
 }
 
-/** Where a model's files are opened by name. */
+/** A folder of files that are opened by name. */
 export interface Files {
   id: string;
-  /** Null where there is no such file. */
+  /** Null if the file does not exist. */
   open(name: string): Promise<Reader | null>;
-  /** What came in place of a file that is not there, where that is more than "there is none". */
+  /** The failure for a file that does not exist, if something else was served instead. */
   absence?(name: string): Failure | undefined;
-  /** The names of all files, where they are known. */
+  /** The names of all files, if known. */
   names?: string[];
 }
 
 /** A model's files. */
 export type Source = Files & ({ kind: "folder"; file?: string } | { kind: "gguf"; reader: Reader });
 
-/** Load options that reach the engine. */
+/** Load options that are passed to the engine. */
 export interface EngineOptions {
   contextLength?: number;
   quantization?: string;
@@ -52,10 +52,10 @@ export interface TemplateArguments {
   args?: Record<string, unknown>;
 }
 
-/** What the engine knows of an estimate: the rest is the browser's to say. */
+/** The part of an estimate that the engine provides; the browser provides the rest. */
 export type EngineEstimate = Omit<Estimate, "cachedBytes"> & { files: { name: string; size: number }[] };
 
-/** Ends one call: `abort` discards, `stop` keeps what was generated. */
+/** Ends a call: `abort` discards, `stop` keeps what was generated. */
 export interface Canceller {
   abort(): void;
   stop(): void;
@@ -86,7 +86,7 @@ export interface WasmModel {
   free(): void;
 }
 
-/** One instance of the wasm module with its glue. */
+/** An instance of the wasm module with its glue code. */
 export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Canceller: new () => Canceller;

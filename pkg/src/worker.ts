@@ -1,4 +1,4 @@
-// The worker's script: a host behind postMessage.
+// The worker's entry point: connects a host to postMessage.
 
 import { Host } from "./host.js";
 import type { Reply, Request } from "./protocol.js";

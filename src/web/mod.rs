@@ -1,5 +1,5 @@
-//! The door to JavaScript: the only place that knows `JsValue`. The TypeScript of `pkg/src` stands on the other side;
-//! `pkg/src/wasm.ts` types what is exported here.
+//! The JavaScript bindings: the only module that uses `JsValue`. Its counterpart is the TypeScript of `pkg/src`;
+//! `pkg/src/wasm.ts` declares the types of the exports.
 
 mod source;
 mod value;
@@ -22,31 +22,31 @@ use crate::{Cancel, Error, Result};
 use source::{JsReader, JsSource};
 use value::{failure, from_js, input, messages, object, result, to_js};
 
-/// Runs when the module is instantiated: a panic traps the instance, and says why on the console first.
+/// Runs when the module is instantiated: installs a panic hook that logs to the console before the instance traps.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&format!("minke: {panic}").into())));
 }
 
-/// Ends one call: `abort` discards, `stop` keeps what was generated.
+/// Ends a call: `abort` discards, `stop` keeps what was generated.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Canceller(Cancel);
 
 #[wasm_bindgen]
 impl Canceller {
-    /// For one call.
+    /// Creates a canceller for one call.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The call rejects with `{ code: "abort" }`.
+    /// Makes the call reject with `{ code: "abort" }`.
     pub fn abort(&self) {
         self.0.abort();
     }
 
-    /// The generation ends with what it has.
+    /// Ends the generation with what it has produced.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -62,8 +62,8 @@ struct EngineOptions {
     internal: Internal,
 }
 
-/// For tests: splits tensors, limits the weights of a load and what is kept of conversations, keeps the KV cache in f32,
-/// feeds every prompt whole, names the variants of kernels.
+/// Options for tests: limit bindings, weights and the snapshots of conversations, use an f32 KV cache,
+/// disable prefix reuse and the self-test, select kernel variants.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Internal {
@@ -147,25 +147,25 @@ const HOST: Host = Host {
         let now = js_sys::Date::new_0();
         (now.get_time() / 1000.0 - now.get_timezone_offset() * 60.0) as i64
     },
-    // 53 bits, so that a seed could be told to JavaScript exactly.
+    // 53 bits, which a JavaScript number represents exactly.
     seed: || (js_sys::Math::random() * 9_007_199_254_740_992.0) as u64,
     warn: |message| web_sys::console::warn_1(&format!("minke: {message}").into()),
 };
 
-/// SHA-256 of a file's bytes, given in order.
+/// An incremental SHA-256.
 #[wasm_bindgen]
 #[derive(Default)]
 pub struct Hasher(Sha256);
 
 #[wasm_bindgen]
 impl Hasher {
-    /// Of nothing yet.
+    /// Creates a hasher.
     #[wasm_bindgen(constructor)]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// More bytes.
+    /// Appends bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
@@ -192,7 +192,7 @@ async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: 
     let options: EngineOptions = from_js("options", options)?;
     let options = options.load_options()?;
     let mut progress = |p: Progress| {
-        let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // what a listener throws is its own affair
+        let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // errors thrown by a listener are ignored
     };
     let source = JsSource::of(&source)?;
     let checkpoint = source.source().open().await?;
@@ -201,7 +201,8 @@ async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: 
     Ok(WasmModel { id, engine: RefCell::new(Some(Rc::new(engine))) })
 }
 
-/// What a model would cost: an `Estimate` without what is stored. `max_binding` is the adapter's, 0 where there is none.
+/// Estimates what a model would cost: an `Estimate` without storage. `max_binding` is the adapter's limit, 0 without an
+/// adapter.
 #[wasm_bindgen(js_name = estimateModel)]
 pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64) -> Result<JsValue, JsValue> {
     let run = async {
@@ -223,7 +224,8 @@ pub struct WasmModel {
     engine: RefCell<Option<Rc<Engine>>>,
 }
 
-/// Bytes of logits that one call returns at most: browsers refuse arrays not much larger, and refusing is not trapping.
+/// Maximum bytes of logits that one call returns: browsers refuse arrays that are not much larger, and an error is
+/// better than a trap.
 const MAX_LOGITS: u64 = 1 << 30;
 
 #[derive(Deserialize, Default)]
@@ -249,7 +251,7 @@ impl WasmModel {
 
 #[wasm_bindgen]
 impl WasmModel {
-    /// What was loaded.
+    /// The name of the loaded model.
     #[wasm_bindgen(getter)]
     pub fn id(&self) -> String {
         self.id.clone()
@@ -270,7 +272,7 @@ impl WasmModel {
         ])
     }
 
-    /// Generates, in a conversation or none; `on_part`, where it is given, hears every `StreamPart`.
+    /// Generates, with or without a conversation; `on_part`, if given, receives every `StreamPart`.
     pub async fn generate(
         &self,
         prompt: JsValue,
@@ -284,7 +286,7 @@ impl WasmModel {
             let options: GenerateOptions = from_js("options", options)?;
             let mut emit = |part: StreamPart| {
                 if let Some(on_part) = &on_part {
-                    let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // what a listener throws is its own affair
+                    let _ = on_part.call1(&JsValue::NULL, &to_js(&part)); // errors thrown by a listener are ignored
                 }
             };
             engine?.generate_in(conversation, input(prompt)?, &options, &cancel, &mut emit).await
@@ -292,7 +294,7 @@ impl WasmModel {
         run.await.map(|r| result(&r)).map_err(|e| failure(&e))
     }
 
-    /// Feeds an input to a conversation ahead of its turn: its tokens.
+    /// Prefills a conversation ahead of its next turn and returns the token ids.
     pub async fn append(
         &self,
         prompt: JsValue,
@@ -308,13 +310,13 @@ impl WasmModel {
         run.await.map_err(|e| failure(&e))
     }
 
-    /// Begins a conversation: its number.
+    /// Opens a conversation and returns its id.
     #[wasm_bindgen(js_name = openConversation)]
     pub fn open_conversation(&self) -> Result<u32, JsValue> {
         self.engine().map(|e| e.open_conversation()).map_err(|e| failure(&e))
     }
 
-    /// Ends one.
+    /// Closes a conversation.
     #[wasm_bindgen(js_name = closeConversation)]
     pub fn close_conversation(&self, conversation: u32) {
         if let Ok(engine) = self.engine() {
@@ -322,7 +324,7 @@ impl WasmModel {
         }
     }
 
-    /// Begins another that goes on from the same keys and values.
+    /// Opens a new conversation that continues from the keys and values of an existing one.
     #[wasm_bindgen(js_name = cloneConversation)]
     pub async fn clone_conversation(&self, conversation: u32, canceller: &Canceller) -> Result<u32, JsValue> {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
@@ -333,7 +335,7 @@ impl WasmModel {
         run.await.map_err(|e| failure(&e))
     }
 
-    /// A conversation's tokens with their keys and values, and a note: the bytes of a file, in pieces.
+    /// Saves a conversation's tokens, keys and values, and a note: returns the bytes of a file, in pieces.
     #[wasm_bindgen(js_name = saveConversation)]
     pub async fn save_conversation(
         &self,
@@ -351,7 +353,7 @@ impl WasmModel {
         Ok(pieces)
     }
 
-    /// Begins a conversation with what was saved, read through a `Reader`: `{ conversation, note }`.
+    /// Opens a saved conversation from a `Reader`: `{ conversation, note }`.
     #[wasm_bindgen(js_name = restoreConversation)]
     pub async fn restore_conversation(&self, reader: JsValue, canceller: &Canceller) -> Result<JsValue, JsValue> {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
@@ -410,17 +412,17 @@ impl WasmModel {
         run.await.map_err(|e| failure(&e))
     }
 
-    /// Text to ids.
+    /// Encodes text to ids.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, JsValue> {
         self.engine().and_then(|e| e.tokenizer().encode(text, add_special_tokens)).map_err(|e| failure(&e))
     }
 
-    /// Ids to text.
+    /// Decodes ids to text.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, JsValue> {
         self.engine().map(|e| e.tokenizer().decode(ids, skip_special_tokens)).map_err(|e| failure(&e))
     }
 
-    /// The text of a conversation.
+    /// Renders a conversation with the chat template.
     #[wasm_bindgen(js_name = applyChatTemplate)]
     pub fn apply_chat_template(&self, turns: JsValue, options: JsValue) -> Result<String, JsValue> {
         let run = || {
@@ -431,7 +433,7 @@ impl WasmModel {
         run().map_err(|e| failure(&e))
     }
 
-    /// The ids of a conversation.
+    /// Encodes a conversation to ids.
     #[wasm_bindgen(js_name = encodeMessages)]
     pub fn encode_messages(&self, turns: JsValue, options: JsValue) -> Result<Vec<u32>, JsValue> {
         let run = || {
@@ -442,7 +444,7 @@ impl WasmModel {
         run().map_err(|e| failure(&e))
     }
 
-    /// Resolves with the failure when the device is lost; never where it is not.
+    /// Resolves with the failure when the device is lost, otherwise never.
     pub fn lost(&self) -> Promise {
         let Ok(engine) = self.engine() else { return Promise::new(&mut |_, _| {}) };
         let lost = engine.device().lost();
@@ -450,7 +452,7 @@ impl WasmModel {
         wasm_bindgen_futures::future_to_promise(async move { Ok(failure(&lost.await)) })
     }
 
-    /// Gives the GPU memory back. Later calls are refused.
+    /// Frees the GPU memory. Later calls fail.
     pub fn unload(&self) {
         if let Some(engine) = self.engine.borrow_mut().take() {
             engine.device().destroy();

@@ -1,4 +1,4 @@
-//! Files that JavaScript reads: HTTP ranges, dropped files. `pkg/src/sources` does the reading.
+//! Byte sources that are implemented in JavaScript (`pkg/src/sources`): HTTP ranges, dropped files.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ pub(super) struct JsReader {
     len: u64,
     reader: JsValue,
     read: Function,
-    /// Takes back what was read.
+    /// Releases bytes that were read, so that JavaScript can reuse the memory.
     done: Option<Function>,
 }
 
@@ -83,7 +83,7 @@ impl ByteSource for JsReader {
     }
 }
 
-/// The `open` of a `Source`, and what else it knows of its files.
+/// A folder of a JavaScript `Source`.
 #[derive(Clone)]
 pub(super) struct JsFolder {
     id: String,
@@ -94,7 +94,7 @@ pub(super) struct JsFolder {
 }
 
 impl JsFolder {
-    /// None where the source cannot open files by name.
+    /// `None` if the source cannot open files by name.
     pub(super) fn of(source: &JsValue, id: &str) -> Result<Option<Self>> {
         let Some(open) = function(source, "open")? else { return Ok(None) };
         let names: Option<Array> = get(source, "names")?.dyn_into().ok();

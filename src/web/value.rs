@@ -1,4 +1,4 @@
-//! Values across the border.
+//! Converts values between Rust and JavaScript.
 
 use js_sys::{Array, Object, Reflect, Uint32Array};
 use serde::Serialize;
@@ -9,13 +9,13 @@ use crate::engine::{GenerateResult, Input};
 use crate::text::Message;
 use crate::{Error, Result};
 
-/// Plain objects, arrays and numbers.
+/// Converts a value to plain objects, arrays and numbers.
 pub(super) fn to_js(value: &impl Serialize) -> JsValue {
     let serializer = serde_wasm_bindgen::Serializer::json_compatible();
     value.serialize(&serializer).expect("our own types have JavaScript values")
 }
 
-/// A value of ours from JavaScript; `undefined` and `null` are the default.
+/// Converts a value from JavaScript; `undefined` and `null` become the default.
 pub(super) fn from_js<T: DeserializeOwned + Default>(name: &str, value: JsValue) -> Result<T> {
     if value.is_undefined() || value.is_null() {
         return Ok(T::default());
@@ -23,7 +23,7 @@ pub(super) fn from_js<T: DeserializeOwned + Default>(name: &str, value: JsValue)
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::invalid(name, e.to_string()))
 }
 
-/// `{ code, message, retryable, detail }`, as every failure leaves.
+/// Converts an error to `{ code, message, retryable, detail }`.
 pub(super) fn failure(error: &Error) -> JsValue {
     object(&[
         ("code", error.code().into()),
@@ -33,7 +33,7 @@ pub(super) fn failure(error: &Error) -> JsValue {
     ])
 }
 
-/// What JavaScript threw while reading a file.
+/// Converts a value that JavaScript threw while reading a file.
 pub(super) fn from_failure(thrown: &JsValue) -> Error {
     let text = |name: &str| get(thrown, name).ok().and_then(|v| v.as_string());
     let message = text("message").unwrap_or_else(|| format!("{thrown:?}"));
@@ -56,12 +56,12 @@ pub(super) fn from_failure(thrown: &JsValue) -> Error {
     let url = string(&detail, "url").unwrap_or_default();
     let status = get(&detail, "status").ok().and_then(|v| v.as_f64()).map(|n| n as u16);
     let retryable = get(thrown, "retryable").ok().and_then(|v| v.as_bool()).unwrap_or(true);
-    // The facade's message begins with the address; so does ours.
+    // The message of the JavaScript side begins with the URL, and so does that of `Error::Network`.
     let message = message.strip_prefix(&format!("{url}: ")).map(str::to_owned).unwrap_or(message);
     Error::Network { url, status, message, retryable }
 }
 
-/// A property; undefined where `of` is no object.
+/// A property; `undefined` if `of` is not an object.
 pub(super) fn get(of: &JsValue, name: &str) -> Result<JsValue> {
     if !of.is_object() {
         return Ok(JsValue::UNDEFINED);
@@ -69,12 +69,12 @@ pub(super) fn get(of: &JsValue, name: &str) -> Result<JsValue> {
     Reflect::get(of, &name.into()).map_err(|_| Error::invalid(name, "it cannot be read"))
 }
 
-/// A property that is a string.
+/// A string property.
 pub(super) fn string(of: &JsValue, name: &str) -> Result<String> {
     get(of, name)?.as_string().ok_or_else(|| Error::invalid(name, "it is not a string"))
 }
 
-/// A plain object.
+/// Creates a plain object.
 pub(super) fn object(properties: &[(&str, JsValue)]) -> JsValue {
     let object = Object::new();
     for (name, value) in properties {
@@ -83,7 +83,7 @@ pub(super) fn object(properties: &[(&str, JsValue)]) -> JsValue {
     object.into()
 }
 
-/// Messages; a role that is none is refused.
+/// Parses messages; an unknown role is an error.
 pub(super) fn messages(value: JsValue) -> Result<Vec<Message>> {
     let messages: Vec<Message> = from_js("messages", value)?;
     for (i, m) in messages.iter().enumerate() {

@@ -1,4 +1,4 @@
-// The packed package in headless Chromium, on SwiftShader's WebGPU.
+// Tests the packed package in headless Chromium, on SwiftShader's WebGPU.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -13,7 +13,7 @@ import { serve } from "./lib/server.mjs";
 const noBrowser = chromiumPath ? false : "Chromium is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
-/** Every case, which `cargo xtask soak cases` asks for, and not one of each kind. */
+/** Whether to run every case (`cargo xtask soak cases`) instead of one of each kind. */
 const all = process.env.MINKE_ALL !== undefined;
 const LLAMA = "/golden/models/llama/";
 
@@ -51,7 +51,7 @@ async function open() {
   return page;
 }
 
-/** Loads in the page, gives the model's number to `use`, unloads. */
+/** Loads a model in the page, passes its number to `use`, and unloads it. */
 async function withModel(source, options, use, on = page) {
   const { model, ...rest } = await on.evaluate(([source, options]) => open(source, options), [source, options]);
   try {
@@ -114,7 +114,8 @@ describe("without WebGPU", { skip: noBrowser }, () => {
 });
 
 describe("golden models", { skip: noGolden }, () => {
-  // One of each kind: dense, window, mixture, latent attention and FP8, 4-bit floats, GGUF. All models are played natively.
+  // One case of each kind: dense, sliding window, mixture of experts, latent attention with FP8, 4-bit floats, GGUF.
+  // All models are tested natively.
   const MORE = ["models/llama_v5cfg", "models/llama4_text", "models/qwen2", "gguf/qwen2_tied"];
   for (const name of ["models/llama", "models/gemma3_text", "models/qwen2_moe", "models/deepseek_v3_fp8", "models/gpt_oss_mxfp4", "gguf/qwen2", ...(all ? MORE : [])]) {
     const folder = join(golden, name);
@@ -141,7 +142,8 @@ describe("golden models", { skip: noGolden }, () => {
           assert.equal(result.finishReason, "length");
         }
       });
-      // There the 16-bit cache decides between two experts that score alike, natively too: tests/golden.rs says where.
+      // In this case the f16 cache decides between two experts with similar scores, natively too, as tests/golden.rs
+      // notes.
       if (name === "models/gpt_oss_mxfp4") return;
       if (!all && !["models/llama", "models/deepseek_v3_fp8"].includes(name)) return;
       await withModel(url, { internal: { withoutSelfTest: true } }, async (model) => {
@@ -173,7 +175,7 @@ describe("behaviour", { skip: noGolden }, () => {
   const { ids, greedy_ids } = noGolden ? {} : JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
   const f32 = { internal: { f32: true } };
   const right = async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
-  // Compiling kernels takes seconds on a software GPU: what can share a model does.
+  // Compiling kernels takes seconds on a software GPU, so tests share a model if possible.
   let shared;
   before(async () => {
     shared = (await page.evaluate(([source, options]) => open(source, options), [LLAMA, { ...f32, contextLength: 256 }])).model;
@@ -183,7 +185,7 @@ describe("behaviour", { skip: noGolden }, () => {
   test("kernels that compute something else: variants are dropped, others refused by name", { timeout: 120_000 }, async () => {
     const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
     const bare = await open();
-    /** A load on a device whose pipelines with such labels do nothing, and eight tokens. */
+    /** Loads on a device whose pipelines with matching labels do nothing, and generates eight tokens. */
     const broken = (labels) => bare.evaluate(async ([LLAMA, labels, ids]) => {
       const make = GPUDevice.prototype.createComputePipeline;
       GPUDevice.prototype.createComputePipeline = function (descriptor) {
@@ -212,7 +214,7 @@ describe("behaviour", { skip: noGolden }, () => {
   test("variants by features: a device with subgroups, bytes for prompts, and the same tokens", { timeout: 180_000 }, async () => {
     const { ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.medium;
     const bare = await open();
-    /** A load in such variants, sixteen tokens, what pipelines were made, those with such labels to do nothing, and what was said. */
+    /** Loads with kernel variants, disabling pipelines with matching labels, and generates sixteen tokens; returns pipelines and warnings, too. */
     const run = (variants, broken = "none", source = LLAMA) => bare.evaluate(async ([source, variants, broken, ids]) => {
       const make = GPUDevice.prototype.createComputePipeline;
       const warn = console.warn;
@@ -248,7 +250,7 @@ describe("behaviour", { skip: noGolden }, () => {
     assert.deepEqual(dropped.ids, base.ids);
     assert.match(dropped.warnings.join(), /int8\/matmul.q8 computes wrong results/);
     assert.ok(dropped.labels.includes("matmul.q8") && !dropped.labels.includes("matvec.q8"), dropped.labels.join());
-    // What these compute is compared by the self-test.
+    // The results of these variants are compared by the self-test.
     const mixture = await run({ subgroups: true, int8: true }, "none", LLAMA.replace("llama", "deepseek_v2"));
     for (const kernel of ["subgroups/expert_up", "subgroups/expert_down", "subgroups/latent_value", "int8/expert_matmul"]) {
       assert.ok(mixture.labels.some((label) => label.startsWith(kernel)), `${kernel} of ${mixture.labels.join()}`);
@@ -463,7 +465,7 @@ describe("sessions", { skip: noGolden }, () => {
 
 describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
   const facts = noSmol || absent(reference) ? { cases: [] } : JSON.parse(readFileSync(reference, "utf8"));
-  // The native tests follow the reference to its end; here a few tokens show that the browser computes the same.
+  // The native tests compare the whole reference; in the browser a few tokens suffice.
   const TOKENS = 8;
 
   test("reference cases", { timeout: 500_000 }, async () => {
@@ -502,7 +504,7 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
       }, model);
       const { begun, one, two, fresh } = run;
       assert.equal(one.usage.cachedTokens, begun, "the system message was fed with the session");
-      // What the first answer's last token, its end and the question take.
+      // The cost of the first answer's last token, its end and the question.
       const own = two.usage.inputTokens - two.usage.cachedTokens;
       assert.ok(own <= two.usage.inputTokens - one.usage.inputTokens - Object.keys(one.ids).length + 2, JSON.stringify([one.usage, two.usage]));
       assert.equal(fresh.text, two.text);
@@ -550,7 +552,7 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
     await chat.keyboard.press("Escape");
     await chat.waitForSelector("body[data-state=ready]");
     assert.match(await chat.innerText(".assistant footer"), /\d+ tokens · [\d.]+ per second/);
-    // A second question goes on from the first, and a fresh chat leaves nothing behind.
+    // A second question continues the conversation, and a new chat starts empty.
     await chat.fill("#prompt", "And of Italy?");
     await chat.keyboard.press("Enter");
     await chat.waitForFunction(() => document.querySelectorAll(".assistant .text")[1]?.textContent.length > 2, undefined, { timeout: 180_000 });

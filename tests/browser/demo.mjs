@@ -1,4 +1,4 @@
-// `cargo xtask demo`: serves the page with the demo model beside it; with --prompt, asks in headless Chromium.
+// `cargo xtask demo`: serves the page with the demo model; with --prompt, asks a question in headless Chromium.
 
 import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -24,7 +24,7 @@ if (values.prompt === undefined) {
   process.exit(failed);
 }
 
-/** Does on the page what a person would. */
+/** Operates the page like a visitor. */
 async function ask(prompt) {
   const { launch } = await import("./lib/chromium.mjs");
   const browser = await launch();

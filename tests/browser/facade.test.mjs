@@ -1,4 +1,5 @@
-// Everything above the wasm glue, in plain Node with a fake engine: sources and their faults, calls and their ends.
+// Tests everything above the wasm glue in plain Node with a fake engine: sources and their faults, calls and how they
+// end.
 
 import assert from "node:assert/strict";
 import { mkdtemp, writeFile } from "node:fs/promises";
@@ -30,7 +31,7 @@ beforeEach(() => {
   server.fault = () => undefined;
 });
 
-/** What a load asks for where there is nothing: addresses and tokens. */
+/** The requests of a load that finds nothing: URLs and tokens. */
 const requests = async (source) => {
   const seen = [];
   const fetch = async (input, init) => (seen.push([String(input), init?.headers?.Authorization]), new Response("", { status: 404 }));
@@ -109,7 +110,7 @@ describe("sources", () => {
   test("names resolve to the addresses one expects", async () => {
     const asked = async (source) => {
       const seen = await requests(source);
-      return seen.find(([address]) => !/\/api\/models\//.test(address)); // what the hub has on record is asked first
+      return seen.find(([address]) => !/\/api\/models\//.test(address)); // the hub's record is requested first
     };
     assert.deepEqual(await asked("org/repo"), ["https://huggingface.co/org/repo/resolve/main/model.bin", undefined]);
     assert.deepEqual(await asked("org/repo/a/b.gguf"), ["https://huggingface.co/org/repo/resolve/main/a/b.gguf", undefined]);
@@ -127,7 +128,7 @@ describe("sources", () => {
     const h = "https://host.test";
     const hub = "https://huggingface.co/org/repo/resolve/main";
     for (const [source, ...wanted] of [
-      // Addresses: what is no encoding stays, "#" is a letter unless an address was whole before it.
+      // URLs: invalid escapes are kept; "#" is part of a name unless a complete URL precedes it.
       [`${h}/m/100%.gguf`, `${h}/m/100%.gguf`],
       [`${h}/50%/x%20y%zz.gguf`, `${h}/50%/x%20y%zz.gguf`],
       [`${h}/m/%ff%fe.gguf`, `${h}/m/%ff%fe.gguf`],
@@ -142,7 +143,7 @@ describe("sources", () => {
       ["org/repo/a#b?c%20 é日.gguf", `${hub}/a%23b%3Fc%2520%20%C3%A9%E6%97%A5.gguf`],
       [{ repo: "org/repo", file: "q%/100%.GGUF" }, `${hub}/q%25/100%25.GGUF`],
       [{ repo: "org/repo", revision: "a#b%" }, "https://huggingface.co/org/repo/resolve/a%23b%25/model.bin"],
-      // What a file is its name need not say.
+      // A file's name need not say what it is.
       ["org/repo/x.GGUF", `${hub}/x.GGUF`],
       [`${h}/x.GgUf`, `${h}/x.GgUf`],
       [`${h}/get?path=x`, `${h}/get?path=x`, `${h}/get/model.bin?path=x`],
@@ -254,7 +255,7 @@ describe("calls", () => {
     const controller = new AbortController();
     await assert.rejects(load(url, { signal: controller.signal, onProgress: () => controller.abort(reason) }), (e) => e === reason);
     const pause = () => new Promise((resolve) => setTimeout(resolve, 50));
-    await pause(); // what was on its way arrives
+    await pause(); // pending data arrives
     const count = server.requests.length;
     await pause();
     assert.equal(server.requests.length, count);
@@ -345,8 +346,8 @@ describe("options", () => {
     await refused({ role: "user", content: ["a"] }, "messages[1].content[0]", "expected");
     await refused({ role: "user", content: 5 }, "messages[1].content", "expected");
     await refused({ role: "user" }, "messages[1].content", "missing");
-    await refused({ role: "assistant", content: null, refusal: "no" }, "messages[1].refusal", "counterpart");
-    await refused({ role: "assistant", content: "", function_call: { name: "f" } }, "messages[1].function_call", "counterpart");
+    await refused({ role: "assistant", content: null, refusal: "no" }, "messages[1].refusal", "not support");
+    await refused({ role: "assistant", content: "", function_call: { name: "f" } }, "messages[1].function_call", "not support");
     await refused({ role: "assistant", content: "", tool_calls: [{ ...call, type: "custom" }] }, "messages[1].tool_calls", "function");
     const session = await model.createSession({ messages: [{ role: "developer", content: [text("d")] }] });
     assert.deepEqual(session.messages, [{ role: "developer", content: "d" }]);

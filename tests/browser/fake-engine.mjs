@@ -1,5 +1,5 @@
-// Stands where the wasm glue stands, so that everything above it can be tested without a GPU: a "model" that reads
-// all its bytes and says numbers. Its traps are real ones, from a real WebAssembly instance.
+// A fake of the wasm glue, to test everything above it without a GPU: a "model" that reads
+// all its bytes and generates numbers. Its traps are real, from a real WebAssembly instance.
 
 // (module (func (export "trap") unreachable))
 export const WASM = new Uint8Array([
@@ -28,7 +28,7 @@ export function instantiate(guard) {
     constructor(id, bytes, requests) { Object.assign(this, { id, bytes, requests, log: [] }); }
     info() { return { architecture: "fake", vocabSize: 4, contextLength: 30, bytes: this.bytes, sum: this.sum }; }
     memory() { return this.memoryNow; }
-    // Conversations: a message has a token, and so has each of its characters.
+    // Conversations: one token per message, and one per character of it.
     count(input) { return typeof input === "string" || input instanceof Uint32Array ? input.length : input.reduce((sum, m) => sum + 1 + m.content.length, 0); }
     fit(input) { if (this.count(input) > 30) fail("context-overflow", "too long", { inputTokens: this.count(input), contextLength: 30 }); }
     known(conversation) { if (!this.conversations.has(conversation)) fail("invalid-argument", "it has been destroyed", { argument: "session" }); }
@@ -93,7 +93,7 @@ export function instantiate(guard) {
       if (reader === null) fail("format", "model.bin is missing");
       const model = new Model(source.id, reader.size);
       model.sum = 0;
-      const step = options.contextLength ?? 100_000; // bytes per read, here
+      const step = options.contextLength ?? 100_000; // bytes per read, in this fake
       for (let at = 0; at < reader.size; at += step) {
         if (canceller.state === "abort") fail("abort", "aborted");
         const bytes = await reader.read(at, Math.min(reader.size, at + step));

@@ -1,4 +1,4 @@
-// One smoke test in a second browser: Firefox on the system's Vulkan driver.
+// A smoke test in a second browser: Firefox on the system's Vulkan driver.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
@@ -19,7 +19,7 @@ test("Firefox generates", { skip: (!path && "Firefox is not installed") || absen
     browser = await launch({ browser: "firefox", executablePath: path, headless: true, extraPrefsFirefox: PREFERENCES });
     const page = await browser.newPage();
     await page.goto(`${server.origin}/deep/path/`);
-    // Not waitForFunction: it makes its function in the page, whose policy forbids that.
+    // waitForFunction is not possible: it evaluates a function in the page, which the page's policy forbids.
     while ((await page.evaluate(() => document.title)) !== "ready") await setTimeout(50);
     const info = await page.evaluate(() => minke.deviceInfo());
     if (!info.webgpu) return t.skip("Firefox has no WebGPU adapter here");

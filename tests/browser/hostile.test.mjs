@@ -1,5 +1,6 @@
-// Every row of the malformed inputs through the package in Chromium: the same end as natively (`tests/hostile/table.rs`
-// writes the files and how each ended), quickly, within bounds, and a good model loads and generates next.
+// Runs every row of the malformed inputs through the package in Chromium: the same result as natively
+// (`tests/hostile/table.rs` writes the files and results), quickly, within bounds, and a valid model loads and
+// generates afterwards.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -13,7 +14,7 @@ const folder = join(root, "target/hostile");
 const manifest = join(folder, "manifest.json");
 const skip = chromiumPath ? absent(manifest) && "cargo test --test hostile has not written its files" : "Chromium is not installed";
 
-/** Rows that only the page can play: what is encoded, and in how many milliseconds at most. */
+/** Rows that only run in the page: the text to encode, and the maximum milliseconds. */
 const INPUTS = {
   "T10 regex_redos": ["a".repeat(25) + "b", 100],
   "T25 input_a_100k": ["a".repeat(100_000), 1000],
@@ -43,7 +44,7 @@ test("hostile files end as natively, and a good model loads next", { skip, timeo
       const good = ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"];
       globalThis.base = await Promise.all(good.map(async (name) => new File([await read(`good/${name}`)], name)));
       globalThis.tryRow = async ({ name, case: number, files: names }, input) => {
-        // Templates are tried by a conversation, everything else without one.
+        // Templates are tested with a conversation, everything else without one.
         const prompt = name.startsWith("J") ? "Hi" : Uint32Array.of(1, 2);
         const files = await Promise.all(names.map(async (name) => new File([await read(`${number}/${name}`)], name)));
         const indexed = names.some((name) => name.endsWith(".index.json"));
@@ -83,7 +84,7 @@ test("hostile files end as natively, and a good model loads next", { skip, timeo
       const [input, limit] = INPUTS[row.name] ?? [];
       const got = await page.evaluate(([row, input]) => tryRow(row, input), [row, input]);
       const end = got.error ? [got.error.code, got.error.kind ?? null] : ["accepted", null];
-      // NaN weights load; the first step says so.
+      // NaN weights load; the first step reports them.
       const wanted = row.name.startsWith("S49") ? ["non-finite", null] : [row.code, row.kind ?? null];
       const complain = (what) => failures.push(`${row.name}: ${what}`);
       if (end.join() !== wanted.join()) complain(`ended as ${end}, natively as ${wanted}: ${got.error?.message}`);
@@ -99,7 +100,7 @@ test("hostile files end as natively, and a good model loads next", { skip, timeo
     assert.deepEqual(failures, []);
     assert.equal(await page.evaluate(() => polluted()), false, "Object.prototype is untouched");
 
-    // The same page, next: a good model, a lone surrogate (T26), what a template adds (J29).
+    // Then in the same page: a valid model, a lone surrogate (T26), text added by a template (J29).
     const next = await page.evaluate(async () => {
       const model = await minke.load({ files: base }, { worker: false, contextLength: 64 });
       const same = async (a, b) => (await model.tokenizer.encode(a)).join() === (await model.tokenizer.encode(b)).join();

@@ -1,4 +1,4 @@
-// What a hub has on record of its files, their sizes and digests: compared by whole paths.
+// Tests checks against a hub's record of file sizes and digests, which are matched by full paths.
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
@@ -43,7 +43,7 @@ async function profile(use) {
   }
 }
 
-/** The golden Llama with its shards as `a/model.safetensors` to `d/model.safetensors`; what a hub lists of them. */
+/** The golden Llama with its shards as `a/model.safetensors` to `d/model.safetensors`, and the hub's list of them. */
 const folders = ["a", "b", "c", "d"];
 const shardOf = (i) => `model-0000${i + 1}-of-00004.safetensors`;
 const path = (i) => `${folders[i]}/model.safetensors`;
@@ -75,7 +75,7 @@ describe("a hub's record", { skip: noGolden }, () => {
     const files = await page.evaluate(async () => (await minke.store.list())[0].files);
     assert.ok(folders.every((_, i) => files.includes(path(i))), `${files}`);
     await clear(page);
-    // A file of that name elsewhere does not count; that of another folder is another.
+    // A file of the same name in another folder is a different file.
     listed("twins", [{ ...record(0), path: "model.safetensors" }, { ...record(2), path: path(1), lfs: { oid: record(2).lfs.oid } }]);
     await begin(page, source);
     const error = await ended(page);
@@ -89,7 +89,7 @@ describe("a hub's record", { skip: noGolden }, () => {
       assert.deepEqual([error?.code, error?.detail.file], wrong ? ["integrity", path(1)] : [undefined, undefined], error?.message);
       await clear(page);
     }
-    // A GGUF in a folder of a repository: its path there, and that of what lies beside it.
+    // A GGUF in a folder of a repository: its path, and those of its siblings.
     server.mounts["/hub/org/gguf/resolve/main/q4/smol.gguf"] = smollm;
     const gguf = { repo: "org/gguf", file: "q4/smol.gguf", endpoint: `${server.origin}/hub` };
     if (!noSmol) {
@@ -100,7 +100,7 @@ describe("a hub's record", { skip: noGolden }, () => {
     }
     const refused = await page.evaluate(([source, integrity]) => failed(minke.estimate(source, { integrity })), [gguf, { "smol.gguf": base64("0".repeat(64)) }]);
     assert.equal(refused?.code, "invalid-argument", refused?.message);
-    // A picked folder: paths below the one with the model.
+    // A picked folder: paths relative to the one with the model.
     const picked = await page.evaluate(async ([url, names, index, integrity]) => {
       const files = [];
       for (const [path, name] of names) {
@@ -135,7 +135,7 @@ describe("a hub's record", { skip: noGolden }, () => {
     listed("twins", [record(0), wrong]);
     await refused({ cache: "none" });
     await refused({});
-    // What is kept from before is held against the record too.
+    // Files stored earlier are checked against the record, too.
     await clear(page);
     listed("twins", []);
     await begin(page, source);
@@ -143,7 +143,7 @@ describe("a hub's record", { skip: noGolden }, () => {
     listed("twins", [wrong]);
     await refused({});
     await clear(page);
-    // A hub that cannot be asked for its list may say so with the file.
+    // A hub without a file list may serve the digest with the file.
     listed("twins", []);
     server.fault = (request) => (request.path.endsWith(path(1)) ? { headers: { "x-linked-size": String(size + 7) } } : undefined);
     await refused({ cache: "none" });

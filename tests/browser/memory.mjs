@@ -1,6 +1,6 @@
-// What loading large models takes outside the GPU: checkpoints of true shapes, served as they are made, loaded through the
-// built package in headless Chromium. `cargo xtask soak memory [shape …]`; memory.test.mjs plays a small one.
-// Writes docs/evidence/memory.md and docs/evidence/memory-*.svg when given --record.
+// Measures the memory that loading large models takes outside the GPU: generated checkpoints of published shapes,
+// loaded through the built package in headless Chromium. `cargo xtask soak memory [shape …]`; memory.test.mjs runs a
+// small one. Writes docs/evidence/memory.md and docs/evidence/memory-*.svg when given --record.
 
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,11 +12,11 @@ import { plot } from "./lib/plot.mjs";
 import { serve } from "./lib/server.mjs";
 import { SHAPES, synthetic } from "./lib/shapes.mjs";
 
-/** Bytes of the wasm heap at most. */
+/** Maximum bytes of the wasm heap. */
 export const HEAP = 256 * 2 ** 20;
 /**
- * Bytes on their way at most: what readers keep and fetch ahead (pkg/src/sources/blocks.ts: 24 and 12 MiB, reads of two blocks of
- * 4 MiB; spare.ts: 16 MiB), and what was sent to the GPU and not taken yet (src/weights/load.rs: 64 MiB).
+ * Maximum bytes in flight: cells and read-ahead of readers (pkg/src/sources/blocks.ts: 24 and 12 MiB, reads of two
+ * blocks of 4 MiB; spare.ts: 16 MiB), and writes queued for the GPU (src/weights/load.rs: 64 MiB).
  */
 export const IN_FLIGHT = (24 + 12 + 8 + 16 + 64) * 2 ** 20;
 
@@ -28,7 +28,7 @@ export async function kitchen(names) {
   return serve({ "/app/": app, "/app/measured.html": { type: "text/html", body: PAGE }, ...models });
 }
 
-/** Loads a model in a browser of its own, whose files lie in `folder`, and generates a few tokens: samples, stages, sums. */
+/** Loads a model in a separate browser with the profile `folder`, and generates a few tokens; returns samples, stages, sums. */
 export async function measure(folder, server, name, options = {}) {
   const { mounts, requests } = server;
   const from = requests.length;
@@ -59,7 +59,7 @@ export async function measure(folder, server, name, options = {}) {
 
 const high = (samples, of) => samples.reduce((most, s) => Math.max(most, of(s) ?? 0), 0);
 
-/** The figures of a run. Bytes of the GPU lie in the GPU process of a software adapter: they are taken off. */
+/** The figures of a run. With a software adapter GPU buffers are in the GPU process, so they are subtracted. */
 export function figures(run) {
   const during = run.processes.filter((s) => s.at <= run.loaded + 300);
   const rise = (kind) => high(during, (s) => s[kind]) - (run.before[kind] ?? 0);
@@ -73,7 +73,7 @@ export function figures(run) {
   };
 }
 
-/** What of a run is beyond the limits, in words. */
+/** Descriptions of the limits that a run exceeds. */
 export function beyond(run) {
   const f = figures(run);
   const faults = [];
@@ -95,7 +95,7 @@ function print(label, run) {
   return f;
 }
 
-/** Bytes over time as a plot: above what the browser took before. */
+/** A plot of bytes over time, in addition to the browser's initial memory. */
 function drawn(label, run) {
   const during = run.processes.filter((s) => s.at >= run.began && s.at <= run.loaded + 2000);
   const time = (at) => (at - run.began) / 1000;
@@ -127,7 +127,7 @@ the GPU from the wasm heap, of all.
 |---|---|---|---|---|---|---|---|---|---|---|
 `;
 
-/** docs/evidence/memory.md and its plots, of what lies in `target/memory`; of other runs, what was on record stays. */
+/** Writes docs/evidence/memory.md and its plots from the results in `target/memory`; results of other runs are kept. */
 export function record(folder) {
   const runs = readdirSync(folder).filter((name) => name.endsWith(".json")).map((name) => [name.split(".").at(-2), JSON.parse(readFileSync(join(folder, name), "utf8"))]);
   const path = join(root, "docs/evidence/memory.md");

@@ -1,4 +1,4 @@
-// What a load of a small checkpoint takes, measured as the long run measures the large ones: memory.mjs.
+// Tests the memory of loading a small checkpoint, measured as memory.mjs measures large ones.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -35,7 +35,7 @@ describe("memory of a load", { skip: chromiumPath ? false : "Chromium is not ins
       const held = f.on;
       assert.ok(run.finite, `${pass}: logits are numbers`);
       assert.ok(f.heap > 0 && f.heap < 32 * MB, `${pass}: a heap of ${f.heap} bytes`);
-      // Of the uploads only vectors and parameters come from the heap.
+      // Only vectors and parameters are uploaded from the heap.
       assert.ok(f.bytes.uploaded > 4 * MB && f.bytes.throughHeap < 0.1 * f.bytes.uploaded, `${pass}: ${f.bytes.throughHeap} of ${f.bytes.uploaded} bytes`);
       assert.ok(Math.abs(run.estimate.gpuBytes - held) <= 0.05 * held, `${pass}: ${run.estimate.gpuBytes} bytes were estimated, ${held} are held`);
       assert.equal(run.estimate.maxContextLength, run.info.contextLength);

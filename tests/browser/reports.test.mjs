@@ -1,6 +1,6 @@
-// What public bug reports describe, in Chromium: the models and tokenizers of `MINKE_REPORTS` (a folder like
-// `../shared/data/reports`; tests/reports.rs plays the same rows natively, and those of templates). Without the variable a part of
-// them is played: each costs a load.
+// Reproduces public bug reports in Chromium: the models and tokenizers of `MINKE_REPORTS` (a folder like
+// `../shared/data/reports`; tests/reports.rs runs the same rows natively, and those of templates). Without the variable
+// a subset of them is run, because each costs a load.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
-// What servers answer for files that they do not have, how files are called, and what they are, in Chromium, with models that are made
-// here: only headers are read, but for one load.
+// Tests responses of servers for missing files, unusual file names, and recognition of files by contents, in Chromium,
+// with generated models: only headers are read, except for one load.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -15,7 +15,7 @@ import { folder, gguf, projector } from "./lib/tiny.mjs";
 const skip = chromiumPath ? false : "Chromium is not installed";
 const reports = process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports");
 const HTML = "<!doctype html><title>An application</title><div id=root></div>";
-/** A host name that is no secure place. */
+/** A host name that is not a secure context. */
 const ELSEWHERE = "minke.test";
 
 let server, browser, context, page;
@@ -69,11 +69,11 @@ const estimate = async (source, options) => {
 };
 const refused = async (source, options) => (await call("estimate", source, options)).error;
 const download = async (source, options) => (await call("store.download", source, options)).error;
-/** What lies under a path and was asked for since the `from`th request. */
+/** Files under a path that were requested since request `from`. */
 const asked = (from, path) => server.requests.slice(from).filter((r) => r.path.startsWith(path)).map((r) => r.path.slice(path.length));
-/** The bytes that were sent of it. */
+/** The bytes that were sent for files under a path. */
 const sent = (from, path) => server.requests.slice(from).filter((r) => r.path.startsWith(path)).reduce((sum, r) => sum + r.sent, 0);
-/** The same files for `page`, as a drop gives them. */
+/** The files for `page`, in the form of a drop. */
 const dropped = (files, use) => page.evaluate(async ([files, use]) => {
   const given = files.map(([name, base64]) => {
     const file = new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name.split("/").at(-1));
@@ -93,7 +93,7 @@ const dropped = (files, use) => page.evaluate(async ([files, use]) => {
   }
 }, [Object.entries(files).map(([name, content]) => [name, Buffer.from(content).toString("base64")]), use ?? "estimate"]);
 
-/** What hosts answer for files that they do not have. */
+/** Responses of hosts for files that do not exist. */
 const length = Buffer.byteLength(HTML);
 const known = { etag: '"app"', "last-modified": "Mon, 01 Jan 2024 00:00:00 GMT" };
 const HOSTS = {
@@ -104,10 +104,10 @@ const HOSTS = {
   "a range of a page": { status: 206, headers: { "content-type": "text/html", "content-range": `bytes 0-${length - 1}/${length}`, ...known }, body: HTML },
   "a page of no type": { status: 200, headers: { "content-type": "application/octet-stream", ...known }, body: HTML },
 };
-/** The server answers so under a path for what `lacks` says, by default for what is not there. */
+/** Makes the server respond in this way for files under a path that `lacks` selects, by default those that do not exist. */
 const host = (answer, path, lacks = (name) => !server.mounts[path].has(name)) => (server.fault = (r) => {
   if (!r.path.startsWith(path) || !lacks(r.path.slice(path.length))) return undefined;
-  // A byte of a page is a byte of it.
+  // A one-byte range of a page is the page's first byte.
   return answer.status === 206 && r.range === "bytes=0-0" ? { ...answer, headers: { ...answer.headers, "content-range": `bytes 0-0/${length}` }, body: "<" } : answer;
 });
 
@@ -126,7 +126,7 @@ describe("a host that has no 404", { skip }, () => {
         assert.ok((await estimate(path)).downloadBytes > 60_000);
         assert.equal(await download(path), undefined);
         const from = server.requests.length;
-        // Whatever comes now in place of the files that are kept.
+        // Any of these responses in place of the stored files.
         host(answer, path, () => true);
         assert.equal(await download(path), undefined);
         assert.ok(sent(from, path) === 0, `${sent(from, path)} bytes were sent`);
@@ -153,7 +153,7 @@ describe("a host that has no 404", { skip }, () => {
 
   test("a file that is gone is gone, and one that changed is another", { timeout: 60_000 }, async () => {
     put("/m/", { ...folder(), "chat_template.jinja": "{% for m in messages %}{{ m.content }}{% endfor %}" });
-    // Served as HTML, as some hosts do: a template is no page.
+    // Some hosts serve templates as HTML: a template is not a page.
     const html = { headers: { "content-type": "text/html" } };
     server.fault = (r) => (r.path.endsWith(".jinja") ? html : undefined);
     assert.equal(await download("/m/"), undefined);
@@ -169,7 +169,7 @@ describe("a host that has no 404", { skip }, () => {
 });
 
 describe("what is asked for", { skip }, () => {
-  /** A repository on a hub, and what it lists. */
+  /** A repository on a hub, and its file list. */
   const hub = (repo, files, names = Object.keys(files), headers = {}) => {
     put(`/hub/org/${repo}/resolve/main/`, files);
     const entries = names.map((path) => ({ type: "file", path, size: files[path]?.length ?? 0 }));
@@ -253,7 +253,7 @@ describe("odd names", { skip }, () => {
       assert.ok(sent(from, "/odd/") < 16, `${sent(from, "/odd/")} bytes of ${address} were sent again`);
       await clear(page);
     }
-    // What a parameter names is another model than what another names.
+    // Different parameters name different models.
     server.fault = (r) => (r.path === "/get" ? { file: { size: model.length, read: (start, end) => model.subarray(start, end) }, headers: { etag: r.query } } : undefined);
     server.mounts["/get"] = new Map([["", {}]]);
     for (const source of ["/get?path=a", "/get?path=b", "/get?path=a&X-Amz-Signature=1"]) assert.equal(await download(source), undefined);

@@ -1,5 +1,5 @@
-// Sessions above the wasm glue, in plain Node with a fake engine whose context holds 30 tokens: one for each message and
-// one for each character of it.
+// Tests sessions above the wasm glue, in plain Node with a fake engine whose context holds 30 tokens: one for each
+// message and one for each character of it.
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -66,7 +66,7 @@ test("a call that rejects leaves the messages; one that is stopped keeps what it
   for await (const part of generation) if (part.text === "3 ") generation.stop();
   assert.equal((await generation.result).finishReason, "abort");
   assert.ok(contents(session)[2].startsWith("0 1 2 3 "));
-  // Stopped while it waits: nothing is generated, and it is the next one's turn.
+  // A call that is stopped while it waits generates nothing, and the next call runs.
   await session.truncate(0);
   const first = session.stream("a", { maxOutputTokens: 3 });
   const second = session.stream("b", { maxOutputTokens: 10_000 });

@@ -1,6 +1,7 @@
-// The long campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere, damaged
-// blocks, full disks, two tabs. `cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N] [--kind K]` writes
-// docs/evidence/soak.md. `faults` looks at what was stored, `tensors` at what lies on the GPU in the end. A checkpoint of 15 MB with random weights in three shards is served at a pace; waits go by a fast clock.
+// The soak campaign of the store: every kind of transport fault by seed, loads that are killed or aborted anywhere,
+// damaged blocks, full disks, two tabs. `cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]
+// [--kind K]` writes docs/evidence/soak.md. `faults` checks the stored files, `tensors` the buffers on the GPU. A checkpoint of
+// 15 MB with random weights in three shards is served at a limited rate; waits use a fast clock.
 
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,11 +15,11 @@ import { writeCheckpoint } from "./lib/synthetic.mjs";
 import { WORKER, tensors } from "./lib/tensors.mjs";
 
 const BLOCK = 2 ** 20;
-/** Runs of faults at once, each in a page of its own. */
+/** Concurrent runs of faults, each in its own page. */
 const LANES = 2;
-/** Milliseconds of the package's clock in one of ours: what stalls for 20 s does so for 2. */
+/** Speed of the package's clock: a stall of 20 s takes 2. */
 const CLOCK = 10;
-/** Bytes that a response gets in a millisecond. */
+/** Bytes per millisecond of a response. */
 const PACE = 16384;
 
 const what = process.argv[2]?.startsWith("--") ? "all" : (process.argv[2] ?? "all");
@@ -27,7 +28,7 @@ const seeds = given < 0 ? 25 : Number(process.argv[given + 1]);
 const parts = ["faults", "tensors", "kills", "aborts", "flips", "quotas", "tabs"];
 if (!(seeds >= 1) || !["all", ...parts].includes(what)) throw new Error("see cargo xtask help");
 
-const folders = ["a", "b"].map((name) => join(root, "target/soak", what, name)); // parts may run beside each other
+const folders = ["a", "b"].map((name) => join(root, "target/soak", what, name)); // parts may run concurrently
 const shards = folders.map((folder, i) => writeCheckpoint(folder, i + 1))[0];
 const want = folders.map((folder) => Object.fromEntries(shards.map((name) => [name, sha256(join(folder, name))])));
 const size = shards.reduce((sum, name) => sum + statSync(join(folders[0], name)).size, 0);
@@ -37,17 +38,17 @@ writeFileSync(join(app, "hashed.js"), WORKER);
 const server = await serve({ "/app/": app, "/m/": folders[0] });
 server.mounts["/app/open.html"] = { type: "text/html", body: '<!doctype html><title>app</title><script type="module" src="app.js"></script>' };
 server.pace = PACE;
-const elsewhere = `http://127.0.0.1:${server.port}`; // another origin than localhost
+const elsewhere = `http://127.0.0.1:${server.port}`; // an origin other than localhost
 const browser = await launch();
 const rows = [];
 let failures = 0;
 
-/** Of the buffers, those that the ledger counts as weights. */
+/** The buffers that the ledger counts as weights. */
 const isWeight = (label) => /^rope table$|norm$|\.(codes|scales)$/.test(label);
 const isShard = ({ path }) => path.startsWith("/m/") && path.endsWith(".safetensors");
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
-/** A profile of its own for each lane, with what `make` makes of it, for all rows that want the same. */
+/** A profile for each lane, with the result of `make`, shared by all rows with the same needs. */
 const profiles = new Map();
 const kept = (key, make) => (i) => {
   const name = `${key} ${i}`;
@@ -55,7 +56,7 @@ const kept = (key, make) => (i) => {
   return profiles.get(name);
 };
 
-/** Plays one row of the table: `count` runs of `body`, which gives numbers from 0 to 1, or throws. */
+/** Runs one row of the table: `count` runs of `body`, which returns numbers from 0 to 1, or throws. */
 async function row(name, count, lanes, prepare, body) {
   if (what !== "all" && what !== name.split(" ")[0]) return;
   const began = Date.now();
@@ -94,7 +95,7 @@ const well = async (page) => {
 
 // ---------------------------------------------------------------- transport faults
 
-/** Faults by the folder that a run's files are asked for in. */
+/** Faults by the folder of a run's files. */
 const faults = new Map();
 server.fault = (request) => faults.get(request.path.split("/")[2])?.(request);
 const mount = (id, fault, version = 0) => {
@@ -115,10 +116,10 @@ const download = (page, url) => page.evaluate(([url, clockRate]) => {
   window.done = minke.store.download(url, { worker: shared, wasm: engine, internal: { clockRate } }).then(() => null, (e) => facts(e));
 }, [url, CLOCK]);
 
-/** Formats of the weights, by seed: two are made on the GPU. */
+/** Quantisations of the weights, by seed; two are computed on the GPU. */
 const FORMATS = ["none", "q8", "q4"];
 const undisturbedTensors = new Map();
-/** A load of one of the folders: label, size and hash of every buffer of weights, which are what the ledger counts. */
+/** Loads one of the folders: label, size and hash of every weight buffer, which must match the ledger. */
 async function onGpu(page, url, quantization) {
   const { error, buffers, weights } = await tensors(page, url, { quantization, contextLength: 64, internal: { clockRate: CLOCK, withoutSelfTest: true } });
   if (error) throw new Error(`${error.code}: ${error.message}`);
@@ -127,7 +128,7 @@ async function onGpu(page, url, quantization) {
   if (bytes !== weights) throw new Error(`${bytes} bytes of weights were found, ${weights} are counted`);
   return held.map(({ label, size, hash }) => `${label} ${size} ${hash}`);
 }
-/** The same without any fault. */
+/** The result of a load without faults. */
 function wanted(page, origin, version, quantization) {
   const key = `plain-${version}-${quantization}`;
   if (!undisturbedTensors.has(key)) {
@@ -137,7 +138,7 @@ function wanted(page, origin, version, quantization) {
   return undisturbedTensors.get(key);
 }
 
-/** Ways of using a model through a fault: `use(page, origin, url, quantization)` gives what judges the version that it was. */
+/** Ways of using a model under a fault: `use(page, origin, url, quantization)` returns a function that checks the result for a version. */
 const uses = {
   async faults(page, origin, url) {
     await download(page, url);
@@ -166,7 +167,7 @@ for (const [part, use] of Object.entries(uses)) {
       const id = `${part}-${kind}-${seed}`;
       let changed = false;
       if (kind === "etag_change") {
-        // From some request on, every file is another.
+        // From some request on, every file has a new version.
         let left = Math.floor(r() * 12);
         mount(id, ({ path }) => {
           changed ||= left-- <= 0;
@@ -192,13 +193,13 @@ server.requests.length = 0;
 
 // ---------------------------------------------------------------- kills and aborts of loads
 
-/** How a load ended: the hash of a prompt's logits, or that it was stopped. */
+/** The result of a load: the hash of a prompt's logits, or that it was stopped. */
 const finish = async (page) => {
   const answer = await page.evaluate(() => window.loading);
   if (answer.error) throw new Error(`${answer.error.code}: ${answer.error.message}`);
   return answer;
 };
-/** Begins a load; with `weights` it is stopped when those are all on the GPU. */
+/** Starts a load; with `weights` it is stopped when all weights are on the GPU. */
 const load = (page, url, weights = false) => page.evaluate(([url, clockRate, weights]) => {
   window.stop = new AbortController();
   const onProgress = ({ stage, loaded, total }) => weights && stage === "download" && loaded === total && stop.abort("weights");
@@ -221,11 +222,11 @@ async function undisturbed(context) {
   await page.close();
 }
 
-/** Ends a load by `end` when a share of its bytes has been sent, loads again; what was sent twice of all. */
+/** Ends a load with `end` when a fraction of its bytes has been sent, and loads again; returns the fraction that was sent twice. */
 const broken = (prefix, end) => async (context, r, seed) => {
   const id = `${prefix}-${seed}`;
   mount(id, () => undefined);
-  const share = r() * 1.02; // the last few when all is here: while pipelines compile
+  const share = r() * 1.02; // the last few end when all data has arrived, while pipelines compile
   const from = server.requests.length;
   const mine = (request) => request.path.startsWith(`/m/${id}/`) && isShard(request);
   let page = await open(context, server);
@@ -235,7 +236,8 @@ const broken = (prefix, end) => async (context, r, seed) => {
     while (sent(server, from, mine) < Math.min(share, 1) * size && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 2));
     if (share > 1) await new Promise((resolve) => setTimeout(resolve, 10_000 * (share - 1)));
     page = (await end(page, context)) ?? page;
-    // Software compiles pipelines for half a minute: one load in 20 goes on to its logits, the others to their last weight.
+    // A software adapter takes half a minute to compile pipelines: one load in 20 continues to its logits, the others
+    // to their last weight.
     const whole = seed % 20 === 1;
     await load(page, `/m/${id}/`, !whole);
     const { hash, stopped } = await finish(page);
@@ -255,7 +257,7 @@ await row("kills of tabs", 4 * seeds, 2, alone, broken("kill", async (page, cont
   await page.close();
   return open(context, server);
 }));
-// The page stays: a worker that is gone answers nothing, so what waited for it is left waiting.
+// The page stays open: a terminated worker does not reply, so pending calls stay pending.
 await row("kills of workers", 4 * seeds, 2, alone, broken("worker", async (page) => {
   await page.waitForFunction(() => window.worker);
   await page.evaluate(() => worker.terminate());
@@ -270,7 +272,7 @@ await row("aborts of loads", 2 * seeds, 2, alone, broken("abort", async (page) =
 await row("flips of bits (20 a run)", Math.ceil(seeds / 5), 1, lane("/app/"), async (page, r) => {
   await download(page, "/m/");
   await well(page);
-  // Whole blocks of any shard, once each.
+  // Distinct whole blocks of any shard.
   const places = shards.flatMap((name) => Array.from({ length: Math.floor(statSync(join(folders[0], name)).size / BLOCK) }, (_, index) => [name, index]));
   let found = 0;
   for (let left = 20; left > 0; ) {
@@ -280,7 +282,7 @@ await row("flips of bits (20 a run)", Math.ceil(seeds / 5), 1, lane("/app/"), as
     await download(page, "/m/");
     await well(page);
     await same(page);
-    const extra = sent(server, from, isShard) - shards.length; // a byte of each tells whether it is the same
+    const extra = sent(server, from, isShard) - shards.length; // one byte of each shard to check its version
     if (extra !== taken.length * BLOCK) throw new Error(`${extra} bytes were sent for ${taken.length} blocks`);
     found += taken.length;
     left -= taken.length;
@@ -323,7 +325,7 @@ await row("tabs (two at once)", Math.ceil(seeds / 5), 1, kept("tabs", (context) 
 await browser.close();
 await server.close();
 
-// Rows of other runs stay as they are on record.
+// Recorded rows of other runs are kept.
 const record = join(root, "docs/evidence/soak.md");
 const rowsOf = (text) => text.split("\n").filter((line) => line.startsWith("| ")).slice(1).map((line) => [line.split(" | ")[0].slice(2), line]);
 const table = new Map(existsSync(record) ? rowsOf(readFileSync(record, "utf8")) : []);

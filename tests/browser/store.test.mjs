@@ -1,4 +1,4 @@
-// What stays on the device: the block store in the browser's own file system, through faults, kills and flipped bits.
+// Tests the block store in the browser's private file system (OPFS) under faults, kills and flipped bits.
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
@@ -20,7 +20,7 @@ const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";
 const BLOCK = 1 << 20;
 
-/** The native command, which the native tests have built. */
+/** The native command, which the native tests build. */
 const command = join(root, "target/debug", process.platform === "win32" ? "minke.exe" : "minke");
 const scratch = mkdtempSync(join(tmpdir(), "minke-"));
 const pack = join(scratch, "pack");
@@ -64,7 +64,7 @@ async function profile(use) {
   }
 }
 
-/** Holds a load's progress to what a bar wants of it; the stages with what came from where. */
+/** Checks that a load's progress suits a progress bar; returns the stages and the origin of their data. */
 function bar(events) {
   const order = ["download", "upload", "compile", "verify"];
   const stages = [];
@@ -113,12 +113,12 @@ describe("a loaded model stays", { skip: noGolden }, () => {
     assert.deepEqual(await run(again), warm);
     const asked = server.requests.slice(from).filter((r) => r.path.startsWith(LLAMA) && r.range !== "bytes=0-0");
     assert.deepEqual(asked.filter((r) => model.files.some((f) => r.path.endsWith(f))), [], "only whether the files are the same");
-    // No answer from where the model came from.
+    // The model's server does not respond.
     server.fault = ({ path }) => (path.startsWith(LLAMA) ? { drop: true } : undefined);
     assert.deepEqual(await run(again), warm);
     await again.evaluate((id) => minke.store.delete(id), model.id);
     assert.deepEqual(await again.evaluate(() => minke.store.list()), []);
-    // Begun, and gone on with: a download ends at its third shard.
+    // A download is interrupted at its third shard, and continued.
     server.fault = ({ path }) => (path.endsWith("00003-of-00004.safetensors") ? { status: 403 } : undefined);
     await begin(again, LLAMA);
     assert.equal((await ended(again))?.code, "network");
@@ -181,7 +181,7 @@ describe("a download", { skip: noSmol }, () => {
     await begin(page);
     assert.equal(await ended(page), null);
     assert.equal(await storedHash(page, "smol.gguf"), want);
-    // What was asked for and not written when the page went: at most a few runs of blocks each time.
+    // Data that was requested but not written when the page was closed: at most a few runs of blocks each time.
     const extra = asked(path, from) - size;
     assert.ok(extra <= 4 * 20 * BLOCK, `${extra} bytes were fetched twice`);
     const [model] = await page.evaluate(() => minke.store.list());
@@ -208,7 +208,7 @@ describe("a download", { skip: noSmol }, () => {
     await begin(page);
     while (asked(path, from) < 20e6) await new Promise((resolve) => setTimeout(resolve, 5));
     await context.setOffline(true);
-    // Longer than all the tries of a request that a server leaves unanswered.
+    // Longer than all attempts of a request without a response.
     const outcome = await Promise.race([ended(page), new Promise((resolve) => setTimeout(() => resolve("waiting"), 15_000))]);
     assert.equal(outcome, "waiting");
     await context.setOffline(false);
@@ -250,7 +250,7 @@ describe("a download", { skip: noSmol }, () => {
     }, [source, give]);
     const ids = () => page.evaluate(async () => (await minke.store.list()).map(({ id, complete }) => `${new URL(id).pathname} ${complete}`));
     assert.deepEqual(await download("/one/", []), { error: null, asked: [] });
-    // Nobody gives anything up.
+    // The callback deletes nothing.
     const refused = await download("/two/", []);
     assert.equal(refused.error?.code, "storage", refused.error?.message);
     assert.equal(refused.asked.length, 1, "asked once");
@@ -259,7 +259,7 @@ describe("a download", { skip: noSmol }, () => {
     assert.deepEqual(evictable.map(({ id, bytes }) => [new URL(id).pathname, bytes > 14e6]), [["/one/", true]]);
     assert.deepEqual(refused.error.detail.evictable.map(({ id }) => id), evictable.map(({ id }) => id));
     assert.deepEqual((await ids()).sort(), ["/one/ true", "/two/ false"]);
-    // A load goes on without keeping the rest.
+    // A load continues without storing the rest.
     const loaded = await page.evaluate(async () => {
       const stop = new AbortController();
       const onProgress = ({ stage, loaded, total }) => stage === "download" && loaded === total && stop.abort("all weights");
@@ -279,7 +279,7 @@ describe("a download", { skip: noSmol }, () => {
 describe("integrity", { skip: noGolden }, () => {
   const name = "model-00002-of-00004.safetensors";
   const digest = () => `sha256-${createHash("sha256").update(readFileSync(join(golden, "models/llama", name))).digest("base64")}`;
-  /** A load's stages, up to the last weight on the GPU unless `whole` wants a model: software compiles long. */
+  /** The stages of a load, up to the last weight on the GPU unless `whole`, because a software adapter compiles slowly. */
   const load = async (page, source, options, whole = false) => {
     const { error, events } = await page.evaluate(async ([source, options, whole]) => {
       const events = [];
@@ -298,7 +298,7 @@ describe("integrity", { skip: noGolden }, () => {
     }, [source, options, whole]);
     return error === undefined ? { stages: bar(events), checked: events.filter(({ stage }) => stage === "verify").map(({ file }) => file) } : { error };
   };
-  /** The file with one bit flipped, as often as `times` says. */
+  /** Serves the file with one bit flipped, `times` times. */
   const flip = (times) => {
     const bytes = readFileSync(join(golden, "models/llama", name));
     bytes[70_000] ^= 1;
@@ -321,7 +321,7 @@ describe("integrity", { skip: noGolden }, () => {
       assert.equal(error.detail.file, name);
     }
     const right = { integrity: { [name]: digest() } };
-    // What was found wrong is here; the rest is fetched with it.
+    // The damaged part is stored; the rest is fetched with it.
     assert.deepEqual((await load(page, LLAMA, right)).stages.map((stage) => stage.split(" ")[0]), ["download", "upload"]);
     assert.deepEqual((await load(page, LLAMA, right)).stages, ["download device"], "hashed once");
     assert.deepEqual((await load(page, LLAMA, { ...right, cache: "none" })).stages, ["download network", "upload network"]);
@@ -351,7 +351,7 @@ describe("integrity", { skip: noGolden }, () => {
     const other = await open(await browser.newContext());
     assert.equal((await load(other, source, {}, true)).error?.code, "integrity");
     await other.context().close();
-    // Once, on the way: what was uploaded is loaded again from the block that was fetched again.
+    // One flip in transit: the upload is repeated with the block that was fetched again.
     flip(1);
     const third = await open(await browser.newContext());
     const mended = await load(third, source, {}, true);
@@ -375,11 +375,12 @@ describe("a pack", { skip: noGolden || absent(command) }, () => {
       }, [url, options, ids]);
       return { got: stages.got, stages: bar(stages.events) };
     };
-    // Rows of this tiny model that are no whole blocks stayed numbers: asked for q8, they become it in both.
+    // Rows of this tiny model that are not whole blocks stay unquantised in the pack; with q8 requested, both loads
+    // quantise them.
     const q8 = { quantization: "q8" };
     const [packed, made] = [await run("/pack/", q8), await run("/golden/models/deepseek_v2/", q8)];
     assert.deepEqual(packed.got, made.got);
-    // Parts as small as these are checked when they are opened: no check of them comes before the upload.
+    // Such small parts are checked when they are opened, so that no check precedes the upload.
     assert.deepEqual(packed.stages, ["download network", "compile"]);
     assert.deepEqual((await run("/pack/", q8)).stages, ["download device", "compile"]);
     const error = await damaged(context, (path) => path.startsWith("/pack/") && path.includes("-of-"));
@@ -387,7 +388,7 @@ describe("a pack", { skip: noGolden || absent(command) }, () => {
   }));
 });
 
-/** What a load says whose files, as `match` says, arrive with a bit flipped. */
+/** The result of a load in which files selected by `match` arrive with a flipped bit. */
 async function damaged(context, match) {
   const page = await open(context);
   const [path] = server.requests.map((r) => r.path).filter(match);
@@ -436,7 +437,7 @@ describe("the visitor's own files", { skip: noGolden }, () => {
         await writable.write(blob);
         await writable.close();
       }
-      // What a drop gives where it has no handles.
+      // A drop in a browser without file handles.
       const entry = (file) => ({ isFile: true, isDirectory: false, name: file.name, file: (done) => done(file) });
       let portions = [files.slice(0, 2).map(entry), files.slice(2).map(entry), []];
       const dropped = { isFile: false, isDirectory: true, name: "llama", createReader: () => ({ readEntries: (done) => done(portions.shift()) }) };

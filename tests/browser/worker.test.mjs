@@ -1,4 +1,4 @@
-// Workers in Chromium, with the fake engine: no GPU is needed to see how they start, trap and end.
+// Tests how workers start, trap and end in Chromium, with the fake engine, so that no GPU is needed.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

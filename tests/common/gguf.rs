@@ -1,4 +1,4 @@
-//! The pieces of GGUF files, and a writer of whole ones.
+//! Builds GGUF files for tests.
 #![allow(dead_code)] // each test binary uses its part
 
 use std::collections::BTreeMap;
@@ -42,14 +42,14 @@ pub fn tensor(name: impl AsRef<[u8]>, dims: &[u64], dtype: u32, offset: u64) -> 
     [&string(name)[..], &rank, &dims_bytes, &dtype.to_le_bytes(), &offset.to_le_bytes()].concat()
 }
 
-/// A tensor to write: its shape, rows last, GGUF's number of its type, and its bytes.
+/// A tensor to write: its shape with rows last, GGUF's type number, and its bytes.
 pub struct Stored {
     pub shape: Vec<usize>,
     pub dtype: u32,
     pub bytes: Vec<u8>,
 }
 
-/// A file of version 3 with encoded values by key, `general.architecture` first.
+/// Writes a file of version 3 with encoded values by key, `general.architecture` first.
 pub fn file(architecture: &str, keys: &BTreeMap<String, Vec<u8>>, tensors: &BTreeMap<String, Stored>) -> Vec<u8> {
     const ALIGNMENT: usize = 32;
     let mut bytes = b"GGUF\x03\0\0\0".to_vec();

@@ -1,4 +1,4 @@
-//! Whole models against golden cases: all logits, and the greedy continuation through the KV cache.
+//! Compares whole models with golden cases: all logits, and the greedy continuation through the KV cache.
 
 use std::path::Path;
 
@@ -10,24 +10,24 @@ use serde_json::Value;
 
 use super::{all_logits, block_on, data, layers, load};
 
-/// What the reference says of a case.
+/// The reference data of a case.
 pub fn golden(folder: &Path) -> Value {
     let text = std::fs::read(folder.join("golden.json")).expect("golden.json");
     serde_json::from_slice(&text).expect("JSON")
 }
 
-/// Three times what arithmetic in f16 changes.
+/// Three times the error of f16 arithmetic.
 pub fn f16_tolerance(folder: &Path) -> f64 {
     3.0 * golden(folder)["noise_medium"]["f16"]["max_abs"].as_f64().expect("the noise of f16")
 }
 
-/// The tensor `logits.<prompt>` of a case, as rows: of all tokens, or of the prompt's last and those after it. Prompts that were made
-/// from a chat have none.
+/// The rows of the tensor `logits.<prompt>` of a case: those of all tokens, or of the prompt's last token and those after it. Prompts
+/// from chats have none.
 pub fn golden_logits(folder: &Path, prompt: &str) -> Option<Vec<Vec<f32>>> {
     golden_tensor(folder, &format!("logits.{prompt}"))
 }
 
-/// A tensor of a case, as rows.
+/// The rows of a tensor of a case.
 pub fn golden_tensor(folder: &Path, name: &str) -> Option<Vec<Vec<f32>>> {
     block_on(async {
         use minke::weights::ByteSource;
@@ -51,7 +51,7 @@ pub fn greedy(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
     block_on(run).expect("a generation").ids
 }
 
-/// Runs one case in one mode, however it is opened, and returns the largest difference of a logit.
+/// Runs one case in one mode and returns the largest difference of a logit; `open` loads the model.
 pub fn check(
     folder: &Path,
     name: &str,
@@ -97,7 +97,7 @@ pub fn check(
             }
         }
         assert_eq!(greedy(&engine, &prompt_ids, want.len()), want, "{name} {prompt}: greedy through the KV cache");
-        // Half of it again, from what is in the cache.
+        // Generate the second half again, from the cache.
         let (said, rest) = want.split_at(want.len() / 2);
         let again = greedy(&engine, &[&prompt_ids, said].concat(), rest.len());
         assert_eq!(again, rest, "{name} {prompt}: from the middle");
@@ -105,13 +105,13 @@ pub fn check(
     Ok(worst)
 }
 
-/// Heads of several widths, windows, chunks, sinks, a latent.
+/// Cases with various head widths, sliding windows, chunked attention, attention sinks, latent attention.
 pub const WIDE_CASES: [&str; 8] =
     ["llama", "qwen2", "qwen3", "mistral", "gemma3_text", "gpt_oss", "llama4_text", "deepseek_v2"];
 
-/// Numbers that are rounded more than by a cache of f16: logits within `factor` times its limit of the golden ones, or of those by other
-/// options, and the same greedy tokens up to where two logits are closer than that. In mixtures a quarter of the rows may be
-/// further off, where another expert was chosen.
+/// Checks an engine that rounds more than an f16 cache: logits within `factor` times the f16 limit of the golden ones,
+/// or of those with other options, and the same greedy tokens until two logits are closer than that. In mixtures of
+/// experts a quarter of the rows may be further off, because another expert was selected.
 pub fn rounding_shows_little(what: &str, options: LoadOptions, other: Option<LoadOptions>, factor: f64) {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in WIDE_CASES {

@@ -1,4 +1,4 @@
-//! What each layer makes, against the reference: where a model begins to differ.
+//! Compares the output of each layer with the reference, to find where a model begins to differ.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,8 +16,8 @@ use minke::{Cancel, Result};
 use super::block_on;
 use super::golden::{golden, golden_tensor, ids};
 
-/// The largest difference of the residual stream from `hidden.<i>`, after the embedding and after each layer but the last,
-/// whose own is published after its norm. In f32, over the medium prompt.
+/// The largest difference of the residual stream from `hidden.<i>`, after the embedding and after each layer but the
+/// last, whose output the reference only has after the final norm. In f32, over the medium prompt.
 pub fn differences(folder: &Path) -> Result<Vec<f64>> {
     block_on(async {
         let checkpoint = Checkpoint::open_folder(&DiskFolder::new(folder), &accept).await?;
@@ -41,7 +41,7 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
         let mut found = Vec::new();
         for layer in 0..config.num_layers {
             let Some(want) = golden_tensor(folder, &format!("hidden.{layer}")) else { break };
-            // What lies between the last one that was looked at and this.
+            // The steps between the previous layer's output and this one.
             let part = if layer == 0 { "embed".to_owned() } else { format!("l{}", layer - 1) };
             let of_part = |label: &str| label.split('.').next() == Some(&part);
             let steps = steps.iter().filter(|step| of_part(&step.label)).cloned().collect();
@@ -57,7 +57,7 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
     })
 }
 
-/// The same in words, for a test that fails.
+/// The differences as text, for a failing test.
 pub fn report(folder: &Path) -> String {
     let mut text = String::from("in f32, over the medium prompt, the residual stream differs at most by");
     match differences(folder) {

@@ -1,4 +1,4 @@
-//! What the tests of whole models share: where reference data is, and an engine opened from a folder or file.
+//! Shared by the tests of whole models: finds reference data, and loads an engine from a folder or file.
 #![allow(dead_code, missing_docs)] // each test binary uses its part
 
 pub mod golden;
@@ -22,7 +22,7 @@ pub const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
 };
 
-/// A path from an environment variable, or beside the checkout; `None`, said aloud, where it is absent.
+/// A path from an environment variable, or next to the checkout; prints a note and returns `None` if it does not exist.
 pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
     let given = std::env::var_os(variable).map(PathBuf::from);
     let explicit = given.is_some();
@@ -51,7 +51,7 @@ pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
     })
 }
 
-/// Logits of every token, a row each.
+/// Logits of all tokens, one row each.
 pub fn all_logits(engine: &Engine, ids: &[u32]) -> Vec<Vec<f32>> {
     let mut rows = Vec::new();
     let mut sink = |row: &[f32]| {
@@ -66,7 +66,7 @@ pub fn argmax(row: &[f32]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// A folder in memory, its files changed on the way.
+/// A copy of a folder in memory, with its files modified.
 pub fn copy(folder: &Path, change: impl Fn(&str, &mut Vec<u8>)) -> MemoryFolder {
     let mut copy = MemoryFolder::new("copy");
     for entry in std::fs::read_dir(folder).expect("a folder") {

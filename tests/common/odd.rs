@@ -1,4 +1,5 @@
-//! Models made here, of any size, and their recorded plans on the GPU against the same plans through the references.
+//! Builds models of arbitrary sizes, and compares their recorded plans on the GPU with the same plans through the
+//! kernels' references.
 
 use std::rc::Rc;
 
@@ -18,9 +19,9 @@ use super::block_on;
 pub enum Stored {
     F32,
     Bf16,
-    /// With factors of blocks of 128 by 128, in bf16, in a tensor beside it.
+    /// FP8 with bf16 scale factors of 128-by-128 blocks in a second tensor.
     Fp8,
-    /// Pairs of 4-bit floats, `[experts, rows, groups, 16]`, with exponents in a tensor beside it.
+    /// Pairs of 4-bit floats, `[experts, rows, groups, 16]`, with exponents in a second tensor.
     Mxfp4,
 }
 
@@ -37,7 +38,7 @@ impl Random {
     }
 }
 
-/// A safetensors file of such tensors, random but for norms near one.
+/// A safetensors file of such tensors with random values; norms are near one.
 pub fn safetensors(tensors: &[(String, Vec<usize>)], stored: &dyn Fn(&str) -> Stored, random: &mut Random) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
     for (name, shape) in tensors {
@@ -64,7 +65,7 @@ pub fn safetensors(tensors: &[(String, Vec<usize>)], stored: &dyn Fn(&str) -> St
             Stored::Fp8 => {
                 let blocks = [shape[0].div_ceil(128), shape[1].div_ceil(128)];
                 let factors = (0..blocks[0] * blocks[1]).map(|_| (1.5 + random.unit()) * gain).collect();
-                // Magnitudes below two, both signs.
+                // Magnitudes are below two, with either sign.
                 put(name, "F8_E4M3", shape, (0..n).map(|_| random.byte() & 0xbf).collect());
                 put(&format!("{name}_scale_inv"), "BF16", &blocks, bf16(factors));
             }
@@ -82,19 +83,21 @@ pub fn safetensors(tensors: &[(String, Vec<usize>)], stored: &dyn Fn(&str) -> St
     [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
 }
 
-/// A folder of such a model.
+/// A folder with a config and such tensors.
 pub fn folder(config: &Value, tensors: &[(String, Vec<usize>)], stored: &dyn Fn(&str) -> Stored) -> MemoryFolder {
     let file = safetensors(tensors, stored, &mut Random(config["hidden_size"].as_u64().unwrap_or(1)));
     MemoryFolder::new("odd").with("config.json", config.to_string().into_bytes()).with("model.safetensors", file)
 }
 
-/// Weights bit for bit, and logits of the last prompt token and of two decoded tokens, on the GPU and through the references.
+/// Compares weights bit for bit, and logits of the last prompt token and of two decoded tokens, between the GPU and the
+/// references.
 pub fn compare(config: &Value, folder: &MemoryFolder, options: ModelOptions, tolerance: f32) {
     compare_at(config, folder, options, tolerance, 0);
 }
 
-/// The same `position` tokens into the context, with caches full of random values below 2. Of one token far into it:
-/// lavapipe ends the loops of a thread after 65,535 rounds in all, and a prompt is compared with all keys in one loop.
+/// As `compare`, `position` tokens into the context, with caches full of random values below 2. Far into the context
+/// the prompt is one token: lavapipe ends the loops of a thread after 65,535 iterations in total, and prefill attention
+/// iterates over all keys in one loop.
 pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, tolerance: f32, position: usize) {
     let checkpoint = block_on(Checkpoint::open_folder(folder, &|_| Ok(()))).unwrap_or_else(|e| panic!("{config}: {e}"));
     let facts = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
@@ -111,7 +114,7 @@ pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, 
     memory.write(m.control.state, 0, bytemuck::bytes_of(&state));
     memory.write(m.control.tokens, 0, bytemuck::cast_slice(&prompt));
     let mut random = Random(position as u64);
-    // As f16 or as codes and f16: every second byte has no bit that makes an f16 of 2 or more.
+    // For f16 or for codes with f16 scales: every second byte lacks the bit that makes an f16 of 2 or more.
     let mut full =
         |bytes: u64| -> Vec<u8> { (0..bytes).map(|i| random.byte() & if i % 2 == 0 { 0xff } else { 0xbf }).collect() };
     let caches = m.buffers.iter().zip(0..).filter(|(spec, _)| position > 0 && spec.role == minke::plan::Role::Kv);

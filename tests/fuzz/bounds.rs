@@ -1,19 +1,19 @@
-//! What no input may make us do, whatever it declares.
+//! Bounds that hold for every input of the fuzz targets: memory, and names that stay in the folder.
 #![allow(dead_code)] // each target uses its part
 
 #[path = "../hostile/allocations.rs"]
 mod allocations;
 
-/// Nothing may hold more.
+/// The maximum bytes that a target may hold.
 const MAX_BYTES: isize = 64 << 20;
 
-/// Runs `f`, which is to hold little.
+/// Runs `f` and checks how much memory it holds.
 pub fn bounded(f: impl FnOnce()) {
     let ((), held) = allocations::held(f);
     assert!(held < MAX_BYTES, "held {held} bytes");
 }
 
-/// A name from a file leads to nothing outside the folder, on any system and through any server.
+/// Checks that a name from a file cannot lead out of the folder, on any system and through any server.
 pub fn harmless(name: &str) {
     let encoded = name.as_bytes().windows(3).any(|w| w[0] == b'%' && w[1..].iter().all(u8::is_ascii_hexdigit));
     let plain = !name.contains(['\\', ':', '\0']) && name.split('/').all(|part| !["", ".", ".."].contains(&part));

@@ -1,4 +1,4 @@
-//! Metadata of a twin, from its config.json.
+//! Converts a config.json to the GGUF metadata of a twin.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::gguf::{array, boolv, f32v, text, texts, u32v};
 /// Encoded values by key.
 pub type Keys = BTreeMap<String, Vec<u8>>;
 
-/// GGUF's architecture of a config.
+/// The GGUF architecture of a config.
 pub fn architecture(config: &Value) -> &'static str {
     match config["model_type"].as_str().expect("a type") {
         "llama" | "mistral" | "mixtral" => "llama",
@@ -29,7 +29,7 @@ pub fn architecture(config: &Value) -> &'static str {
     }
 }
 
-/// Architectures whose queries and keys are permuted.
+/// Architectures whose query and key rows are permuted.
 pub const PERMUTED: [&str; 3] = ["llama", "granitemoe", "smollm3"];
 
 pub fn int(config: &Value, key: &str) -> usize {
@@ -44,7 +44,7 @@ fn first<'a>(config: &'a Value, keys: &[&str]) -> Option<&'a Value> {
     keys.iter().map(|key| &config[*key]).find(|value| !value.is_null())
 }
 
-/// What llama.cpp's converter writes, and what the vocabulary is.
+/// The keys that llama.cpp's converter writes, including the vocabulary.
 pub fn written(config: &Value) -> Keys {
     let arch = architecture(config);
     let scaling = &config["rope_scaling"];
@@ -106,7 +106,8 @@ pub fn written(config: &Value) -> Keys {
             let [rank, rope, nope] =
                 ["kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim"].map(|k| int(config, k) as u32);
             put("attention.head_count_kv", u32v(1));
-            // 0 for a model without one: llama.cpp misses the key in models that are not as deep as the Lite ones.
+            // 0 for a model without a query latent: llama.cpp requires the key in models with other depths than the
+            // Lite ones.
             put("attention.q_lora_rank", u32v(config["q_lora_rank"].as_u64().unwrap_or(0) as u32));
             put("attention.kv_lora_rank", u32v(rank));
             put("attention.key_length", u32v(rank + rope));
@@ -143,7 +144,7 @@ pub fn written(config: &Value) -> Keys {
     keys
 }
 
-/// What llama.cpp takes for granted, and the golden model has otherwise. It does not read these.
+/// Keys for values that llama.cpp hard-codes and that differ in the golden model. It does not read these keys.
 pub fn extra(config: &Value) -> Keys {
     let arch = architecture(config);
     let at = |key: &str| u32v(int(config, key) as u32);
@@ -165,8 +166,8 @@ pub fn extra(config: &Value) -> Keys {
     keys.into_iter().map(|(name, value)| (format!("{arch}.{name}"), value)).collect()
 }
 
-/// Keys of what llama.cpp computes in another way than the reference: no windows of Phi-3, a YaRN ramp with rounded ends
-/// (gpt-oss), groups of experts by their best two (DeepSeek-V2).
+/// Keys of features that llama.cpp computes differently from the reference: no sliding window of Phi-3, a YaRN ramp
+/// with rounded ends (gpt-oss), expert groups ranked by their best two (DeepSeek-V2).
 pub fn otherwise(config: &Value) -> Vec<String> {
     let arch = architecture(config);
     let names: &[&str] = match (arch, config["model_type"].as_str()) {
@@ -184,7 +185,7 @@ pub fn otherwise(config: &Value) -> Vec<String> {
     names.iter().map(|name| format!("{arch}.{name}")).collect()
 }
 
-/// 256 bytes, one merge, and a control token wherever the config names one.
+/// A vocabulary of 256 bytes, one merge, and a control token for each id that the config names.
 fn vocabulary(config: &Value) -> Keys {
     let mut others = 0x100..;
     let spelt = |byte: u8| match byte {

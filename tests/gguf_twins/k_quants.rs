@@ -1,5 +1,5 @@
-//! Mixtures and latents in k-quants, whose blocks are wider than the golden models: made-up models of 256, against their
-//! own values in f32.
+//! Tests mixtures of experts and latent attention in k-quants, whose blocks are wider than the golden models: random
+//! models of width 256 against their own values in f32.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::gguf::{self, Stored};
 use crate::tensors::F32;
 use crate::{f32_mode, largest_difference, open};
 
-/// Numbers from a linear congruence, the same everywhere.
+/// A linear congruential generator, deterministic on every platform.
 struct Noise(u64);
 
 impl Noise {
@@ -25,7 +25,8 @@ impl Noise {
         (f32::from(self.byte()) + f32::from(self.byte()) / 256.0) / 128.0 - 1.0
     }
 
-    /// Blocks of random codes with a scale that keeps values near ± 0.1: in `scales`, where the f16 scales are in a block.
+    /// Blocks of random codes with scales that keep values near ± 0.1; `scales` holds the offsets of f16 scales in a
+    /// block.
     fn blocks(&mut self, dtype: Dtype, values: usize, scales: &[(usize, f32)]) -> Vec<u8> {
         let (per_block, bytes) = dtype.block();
         let mut out: Vec<u8> = (0..values / per_block as usize * bytes as usize).map(|_| self.byte()).collect();
@@ -38,12 +39,12 @@ impl Noise {
     }
 }
 
-/// GGUF's number, the format, and where its scales are and what keeps its values small.
+/// GGUF's type number, the format, the offsets of its scales, and scale values that keep weights small.
 const Q4_K: (u32, Dtype, &[(usize, f32)]) = (12, Dtype::Q4K, &[(0, 2e-4), (2, 1.5e-3)]);
 const Q5_K: (u32, Dtype, &[(usize, f32)]) = (13, Dtype::Q5K, &[(0, 1e-4), (2, 1.5e-3)]);
 const Q6_K: (u32, Dtype, &[(usize, f32)]) = (14, Dtype::Q6K, &[(208, 5e-5)]);
 
-/// The file of a model with large tensors in their formats, and with the values of those.
+/// The file of a model with large tensors in their formats, and the file with the values of these in f32.
 fn files(config: &Value, shapes: &[(String, Vec<usize>)]) -> [Vec<u8>; 2] {
     let mut noise = Noise(7);
     let (mut quantised, mut values) = (BTreeMap::new(), BTreeMap::new());
@@ -123,7 +124,7 @@ fn a_mixture_in_k_quants() {
     );
 }
 
-/// Keys' rows are turned around, values' are not: the two reach their layouts on different ways.
+/// W_uk is stored transposed, W_uv is not: the two reach their layouts in different ways.
 #[test]
 fn a_latent_in_k_quants() {
     let config = config(json!({

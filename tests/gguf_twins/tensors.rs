@@ -1,4 +1,4 @@
-//! Tensors of a twin, from a golden case's safetensors.
+//! Converts a golden case's safetensors to the GGUF tensors of a twin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::common::block_on;
 use crate::facts::{PERMUTED, architecture, int, number};
 use crate::gguf::Stored;
 
-/// GGUF's numbers of types.
+/// GGUF's type numbers.
 pub const F32: u32 = 0;
 pub const F16: u32 = 1;
 pub const Q8_0: u32 = 8;
 pub const BF16: u32 = 30;
 pub const MXFP4: u32 = 39;
 
-/// A tensor's values, row after row; bytes of 4-bit floats are values of their own.
+/// A tensor's values in row-major order; bytes of packed 4-bit floats count as values.
 #[derive(Clone)]
 pub struct Tensor {
     pub shape: Vec<usize>,
@@ -48,19 +48,19 @@ impl Tensor {
         values
     }
 
-    /// Halves of a head become neighbours.
+    /// Interleaves the two halves of each head.
     fn permuted(&self, heads: usize) -> Self {
         Self::new(&self.shape, self.swapped(heads, 2, self.shape[0] / heads / 2))
     }
 
-    /// The last two dimensions change places.
+    /// Transposes the last two dimensions.
     pub fn turned(&self) -> Self {
         let [outer, a, b] = self.shape[..] else { panic!("{:?}", self.shape) };
         Self::new(&[outer, b, a], self.swapped(outer, a, b))
     }
 
-    /// Of each of the first dimension's blocks, rows `from`, `from + step`, … below `to`; a row is a value where there are
-    /// but two dimensions.
+    /// Selects rows `from`, `from + step`, … below `to` of each block of the first dimension; a row is a single value
+    /// if there are only two dimensions.
     fn rows(&self, from: usize, to: usize, step: usize) -> Self {
         let (outer, rows) = (self.shape[0], self.shape[1]);
         let run = self.values.len() / (outer * rows);
@@ -76,7 +76,7 @@ impl Tensor {
     }
 }
 
-/// Hugging Face's name within a layer, and GGUF's.
+/// Names of a layer's tensors in Hugging Face's files and in GGUF.
 const LAYER: &[(&str, &str)] = &[
     ("input_layernorm", "attn_norm"),
     ("self_attn.qkv_proj", "attn_qkv"),
@@ -105,7 +105,7 @@ const LAYER: &[(&str, &str)] = &[
     ("block_sparse_moe.gate", "ffn_gate_inp"),
     ("block_sparse_moe.router.layer", "ffn_gate_inp"),
     ("mlp.shared_expert_gate", "ffn_gate_inp_shexp"),
-    ("gate_proj", "ffn_gate_shexp"), // of what every token goes to
+    ("gate_proj", "ffn_gate_shexp"), // the shared expert
     ("up_proj", "ffn_up_shexp"),
     ("down_proj", "ffn_down_shexp"),
 ];
@@ -127,7 +127,7 @@ fn published(folder: &Path) -> BTreeMap<String, Tensor> {
     })
 }
 
-/// The bytes of GGUF's blocks of 4-bit floats, from `[experts, rows, groups, 16]` codes and their exponents.
+/// GGUF's MXFP4 blocks, from `[experts, rows, groups, 16]` codes and their exponents.
 fn mxfp4(codes: &Tensor, exponents: &Tensor) -> Tensor {
     let mut bytes = Vec::new();
     for (block, exponent) in codes.values.chunks_exact(16).zip(&exponents.values) {
@@ -212,7 +212,7 @@ pub fn of(folder: &Path, config: &Value) -> Tensors {
             let stem_or_part =
                 if stem.contains("shared_expert.") || stem.contains("shared_experts.") { part } else { stem };
             let (_, short) = LAYER.iter().find(|(hf, _)| *hf == stem_or_part).unwrap_or_else(|| panic!("{rest}"));
-            // The second norm of these is called as Gemma's third.
+            // The second norm of these models has the name of Gemma's third.
             let short = match (*short, arch, stem) {
                 ("ffn_norm", "gpt-oss", _) | ("ffn_norm", "gemma3", "post_attention_layernorm") => {
                     "post_attention_norm"
@@ -264,12 +264,12 @@ fn llama3(scaling: &Value, theta: f64, dim: usize) -> Vec<f32> {
     (0..dim).step_by(2).map(|i| factor_of(i) as f32).collect()
 }
 
-/// Whether a tensor stays f32 in every form.
+/// Whether a tensor is always stored in f32.
 pub fn small(name: &str, w: &Tensor) -> bool {
     w.shape.len() < 2 || name.ends_with(".bias") || name.contains("ffn_gate_inp")
 }
 
-/// The bytes of a tensor of the architecture, in one type of numbers.
+/// A tensor's bytes in a GGUF type.
 pub fn stored(w: &Tensor, dtype: u32) -> Stored {
     let bytes: Vec<u8> = match dtype {
         F32 => w.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
@@ -287,7 +287,7 @@ pub fn stored(w: &Tensor, dtype: u32) -> Stored {
     Stored { shape, dtype, bytes }
 }
 
-/// 32 values: their scale in f16 and whole numbers up to 127.
+/// A Q8_0 block of 32 values: their f16 scale and integers up to 127.
 fn q8_0(values: &[f32]) -> Vec<u8> {
     let scale = values.iter().fold(0f32, |most, v| most.max(v.abs())) / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };

@@ -1,4 +1,4 @@
-//! Forms that files of the same models have: older and fused tensors, other numbers, parts.
+//! Tests other forms of GGUF files of the same models: older and fused tensors, other number formats, split files.
 
 use minke::engine::{Engine, LoadOptions};
 use minke::gpu::DeviceOptions;
@@ -12,13 +12,13 @@ use crate::gguf::{typed, u32v};
 use crate::tensors::{BF16, F16, F32, Q8_0, Tensor};
 use crate::{Twin, f32_mode, largest_difference, medium, models, open, share};
 
-/// How far an engine's logits are from the golden ones, at most.
+/// The maximum difference of an engine's logits from the golden ones.
 fn error(twin: &Twin, engine: &Engine) -> f64 {
     let (tokens, golden) = medium(&twin.folder);
     largest_difference(&all_logits(engine, &tokens), &golden)
 }
 
-/// The twin, changed, must be the golden model still.
+/// Checks that a modified twin still computes the golden logits.
 fn holds(twin: &Twin, what: &str) {
     let name = &twin.name;
     let engine = open(&twin.bytes(F32), f32_mode()).unwrap_or_else(|e| panic!("{name}, {what}: {e}"));
@@ -27,7 +27,7 @@ fn holds(twin: &Twin, what: &str) {
     assert!(error <= 1e-3, "{name}, {what}: {error}");
 }
 
-/// Tensors of every layer, replaced by what is made of them.
+/// Replaces tensors of every layer.
 fn replace(twin: &mut Twin, from: &[&str], make: impl Fn(Vec<Tensor>) -> Vec<(String, Tensor)>) {
     for layer in 0..int(&twin.config, "num_hidden_layers") {
         let named = |name: &str| format!("blk.{layer}.{name}");
@@ -40,7 +40,7 @@ fn replace(twin: &mut Twin, from: &[&str], make: impl Fn(Vec<Tensor>) -> Vec<(St
     }
 }
 
-/// One below the other, within each of `outer` blocks.
+/// Concatenates tensors along rows, within each of `outer` blocks.
 fn stacked(parts: &[Tensor], outer: usize, shape: &[usize]) -> Tensor {
     let run = |w: &Tensor| w.values.len() / outer;
     let of = |o: usize| parts.iter().flat_map(move |w| w.values[o * run(w)..(o + 1) * run(w)].iter().copied());
@@ -58,7 +58,7 @@ fn latent_attention_in_the_older_form() {
         for (key, value) in [("key_length", nope + rope), ("value_length", value), ("head_count_kv", heads)] {
             twin.keys.insert(format!("deepseek2.attention.{key}"), u32v(value as u32));
         }
-        // V2's files also come from before its scores had a name.
+        // Older V2 files lack the key for the scoring function.
         let mut dropped = vec!["attention.key_length_mla", "attention.value_length_mla"];
         dropped.extend((name != "deepseek_v3").then_some("expert_gating_func"));
         dropped.extend((name == "deepseek_v2").then_some("attention.q_lora_rank"));

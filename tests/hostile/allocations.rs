@@ -1,4 +1,4 @@
-//! The bytes that a piece of code holds at most.
+//! Measures the peak memory of a piece of code, with a counting allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting what each thread holds.
+/// The system's allocator, which counts the bytes that each thread holds.
 struct Counting;
 
 fn count(bytes: isize) {
@@ -18,7 +18,7 @@ fn count(bytes: isize) {
     });
 }
 
-// The trait cannot be implemented otherwise; every call goes to the system's allocator unchanged.
+// The trait is unsafe; every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -34,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `f`; also the most bytes that it held at once.
+/// Runs `f` and also returns its peak memory in bytes.
 pub fn held<T>(f: impl FnOnce() -> T) -> (T, isize) {
     let before = LIVE.get();
     PEAK.set(before);

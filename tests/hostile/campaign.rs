@@ -1,4 +1,4 @@
-//! What "opening" a published file means here, and the campaign over a folder of hostile ones.
+//! Opens a file as far as the engine does without a GPU, and runs a campaign over a folder of hostile files.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::guard::guarded;
 
-/// What the engine does with an opened checkpoint before it needs a GPU.
+/// Does everything that the engine does with an opened checkpoint before it needs a GPU.
 pub fn check_model(checkpoint: &Checkpoint) -> Result<()> {
     let config = ModelConfig::from_checkpoint(checkpoint)?;
     if let Some(bytes) = &checkpoint.generation_config {
@@ -35,7 +35,7 @@ pub fn check_model(checkpoint: &Checkpoint) -> Result<()> {
     }
 }
 
-/// Encodes what some patterns take exponential time for.
+/// Encodes texts for which some patterns take exponential time.
 fn encode(tokenizer: &Tokenizer) -> Result<()> {
     let text = format!("{}b Hello, world! 你好 {}", "a".repeat(40), "x".repeat(10_000));
     tokenizer.encode(&text, true).map(drop)
@@ -84,7 +84,7 @@ pub fn open_config(bytes: &[u8]) -> Result<ModelConfig> {
     ModelConfig::from_facts(&facts, &|_| true)
 }
 
-/// Opens whatever lies at `path`, by what its name says it is.
+/// Opens the file or folder at `path`, according to its name.
 fn open_path(path: &Path) -> Result<()> {
     if path.is_dir() {
         let folder = DiskFolder::new(path);
@@ -125,7 +125,7 @@ fn open_path(path: &Path) -> Result<()> {
     } else if name.ends_with(".json") {
         open_config(&bytes(&*file)?).map(drop)
     } else {
-        // No name to go by: it must be neither.
+        // The name does not say what it is: it must fail as both.
         match block_on(gguf::read_header(&*file, 0)) {
             Ok(_) => open_gguf(file, None).map(drop),
             Err(_) => block_on(safetensors::read_header(&*file, 0)).map(drop),
@@ -133,7 +133,7 @@ fn open_path(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether an error is a verdict on the files, and not on us or on the machine.
+/// Whether an error blames the files, and not the engine or the machine.
 fn is_verdict(error: &Error) -> bool {
     matches!(
         error,
@@ -158,7 +158,7 @@ fn hostile() {
     let mut failures = Vec::new();
     for path in &paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // The stack that WebAssembly has.
+        // The stack size of WebAssembly.
         let thread = std::thread::Builder::new().stack_size(1 << 20);
         let (path, case) = (path.clone(), name.clone());
         let result = thread.spawn(move || guarded(&case, || open_path(&path))).expect("a thread").join();
@@ -184,7 +184,7 @@ fn a_campaign_opens_by_name() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A file in memory, as a source.
+/// A byte source for a file in memory.
 pub fn memory(name: &str, bytes: Vec<u8>) -> Rc<dyn ByteSource> {
     Rc::new(MemoryFile::new(name, bytes))
 }

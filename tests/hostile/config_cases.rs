@@ -1,11 +1,11 @@
-//! Wrong config.json files.
+//! Cases of wrong config.json files.
 
 use minke::FormatKind::{self, *};
 
 use super::campaign::open_config;
 use super::guard::{Expect, expect};
 
-/// A good one; every case is this with one line changed.
+/// A valid config; every case changes one line of it.
 pub const CONFIG: &str = r#"{
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -22,7 +22,7 @@ pub const CONFIG: &str = r#"{
     "eos_token_id": 3
 }"#;
 
-/// [`CONFIG`] with `"key": value` instead of what it has, or besides it.
+/// [`CONFIG`] with `"key": value` replaced or added.
 fn with(key: &str, value: &str) -> String {
     let mut lines: Vec<String> =
         CONFIG.lines().filter(|line| !line.contains(&format!("\"{key}\""))).map(Into::into).collect();

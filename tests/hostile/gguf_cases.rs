@@ -1,4 +1,4 @@
-//! Malformed GGUF files.
+//! Cases of malformed GGUF files.
 
 use minke::FormatKind::{self, *};
 use minke::weights::MemoryFolder;
@@ -36,7 +36,7 @@ pub fn tokens() -> Vec<String> {
     byte_tokens().chain(["<s>".into(), "</s>".into()]).collect()
 }
 
-/// A GGUF file in the making.
+/// A builder of GGUF files.
 #[derive(Clone)]
 pub struct File {
     version: u32,
@@ -48,7 +48,7 @@ pub struct File {
 }
 
 impl File {
-    /// A whole, valid, tiny model.
+    /// A complete, valid, tiny model.
     pub fn model() -> Self {
         let mut file =
             Self { version: 3, tensor_count: None, key_count: None, keys: Vec::new(), tensors: Vec::new(), data: 0 };
@@ -95,14 +95,14 @@ impl File {
         file
     }
 
-    /// With a tensor more, after the others.
+    /// Appends a tensor.
     fn tensor(mut self, name: &str, dims: &[u64], dtype: u32, bytes: usize) -> Self {
         self.tensors.push(tensor(name, dims, dtype, self.data as u64));
         self.data += bytes.next_multiple_of(32);
         self
     }
 
-    /// With a key more, or another value under one that is there.
+    /// Adds a key, or replaces its value.
     fn key(mut self, key: impl AsRef<[u8]>, value: Vec<u8>) -> Self {
         let key = key.as_ref();
         match self.keys.iter_mut().find(|(name, _)| name == key) {
@@ -117,7 +117,7 @@ impl File {
         self
     }
 
-    /// With raw tensor descriptions and this much data instead of its own.
+    /// Replaces the tensors with raw descriptions and `data` bytes.
     fn only(mut self, tensors: &[Vec<u8>], data: usize) -> Self {
         self.tensors = tensors.to_vec();
         self.data = data;
@@ -146,7 +146,7 @@ fn refused(name: &str, kind: FormatKind, bytes: Vec<u8>) -> String {
     expect(name, Expect::Kind(kind), &files, || open_gguf(memory("model.gguf", bytes.clone()), None).map(drop))
 }
 
-/// The first bytes of a file, up to its counts.
+/// The first bytes of a file, up to the counts.
 fn head(version: u32, tensors: u64, keys: u64) -> Vec<u8> {
     [b"GGUF", &version.to_le_bytes()[..], &tensors.to_le_bytes(), &keys.to_le_bytes()].concat()
 }

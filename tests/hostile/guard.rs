@@ -1,4 +1,4 @@
-//! Runs a case under watch: its time, and the bytes it holds at most.
+//! Runs a case and checks its time and its peak memory.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::table;
 const MAX_BYTES: isize = 64 << 20;
 const MAX_TIME: Duration = Duration::from_secs(1);
 
-/// Runs one case and checks what it cost.
+/// Runs one case and checks its cost.
 pub fn guarded<T>(name: &str, case: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let (result, held) = held(case);
@@ -21,7 +21,7 @@ pub fn guarded<T>(name: &str, case: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What a case must end in.
+/// The expected result of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Expect {
     /// A [`Error::Format`] of this kind.

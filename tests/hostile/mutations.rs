@@ -1,4 +1,4 @@
-//! Random changes to valid files never panic, and never cost what they declare.
+//! Checks that random changes to valid files never cause a panic or an allocation of a declared size.
 
 use minke::weights::{ByteSource, MemoryFile, safetensors};
 use pollster::block_on;
@@ -10,7 +10,7 @@ use super::gguf_cases::File;
 use super::guard::guarded;
 use super::safetensors_cases::file;
 
-/// A change at a place: a byte, eight bytes of a telling number, or an end of the file.
+/// A change at an offset: a byte, eight bytes of an extreme number, or truncation.
 #[derive(Debug, Clone)]
 enum Change {
     Byte(u8),

@@ -1,4 +1,4 @@
-//! Malformed safetensors files and shard indices.
+//! Cases of malformed safetensors files and shard indices.
 
 use minke::FormatKind::{self, *};
 use minke::weights::checkpoint::Checkpoint;
@@ -172,7 +172,7 @@ fn folders() {
     expect("only pickles", Expect::Kind(UnsupportedFormat), &[], || {
         block_on(Checkpoint::open_folder(&pickled, &accept)).map(drop)
     });
-    // An unwanted architecture is refused before anything else is opened.
+    // An unsupported architecture is rejected before anything else is opened.
     let unwanted = MemoryFolder::new("f").with("config.json", CONFIG.as_bytes());
     expect("an unknown architecture", Expect::Architecture, &[], || {
         let refuse = |_: &_| Err(minke::Error::Architecture { name: "x".into(), supported: vec![] });

@@ -1,5 +1,5 @@
-//! What became of every row of `malformed/cases.md`, as a table (`docs/evidence/hostile.md`, written anew with `MINKE_RECORD=1`),
-//! and as files in `target/hostile` that the browser test loads through the package.
+//! Records the result of every malformed case as a table (`docs/evidence/hostile.md`, rewritten with
+//! `MINKE_RECORD=1`), and as files in `target/hostile` that the browser test loads through the package.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ struct Row {
 
 static ROWS: Mutex<BTreeMap<String, Row>> = Mutex::new(BTreeMap::new());
 
-/// Notes how a case ended, if its name begins with a row's number. The files go over those of a good model.
+/// Records the result of a case, if its name begins with a row's number. The files replace those of a valid model.
 pub fn record<T>(name: &str, files: &[(&str, &[u8])], result: &Result<T>) {
     let id = name.as_bytes();
     let is_row = id.len() > 4 && b"GSICTJ".contains(&id[0]) && id[1..3].iter().all(u8::is_ascii_digit) && id[3] == b' ';
@@ -42,7 +42,7 @@ pub fn record<T>(name: &str, files: &[(&str, &[u8])], result: &Result<T>) {
     ROWS.lock().expect("no case panicked").insert(name.to_owned(), Row { code, kind, message, files });
 }
 
-/// A folder of a good tiny model: its weights are zeros, so that it says the same token for ever.
+/// A folder with a valid tiny model, whose weights are zeros, so that it generates the same token forever.
 pub fn good() -> Vec<(&'static str, Vec<u8>)> {
     let tokens = gguf_cases::tokens();
     let ids: serde_json::Map<String, Value> = tokens.iter().zip(0..).map(|(t, id)| (t.clone(), json!(id))).collect();
@@ -107,7 +107,7 @@ fn weights(tensors: &[Tensor], before: &str, fill: impl Fn(&str, &mut [u8])) -> 
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
-/// Opens the good model with other files over its own.
+/// Opens the valid model with some of its files replaced.
 fn open_with(files: &[(&str, &[u8])]) -> Result<Vec<String>> {
     let indexed = files.iter().any(|(name, _)| name.ends_with(".index.json"));
     let good = good().into_iter().filter(|(name, _)| !(indexed && *name == "model.safetensors"));
@@ -115,7 +115,7 @@ fn open_with(files: &[(&str, &[u8])]) -> Result<Vec<String>> {
     open_folder(&files.iter().fold(folder, |folder, (name, bytes)| folder.with(name, *bytes)))
 }
 
-/// Rows that end in a model that loads.
+/// Rows whose model loads.
 fn accepted_rows() {
     let row = |name: &str, files: &[(&str, &[u8])]| {
         let result = open_with(files);
@@ -156,7 +156,7 @@ fn hostile_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hostile")
 }
 
-/// Writes the rows' files, and how each ended.
+/// Writes the rows' files and results.
 fn write_files(rows: &BTreeMap<String, Row>) {
     let folder = hostile_folder();
     if folder.exists() {
@@ -182,7 +182,7 @@ fn write_files(rows: &BTreeMap<String, Row>) {
     fs::write(folder.join("manifest.json"), Value::Array(manifest).to_string()).expect("a manifest");
 }
 
-/// Writes what the fuzz targets begin with: each file to the parser it is for.
+/// Writes the seed corpora of the fuzz targets: each file for its parser.
 fn write_corpus(rows: &BTreeMap<String, Row>) {
     let folder = hostile_folder().join("corpus");
     let put = |target: &str, name: &str, bytes: &[u8]| {
@@ -206,7 +206,7 @@ fn write_corpus(rows: &BTreeMap<String, Row>) {
     for (name, file, bytes) in good.chain(bad).chain([("good".into(), "model.gguf".into(), File::model().bytes())]) {
         match target(&file) {
             Some(target) if bytes.len() <= 64 << 10 => put(target, &name, &bytes),
-            Some(_) => {} // a fuzzer learns nothing from megabytes
+            Some(_) => {} // large files do not help a fuzzer
             None => {
                 let config: Value = serde_json::from_slice(&bytes).expect("tokenizer_config.json");
                 let sources = config["chat_template"].as_str().map(str::to_owned);
@@ -243,7 +243,7 @@ fn table() {
     text_cases::all();
     accepted_rows();
     let rows = ROWS.lock().expect("no case panicked");
-    // After all of them a good model opens, of either kind.
+    // Afterwards a valid model of either format opens.
     open_with(&[]).expect("the good folder");
     open_gguf(memory("model.gguf", File::model().bytes()), None).expect("the good file");
     write_files(&rows);

@@ -1,5 +1,5 @@
-//! Hostile tokenizers, templates and inputs (rows T and J of `malformed/cases.md`): each ends in a typed error or is
-//! accepted as stated, within a second, on the 1 MiB stack that WebAssembly has.
+//! Cases of hostile tokenizers, templates and inputs (rows T and J of `malformed/cases.md`): each ends in a typed error
+//! or is accepted as stated, within a second, on the 1 MiB stack that WebAssembly has.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn read(tokenizer: &Value) -> Result<Tokenizer> {
     Tokenizer::from_json(tokenizer.to_string().as_bytes(), "tokenizer.json")
 }
 
-/// Reading must fail with this kind.
+/// Parsing must fail with this kind.
 fn fails(name: &'static str, kind: FormatKind, tokenizer: Value) {
     let text = tokenizer.to_string();
     fails_text(name, kind, text);
@@ -188,7 +188,7 @@ fn added_tokens() {
     );
     fails("T21 added_id", FormatKind::LimitExceeded, with("/added_tokens", json!([added(u32::MAX, "<x>")])));
     fails("T21 added_empty", FormatKind::BadTokenizer, with("/added_tokens", json!([added(4, "")])));
-    // A hole before an added token is no fault: the published id holds.
+    // An unused id before an added token is not a fault: the declared id is used.
     let holes = read(&with("/added_tokens", json!([added(9, "<y>"), added(6, "<x>")]))).expect("good");
     assert_eq!(holes.encode("<x>ab<y>", false).expect("encodes"), [6, 2, 9]);
     assert_eq!((holes.vocab_size(), holes.token(7), holes.decode(&[7, 6, 2], true)), (10, None, "ab".into()));
@@ -226,9 +226,9 @@ fn template(source: &str) -> Result<ChatTemplate> {
     ChatTemplate::new(source, &TokenizerConfig::default())
 }
 
-/// Reading or rendering must fail with this kind; returns the message.
+/// Parsing or rendering must fail with this kind; returns the message.
 fn template_fails(name: &'static str, kind: TemplateKind, source: impl Into<String>) -> String {
-    // Every template shows the conversation, so that it is refused for what it does.
+    // Every template renders the conversation, so that it is rejected for the tested reason.
     let source = "{% for m in messages %}{{ m.content }}{% endfor %}".to_owned() + &source.into();
     let input = ChatInput { messages: vec![json!({ "role": "user", "content": "Hi" })], ..ChatInput::default() };
     let config = json!({ "chat_template": source }).to_string();
@@ -285,7 +285,7 @@ fn templates_that_ask_for_too_much() {
     template_fails("J18 output_20mb", limit, output);
 }
 
-/// Lists grown step by step, as templates for tool calls do, are no deep values.
+/// Lists that are extended step by step, as in templates for tool calls, are not deeply nested values.
 #[test]
 fn long_lists_are_allowed() {
     let source = "{% set n = namespace(x=messages, y='') %}{% for i in range(500) %}{% set n.x = n.x + [i] %}{% endfor %}\

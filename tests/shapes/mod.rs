@@ -1,5 +1,5 @@
-//! Published models by their true shapes: config.json and the table of tensors, without a byte of weights. What is declared
-//! from them is what a device would hold.
+//! Configs and tensor shapes of published models, without weights. The model declared
+//! from them is the one that a device would hold.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ pub struct Shape {
     pub config: Value,
 }
 
-/// The models of the table, from their authors' config.json: what decides on shapes and plans.
+/// The models of the table, with the keys of their config.json that determine shapes and plans.
 pub fn published() -> Vec<Shape> {
     let qwen_moe =
         json!({"vocab_size": 151936, "hidden_size": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": false});
@@ -203,7 +203,7 @@ impl Shape {
         names.contains(&self.architecture())
     }
 
-    /// Name and shape of every tensor, as transformers' classes of the same name have them.
+    /// Name and shape of every tensor, as in transformers' classes of the same name.
     fn tensors(&self) -> Vec<(String, Vec<u64>)> {
         let mut all = Vec::new();
         let (hidden, vocabulary) = (self.size("hidden_size"), self.size("vocab_size"));

@@ -1,4 +1,4 @@
-//! The vocabulary in a GGUF header, which may be all there is of the file.
+//! Reads the vocabulary in a GGUF header, even if the rest of the file is missing.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What the text tests share: where golden data is, and how its tokenizers are loaded.
+//! Shared by the text tests: finds golden data and loads its tokenizers.
 #![allow(dead_code)] // each test file uses a part
 
 use std::fs;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub mod gguf_vocab;
 
-/// Measures the calling thread's own processor time where the system tells it, so that a busy machine fails no test.
+/// Measures the calling thread's CPU time, if the system reports it, so that a busy machine does not fail tests.
 pub struct Stopwatch(Duration, Instant);
 
 impl Stopwatch {
@@ -34,7 +34,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder like `golden/`: `MINKE_GOLDEN`, or the one that `cargo xtask setup` unpacks.
+/// The golden folder: `MINKE_GOLDEN`, or the one that `cargo xtask setup` unpacks.
 pub fn golden() -> PathBuf {
     std::env::var_os("MINKE_GOLDEN").map_or_else(|| root().join(".cache/golden"), PathBuf::from)
 }
@@ -51,17 +51,17 @@ pub struct Case {
     pub golden: Value,
     pub tokenizer: Tokenizer,
     pub config: TokenizerConfig,
-    /// Ids the reference made up, and what they stand for here.
+    /// Ids that the reference invented, and their counterparts.
     pub renamed: Vec<(u32, u32)>,
 }
 
-/// Every tokenizer of the golden data whose files are here, loaded once.
+/// All tokenizers of the golden data whose files exist, loaded once.
 pub fn cases() -> &'static [Case] {
     static CASES: LazyLock<Vec<Case>> = LazyLock::new(load_all);
     &CASES
 }
 
-/// Loads them; says which are not here.
+/// Loads the tokenizers and prints which are missing.
 fn load_all() -> Vec<Case> {
     let folder = golden().join("tokenizers");
     let Ok(entries) = fs::read_dir(&folder) else {
@@ -122,7 +122,7 @@ pub fn read_tokenizer(path: &Path) -> Tokenizer {
     Tokenizer::from_json(&bytes, "tokenizer.json").unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The chat template and special tokens of the tiny tokenizers: those of the golden models.
+/// The chat template and special tokens of the golden models' tiny tokenizers.
 fn tiny_config() -> TokenizerConfig {
     let models = fs::read_dir(golden().join("models")).into_iter().flatten().flatten();
     let configs = models.map(|m| m.path().join("tokenizer_config.json")).filter_map(|p| fs::read(p).ok());
@@ -144,7 +144,7 @@ fn as_the_reference_read_it(mut vocab: GgufVocab) -> (GgufVocab, Vec<(u32, u32)>
     (vocab, vec![(size + 1, bos), (size + 2, eos), (size, pad)])
 }
 
-/// A text of Python's, which prints where its objects lie, without the addresses.
+/// Python's output without the addresses of objects.
 pub fn without_addresses(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

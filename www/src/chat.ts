@@ -1,4 +1,4 @@
-// The conversation: what was said, and the answer as it comes.
+// The chat view: shows the conversation and streams the answer.
 
 import { EngineError, type Generation, type Model, type Session } from "minke";
 import { element, make } from "./dom.js";
@@ -10,18 +10,18 @@ const send = element<HTMLButtonElement>("send");
 const stop = element<HTMLButtonElement>("stop");
 
 let model: Model | undefined;
-/** The conversation: what was said stays on the GPU, so that a question costs its own tokens only. */
+/** The current session, whose keys and values stay on the GPU, so that a question only costs its own tokens. */
 let session: Promise<Session> | undefined;
 let current: Generation | undefined;
 
-/** Starts talking to a model, or to none. */
+/** Starts a chat with a model, or ends the chat. */
 export function open(next: Model | undefined): void {
   clear();
   model = next;
   if (model !== undefined) prompt.focus();
 }
 
-/** Forgets the conversation. */
+/** Starts a new conversation. */
 export function clear(): void {
   current = undefined;
   void session?.then((gone) => gone.destroy(), () => {});
@@ -39,7 +39,7 @@ composer.addEventListener("submit", (event) => {
   void answer(model, text);
 });
 prompt.addEventListener("keydown", (event) => {
-  // Enter sends, unless it ends a word of an input method.
+  // Enter sends, unless it confirms text of an input method.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     composer.requestSubmit();
@@ -53,7 +53,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") current?.stop();
 });
 
-/** Begins a conversation with a model. */
+/** Creates a session with a model. */
 async function begin(model: Model): Promise<Session> {
   const system = element<HTMLInputElement>("system").value.trim();
   const begun = await model.createSession({ messages: system === "" ? [] : [{ role: "system", content: system }] });
@@ -77,7 +77,7 @@ async function answer(model: Model, text: string): Promise<void> {
     prompt.value ||= text;
     return busy(false);
   }
-  if (session !== talk) return; // the chat was left meanwhile
+  if (session !== talk) return; // the chat was closed meanwhile
   const temperature = element<HTMLInputElement>("temperature").valueAsNumber;
   const longest = element<HTMLInputElement>("longest").valueAsNumber;
   const generation = conversation.stream(text, {
@@ -123,7 +123,7 @@ const follow = (wanted: boolean) => {
   if (wanted) scrollTo({ top: document.documentElement.scrollHeight });
 };
 
-/** One answer on the page: the thought folded above the text, a line about speed below. */
+/** An answer on the page: the reasoning folded above the text, a line with statistics below. */
 class Reply {
   readonly #box = make("article", "message assistant waiting");
   readonly #text = make("p", "text");
@@ -185,7 +185,7 @@ class Reply {
   }
 }
 
-/** What happened, and what to do about it. */
+/** The message of an error, with advice. */
 export function explain(error: unknown): string {
   if (!(error instanceof EngineError)) return String(error);
   const advice: Partial<Record<EngineError["code"], string>> = {

@@ -1,13 +1,13 @@
-// Small helpers around the page's own elements.
+// Helpers for finding and creating elements of the page.
 
-/** An element of the page by id, of the expected kind. */
+/** The element with an id, typed. */
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (found === null) throw new Error(`the page has no #${id}`);
   return found as T;
 }
 
-/** Makes an element with a class and text. */
+/** Creates an element with a class and text. */
 export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = "", text = ""): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag);
   if (className !== "") made.className = className;
@@ -15,7 +15,7 @@ export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className = 
   return made;
 }
 
-/** Bytes as people read them. */
+/** Formats a number of bytes for people. */
 export function bytes(count: number): string {
   const units = ["bytes", "kB", "MB", "GB"];
   let unit = 0;

@@ -1,4 +1,4 @@
-// The page: choose a model, watch it load, talk to it.
+// The page: lets the visitor choose a model, shows the load's progress, and opens the chat.
 
 import { deviceInfo, load, type Model, type ModelSource, type Progress } from "minke";
 import * as chat from "./chat.js";
@@ -97,13 +97,13 @@ function take(files: Dropped[]): void {
   picker.value = "";
 }
 
-/** What was dropped: files, and folders as they are. */
+/** The dropped files and folders; the package reads folders itself. */
 function dropped(data: DataTransfer | null): Dropped[] {
   const entries = [...(data?.items ?? [])].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry != null);
   return entries.length > 0 ? entries : [...(data?.files ?? [])];
 }
 
-/** The demo model is offered where the server of this page has it. */
+/** Offers the demo model if this page's server has it. */
 async function offerDemo(): Promise<void> {
   const answer = await fetch("demo.json").catch(() => undefined);
   if (!answer?.ok || !answer.headers.get("content-type")?.includes("json")) return;

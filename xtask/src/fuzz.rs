@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: libFuzzer over the parsers of untrusted files, on stable Rust.
+//! `cargo xtask fuzz`: runs libFuzzer on the parsers of untrusted files, with stable Rust.
 //!
-//! Coverage is a pass of LLVM that any rustc can run. Only our own crates are compiled with it: this program stands in
-//! for the compiler (`RUSTC_WORKSPACE_WRAPPER`) and adds the flags there.
+//! Coverage is an LLVM pass that any rustc can run. Only this project's crates are compiled with it: this program wraps
+//! the compiler (`RUSTC_WORKSPACE_WRAPPER`) and adds the flags.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -43,7 +43,7 @@ pub fn run(targets: &[&str], seconds: u64) -> Result<()> {
     if !run::exists("c++") {
         crate::setup::require_debian(&["g++"]).context("libFuzzer needs a C++ compiler")?;
     }
-    // The hostile test writes what they begin with.
+    // The hostile test writes the seed corpora.
     let corpus = root().join("target/hostile/corpus");
     if targets.iter().any(|target| !corpus.join(target).is_dir()) {
         run::quiet(run::command("cargo", &["test", "--quiet", "--test", "hostile", "table"]))?;
@@ -76,11 +76,11 @@ fn start(target: &str, seconds: u64) -> Result<Child> {
     fs::create_dir_all(&found)?;
     let log = fs::File::create(folder.join(format!("{target}.log")))?;
     let program = root().join(format!("target/debug/fuzz_{target}"));
-    // The stack that WebAssembly has.
+    // The stack size of WebAssembly.
     let script = "ulimit -s 1024; exec \"$@\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(program);
-    // A busy machine must not make a finding: what an input may cost is in processor time, and tested elsewhere.
+    // A busy machine must not cause a finding: the cost of inputs is tested elsewhere, in CPU time.
     command.arg(format!("-max_total_time={seconds}")).args(["-timeout=60", "-rss_limit_mb=1024", "-max_len=65536"]);
     command
         .args(["-print_final_stats=1", "-verbosity=0"])

@@ -1,4 +1,4 @@
-//! `cargo xtask …`: set-up, builds and checks, so that a fresh machine needs Rust, Node and Python only.
+//! `cargo xtask …`: set-up, builds and checks, so that a fresh machine only needs Rust, Node and Python.
 
 #![forbid(unsafe_code)]
 

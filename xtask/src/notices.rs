@@ -1,4 +1,4 @@
-//! The licences of the crates that are inside the wasm, for the package's `THIRD-PARTY.md`.
+//! Collects the licences of the crates in the wasm, for the package's `THIRD-PARTY.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

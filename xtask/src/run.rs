@@ -1,4 +1,4 @@
-//! Running other programs from the repository's root, with errors that say which and how.
+//! Runs other programs from the repository's root, with errors that name the command.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
-//! What the machine must have: the wasm target, npm packages, Debian packages. Quiet where it is all there.
+//! Installs what the machine needs: the wasm target, npm packages, Debian packages. Prints nothing if everything is
+//! installed.
 
 use std::fs;
 
@@ -44,7 +45,7 @@ pub fn npm(folder: &str) -> Result<()> {
         return Ok(());
     }
     println!("installing the npm packages of {folder}");
-    // No scripts: nothing that runs on install is needed, and what needs none cannot be attacked through one.
+    // Install scripts are disabled: none is needed, and so none can be abused.
     let mut npm = run::command("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
     npm.current_dir(&dir);
     run::quiet(npm)?;
@@ -70,7 +71,7 @@ pub fn require_debian(packages: &[&str]) -> Result<()> {
         apt.env("DEBIAN_FRONTEND", "noninteractive");
         run::quiet(apt)
     };
-    // A fresh machine's package list may be empty or old: refresh it only then.
+    // A fresh machine's package list may be empty or outdated; it is refreshed only on failure.
     install().or_else(|_| run::quiet(run::command("apt-get", &["update"])).and_then(|_| install())).map(drop)
 }
 

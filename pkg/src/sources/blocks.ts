@@ -1,28 +1,28 @@
-// Turns many small reads into few requests: a grid of cells, fetched in runs, with read-ahead.
+// Combines many small reads into few requests: the file is a grid of cells, which are fetched in runs with read-ahead.
 
 import { BLOCK } from "../storage/journal.js";
 import { give, take } from "./spare.js";
 
-/** Bytes of one cell: a block of the store. */
+/** Bytes of a cell, which is a block of the store. */
 const CELL = BLOCK;
-/** Cells of one request at most. */
+/** Maximum cells of a request. */
 const RUN = 8;
-/** Cells kept of all open files together, besides the reads under way. */
+/** Maximum cells cached for all open files together, in addition to reads in progress. */
 const KEPT = 24;
-/** Reads that end before this are of a header: nothing is fetched ahead of the next. */
+/** Reads that end before this offset belong to a header and trigger no read-ahead. */
 const HEADER = 64 * 1024;
-/** Cells fetched ahead of a reader that goes straight on, and cells of one such request: several are under way at once. */
+/** Cells fetched ahead of a sequential reader, and cells of one read-ahead request, several of which are in flight at once. */
 const AHEAD = 12;
 const AHEAD_RUN = 3;
 
-/** Fetches exactly the bytes [start, end), in memory of their own that `take` gave. */
+/** Fetches exactly the bytes [start, end), into memory from `take`. */
 export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 
-/** The cells that the files of one source keep, the oldest first. */
+/** An LRU cache of the cells of one source's files, the oldest first. */
 export class Pool {
   readonly #cells = new Map<string, () => void>();
 
-  /** Makes a cell the newest; `drop` is called when its time is over. */
+  /** Makes a cell the newest; `drop` is called when it is evicted. */
   touch(key: string, drop: () => void): void {
     this.#cells.delete(key);
     this.#cells.set(key, drop);
@@ -37,7 +37,7 @@ export class Pool {
   }
 }
 
-/** Bytes of one request: their memory is used again when none of its cells is kept and nobody copies from one. */
+/** The bytes of one request, reference-counted: the memory is reused when no cell is cached and nothing is copied from it. */
 class Run {
   #holders = 0;
 
@@ -52,7 +52,7 @@ class Run {
   }
 }
 
-/** A cell begins `at` bytes into its run. */
+/** A cell, which begins `at` bytes into its run. */
 interface Cell {
   run: Run;
   at: number;
@@ -60,11 +60,11 @@ interface Cell {
 
 let lastFile = 0;
 
-/** Reads of one file of `size` bytes. */
+/** Reads a file of `size` bytes. */
 export class Blocks {
   readonly #file = ++lastFile;
   readonly #cells = new Map<number, Cell>();
-  #last = 0; // where the previous read ended
+  #last = 0; // the end of the previous read
 
   constructor(
     readonly size: number,
@@ -72,7 +72,7 @@ export class Blocks {
     readonly pool: Pool,
   ) {}
 
-  /** Exactly the bytes [start, end), in memory of their own. */
+  /** Reads exactly the bytes [start, end), into separate memory. */
   async read(start: number, end: number): Promise<Uint8Array> {
     const first = Math.floor(start / CELL);
     const last = Math.floor((end - 1) / CELL);
@@ -96,12 +96,12 @@ export class Blocks {
     }
   }
 
-  /** Drops what is held. */
+  /** Releases all cells. */
   forget(): void {
     for (const index of [...this.#cells.keys()]) this.#drop(index);
   }
 
-  /** The cells of [first, last], each made the newest; what is missing is asked for in as few requests as allowed. */
+  /** The cells [first, last], which become the newest; missing ones are fetched in as few requests as allowed. */
   #request(first: number, last: number): Cell[] {
     for (let index = first; index <= last; index++) {
       if (this.#cells.has(index)) continue;
@@ -125,7 +125,8 @@ export class Blocks {
       this.#cells.set(index + i, { run, at: i * CELL });
       this.#touch(index + i);
     }
-    // What failed is forgotten, so that whoever asks next tries again; nobody may be waiting for a read-ahead.
+    // A failed run is forgotten, so that the next read tries again; a failed read-ahead must not be an unhandled
+    // rejection.
     run.bytes.catch(() => {
       for (let i = 0; i < count; i++) if (this.#cells.get(index + i)?.run === run) this.#drop(index + i);
     });
@@ -145,7 +146,7 @@ export class Blocks {
     for (let next = last + 1; next < end; ) {
       let count = 0;
       while (count < AHEAD_RUN && next + count < end && !this.#cells.has(next + count)) count++;
-      // Short ones only at the file's end, so that the requests stay large.
+      // Runs are short only at the end of the file, so that requests stay large.
       if (count === AHEAD_RUN || (count > 0 && (next + count) * CELL >= this.size)) this.#fetch(next, count);
       next += Math.max(1, count);
     }

@@ -1,15 +1,15 @@
-// The time that requests wait by.
+// The clock of requests' timeouts and pauses, which tests can speed up.
 
-/** A clock; `rate` of its milliseconds pass in a real one, so that tests of long waits are short. */
+/** A clock that runs `rate` times as fast as real time, so that tests of long waits are short. */
 export class Clock {
   constructor(readonly rate = 1) {}
 
-  /** Milliseconds since some moment. */
+  /** Milliseconds since an arbitrary origin. */
   now(): number {
     return performance.now() * this.rate;
   }
 
-  /** Rejects with the signal's reason where it aborts first. */
+  /** Waits; rejects with the signal's reason if it aborts first. */
   sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const stop = () => {
@@ -25,10 +25,10 @@ export class Clock {
     });
   }
 
-  /** Waits for something that arrives, but not for longer than this. */
+  /** Waits for a promise, with a timeout. */
   within<T>(milliseconds: number, arriving: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const late = () => reject(new Error(`nothing arrived for ${milliseconds / 1000} seconds`));
+      const late = () => reject(new Error(`no data arrived for ${milliseconds / 1000} seconds`));
       const timer = setTimeout(late, milliseconds / this.rate);
       arriving.then(resolve, reject).finally(() => clearTimeout(timer));
     });

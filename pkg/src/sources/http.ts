@@ -12,12 +12,12 @@ import { denied, isFailure, offline, Requests, TRIES, unreachable, type HttpCont
 import { give, take } from "./spare.js";
 import { Stream } from "./stream.js";
 
-/** Bytes asked for when a file is opened: whole small files, the header of most large ones. */
+/** Bytes requested when a file is opened: small files as a whole, the header of most large ones. */
 const HEAD = 64 * 1024;
-/** Bytes by which a page of text is known. */
+/** Bytes at the start of a file that suffice to recognise an HTML page. */
 const PEEK = 512;
 
-/** Opens a file; null where the server says there is none, or has something else in its place, which the context is told. */
+/** Opens a file; null if the server does not have it or serves something else instead, which is recorded in the context. */
 export async function openHttp(url: string, name: string, context: HttpContext, pool: Pool): Promise<Reader | null> {
   return new HttpFile(url, name, context, pool).open();
 }
@@ -28,13 +28,13 @@ class HttpFile {
   #tag: string | null = null;
   #head = new Uint8Array();
   #kept: StoredFile | null = null;
-  /** Blocks that came from the network. */
+  /** Blocks that were fetched from the network. */
   readonly #arrived = new Set<number>();
-  /** An answer with the whole file, while it arrives. */
+  /** A response with the whole file, while it arrives. */
   #stream?: Stream;
-  /** Blocks of such an answer that the store does not keep; browsers hold large blobs outside memory. */
+  /** Blocks of such a response that the store does not keep; browsers hold large blobs outside memory. */
   readonly #spool = new Map<number, Blob>();
-  /** Such answers since one brought a block. */
+  /** Responses with the whole file since one of them delivered a block. */
   #barren = 0;
   /** Whether the file itself is served as HTML. */
   #html = false;
@@ -76,7 +76,7 @@ class HttpFile {
         continue;
       }
       if (came === undefined) return this.#reader();
-      // It tells nothing of a file that is stored.
+      // The status says nothing about a stored file.
       if (kept != null) return this.#stored(kept);
       this.context.absences.set(this.name, this.#requests.failure(came, status, false));
       store?.lacking.add(this.name);
@@ -91,7 +91,7 @@ class HttpFile {
     return this.#reader();
   }
 
-  /** Whether the server still has the file that is stored. Where it cannot be asked, what is stored must do. */
+  /** Whether the server still has the stored version of the file. If the server cannot be reached, the stored version is used. */
   async #unchanged(kept: StoredFile): Promise<boolean> {
     const { size, tag } = kept.identity;
     if (offline()) return true;
@@ -103,11 +103,11 @@ class HttpFile {
       throw error;
     }
     await response.body?.cancel();
-    if (denied(response.status)) return true; // which tells nothing of the file
+    if (denied(response.status)) return true; // says nothing about the file
     if (response.status === 416) return size === (totalOf(response) ?? 0);
     if (!response.ok || !sameTag(tagOf(response), tag)) return false;
     const now = response.status === 206 ? contentRange(response)?.size : lengthOf(response);
-    // A size that the server does not tell is vouched for by the tag.
+    // If the server does not report the size, the tag suffices.
     const same = now === undefined ? tag !== null || response.headers.get("content-encoding") !== null : now === size;
     this.#html = same && isHtml(response);
     return same;
@@ -118,30 +118,30 @@ class HttpFile {
     return `the server answered ${response.status}`;
   }
 
-  /** The server does ranges: keep the head, ask for the rest as it is read. What came if that is not the file. */
+  /** Opens a file on a server that supports ranges: keeps the head, fetches the rest on demand. Returns what was served if it is not the file. */
   async #ranged(response: Response): Promise<string | undefined> {
     const range = contentRange(response);
     const head = await this.#requests.body(response, range === null ? HEAD : range.end);
     if (isPage(response, head)) return page(response);
     let size = range?.size;
     if (size === undefined && head.length < HEAD) size = head.length;
-    // The header may be hidden from pages of other origins; a HEAD answer's length is not.
+    // The Content-Range header may be hidden from other origins; the length of a HEAD response is not.
     size ??= await this.#requests.length();
-    if (range !== null && (range.start !== 0 || head.length < range.end)) throw new Error("the answer is not the file's beginning");
-    if (head.length < Math.min(size, HEAD)) throw new Error("the answer is cut short");
+    if (range !== null && (range.start !== 0 || head.length < range.end)) throw new Error("the response is not the beginning of the file");
+    if (head.length < Math.min(size, HEAD)) throw new Error("the response is truncated");
     await this.#seen(size, response);
     this.#head = head;
     if (this.#head.length === size && size > 0) await this.#kept?.write(0, this.#head);
     return undefined;
   }
 
-  /** There is no first byte: an empty file, unless the answer says otherwise. */
+  /** The first byte does not exist: the file is empty, unless the response says otherwise. */
   async #empty(response: Response): Promise<undefined> {
-    if ((totalOf(response) ?? 0) > 0) throw new Error("the server answered 416 to a range that is there");
+    if ((totalOf(response) ?? 0) > 0) throw new Error("the server answered 416 to a valid range");
     await this.#seen(0, response);
   }
 
-  /** The server ignores ranges: its one answer is all there is. What came if that is not the file. */
+  /** Opens a file on a server that ignores ranges, from its only response. Returns what was served if it is not the file. */
   async #whole(response: Response): Promise<string | undefined> {
     const size = lengthOf(response);
     if (size !== undefined) {
@@ -157,11 +157,11 @@ class HttpFile {
       this.#follow(joined(start, rest));
       return undefined;
     }
-    // The file has to be here to be measured.
+    // The size is only known after the whole file has arrived.
     const blob = await response.blob();
     if (isPage(response, new Uint8Array(await blob.slice(0, PEEK).arrayBuffer()))) return page(response);
     const declared = Number(response.headers.get("content-length") ?? 0);
-    if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the answer is cut short");
+    if (response.headers.get("content-encoding") === null && declared > blob.size) throw new Error("the response is truncated");
     await this.#seen(blob.size, response);
     for (let index = 0; index * BLOCK < blob.size; index++) {
       const part = blob.slice(index * BLOCK, (index + 1) * BLOCK);
@@ -172,31 +172,31 @@ class HttpFile {
     return undefined;
   }
 
-  /** A file that is seen for the first time, or anew. */
+  /** Sets the identity of a file that is opened for the first time, or that has changed. */
   async #seen(size: number, response: Response): Promise<void> {
     try {
       await this.#compare(size, response);
     } catch (error) {
-      response.body?.cancel().catch(() => {}); // one that was read is cancelled already
+      response.body?.cancel().catch(() => {}); // a body that is being read is cancelled elsewhere
       throw error;
     }
     [this.#size, this.#tag, this.#html] = [size, tagOf(response), isHtml(response)];
     this.#kept = (await this.context.store?.create({ name: this.name, size, tag: tagOf(response) })) ?? null;
   }
 
-  /** Throws where the file is not as large as the hub has on record: it is another, or a pointer to it. */
+  /** Throws if the file's size differs from the hub's record: it is another file, or a pointer to it. */
   async #compare(size: number, response?: Response): Promise<void> {
     const told = response?.headers.get("x-linked-size") ?? null;
     const expected = told !== null && /^\d+$/.test(told) ? Number(told) : (await this.context.sizes).get(this.name);
     if (expected === undefined || expected === size) return;
     const failure: Failure = {
-      code: "integrity", message: `${this.name}: the server has ${size} bytes of it, ${expected} are on record`, retryable: true,
+      code: "integrity", message: `${this.name}: the server's file has ${size} bytes; the hub's record says ${expected} bytes`, retryable: true,
       detail: { file: this.name, expected, found: size },
     };
     throw failure;
   }
 
-  /** Takes an answer that begins with the first byte to its end, whoever waits for which block of it. */
+  /** Reads a response with the whole file to its end, on behalf of all readers that wait for blocks of it. */
   #follow(chunks: AsyncIterable<Uint8Array>): void {
     const stream = new Stream(chunks, this.#size, async (index, bytes) => {
       if (this.#kept?.has(index) || this.#spool.has(index)) return;
@@ -217,7 +217,7 @@ class HttpFile {
       name,
       size,
       read: async (start, end) => {
-        if (!(start >= 0 && start <= end && end <= size)) throw this.#requests.failure(`bytes ${start}-${end} lie outside its ${size}`, 0, false);
+        if (!(start >= 0 && start <= end && end <= size)) throw this.#requests.failure(`bytes ${start}-${end} are outside the file of ${size} bytes`, 0, false);
         if (end <= this.#head.length) return this.#head.slice(start, end);
         return start === end ? new Uint8Array() : blocks.read(start, end);
       },
@@ -235,7 +235,7 @@ class HttpFile {
     };
   }
 
-  /** Whole blocks: from the store where it has them, otherwise fetched and kept. */
+  /** Reads whole blocks from the store, or fetches and stores them. */
   async #blocks(start: number, end: number): Promise<Uint8Array> {
     const out = take(end - start);
     const last = Math.ceil(end / BLOCK);
@@ -255,7 +255,7 @@ class HttpFile {
     return out;
   }
 
-  /** Puts a block that is here into `out`. */
+  /** Copies a block that has arrived to `out`. */
   async #held(index: number, out: Uint8Array): Promise<boolean> {
     if (await this.#kept?.read(index, out)) return true;
     const blob = this.#spool.get(index);
@@ -265,8 +265,9 @@ class HttpFile {
   }
 
   /**
-   * Fills `out` with the bytes from `start` on, going on from where a broken answer ended; each block is kept when its last
-   * byte is here. False where a server that ignores ranges sends the whole file: the stream brings the bytes then.
+   * Fills `out` with the bytes from `start` on, continuing where an interrupted response ended; each block is stored
+   * when its last byte has arrived. Returns false if a server that ignores ranges sends the whole file: then the stream
+   * delivers the bytes.
    */
   async #fetch(start: number, out: Uint8Array): Promise<boolean> {
     const end = start + out.length;
@@ -285,14 +286,15 @@ class HttpFile {
     let ignored = 0;
     for (let attempt = 0; filled < out.length; attempt++) {
       const from = start + filled;
-      // Some servers take every If-Range for one that does not match.
+      // Some servers treat every If-Range as a mismatch.
       const version = ignored > 0 ? undefined : strong(this.#tag);
       const response = await this.#requests.answer(from, end, { patient: true, version });
-      let fault: unknown = new Error("the answer is cut short");
+      let fault: unknown = new Error("the response is truncated");
       try {
         this.#judge(response, from);
         if (response.status === 200) {
-          // What lies before `from` may be here already: only a server that goes on like this makes us take it again.
+          // The bytes before `from` may have arrived already: they are read again only if the server keeps ignoring
+          // ranges.
           if (from > 0 && ++ignored < TRIES) throw new Error("the server ignored the range");
           if (++this.#barren > TRIES) throw this.#requests.failed(fault, response.status);
           if (this.#stream === undefined) this.#follow(this.#requests.chunks(response));
@@ -304,7 +306,7 @@ class HttpFile {
           if (filled === out.length) return true;
         }
       } catch (error) {
-        response.body?.cancel().catch(() => {}); // chunks that were begun are cancelled already
+        response.body?.cancel().catch(() => {}); // a body that is being read is cancelled elsewhere
         if (isFailure(error)) throw error;
         fault = error;
       }
@@ -315,13 +317,13 @@ class HttpFile {
     return true;
   }
 
-  /** Throws where an answer is none of ours: a failure where that is final, an error where another try may do. */
+  /** Throws if a response cannot be used: a failure if that is final, an error if a retry may help. */
   #judge(response: Response, from: number): void {
     const { status } = response;
     if (status === 416) {
       const total = totalOf(response);
       if (total !== undefined && total !== this.#size) throw this.#changed(status);
-      throw new Error("the server answered 416 to a range that is there");
+      throw new Error("the server answered 416 to a valid range");
     }
     if (status !== 206 && status !== 200) throw this.#requests.failure(`the server answered ${status}`, status, false);
     const tag = tagOf(response);
@@ -330,10 +332,10 @@ class HttpFile {
     const range = contentRange(response);
     if (status === 206 && range !== null) {
       if (range.size !== undefined && range.size !== this.#size) throw this.#changed(status);
-      if (range.start !== from) throw new Error(`asked for byte ${from}, got byte ${range.start}`);
+      if (range.start !== from) throw new Error(`requested byte ${from}, got byte ${range.start}`);
     }
     const length = status === 200 ? lengthOf(response) : undefined;
-    if (length !== undefined && length !== this.#size) throw new Error(`the answer has ${length} bytes, the file ${this.#size}`);
+    if (length !== undefined && length !== this.#size) throw new Error(`the response says that the file has ${length} bytes instead of ${this.#size}`);
   }
 
   #changed(status: number): Failure {
@@ -341,7 +343,7 @@ class HttpFile {
     return this.#requests.failure("the file changed on the server while it was read", status, true);
   }
 
-  /** Fetches a stored file again: the numbers of the blocks that are other ones now. */
+  /** Fetches a stored file again and returns the indices of the blocks that changed. */
   async #replaced(): Promise<number[]> {
     const kept = this.#kept;
     if (kept === null) return [];
@@ -351,22 +353,22 @@ class HttpFile {
   }
 }
 
-/** What tells one version of a file from another. */
+/** The tag that identifies a version of a file. */
 function tagOf(response: Response): string | null {
   return response.headers.get("etag") ?? response.headers.get("last-modified");
 }
 
-/** Compared weakly: servers that compress on the way make a strong tag a weak one. */
+/** Compares tags weakly: servers that compress responses turn a strong tag into a weak one. */
 function sameTag(a: string | null, b: string | null): boolean {
   return a?.replace(/^W\//, "") === b?.replace(/^W\//, "");
 }
 
-/** A tag that If-Range may carry. */
+/** The tag in the form that If-Range accepts. */
 function strong(tag: string | null): string | undefined {
   return tag === null || tag.startsWith("W/") ? undefined : tag;
 }
 
-/** Chunks with those before them. */
+/** Chunks, preceded by those that were read before. */
 async function* joined(start: Uint8Array, rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
   try {
     yield start;
@@ -381,8 +383,8 @@ function isHtml(response: Response): boolean {
 }
 
 /**
- * Whether a page came, by how its text begins, which no file of a model is: servers of single-page applications answer with one for every
- * file that they do not have. A template that is served as HTML is none.
+ * Whether a response is an HTML page, by how its text begins. Model files never are, but servers of single-page
+ * applications serve one for every file that does not exist. A template with the content type of HTML is not a page.
  */
 function isPage(response: Response, start: Uint8Array): boolean {
   const text = new TextDecoder().decode(start.subarray(0, PEEK)).trimStart();
@@ -391,12 +393,12 @@ function isPage(response: Response, start: Uint8Array): boolean {
 }
 
 function page(response: Response): string {
-  return `the server answered with a page (${response.headers.get("content-type") ?? "of no type"}) instead of the file`;
+  return `the server answered with a page (${response.headers.get("content-type") ?? "without a content type"}) instead of the file`;
 }
 
 /**
- * Bytes of a whole body; undefined where the server does not tell, or tells those of its compressed form. Other origins hide
- * which it is: small files are what gets compressed.
+ * The length of a whole body; undefined if the server does not report it, or reports that of the compressed form. Other
+ * origins hide which it is, so small files, which servers tend to compress, are not trusted.
  */
 function lengthOf(response: Response): number | undefined {
   const length = response.headers.get("content-length");
@@ -404,7 +406,7 @@ function lengthOf(response: Response): number | undefined {
   return response.type === "cors" && Number(length) < BLOCK ? undefined : Number(length);
 }
 
-/** The file's size in the Content-Range of a 416. */
+/** The file's size in the Content-Range of a 416 response. */
 function totalOf(response: Response): number | undefined {
   const total = /^bytes \*\/(\d+)$/.exec(response.headers.get("content-range") ?? "")?.[1];
   return total === undefined ? undefined : Number(total);

@@ -1,21 +1,21 @@
-// Files and folders of the visitor's own: dropped, picked, or held by handles.
+// Reads the visitor's own files and folders: dropped, picked, or given as handles.
 
 import { invalid, type Failure } from "../errors.js";
 
-/** A file under the name it is opened by: below a folder, the path from there. */
+/** A file with the name by which it is opened: in a folder, its path relative to the folder. */
 export interface Named {
   name: string;
   blob: Blob;
 }
 
-/** What a page may get from a drop or a picker. */
+/** The kinds of items that a page gets from a drop or a picker. */
 export type Local = File | FileSystemHandle | FileSystemEntry;
 
-/** Folders in folders that are looked into, and files taken at most. */
+/** Maximum depth of folders, and maximum number of files. */
 const DEEP = 3;
 const MOST = 4096;
 
-/** The files of what was dropped or picked, and the name of the folder if it was one. Throws `invalid-argument`. */
+/** Lists the files among dropped or picked items, and the folder's name if the item is a folder. Throws `invalid-argument`. */
 export async function localFiles(given: readonly Local[]): Promise<{ folder?: string; files: Named[] }> {
   const files: Named[] = [];
   let folder: string | undefined;
@@ -28,7 +28,7 @@ export async function localFiles(given: readonly Local[]): Promise<{ folder?: st
     const name = path + item.name;
     const inside = async (children: AsyncIterable<Local> | Iterable<Local>) => {
       if (path === "" && depth === DEEP) folder ??= item.name;
-      // The folder that was given is no part of its files' names.
+      // The name of the given folder is not part of its files' names.
       if (depth > 0) for await (const child of children) await walk(child, depth === DEEP ? "" : `${name}/`, depth - 1);
     };
     if (isHandle(item)) {
@@ -43,7 +43,7 @@ export async function localFiles(given: readonly Local[]): Promise<{ folder?: st
   return { folder, files };
 }
 
-/** The path of a picked folder's file below that folder; the name of any other. */
+/** The path of a file relative to its picked folder, or the name of a file that was picked alone. */
 function picked({ name, webkitRelativePath }: File): string {
   return webkitRelativePath ? webkitRelativePath.split("/").slice(1).join("/") : name;
 }
@@ -52,7 +52,7 @@ function isHandle(item: Local): item is FileSystemHandle {
   return "kind" in item && (item.kind === "file" || item.kind === "directory");
 }
 
-/** What a dropped folder holds; browsers give it in portions. */
+/** The entries of a dropped folder, which browsers return in portions. */
 async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = folder.createReader();
   const all: FileSystemEntry[] = [];
@@ -63,10 +63,10 @@ async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEnt
   }
 }
 
-/** The bytes [start, end) of a blob, as a reader must give them. */
+/** Reads the bytes [start, end) of a blob. */
 export async function readBlob(blob: Blob, start: number, end: number, name: string): Promise<Uint8Array> {
   const fail = (message: string): Failure => ({ code: "network", message, retryable: false, detail: { url: name, status: null } });
-  if (!(start >= 0 && start <= end && end <= blob.size)) throw fail(`bytes ${start}-${end} lie outside its ${blob.size}`);
+  if (!(start >= 0 && start <= end && end <= blob.size)) throw fail(`bytes ${start}-${end} are outside the file of ${blob.size} bytes`);
   try {
     return new Uint8Array(await blob.slice(start, end).arrayBuffer());
   } catch (error) {

@@ -1,13 +1,14 @@
-// From what the user passed to a plain description that can be sent to a worker.
+// Resolves a source that the caller passed to a plain location that can be sent to a worker.
 
 import { invalid } from "../errors.js";
 import type { ModelSource } from "../types.js";
 import { localFiles, type Local, type Named } from "./local.js";
 
 /**
- * A place with every default filled in; structured clone keeps it. `tree` is where a hub lists its files, their sizes and digests;
- * `at` the folder of the repository that a GGUF lies in, "quantised/" say: names of files are below it; `bare` the address of a folder
- * as it was given, without a slash at its end: there may be a GGUF there, whatever it is called.
+ * A location with all defaults filled in, which structured clone supports. `tree` is the URL at which a hub lists
+ * files, sizes and digests; `at` is the folder of the repository that contains a GGUF, such as "quantised/", to which
+ * file names are relative; `bare` is the URL of a folder as it was given, without a trailing slash: it may turn out to
+ * be a GGUF with an unusual name.
  */
 export type Location =
   | { kind: "folder"; id: string; url: string; file?: string; token?: string; tree?: string; bare?: string }
@@ -17,10 +18,10 @@ export type Location =
 const ENDPOINT = "https://huggingface.co";
 const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
 const GGUF = /\.gguf$/i;
-/** Parameters that sign an address, and change from request to request: by what their names contain, those of clouds, Azure's. */
+/** Query parameters that sign a URL and change between requests, recognised by name: those of common clouds, and Azure's. */
 const SIGNATURE = /sign|token|expire|policy|credential|access|auth|key-pair|api-?key|^(x-|q-)|^(sig|s[eprtv]|spr|sip|ske|sks|skt|skv|skoid|sktid)$/i;
 
-/** Resolves a source against the page's address. Throws `invalid-argument` for what names no place. */
+/** Resolves a source against the page's URL. Throws `invalid-argument` for an invalid source. */
 export async function locate(source: ModelSource): Promise<Location> {
   if (typeof source === "string") return fromText(source);
   if (source instanceof URL) return fromUrl(source);
@@ -62,7 +63,7 @@ function fromUrl(given: URL): Location {
   const url = new URL(inline ? given : given.href.replace(/#/g, fragment));
   url.hash = "";
   const id = `${url.protocol === "blob:" ? "" : url.origin}${url.pathname}`;
-  // A blob has no folder around it, so it can only be the one file.
+  // A blob URL has no folder, so it can only be a single file.
   if (GGUF.test(url.pathname) || inline) return { kind: "gguf", id: url.protocol === "data:" ? "data:" : id, url: url.href };
   if (url.pathname.endsWith("/")) return { kind: "folder", id, url: url.href };
   const bare = url.href;
@@ -70,20 +71,20 @@ function fromUrl(given: URL): Location {
   return { kind: "folder", id: id + named(bare), url: url.href, bare };
 }
 
-/** What a "#" of an address stands for: itself, unless a whole address of a model is before it and no file after it. */
+/** How to interpret a "#" in a URL: as part of a name, unless a complete model URL precedes it and no file name follows. */
 function fragment(_: string, at: number, text: string): string {
   const [before] = text.slice(0, at).split("?");
   return /(\/|\.gguf)$/i.test(before!) && !/\/|\.gguf/i.test(text.slice(at)) ? "#" : "%23";
 }
 
-/** The parameters of an address that say what is there. */
+/** The query parameters of a URL that identify the content. */
 function named(address: string): string {
   const url = new URL(address);
   for (const name of [...url.searchParams.keys()]) if (SIGNATURE.test(name)) url.searchParams.delete(name);
   return url.search;
 }
 
-/** What a location is stored under: its address without what changes from request to request. */
+/** The key under which a location is stored: its URL without parameters that change between requests. */
 export function storageKey(location: Exclude<Location, { kind: "files" }>): string {
   const { origin, pathname } = new URL(location.url);
   return origin + pathname + (location.kind === "folder" && location.bare !== undefined ? named(location.bare) : "");
@@ -98,7 +99,7 @@ function fromRepository(source: Extract<ModelSource, { repo: string }>): Locatio
   }
   for (const [name, value] of Object.entries({ file, revision, token, endpoint })) {
     if (value !== undefined && typeof value !== "string") throw invalid(`source.${name}`, "expected a string");
-    if (/\p{Surrogate}/u.test(value ?? "")) throw invalid(`source.${name}`, "it has half of a surrogate pair");
+    if (/\p{Surrogate}/u.test(value ?? "")) throw invalid(`source.${name}`, "it contains a lone surrogate");
   }
   let root: URL;
   let tree: string;
@@ -126,27 +127,27 @@ async function fromFiles(given: readonly Local[]): Promise<Location> {
   return { kind: "files", id: folder ?? picked ?? first.name, files };
 }
 
-/** The name by which a file of a repository is opened, from its path there; undefined where it lies outside the model's folder. */
+/** The name by which a file of a repository is opened, from its path; undefined if it is outside the model's folder. */
 export function below(location: Location, path: string): string | undefined {
   const at = location.kind === "gguf" ? (location.at ?? "") : "";
   return path.startsWith(at) ? path.slice(at.length) : undefined;
 }
 
-/** The address of a file in a folder, its own query (a signature, say) kept. */
+/** The URL of a file in a folder, with the folder's query (such as a signature) kept. */
 export function child(folder: string, name: string): string {
   const url = new URL(folder);
   url.pathname = url.pathname.replace(/[^/]*$/, "") + name.split("/").map(encodeURIComponent).join("/");
   return url.href;
 }
 
-/** What the file at an address is called: by a parameter that names a GGUF, or by its path. */
+/** The name of the file at a URL: from a parameter that names a GGUF, or from its path. */
 export function nameOf(address: string): string {
   const { pathname, searchParams } = new URL(address);
   const last = (path: string) => path.split("/").at(-1)!;
   return [...searchParams.values()].map(last).find((name) => GGUF.test(name)) ?? (decoded(last(pathname)) || "model.gguf");
 }
 
-/** The address of a file beside the one at `address`: where a parameter names that one, in its place. */
+/** The URL of a sibling of the file at `address`: if a parameter names the file, the parameter is replaced. */
 export function beside(address: string, name: string): string {
   const [url, known] = [new URL(address), nameOf(address)];
   for (const [parameter, path] of url.searchParams) {
@@ -157,7 +158,7 @@ export function beside(address: string, name: string): string {
   return child(address, name);
 }
 
-/** A part of an address as text; what is no encoding stays as it is. */
+/** Decodes a part of a URL; invalid escapes are kept as they are. */
 function decoded(part: string): string {
   return part.replace(/(%[\da-f]{2})+/gi, (bytes) => {
     try {
@@ -169,5 +170,5 @@ function decoded(part: string): string {
 }
 
 function known(source: object, keys: string[]): void {
-  for (const key of Object.keys(source)) if (!keys.includes(key)) throw invalid(`source.${key}`, "there is no such option");
+  for (const key of Object.keys(source)) if (!keys.includes(key)) throw invalid(`source.${key}`, "unknown option");
 }

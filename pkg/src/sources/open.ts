@@ -1,4 +1,4 @@
-// From a location to the files the engine reads.
+// Opens a location: provides the engine with the model's files.
 
 import type { Failure } from "../errors.js";
 import type { Reader, Source } from "../wasm.js";
@@ -8,14 +8,14 @@ import { beside, child, nameOf, type Location } from "./locate.js";
 import type { HttpContext } from "./requests.js";
 import { readBlob } from "./local.js";
 
-/** A source, each of whose files is opened once. */
+/** A source that opens each file only once. */
 export interface Opened {
   source: Source;
-  /** Whether the bytes that were read last had been on this device before. */
+  /** Whether the bytes of the latest read were already stored on this device. */
   stored(): boolean;
 }
 
-/** Opens a location. Nothing is requested after the context's signal fires; what arrives is kept in its store. */
+/** Opens a location. Nothing is requested after the context's signal aborts; data that arrives is kept in its store. */
 export async function open(location: Location, context: HttpContext): Promise<Opened> {
   let last = false;
   const note = (reader: Reader): Reader => ({
@@ -31,7 +31,7 @@ export async function open(location: Location, context: HttpContext): Promise<Op
     let file = files.get(name);
     if (file === undefined) {
       file = begin().then((reader) => reader && note(reader));
-      file.catch(() => files.delete(name)); // whoever asks next tries again
+      file.catch(() => files.delete(name)); // the next call tries again
       files.set(name, file);
     }
     return file;
@@ -60,14 +60,14 @@ async function plain(location: Location, context: HttpContext, once: Once): Prom
     };
     throw absences.get(name) ?? failure;
   }
-  // What a hub does not list need not be asked for; what every folder has need not wait for the list.
+  // Files that a hub does not list need not be requested; files that every folder has need not wait for the list.
   const open = async (name: string) => {
     if (name === CONFIG || (await names)?.has(name) !== false) return at(child(url, name), name);
     store?.lacking.add(name);
     return null;
   };
   const { bare, file } = location;
-  // An address with parameters is a file's rather than a folder's.
+  // A URL with parameters is more likely a file than a folder.
   if (bare !== undefined && (bare.includes("?") || (await open(CONFIG)) === null)) {
     const name = nameOf(bare);
     const reader = await at(bare, name);
@@ -82,12 +82,12 @@ async function begins(reader: Reader): Promise<string> {
   return String.fromCharCode(...(await reader.read(0, Math.min(4, reader.size))));
 }
 
-/** Which of several files is the model the engine says, by what they are; a lone one need not be looked for. */
+/** Opens local files. The engine decides which of several files is the model; a single file is the model. */
 async function openFiles({ id, files }: Extract<Location, { kind: "files" }>, once: Once): Promise<Source> {
   const last = (path: string) => path.split("/").at(-1)!;
   const folderOf = (path: string) => path.replace(/[^/]*$/, "");
   const named = (end: RegExp) => files.filter((f) => end.test(f.name)).sort((a, b) => a.name.split("/").length - b.name.split("/").length)[0];
-  // The folder that the model's names start from; files that lie in none may stand for those of any.
+  // The folder to which names are relative; files without a folder serve as files of any folder.
   const config = named(/\.safetensors$/) && named(/(^|\/)config\.json$/) ? named(/(^|\/)config\.json$/) : named(/(^|\/)minke\.json$/);
   let folder = folderOf((config ?? files[0])?.name ?? "");
   while (config === undefined && !files.every((f) => f.name.startsWith(folder))) folder = folderOf(folder.slice(0, -1));

@@ -1,49 +1,49 @@
-// Requests for one address, repeated where servers and networks fail for a while.
+// Requests for one URL, retried while servers or networks fail temporarily.
 
 import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
 import type { Clock } from "./clock.js";
 
-/** Tries without any progress before a request counts as failed. */
+/** Attempts without any progress before a request counts as failed. */
 export const TRIES = 5;
-/** The same in the middle of a file, where much would be given up: 40 seconds or more. */
+/** As TRIES, for requests in the middle of a file, where a failure costs more: 40 seconds or more. */
 const PATIENT_TRIES = 8;
-/** Milliseconds: the first pause between tries, and the longest that a server may ask for (hubs count in windows of 5 minutes). */
+/** Milliseconds of the first pause between attempts, and of the longest that a server may request (hubs use windows of 5 minutes). */
 const PAUSE = 300;
 const LONGEST_PAUSE = 330_000;
-/** Milliseconds without a byte after which a request counts as broken. */
+/** Milliseconds without data after which a request counts as failed. */
 const STALL = 20_000;
-/** Bytes taken from an answer at once. */
+/** Bytes read from a response at once. */
 const PIECE = 256 << 10;
 
-/** What the requests of one load share. */
+/** State that the requests of one load share. */
 export interface HttpContext {
   fetch: typeof fetch;
   clock: Clock;
-  /** Sent with requests to the given URLs, not with those to where they redirect. */
+  /** Headers sent with requests to the given URLs, but not to the targets of redirects. */
   headers: Record<string, string>;
-  /** Fires when nothing more will be read. */
+  /** Aborts when nothing more will be read. */
   signal: AbortSignal;
-  /** Keeps what arrives, where the browser keeps anything. */
+  /** Stores data that arrives, if the browser supports it. */
   store: StoredModel | null;
   limit: Limit;
-  /** Bytes of large files as a hub has them on record, by name. */
+  /** Sizes of large files in the hub's record, by name. */
   sizes: Promise<ReadonlyMap<string, number>>;
-  /** The names of all files, where a hub lists them. */
+  /** The names of all files, if a hub lists them. */
   names: Promise<ReadonlySet<string> | null>;
-  /** What came in place of files that are not there, by name. */
+  /** Failures for files that do not exist, by name, with what was served instead. */
   absences: Map<string, Failure>;
-  /** Whether a file was found to be another than at first. */
+  /** Whether a file changed on the server during the load. */
   changed: boolean;
 }
 
-/** A server's limit: until when it wants no requests; after that one asks whether it is over, the others wait. */
+/** A server's rate limit: until it expires there are no requests; then one request tests whether it is over, and the others wait. */
 export class Limit {
   #until = 0;
   #limited = false;
   #asking?: Promise<void>;
 
-  /** Waits for its turn; what it returns is told whether the server answered without a limit. */
+  /** Waits until a request may be sent; the returned function must be told whether the limit is over. */
   async turn({ clock, signal }: HttpContext): Promise<(over: boolean) => void> {
     for (;;) {
       const wait = this.#until - clock.now();
@@ -62,25 +62,25 @@ export class Limit {
     }
   }
 
-  /** The server wants nothing for some milliseconds. */
+  /** Sets the limit: no requests for this number of milliseconds. */
   set(now: number, milliseconds: number): void {
     this.#limited = true;
     this.#until = Math.max(this.#until, now + Math.min(milliseconds, LONGEST_PAUSE));
   }
 }
 
-/** What else an answer must be. */
+/** Options of a request. */
 export interface Asking {
-  /** Whether to wait for a network that is gone, and longer for a server that fails. */
+  /** Whether to wait while the network is down, and longer for a server that fails. */
   patient?: boolean;
-  /** Default TRIES, or PATIENT_TRIES. */
+  /** Number of attempts; default TRIES, or PATIENT_TRIES. */
   tries?: number;
   /** Sent as If-Range. */
   version?: string;
 }
 
 export class Requests {
-  /** Where the first answer came from, which saves a redirect per request. */
+  /** The URL of the first response, which saves a redirect per request. */
   #resolved?: string;
   #redirects = false;
 
@@ -89,11 +89,11 @@ export class Requests {
     readonly context: HttpContext,
   ) {}
 
-  /** An answer that says something about the bytes [start, end), or that they are not given: faults that pass are waited out. */
+  /** Requests the bytes [start, end) and returns the first conclusive response; temporary faults are retried. */
   async answer(start: number, end: number, { patient = false, tries = patient ? PATIENT_TRIES : TRIES, version }: Asking = {}): Promise<Response> {
     const { context } = this;
     for (let attempt = 0; ; attempt++) {
-      // In the middle of a file the network is waited for.
+      // In the middle of a file, wait for the network to come back.
       if (patient && offline()) await this.#online();
       let status = 0;
       let fault: unknown;
@@ -118,7 +118,7 @@ export class Requests {
         fault = `the server answered ${status}`;
       } catch (error) {
         if (isFailure(error)) throw error;
-        request.abort(); // what answers now is not waited for
+        request.abort(); // a late response is dropped
         fault = error;
       } finally {
         answered(status !== 429 && status !== 503);
@@ -129,15 +129,15 @@ export class Requests {
     }
   }
 
-  /** The length that a HEAD answer tells. */
+  /** The length in a HEAD response. */
   async length(): Promise<number> {
     const response = await this.#get({}, "HEAD", this.context.signal);
     const length = Number(response.headers.get("content-length") ?? Number.NaN);
-    if (!response.ok || !Number.isSafeInteger(length)) throw this.failure("the server does not say how large it is", response.status, false);
+    if (!response.ok || !Number.isSafeInteger(length)) throw this.failure("the server does not report its size", response.status, false);
     return length;
   }
 
-  /** The chunks of an answer, each until the next is asked for; whatever comes after the last that is taken is not wanted. */
+  /** The chunks of a response, each valid until the next is requested. Ending the iteration cancels the rest. */
   async *chunks(response: Response): AsyncGenerator<Uint8Array> {
     if (response.body === null) return;
     const reader = pieces(response.body);
@@ -152,7 +152,7 @@ export class Requests {
     }
   }
 
-  /** The first bytes of a body, so many at least where it has them, and the chunks that come after. */
+  /** The first bytes of a body, at least `least` if it is long enough, and the chunks that follow. */
   async begin(response: Response, least: number): Promise<{ start: Uint8Array<ArrayBuffer>; rest: AsyncGenerator<Uint8Array> }> {
     const rest = this.chunks(response);
     const parts: Uint8Array[] = [];
@@ -172,14 +172,14 @@ export class Requests {
     return { start, rest };
   }
 
-  /** The first bytes of a body, at most so many. */
+  /** The first bytes of a body, at most `most`. */
   async body(response: Response, most: number): Promise<Uint8Array<ArrayBuffer>> {
     const { start, rest } = await this.begin(response, most);
     await rest.return(undefined);
     return start.length > most ? start.slice(0, most) : start;
   }
 
-  /** Waits longer each time, and not in step with other clients. */
+  /** Waits with exponential backoff and jitter. */
   async pause(attempt: number): Promise<void> {
     const time = PAUSE * 2 ** Math.max(0, attempt) * (0.5 + Math.random());
     const { clock, signal } = this.context;
@@ -189,10 +189,10 @@ export class Requests {
   failed(fault: unknown, status: number): Failure {
     if (isFailure(fault)) return fault;
     if (this.context.signal.aborted) return { code: "abort", message: "aborted", retryable: true, detail: {} };
-    // A fetch that gets no answer says nothing about why, on purpose.
+    // Fetch deliberately does not report why there was no response.
     const unanswered = fault instanceof TypeError && status === 0;
     const message = unanswered
-      ? "no answer: the server cannot be reached, or does not allow requests from this page's origin (CORS)"
+      ? "no response: the server cannot be reached, or does not allow requests from this page's origin (CORS)"
       : fault instanceof Error ? fault.message : String(fault);
     return this.failure(message, status, true);
   }
@@ -209,7 +209,7 @@ export class Requests {
     return response;
   }
 
-  /** Whether If-Range may be sent: to other origins browsers ask for permission first, which few servers give. */
+  /** Whether If-Range may be sent: for other origins it needs a CORS preflight, which few servers accept. */
   #conditional(): boolean {
     return !this.#redirects && (globalThis.origin === undefined || new URL(this.url).origin === globalThis.origin);
   }
@@ -218,7 +218,7 @@ export class Requests {
     const { fetch, headers: own } = this.context;
     return fetch(this.#resolved ?? this.url, {
       method,
-      // The type keeps development servers from answering with their start page.
+      // The Accept header keeps development servers from responding with their start page.
       headers: { Accept: "application/octet-stream", ...headers, ...(this.#resolved === undefined ? own : {}) },
       credentials: "same-origin",
       referrerPolicy: "no-referrer",
@@ -230,7 +230,7 @@ export class Requests {
   #online(): Promise<void> {
     const { signal } = this.context;
     return new Promise((resolve, reject) => {
-      // Not every worker hears of it as an event.
+      // Not every worker receives the event.
       const timer = setInterval(() => {
         if (!signal.aborted && offline()) return;
         clearInterval(timer);
@@ -241,13 +241,13 @@ export class Requests {
   }
 }
 
-/** Reads a body into the same memory over and over, where that is possible: collectors let hundreds of megabytes of chunks gather. */
+/** Reads a body into the same memory repeatedly, if supported: garbage collectors let hundreds of megabytes of chunks accumulate. */
 function pieces(body: ReadableStream<Uint8Array>): { read(): Promise<{ done: boolean; value?: Uint8Array }>; cancel(): Promise<void> } {
   let reader: ReadableStreamBYOBReader;
   try {
     reader = body.getReader({ mode: "byob" });
   } catch {
-    return body.getReader(); // no stream of bytes
+    return body.getReader(); // not a byte stream
   }
   let memory: ArrayBuffer = new ArrayBuffer(PIECE);
   return {
@@ -260,17 +260,17 @@ function pieces(body: ReadableStream<Uint8Array>): { read(): Promise<{ done: boo
   };
 }
 
-/** Whether the browser knows that there is no network. */
+/** Whether the browser reports that it is offline. */
 export function offline(): boolean {
   return globalThis.navigator?.onLine === false;
 }
 
-/** Whether a failure says that the server cannot be asked now: no answer, or one that says to come later. */
+/** Whether a failure means that the server is unavailable at present: no response, or one that says to retry later. */
 export function unreachable(error: unknown): boolean {
   return isFailure(error) && error.code === "network" && error.retryable;
 }
 
-/** Whether a status says that the file is not for us; static hosts say so of files that they do not have. */
+/** Whether a status denies access; static hosts also use it for files that do not exist. */
 export function denied(status: number): boolean {
   return status === 401 || status === 403;
 }
@@ -279,7 +279,7 @@ export function isFailure(error: unknown): error is Failure {
   return typeof error === "object" && error !== null && typeof (error as Failure).code === "string";
 }
 
-/** Milliseconds a server asks to wait: Retry-After in seconds or as a date, or the t= of a RateLimit header. */
+/** Milliseconds that a server requests to wait: Retry-After in seconds or as a date, or the t= of a RateLimit header. */
 function retryAfter(response: Response): number | undefined {
   const value = response.headers.get("retry-after") ?? /\bt=(\d+)/.exec(response.headers.get("ratelimit") ?? "")?.[1];
   if (value === undefined || value === null) return undefined;

@@ -1,14 +1,14 @@
-// Memory that is used again: what garbage collectors are left with gathers by the hundreds of megabytes.
+// A pool of reusable buffers, because garbage collectors let hundreds of megabytes of unused ones accumulate.
 
-/** Bytes that lie ready at most, and the least that is worth it. */
+/** Maximum bytes in the pool, and minimum size of a pooled buffer. */
 const MOST = 16 << 20;
 const LEAST = 64 << 10;
 
-/** The oldest first. */
+/** The pooled buffers, the oldest first. */
 const spare: Uint8Array[] = [];
 let held = 0;
 
-/** So many bytes of memory of their own, whatever lies in it. */
+/** Returns a buffer of `length` bytes with arbitrary contents. */
 export function take(length: number): Uint8Array {
   const found = spare.findLastIndex((bytes) => bytes.length === length);
   if (found < 0) return new Uint8Array(length);
@@ -16,7 +16,7 @@ export function take(length: number): Uint8Array {
   return spare.splice(found, 1)[0]!;
 }
 
-/** Takes memory back that nobody reads or writes any more; a part of something larger is left. What is too large to lie about ends at once. */
+/** Returns an unused buffer to the pool. A view of a larger buffer is ignored; a buffer that is too large for the pool is freed immediately. */
 export function give(bytes: Uint8Array): void {
   if (bytes.length < LEAST || bytes.length !== bytes.buffer.byteLength) return;
   if (bytes.length > MOST / 2) return end(bytes);
@@ -29,7 +29,7 @@ export function give(bytes: Uint8Array): void {
   }
 }
 
-/** Frees memory now, where the browser can. */
+/** Frees memory immediately, if the browser supports it. */
 function end({ buffer }: Uint8Array): void {
   (buffer as ArrayBuffer & { transfer?(length: number): ArrayBuffer }).transfer?.(0);
 }

@@ -1,30 +1,30 @@
-// One answer with a whole file, cut into blocks as it arrives.
+// A response with a whole file, split into blocks as it arrives.
 
 import { BLOCK } from "../storage/journal.js";
 
 export class Stream {
-  /** Bytes of the blocks that were given out, from the file's beginning. */
+  /** Bytes of the blocks that were delivered, from the beginning of the file. */
   position = 0;
-  /** Settles when nothing more comes; never rejects. */
+  /** Settles when no more data will arrive; never rejects. */
   readonly done: Promise<void>;
   #ended = false;
   #waiting: { end: number; wake(here: boolean): void }[] = [];
 
-  /** Gives `sink` each whole block of `size` bytes in turn; what lies beyond them is not taken. */
+  /** Passes each whole block of a file of `size` bytes to `sink` in order; bytes beyond `size` are not read. */
   constructor(
     chunks: AsyncIterable<Uint8Array>,
     readonly size: number,
     readonly sink: (index: number, bytes: Uint8Array) => Promise<void>,
   ) {
     this.done = this.#run(chunks)
-      .catch(() => {}) // cut short: whoever waits asks for the rest
+      .catch(() => {}) // truncated: readers that wait request the rest
       .finally(() => {
         this.#ended = true;
         this.#wake();
       });
   }
 
-  /** Waits until the bytes before `end` have been given out; false where they will not be. */
+  /** Waits until the bytes before `end` have been delivered; false if they will not be. */
   until(end: number): Promise<boolean> {
     if (this.position >= end) return Promise.resolve(true);
     if (this.#ended) return Promise.resolve(false);

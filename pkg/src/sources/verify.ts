@@ -1,36 +1,36 @@
-// Whole files against digests that somebody vouches for: the caller's `integrity`, or the hub's own.
+// Checks whole files against digests: the caller's `integrity`, a pack's manifest, or the hub's record.
 
 import type { Failure } from "../errors.js";
 import type { StoredModel } from "../storage/model.js";
 import type { Hasher, Reader, Source } from "../wasm.js";
 import { below, type Location } from "./locate.js";
 
-/** Bytes of a file read at once. */
+/** Bytes of a file that are read at once. */
 const STRIDE = 1 << 20;
 
-/** Milliseconds that a hub has to list its files. */
+/** Timeout in milliseconds for a hub's file list. */
 const PATIENCE = 20_000;
 
-/** SHA-256 in hexadecimal, by a file's whole path below the model's folder: folders may hold files of the same name. */
+/** SHA-256 in hexadecimal, by a file's full path below the model's folder: several folders may have files of the same name. */
 export type Digests = Map<string, string>;
 
-/** What a pack says of its own files, see src/weights/pack.rs. */
+/** The manifest of a pack, see src/weights/pack.rs. */
 export const MANIFEST = "minke.json";
 
-/** What a hub has on record of its files, by the names they are opened by. */
+/** A hub's record of its files, by the names that they are opened by. */
 export interface Hub {
-  /** Of large files. */
+  /** Only for large files. */
   sizes: Map<string, number>;
-  /** Of large files. */
+  /** Only for large files. */
   digests: Digests;
-  /** All that there are; null where the list is not whole, or lacks what every model folder has. */
+  /** All file names; null if the list is incomplete, or lacks the files that every model folder has. */
   names: Set<string> | null;
 }
 
-/** Files that a hub lists at once: where it lists as many there may be more. */
+/** The page size of a hub's file list: if it lists this many files, there may be more. */
 const LISTED = 1000;
 
-/** Asks a hub; nothing where it cannot be asked. */
+/** Fetches a hub's record; empty if it is not available. */
 export async function askHub(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Hub> {
   const hub: Hub = { sizes: new Map(), digests: new Map(), names: null };
   if (location.kind === "files" || location.tree === undefined) return hub;
@@ -52,27 +52,27 @@ export async function askHub(location: Location, fetcher: typeof fetch, signal: 
     const model = ["model.safetensors", "model.safetensors.index.json", MANIFEST].some((name) => names.has(name));
     if (whole && model && names.has("config.json")) hub.names = names;
   } catch {
-    // What a mirror does not tell is not checked; what the caller gave is.
+    // Without a mirror's record only the caller's digests are checked.
   }
   return hub;
 }
 
-/** Files up to this size, which are here when they are opened, are checked then; larger ones when their bytes are wanted. */
+/** Files up to this size are fetched, and so checked, when they are opened; larger ones when their bytes are read. */
 const SMALL = 64 << 10;
 
-/** Hears how much of the files that are read whole has been. */
+/** A callback for the progress of reading whole files. */
 export type Heard = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
 
-/** Checks files of one load. */
+/** Checks the files of one load. */
 export class Verifier {
-  /** While only headers are read, large files are not checked. */
+  /** Whether only headers are read: then large files are not checked. */
   looking = false;
   readonly #opened = new Map<string, Reader>();
   readonly #checks = new Map<string, Promise<unknown>>();
   readonly #right = new Set<string>();
-  /** What the files of a pack were cut into. */
+  /** The parts of a pack's split files. */
   readonly #parts = new Map<string, string[]>();
-  /** Called when the manifest of a pack was read, before the engine sees it: its digests are known then. */
+  /** Called when the manifest of a pack has been read and its digests are known, before the engine gets it. */
   packed: () => Promise<void> = async () => {};
   #isPack = false;
 
@@ -82,7 +82,7 @@ export class Verifier {
     readonly digests: Digests,
   ) {}
 
-  /** The same source, of which every file with a digest is read and checked before it is opened to anybody. */
+  /** Wraps a source so that every file with a digest is read and checked before it can be used. */
   source(source: Source): Source {
     const check = async (reader: Reader | null) => {
       if (reader !== null) this.#opened.set(reader.name, reader);
@@ -97,14 +97,14 @@ export class Verifier {
       if (name === MANIFEST && reader !== null && !this.#isPack) {
         this.#isPack = true;
         await this.#ofPack(reader);
-        this.#checks.clear(); // what was opened before is checked when it is opened again
+        this.#checks.clear(); // files that were opened before are checked when they are opened again
         await this.packed();
       }
       return reader;
     };
     if (source.kind === "folder") return { ...source, open };
     const { reader } = source;
-    // The file itself is checked when its first byte is asked for.
+    // A large file is checked when its first byte is read.
     const read = async (start: number, end: number) => {
       await check(reader);
       return reader.read(start, end);
@@ -112,14 +112,14 @@ export class Verifier {
     return { ...source, reader: { ...reader, read }, open };
   }
 
-  /** Reads files of weights whole, and checks those that have a digest. */
+  /** Reads whole weight files, and checks those that have a digest. */
   async gather(source: Source, files: readonly { name: string }[], heard: Heard): Promise<void> {
     await this.#whole(await this.#readers(source, files), heard);
   }
 
   /**
-   * The same where a digest says that a file has to be read before a weight of it is used: false where none does. What else
-   * is missing is fetched along with it, so that there is one download.
+   * As `whole`, if a digest requires a file to be checked before its weights are used; otherwise returns false. Other
+   * missing files are fetched along with it, so that there is a single download.
    */
   async beforehand(source: Source, files: readonly { name: string }[], heard: Heard): Promise<boolean> {
     const wanted: Reader[] = [];
@@ -134,8 +134,8 @@ export class Verifier {
   }
 
   /**
-   * Checks the opened files that are stored whole: whether blocks of any had to be replaced. Of a file that had no room, or
-   * tensors that nobody asked for, nothing is fetched just to be hashed.
+   * Checks the opened files that are stored completely, and returns whether blocks of any had to be replaced. If a file
+   * did not fit, or tensors were not needed, nothing is fetched just to be hashed.
    */
   async opened(digests: Digests, heard: Heard): Promise<boolean> {
     for (const [name, digest] of digests) if (!this.digests.has(name)) this.digests.set(name, digest);
@@ -151,12 +151,12 @@ export class Verifier {
     const readers: Reader[] = [];
     for (const name of files.flatMap(({ name }) => this.#parts.get(name) ?? [name])) {
       const reader = source.kind === "gguf" && source.reader.name === name ? source.reader : await source.open(name);
-      if (reader !== null) readers.push(reader); // otherwise gone since it was listed: a load will say so
+      if (reader !== null) readers.push(reader); // otherwise it was removed since it was listed, which a load reports
     }
     return readers;
   }
 
-  /** Whether blocks of any file had to be replaced. */
+  /** Reads and checks files, and returns whether blocks of any had to be replaced. */
   async #whole(readers: readonly Reader[], heard: Heard): Promise<boolean> {
     const total = readers.reduce((sum, reader) => sum + reader.size, 0);
     let [loaded, replaced] = [0, false];
@@ -167,18 +167,18 @@ export class Verifier {
     return replaced;
   }
 
-  /** What a check of this file would find, if it found it right. */
+  /** The key under which a successful check of this file is recorded. */
   #key(reader: Reader): string {
     return `${this.digests.get(reader.name)} ${reader.size} ${this.store?.tag(reader.name) ?? ""}`;
   }
 
-  /** Whether nothing is to be checked: blocks of a file that was right are checked one by one when they are read. */
+  /** Whether a file was checked successfully before: then its blocks are only checked individually when they are read. */
   #isRight(reader: Reader): boolean {
     if (!this.digests.has(reader.name)) return false;
     return this.#right.has(reader.name) || this.store?.manifest.verified[reader.name] === this.#key(reader);
   }
 
-  /** Reads a file whole if anybody hears of it or it is to be checked: whether blocks had to be replaced. */
+  /** Reads a whole file if its progress is reported or it has to be checked, and returns whether blocks had to be replaced. */
   async #check(reader: Reader, heard?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
     const expected = this.#isRight(reader) ? undefined : this.digests.get(reader.name);
     if (expected === undefined && heard === undefined) return false;
@@ -197,7 +197,8 @@ export class Verifier {
     let found = await hash();
     if (expected === undefined) return false;
     const mended = found !== expected;
-    // Something is wrong with what arrived, or with what is published. What differs when it is fetched again was the former.
+    // Either the stored data or the published file is wrong. If blocks differ after fetching again, it was the stored
+    // data.
     if (mended && ((await reader.recheck?.()) ?? []).length > 0) found = await hash();
     if (found !== expected) {
       const failure: Failure = {
@@ -209,12 +210,12 @@ export class Verifier {
     this.#right.add(reader.name);
     if (this.store !== null) {
       this.store.manifest.verified[reader.name] = this.#key(reader);
-      await this.store.note(); // a load that is killed need not hash it again
+      await this.store.note(); // so that an interrupted load need not hash it again
     }
     return mended;
   }
 
-  /** Adds what a pack's manifest says; whether it makes sense is for the engine to judge. */
+  /** Adds the digests of a pack's manifest, which the engine validates. */
   async #ofPack(reader: Reader): Promise<void> {
     type Entry = { name?: unknown; sha256?: unknown; parts?: Entry[] };
     const note = (name: unknown, { sha256 }: Entry) => {
@@ -228,7 +229,7 @@ export class Verifier {
         if (entry.parts?.length) this.#parts.set(name, entry.parts.map((part) => String(part.name)));
       }
     } catch {
-      // no manifest of ours: the engine says so
+      // not a valid manifest, which the engine reports
     }
   }
 }

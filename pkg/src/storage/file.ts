@@ -4,7 +4,7 @@
 
 import { BLOCK, blocks, decodeJournal, encodeIdentity, encodeRecord, type Identity, type Journal } from "./journal.js";
 
-/** Synchronous access to a file, which only workers have. */
+/** Synchronous access to a file, which is only available in workers. */
 export interface SyncHandle {
   read(buffer: Uint8Array, options: { at: number }): number;
   write(buffer: Uint8Array, options: { at: number }): number;
@@ -16,8 +16,8 @@ export interface SyncHandle {
 
 export class StoredFile {
   readonly #hashes: Map<number, Uint8Array>;
-  #end: number; // of the journal
-  /** Whether a block could not be kept for want of room. */
+  #end: number; // the end of the journal
+  /** Whether a block could not be stored because storage is full. */
   full = false;
   #closed = false;
 
@@ -25,7 +25,7 @@ export class StoredFile {
     readonly identity: Identity,
     readonly data: SyncHandle,
     readonly journal: SyncHandle,
-    /** Makes room where there is none: whether it is worth to try again. */
+    /** Asks for storage space when it is full; returns whether to try again. */
     readonly room: () => Promise<boolean>,
     known: Journal | null,
   ) {
@@ -33,7 +33,7 @@ export class StoredFile {
     this.#end = known?.length ?? 0;
   }
 
-  /** What lies in two files, if it is one of ours. */
+  /** Opens a file from its data and journal; null if the journal is not valid. */
   static existing(data: SyncHandle, journal: SyncHandle, room: () => Promise<boolean>): StoredFile | null {
     const bytes = new Uint8Array(journal.getSize());
     journal.read(bytes, { at: 0 });
@@ -41,7 +41,7 @@ export class StoredFile {
     return known === null ? null : new StoredFile(known.identity, data, journal, room, known);
   }
 
-  /** A new one; null where there is no room even for that. */
+  /** Creates a file; null if there is not even space for its journal. */
   static async create(identity: Identity, data: SyncHandle, journal: SyncHandle, room: () => Promise<boolean>): Promise<StoredFile | null> {
     journal.truncate(0);
     data.truncate(0);
@@ -49,12 +49,12 @@ export class StoredFile {
     return (await file.#append(encodeIdentity(identity))) ? file : null;
   }
 
-  /** Whether every block is here. */
+  /** Whether every block is stored. */
   get complete(): boolean {
     return this.#hashes.size === blocks(this.identity.size);
   }
 
-  /** Bytes of the blocks that are here. */
+  /** Bytes of the stored blocks. */
   get bytes(): number {
     const { size } = this.identity;
     const last = blocks(size) - 1;
@@ -65,19 +65,19 @@ export class StoredFile {
     return this.#hashes.has(index);
   }
 
-  /** SHA-256 of a block that is here. */
+  /** SHA-256 of a stored block. */
   hash(index: number): Uint8Array | undefined {
     return this.#hashes.get(index);
   }
 
-  /** Counts every block as not here, until it is written again: the hashes they had. */
+  /** Marks every block as missing until it is written again, and returns the previous hashes. */
   forget(): Map<number, Uint8Array> {
     const known = new Map(this.#hashes);
     this.#hashes.clear();
     return known;
   }
 
-  /** Reads a block into memory of its size: whether it is here and whole. One that is not is forgotten, to be fetched again. */
+  /** Reads a block into a buffer of its size; returns whether it is stored and intact. A damaged block is marked as missing, to be fetched again. */
   async read(index: number, bytes: Uint8Array): Promise<boolean> {
     const hash = this.#hashes.get(index);
     if (hash === undefined || this.#closed) return false;
@@ -87,13 +87,13 @@ export class StoredFile {
     return false;
   }
 
-  /** Keeps neighbouring blocks, the first of them `index`. Where there is no room, nothing more is kept. */
+  /** Stores contiguous blocks from `index` on. Once storage is full, nothing more is stored. */
   async write(index: number, bytes: Uint8Array): Promise<void> {
     if (this.full || this.#closed) return;
     const count = blocks(bytes.length);
     const part = (i: number) => bytes.subarray(i * BLOCK, (i + 1) * BLOCK);
     const hashes = await Promise.all(Array.from({ length: count }, (_, i) => sha256(part(i))));
-    if (this.#closed) return; // meanwhile
+    if (this.#closed) return; // closed meanwhile
     while (!put(this.data, bytes, index * BLOCK)) if (!(await this.#room())) return;
     this.data.flush();
     for (const [i, hash] of hashes.entries()) {
@@ -126,7 +126,7 @@ export class StoredFile {
   }
 }
 
-/** A write beyond the quota throws in some browsers; in others it returns a number that is not the length. */
+/** Writes all bytes. A write beyond the quota throws in some browsers; in others it returns a number other than the length. */
 function put(handle: SyncHandle, bytes: Uint8Array, at: number): boolean {
   try {
     return handle.write(bytes, { at }) === bytes.length;

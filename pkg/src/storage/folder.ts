@@ -1,24 +1,24 @@
-// Where models lie in the browser's own file system: a folder each, named by a hash of where the model comes from, with
-// `model.json` and for each file `<name>.data` and `<name>.journal`.
+// The layout of stored models in the browser's private file system: one folder per model, named by a hash of its
+// location, with `model.json` and for each file `<name>.data` and `<name>.journal`.
 
 import { BLOCK, decodeJournal } from "./journal.js";
 
-/** What `model.json` says. */
+/** The contents of `model.json`. */
 export interface Manifest {
   id: string;
   /** Milliseconds since 1970. */
   lastUsed: number;
-  /** Names that the server does not have: known without asking when there is no network. */
+  /** Names of files that the server does not have, which need not be requested when offline. */
   absent: string[];
-  /** Files that were found to have a digest: what was found of which bytes. */
+  /** Keys of successful digest checks, by file name. */
   verified: Record<string, string>;
-  /** Whether a load or download has had all it needed. */
+  /** Whether a load or download has been completed. */
   complete: boolean;
 }
 
 const ROOT = "minke";
 
-/** The folder of all models; null where the browser keeps nothing: no OPFS, a private window, an insecure page. */
+/** The folder of all models; null if the browser cannot store files: no OPFS, a private window, an insecure page. */
 export async function root(create: boolean): Promise<FileSystemDirectoryHandle | null> {
   try {
     const top = await navigator.storage.getDirectory();
@@ -28,14 +28,14 @@ export async function root(create: boolean): Promise<FileSystemDirectoryHandle |
   }
 }
 
-/** The name of a model's folder, from its address without what changes from request to request: see `storageKey`. */
+/** The name of a model's folder, from its storage key (see `storageKey`). */
 export async function folderName(key: string): Promise<string> {
   const bytes = new TextEncoder().encode(key);
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...hash.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** File names of a published file. */
+/** The names of the data and journal files of a model file. */
 export function fileNames(name: string): { data: string; journal: string } {
   const safe = encodeURIComponent(name);
   return { data: `${safe}.data`, journal: `${safe}.journal` };
@@ -52,7 +52,7 @@ export async function readManifest(folder: FileSystemDirectoryHandle): Promise<M
   }
 }
 
-/** A stored file as its journal tells. */
+/** A stored file, as described by its journal. */
 export interface Entry {
   name: string;
   size: number;
@@ -73,7 +73,7 @@ export async function entries(folder: FileSystemDirectoryHandle): Promise<Entry[
       for (const index of journal.hashes.keys()) bytes += Math.min(BLOCK, size - index * BLOCK);
       found.push({ name: journal.identity.name, size, bytes });
     } catch {
-      // a file that is being deleted
+      // the file is being deleted
     }
   }
   return found.sort((a, b) => a.name.localeCompare(b.name));

@@ -1,25 +1,25 @@
-// The journal of a stored file: what file it is, then a record for each block that lies whole in the data beside it.
-// A record is written after its block. What a kill leaves half written fails its own check and is not there.
+// The journal of a stored file: the file's identity, then a record for each block that is complete in the data file.
+// A record is written after its block. A record that was interrupted fails its checksum and is ignored.
 
-/** Bytes of a block. */
+/** Size of a block in bytes. */
 export const BLOCK = 1 << 20;
 
-/** Which bytes these are: a file of another size or tag is another file. */
+/** The identity of a file's contents: another size or tag means another version. */
 export interface Identity {
   name: string;
   size: number;
-  /** The server's ETag or date; null where it gives none. */
+  /** The server's ETag or Last-Modified date; null if it sends neither. */
   tag: string | null;
 }
 
-/** Index, SHA-256 of the block, check of both. */
+/** Size of a record: block index, SHA-256 of the block, checksum of both. */
 const RECORD = 4 + 32 + 4;
 
 export interface Journal {
   identity: Identity;
-  /** SHA-256 by block; of a block that was written twice, the last. */
+  /** SHA-256 by block; for a block that was written twice, the latest. */
   hashes: Map<number, Uint8Array>;
-  /** Bytes of the journal that are whole: the next record's place. */
+  /** Bytes of the journal that are valid, which is the offset of the next record. */
   length: number;
 }
 
@@ -36,7 +36,7 @@ export function encodeRecord(index: number, hash: Uint8Array): Uint8Array {
   return record;
 }
 
-/** Reads a journal; null where it is none, or of another form. */
+/** Parses a journal; null if it is invalid or has another format version. */
 export function decodeJournal(bytes: Uint8Array): Journal | null {
   const end = bytes.indexOf(10);
   if (end < 0) return null;
@@ -59,12 +59,12 @@ export function decodeJournal(bytes: Uint8Array): Journal | null {
   return { identity: { name, size, tag: tag ?? null }, hashes, length: at };
 }
 
-/** Blocks of a file. */
+/** The number of blocks of a file. */
 export function blocks(size: number): number {
   return Math.ceil(size / BLOCK);
 }
 
-/** FNV-1a. */
+/** The FNV-1a hash. */
 function check(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);

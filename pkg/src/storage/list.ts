@@ -1,4 +1,4 @@
-// The models on this device: what the public `store` lists, and what may be deleted to make room.
+// Lists and deletes the models that are stored on this device.
 
 import type { EvictableModel, StoredModelInfo } from "../types.js";
 import { entries, readManifest, root } from "./folder.js";
@@ -7,7 +7,7 @@ export interface Found extends StoredModelInfo {
   folder: string;
 }
 
-/** Every model with at least one block here, the last used first. */
+/** All models with at least one stored block, the most recently used first. */
 export async function models(): Promise<Found[]> {
   const all = await root(false);
   if (all === null) return [];
@@ -31,14 +31,14 @@ export async function models(): Promise<Found[]> {
   return found.sort((a, b) => b.lastUsed.getTime() - a.lastUsed.getTime());
 }
 
-/** Those that nobody is loading, the least recently used first. */
+/** The models that are not being loaded, the least recently used first. */
 export async function evictable(): Promise<EvictableModel[]> {
   const held = (await navigator.locks?.query())?.held ?? [];
   const free = (await models()).filter(({ folder }) => !held.some((lock) => lock.name === `minke:${folder}`));
   return free.reverse().map(({ id, bytes, lastUsed }) => ({ id, bytes, lastUsed }));
 }
 
-/** Deletes the models with this id; how many there were. Rejects where one is being loaded. */
+/** Deletes the models with this id and returns their number. Rejects if one is being loaded. */
 export async function remove(id: string): Promise<number> {
   const all = await root(false);
   const found = (await models()).filter((model) => model.id === id);

@@ -1,4 +1,4 @@
-// A model's folder while it is loaded: files are opened for writing, and nobody else of this origin writes them meanwhile.
+// A model's folder during a load: files are open for writing, under a lock that excludes other tabs and workers.
 
 import { StoredFile, type SyncHandle } from "./file.js";
 import { fileNames, folderName, readManifest, root, type Manifest } from "./folder.js";
@@ -6,7 +6,7 @@ import type { Identity } from "./journal.js";
 
 export class StoredModel {
   readonly #files = new Map<string, StoredFile>();
-  /** Names that the server seems not to have: a load that succeeds without them shows that none was needed. */
+  /** Names of files that the server seems not to have: if a load succeeds without them, they were not needed. */
   readonly lacking = new Set<string>();
   #closed = false;
   #asking?: Promise<boolean>;
@@ -15,14 +15,14 @@ export class StoredModel {
     readonly folder: FileSystemDirectoryHandle,
     readonly manifest: Manifest,
     readonly release: () => void,
-    /** Asks for room: whether some was made. */
+    /** Asks for storage space; returns whether some was freed. */
     readonly ask: (needed: number) => Promise<boolean>,
   ) {}
 
   /**
-   * Opens the folder of the model under `key`, after others of this origin that load it have ended: what they fetched need
-   * not be fetched again. Null where the browser keeps nothing, or this thread may not write. `ask` is called where there is
-   * no room for `needed` bytes more: whether there is some now.
+   * Opens the folder of the model with `key`, after other loads of it in this origin have ended: data that they fetched
+   * need not be fetched again. Null if the browser cannot store files, or not on this thread. `ask` is called if there
+   * is no space for `needed` more bytes, and returns whether some was freed.
    */
   static async open(key: string, id: string, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
     if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
@@ -42,7 +42,7 @@ export class StoredModel {
     }
   }
 
-  /** The file of this name as far as it is here; null where nothing is. */
+  /** The stored part of a file; null if nothing is stored. */
   async file(name: string): Promise<StoredFile | null> {
     const open = this.#files.get(name);
     if (open !== undefined) return open;
@@ -54,7 +54,7 @@ export class StoredModel {
     return file;
   }
 
-  /** Begins a file anew; null where there is no room. */
+  /** Creates or replaces a file; null if storage is full. */
   async create(identity: Identity): Promise<StoredFile | null> {
     this.#files.get(identity.name)?.close();
     this.#files.delete(identity.name);
@@ -72,7 +72,7 @@ export class StoredModel {
     return this.#files.get(name)?.identity.tag ?? null;
   }
 
-  /** The server has no file of this name. */
+  /** Notes that the server has no file of this name. */
   async missing(name: string): Promise<void> {
     this.#files.get(name)?.close();
     this.#files.delete(name);
@@ -80,14 +80,14 @@ export class StoredModel {
     if (!this.manifest.absent.includes(name)) this.manifest.absent.push(name);
   }
 
-  /** A load or download has had all it needed: gives the folder back. */
+  /** Notes that a load or download is complete, and closes the folder. */
   async loaded(): Promise<void> {
     this.manifest.complete = true;
     this.manifest.absent = [...new Set([...this.manifest.absent, ...this.lacking])];
     await this.close();
   }
 
-  /** Gives the folder back, once. */
+  /** Closes the folder, once. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -100,7 +100,7 @@ export class StoredModel {
     }
   }
 
-  /** Asks once for all that wait, and not again after a refusal. */
+  /** Asks for space once on behalf of all that wait, and not again after a refusal. */
   readonly #room = (): Promise<boolean> => {
     this.#asking ??= this.ask([...this.#files.values()].reduce((sum, file) => sum + file.identity.size - file.bytes, 0)).then((made) => {
       if (made) this.#asking = undefined;
@@ -109,7 +109,7 @@ export class StoredModel {
     return this.#asking;
   };
 
-  /** Writes down what is known of the model. What there is no room for is asked of the server again. */
+  /** Writes `model.json`. If storage is full, its contents are requested from the server again later. */
   async note(): Promise<void> {
     const handle = await access(await this.folder.getFileHandle("model.json", { create: true }));
     try {
@@ -117,7 +117,7 @@ export class StoredModel {
       handle.truncate(0);
       handle.write(bytes, { at: 0 });
     } catch {
-      // over the quota: some browsers throw
+      // some browsers throw over the quota
     } finally {
       handle.close();
     }
@@ -136,7 +136,7 @@ export class StoredModel {
   }
 }
 
-/** Opens a file for this thread alone. One that a thread held which has just ended is free a little later. */
+/** Opens a file exclusively. If another thread that held it has just ended, it becomes available a little later. */
 async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
   for (let tries = 40; ; tries--) {
     try {
@@ -148,7 +148,7 @@ async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
   }
 }
 
-/** Waits for the lock of this name; what is returned gives it back. A tab or worker that ends does so too. */
+/** Acquires the lock of this name and returns the function that releases it. It is also released when the tab or worker ends. */
 function lock(name: string, signal: AbortSignal): Promise<() => void> {
   if (navigator.locks === undefined) return Promise.resolve(() => {});
   return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-//! The GGUF file of a quantised pack: the metadata of the one it was made from, and other tensors.
+//! Writes the header of a quantised pack's GGUF file: the source file's metadata, with the new tensors' descriptions.
 
 use minke::model::Quantization;
 use minke::weights::GgufMetadata;
@@ -6,7 +6,7 @@ use minke::weights::metadata::{GgufArray, GgufValue};
 
 use super::plan::Packed;
 
-/// Where each tensor begins, relative to the data, and where the last one ends with its padding.
+/// The offset of each tensor, relative to the data section, and the padded end of the last one.
 pub fn places(tensors: &[Packed<'_>], alignment: u64) -> (Vec<u64>, u64) {
     let mut end = 0u64;
     let starts = tensors.iter().map(|tensor| {
@@ -17,7 +17,7 @@ pub fn places(tensors: &[Packed<'_>], alignment: u64) -> (Vec<u64>, u64) {
     (starts.collect(), end)
 }
 
-/// `general.alignment`; the reader checked it.
+/// `general.alignment`, which the reader has checked.
 pub fn alignment(metadata: &GgufMetadata) -> u64 {
     match metadata.get("general.alignment") {
         Some(GgufValue::U32(n)) => u64::from(*n),
@@ -25,18 +25,18 @@ pub fn alignment(metadata: &GgufMetadata) -> u64 {
     }
 }
 
-/// The metadata of the pack: one file, quantised.
+/// The metadata of the pack, which is a single quantised file.
 pub fn metadata(published: &GgufMetadata, quantization: Quantization) -> GgufMetadata {
     let mut metadata = published.clone();
     metadata.values.retain(|key, _| !key.starts_with("split."));
-    // ggml's numbers of "mostly Q4_0" and "mostly Q8_0", and of the formats' second version.
+    // ggml's file types "mostly Q4_0" and "mostly Q8_0", and version 2 of these formats.
     let file_type = if quantization == Quantization::Q4 { 2 } else { 7 };
     metadata.values.insert("general.file_type".into(), GgufValue::U32(file_type));
     metadata.values.insert("general.quantization_version".into(), GgufValue::U32(2));
     metadata
 }
 
-/// Everything before the data, padded.
+/// The file up to the data section, padded.
 pub fn header(metadata: &GgufMetadata, tensors: &[Packed<'_>]) -> Vec<u8> {
     let alignment = alignment(metadata);
     let mut out = Vec::new();
@@ -44,7 +44,7 @@ pub fn header(metadata: &GgufMetadata, tensors: &[Packed<'_>]) -> Vec<u8> {
     out.extend(3u32.to_le_bytes());
     out.extend((tensors.len() as u64).to_le_bytes());
     out.extend((metadata.values.len() as u64).to_le_bytes());
-    // What a file is comes first.
+    // The architecture comes first.
     let (general, rest): (Vec<_>, Vec<_>) = metadata.values.iter().partition(|(key, _)| key.starts_with("general."));
     for (key, value) in general.into_iter().chain(rest) {
         string(&mut out, key);
@@ -55,7 +55,7 @@ pub fn header(metadata: &GgufMetadata, tensors: &[Packed<'_>]) -> Vec<u8> {
         string(&mut out, &tensor.name);
         out.extend((tensor.shape.len() as u32).to_le_bytes());
         tensor.shape.iter().rev().for_each(|dim| out.extend(dim.to_le_bytes()));
-        out.extend(tensor.dtype.ggml().expect("GGUF has every format that it is read from").to_le_bytes());
+        out.extend(tensor.dtype.ggml().expect("the format came from a GGUF file").to_le_bytes());
         out.extend(start.to_le_bytes());
     }
     out.resize(out.len().next_multiple_of(alignment as usize), 0);

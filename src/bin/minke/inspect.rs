@@ -1,4 +1,4 @@
-//! `minke inspect`: what a checkpoint is, what it costs, and why it would not run.
+//! `minke inspect`: reports a checkpoint's properties, the memory it needs, and why it would not run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::place::Place;
 use super::{Failure, bytes};
 
-/// Tensors of one format.
+/// Statistics of the tensors of one format.
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Tensors {
@@ -22,7 +22,7 @@ struct Tensors {
     bytes: u64,
 }
 
-/// What a load costs.
+/// The cost of a load with one quantisation.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Cost {
@@ -31,7 +31,7 @@ struct Cost {
     estimate: Estimate,
 }
 
-/// A reason not to run.
+/// Why the model would not run.
 #[derive(Serialize)]
 struct Problem {
     code: &'static str,
@@ -45,14 +45,14 @@ impl From<&Error> for Problem {
     }
 }
 
-/// All that is said.
+/// The whole report.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     format: &'static str,
     architecture: String,
     license: Option<String>,
-    /// `q8` or `q4` where it is a pack that was quantised.
+    /// `q8` or `q4` for a quantised pack.
     pack: Option<String>,
     parameters: Option<u64>,
     active_parameters: Option<u64>,
@@ -66,7 +66,7 @@ struct Report {
     problem: Option<Problem>,
 }
 
-/// Prints it; fails where the model would not run.
+/// Prints the report; fails if the model would not run.
 pub fn inspect(path: &Path, json: bool) -> std::result::Result<(), Failure> {
     let report = match Place::new(path).and_then(|place| report(&place)) {
         Ok(report) => report,
@@ -84,7 +84,7 @@ pub fn inspect(path: &Path, json: bool) -> std::result::Result<(), Failure> {
     if report.problem.is_some() { Err(Failure::Said) } else { Ok(()) }
 }
 
-/// Headers that are faulty are an error; a whole model that cannot run is a report that says so.
+/// Creates the report. Faulty headers are an error; for a valid model that cannot run, the report says so.
 fn report(place: &Place) -> Result<Report> {
     let checkpoint = place.open()?;
     let mut tensors: BTreeMap<&'static str, Tensors> = BTreeMap::new();
@@ -119,7 +119,7 @@ fn report(place: &Place) -> Result<Report> {
 }
 
 impl Report {
-    /// What only a model that can run has.
+    /// Adds the properties that only a model that can run has.
     fn model(&mut self, place: &Place, checkpoint: &Checkpoint) -> Result<()> {
         accept(&checkpoint.config)?;
         let config = ModelConfig::from_checkpoint(checkpoint)?;

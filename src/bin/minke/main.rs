@@ -1,4 +1,4 @@
-//! `minke`: what a checkpoint is and costs, packs for static hosts, generation on this machine's GPU.
+//! The `minke` command line: inspects checkpoints, makes packs for static hosts, and generates on this machine's GPU.
 
 #![forbid(unsafe_code)]
 
@@ -20,28 +20,28 @@ use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
 const HELP: &str = "minke inspect PATH [--json]
-    what a checkpoint is, what it costs to run, and why it would not
+    shows what a checkpoint is, what it costs, and why it would not run
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
                [--quantization q4|q8|none] [--kv f16|q8] [--context N]
-    generates; the answer goes to stdout, thoughts and figures to stderr
+    generates; the answer goes to stdout, reasoning and statistics to stderr
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
 
 PATH is a folder with config.json, a folder with a GGUF file, a GGUF file, or a pack.";
 
-/// What a command ends with instead of a result.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    /// The command line is not understood.
+    /// The command line is invalid.
     #[error("{0}")]
     Usage(String),
-    /// The library's error.
+    /// An error of the library.
     #[error("{0} [{code}]", code = .0.code())]
     Engine(#[from] minke::Error),
     /// A file could not be written.
     #[error("{path}: {error}")]
     Write { path: PathBuf, error: std::io::Error },
-    /// It was said already, on stdout.
+    /// The failure has already been reported on stdout.
     #[error("")]
     Said,
 }
@@ -52,7 +52,7 @@ impl From<lexopt::Error> for Failure {
     }
 }
 
-/// Names the file of an error of writing.
+/// Adds the file's path to a write error.
 fn writing<T>(path: &Path, result: std::io::Result<T>) -> Result<T, Failure> {
     result.map_err(|error| Failure::Write { path: path.to_owned(), error })
 }
@@ -85,7 +85,7 @@ fn command(mut parser: Parser) -> Result<(), Failure> {
             println!("minke {}", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
-        Some(Arg::Value(name)) => Err(Failure::Usage(format!("there is no command {name:?}"))),
+        Some(Arg::Value(name)) => Err(Failure::Usage(format!("unknown command {name:?}"))),
         Some(other) => Err(other.unexpected().into()),
     }
 }
@@ -160,7 +160,7 @@ fn kv_format(name: &str) -> Result<KvFormat, String> {
     }
 }
 
-/// A number of bytes, such as `24MiB`, `25 MB` or `65536`.
+/// Parses a number of bytes, such as `24MiB`, `25 MB` or `65536`.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let unit: u64 = match text[digits..].trim() {
@@ -177,7 +177,7 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|n| *n > 0).ok_or_else(|| format!("{text:?} is not a valid size"))
 }
 
-/// A number of bytes to read.
+/// Formats a number of bytes for people.
 fn bytes(n: u64) -> String {
     match n {
         0..1024 => format!("{n} B"),
@@ -187,7 +187,7 @@ fn bytes(n: u64) -> String {
     }
 }
 
-/// The last part of a path.
+/// The last component of a path.
 fn file_name(path: &Path) -> OsString {
     path.file_name().unwrap_or(path.as_os_str()).to_owned()
 }

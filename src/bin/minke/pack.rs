@@ -1,4 +1,4 @@
-//! `minke pack`: a folder for any static host.
+//! `minke pack`: writes a model to a folder that any static host can serve, optionally quantised and split into parts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use super::place::{HOST, Place};
 use super::plan::Plan;
 use super::{Failure, bytes, gguf, safetensors, writing};
 
-/// What the command line asks for.
+/// Options of the command line.
 pub struct Options {
     pub quantization: Quantization,
     pub shard_size: u64,
@@ -29,16 +29,16 @@ impl Default for Options {
     }
 }
 
-/// Files beside safetensors that a pack takes along, where they are. A GGUF file has all of it inside.
+/// Files that a pack includes in addition to safetensors, if they exist. A GGUF file contains all of this itself.
 const COMPANIONS: &[&str] =
     &["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 const LICENSES: &[&str] = &["LICENSE", "LICENSE.md", "LICENSE.txt", "NOTICE"];
 const WHOLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// Bytes copied at once.
+/// Bytes that are copied at once.
 const BLOCK: u64 = 4 << 20;
 
-/// Writes, then reads back and holds all against the manifest.
+/// Writes a pack, then reads it back and checks it against the manifest.
 pub fn pack(from: &Path, to: &Path, options: &Options) -> Result<(), Failure> {
     let place = Place::new(from)?;
     if let Some(pack) = place.pack()? {
@@ -48,7 +48,7 @@ pub fn pack(from: &Path, to: &Path, options: &Options) -> Result<(), Failure> {
     if to.exists() && writing(to, fs::read_dir(to))?.next().is_some() {
         return Err(Error::invalid("OUT", format!("{} exists and is not empty", to.display())).into());
     }
-    // Written under another name first: a folder that is there is whole.
+    // The pack is written under a temporary name first, so that a folder with the final name is complete.
     let partial = PathBuf::from(format!("{}.partial", to.display()));
     if partial.exists() {
         writing(&partial, fs::remove_dir_all(&partial))?;
@@ -75,7 +75,7 @@ pub fn pack(from: &Path, to: &Path, options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files of a pack under way.
+/// The files of a pack that is being written.
 struct Files<'a> {
     folder: &'a Path,
     shard: u64,
@@ -115,7 +115,7 @@ impl Files<'_> {
         Ok(pack)
     }
 
-    /// What readers of folders ask for first is never there as it is: they ask for the manifest then.
+    /// Starts a file. The file that readers of folders open first is always a part, so that they look for the manifest.
     fn start(&self, name: &str, len: u64) -> PartWriter<'_> {
         PartWriter::new(self.folder, name, len, self.shard, [WHOLE, INDEX].contains(&name))
     }
@@ -133,7 +133,7 @@ impl Files<'_> {
         Ok(())
     }
 
-    /// One file of weights, those that come as numbers quantised as a load would.
+    /// Writes one weight file, with unquantised weights quantised as a load would.
     fn quantized(&mut self, checkpoint: &Checkpoint, quantization: Quantization) -> Result<(), Failure> {
         let config = ModelConfig::from_checkpoint(checkpoint)?;
         let rope_factors = block_on(rope_factors(checkpoint))?;
@@ -168,7 +168,7 @@ impl Files<'_> {
     }
 }
 
-/// Reads back what was written; with `load`, runs a token through it.
+/// Reads the pack back and checks it; with `load`, also generates a token with it.
 fn verify(folder: &Path, written: &Pack, load: bool) -> Result<Estimate, Failure> {
     let place = Place::new(folder)?;
     let pack = place.pack()?;
@@ -179,7 +179,7 @@ fn verify(folder: &Path, written: &Pack, load: bool) -> Result<Estimate, Failure
     let limits = Limits::default();
     let estimate = block_on(estimate(place.source(), LoadOptions::default(), Some(limits)))?;
     if let (Fit::No, Some(reason)) = (estimate.fit, estimate.reasons.first()) {
-        return Err(Error::Internal { message: format!("what was written does not load: {}", reason.message) }.into());
+        return Err(Error::Internal { message: format!("the written pack does not load: {}", reason.message) }.into());
     }
     if load {
         let cancel = Cancel::default();

@@ -1,4 +1,4 @@
-//! Writing a file of a pack: cut where it is larger than a shard, hashed on the way.
+//! Writes a file of a pack: splits it into parts if it is larger than a shard, and hashes it on the way.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Failure, writing};
 
-/// A file being written. Its length is known before: the names of parts say how many there are.
+/// A file that is being written. Its length is known in advance, because the names of parts contain their number.
 pub struct PartWriter<'a> {
     folder: &'a Path,
     name: String,
     len: u64,
     shard: u64,
-    /// Whether it is a part even where it is not cut.
+    /// Whether the file is named as a part even if it is not split.
     part: bool,
     written: u64,
     whole: Sha256,
@@ -83,14 +83,14 @@ impl<'a> PartWriter<'a> {
         Ok(())
     }
 
-    /// Zeros up to a position in the file.
+    /// Writes zeros up to an offset in the file.
     pub fn pad(&mut self, to: u64) -> Result<(), Failure> {
         self.write(&vec![0; (to - self.written) as usize])
     }
 
-    /// What the manifest says of it.
+    /// Closes the file and returns its manifest entry.
     pub fn finish(mut self) -> Result<(String, PackedFile), Failure> {
-        assert_eq!(self.written, self.len, "{} is as long as was said", self.name);
+        assert_eq!(self.written, self.len, "{} has the declared length", self.name);
         if self.len == 0 {
             self.start()?;
         }

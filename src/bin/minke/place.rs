@@ -1,4 +1,4 @@
-//! Where a path on the command line leads.
+//! Resolves a path on the command line to a model folder or GGUF file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use pollster::block_on;
 
 use super::file_name;
 
-/// A folder, or a GGUF file of it.
+/// A model folder, or a GGUF file in a folder.
 pub struct Place {
     pub folder: DiskFolder,
     file: Option<String>,
@@ -17,7 +17,7 @@ pub struct Place {
 
 impl Place {
     /// # Errors
-    /// `MissingFile` where there is nothing.
+    /// `MissingFile` if the path does not exist.
     pub fn new(path: &Path) -> Result<Self> {
         if path.is_dir() {
             return Ok(Self { folder: DiskFolder::new(path), file: None });
@@ -26,7 +26,7 @@ impl Place {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        // A file of a pack may be there in parts only.
+        // A file of a pack may exist only as parts.
         if !path.exists() && !folder.join("minke.json").exists() {
             let message = "there is no such file or folder";
             return Err(Error::format(FormatKind::MissingFile, path.display().to_string(), message));
@@ -39,7 +39,7 @@ impl Place {
         Source::Folder(&self.folder, self.file.as_deref())
     }
 
-    /// Its headers, whatever the architecture.
+    /// Reads the headers, whatever the architecture.
     pub fn open(&self) -> Result<Checkpoint> {
         let any = |_: &ConfigFacts| Ok(());
         block_on(async {
@@ -50,20 +50,20 @@ impl Place {
         })
     }
 
-    /// Its manifest, where it is a pack.
+    /// The manifest, if the folder is a pack.
     pub fn pack(&self) -> Result<Option<Pack>> {
         block_on(Pack::open(&self.folder))
     }
 }
 
-/// This machine's clocks and chance.
+/// This machine's clocks and source of randomness.
 pub const HOST: Host = Host { clock, local_time, seed, warn };
 
 fn clock() -> f64 {
     since_epoch().as_secs_f64() * 1e3
 }
 
-/// UTC: the standard library knows no time zones.
+/// The time in UTC: the standard library has no time zones.
 fn local_time() -> i64 {
     since_epoch().as_secs() as i64
 }

@@ -1,4 +1,4 @@
-//! What becomes of each tensor: exactly what a load on the device would make of it.
+//! Plans how a pack stores each tensor: quantised exactly as a load on the device would do it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,32 +8,32 @@ use minke::weights::load::{Form, Fuse, Piece, Slice, Task, read_slice};
 use minke::weights::{Checkpoint, Dtype, Format, Planes, TensorEntry, becomes, quantize_rows};
 use minke::{Error, Result};
 
-/// Bytes of numbers that are quantised at once.
+/// Bytes of unquantised weights that are quantised at once.
 const BLOCK: u64 = 4 << 20;
 
 /// A tensor of the pack.
 pub struct Packed<'a> {
-    /// Its name; what is published transposed gets another when it is turned.
+    /// The tensor's name; a tensor that is stored transposed gets another name when it is transposed back.
     pub name: String,
     pub dtype: Dtype,
     /// Outermost dimension first.
     pub shape: Vec<u64>,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
     entry: &'a TensorEntry,
     quantized: Option<Quantized>,
 }
 
-/// How a tensor is made smaller.
+/// How a tensor is quantised.
 #[derive(Clone, PartialEq)]
 struct Quantized {
     layout: Layout,
-    /// Its rows, `k` wide: whole, or of one expert after the other where it is published transposed.
+    /// The tensor's rows, `k` wide: all of them, or expert by expert if it is stored transposed.
     k: usize,
     slices: Vec<Slice>,
 }
 
-/// Why a tensor is left as it is although a load would quantise it.
+/// A tensor that is kept unquantised although a load would quantise it, and why.
 pub struct Kept {
     pub tensor: String,
     pub k: usize,
@@ -43,17 +43,17 @@ pub struct Kept {
 pub struct Plan<'a> {
     pub tensors: Vec<Packed<'a>>,
     pub kept: Vec<Kept>,
-    /// Tensors that a load does not use and a pack leaves out, and their bytes.
+    /// The number and bytes of tensors that a load does not use and a pack omits.
     pub unused: (usize, u64),
 }
 
 impl<'a> Plan<'a> {
-    /// Of a checkpoint and the model that a load would make of it.
+    /// Plans the pack of a checkpoint, given the model that a load would build from it.
     pub fn new(checkpoint: &'a Checkpoint, model: &Model) -> Result<Self> {
         let (mut order, mut made) = (Vec::new(), BTreeMap::<&str, Option<Quantized>>::new());
         for task in &model.tasks {
             match task {
-                // Vectors are taken as numbers.
+                // Vectors are kept unquantised.
                 Task::Vector { sources, .. } => sources.iter().for_each(|name| {
                     order.push(name.as_str());
                     made.insert(name, None);
@@ -65,7 +65,7 @@ impl<'a> Plan<'a> {
                         let wanted = layout.filter(|layout| becomes(dtype, *layout));
                         let wanted = wanted.map(|layout| quantized(checkpoint, slice, layout, matrix.k));
                         match made.get(slice.tensor.as_str()) {
-                            // Two uses must agree.
+                            // If a tensor is used twice, both uses must agree.
                             Some(known) if *known != wanted => made.insert(&slice.tensor, None),
                             _ => made.insert(&slice.tensor, wanted),
                         };
@@ -79,7 +79,7 @@ impl<'a> Plan<'a> {
                 kept.push(Kept { tensor: (*tensor).to_owned(), k });
             }
         }
-        // Factors of what stays as it is.
+        // Scale factors of tensors that are kept unchanged.
         for task in &model.tasks {
             let Task::Matrix { pieces, .. } = task else { continue };
             for slice in pieces.iter().flat_map(|piece| &piece.sources) {
@@ -90,7 +90,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        // A GGUF file is for other readers, too.
+        // Other readers must be able to read the GGUF file, too.
         if checkpoint.format == Format::Gguf {
             order.extend(checkpoint.tensors.keys().map(String::as_str));
         }
@@ -106,7 +106,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The sources of a piece, each with the layout of the rows that it makes, where that is one.
+/// The sources of a piece, each with the layout of its rows if all of them have the same.
 fn layouts<'a>(matrix: &'a Matrix, piece: &'a Piece) -> impl Iterator<Item = (&'a Slice, Option<Layout>)> {
     let mut first = piece.first;
     let rows = |slice: &Slice| (slice.rows.end - slice.rows.start) as usize;
@@ -123,7 +123,7 @@ fn layouts<'a>(matrix: &'a Matrix, piece: &'a Piece) -> impl Iterator<Item = (&'
     })
 }
 
-/// The format of the rows that a slice makes.
+/// The format of a slice's rows after conversion.
 fn dtype_of(checkpoint: &Checkpoint, slice: &Slice) -> Dtype {
     match slice.form {
         Form::Rows | Form::Columns { .. } => checkpoint.tensors[&slice.tensor].dtype,
@@ -132,12 +132,12 @@ fn dtype_of(checkpoint: &Checkpoint, slice: &Slice) -> Dtype {
     }
 }
 
-/// All of the tensor that a slice is part of, by rows as wide as the groups of a load run.
+/// How to quantise the whole tensor of a slice, in rows as wide as those in which a load forms groups.
 fn quantized(checkpoint: &Checkpoint, slice: &Slice, layout: Layout, width: usize) -> Quantized {
     let entry = &checkpoint.tensors[&slice.tensor];
     let Form::Columns { k, .. } = slice.form else {
         let stored = entry.k() as usize;
-        // Stored rows may hold several of the matrix: groups run on where those are whole groups.
+        // A stored row may hold several rows of the matrix: groups are contiguous if these are whole groups.
         let k = if width.is_multiple_of(GROUP) { stored } else { width };
         let slices = vec![Slice { rows: 0..entry.rows() * (stored / k) as u64, ..slice.clone() }];
         return Quantized { layout, k, slices };
@@ -155,7 +155,7 @@ fn packed(entry: &TensorEntry, quantized: Option<Quantized>) -> Result<Packed<'_
     let dtype = if q.layout == Layout::Q4 { Dtype::Q4_0 } else { Dtype::Q8_0 };
     let (mut name, mut shape) = (entry.name.clone(), entry.shape.clone());
     if let Form::Columns { .. } = q.slices[0].form {
-        name += ".weight"; // as linear layers have it: rows
+        name += ".weight"; // the name that linear layers have, which store rows
         let last = shape.len() - 1;
         shape.swap(last - 1, last);
     }
@@ -165,7 +165,7 @@ fn packed(entry: &TensorEntry, quantized: Option<Quantized>) -> Result<Packed<'_
 }
 
 impl Packed<'_> {
-    /// Its bytes, a stretch at a time.
+    /// Reads the tensor's bytes, a block at a time.
     pub async fn read<E: From<Error>>(
         &self,
         checkpoint: &Checkpoint,
@@ -182,7 +182,7 @@ impl Packed<'_> {
         };
         let step = (BLOCK / (*k as u64 * 4)).max(1);
         for slice in slices {
-            // What is turned is turned whole.
+            // A tensor that is stored transposed is transposed as a whole.
             let step = if let Form::Columns { .. } = slice.form { slice.rows.end } else { step };
             let mut start = slice.rows.start;
             while start < slice.rows.end {
@@ -198,7 +198,7 @@ impl Packed<'_> {
     }
 }
 
-/// Rows in a layout of groups with one scale as blocks: the scale, then the codes.
+/// Converts rows in a layout with one scale per group to blocks: the scale, then the codes.
 fn blocks(planes: &Planes, layout: Layout, k: usize) -> Vec<u8> {
     let (groups, codes) = (k / GROUP, layout.code_row_bytes(k) / (k / GROUP));
     let rows = planes.codes.chunks_exact(groups * codes).zip(planes.scales.chunks_exact(layout.scale_row_bytes(k)));

@@ -1,4 +1,4 @@
-//! `minke run`: generates on this machine's GPU.
+//! `minke run`: loads a model and generates one answer on this machine's GPU.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use pollster::block_on;
 use super::place::{HOST, Place};
 use super::{Failure, bytes};
 
-/// What the command line asks for.
+/// Options of the command line.
 #[derive(Default)]
 pub struct Options {
     pub prompt: Option<String>,
@@ -18,7 +18,7 @@ pub struct Options {
     pub load: LoadOptions,
 }
 
-/// Loads and generates once. The files of a pack are held against their hashes first.
+/// Loads a model and generates once. The files of a pack are checked against their hashes first.
 pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure> {
     let place = Place::new(path)?;
     let terminal = std::io::stderr().is_terminal();
@@ -57,7 +57,7 @@ pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure
         StreamPart::ReasoningDelta { text } => eprint!("{text}"),
         StreamPart::TextDelta { text, .. } => {
             if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                lost = Some(error); // whoever read it is gone
+                lost = Some(error); // the reader of stdout is gone
                 cancel.stop();
             }
         }
@@ -70,7 +70,7 @@ pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure
     println!();
     let usage = result.usage;
     eprintln!(
-        "{} tokens in, {} out ({} of thought), first after {:.0} ms, {:.1} tokens/s, finished by {:?}",
+        "{} tokens in, {} out ({} of reasoning), first after {:.0} ms, {:.1} tokens/s, finished by {:?}",
         usage.input_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,

@@ -1,4 +1,4 @@
-//! The safetensors file of a quantised pack.
+//! Writes the header of a quantised pack's safetensors file.
 
 use minke::weights::Dtype;
 use minke::weights::blocks::{block_name, block_shape};
@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::plan::Packed;
 
-/// Its length field and header. Blocks are bytes under a name that says their format: every reader of safetensors can
-/// open the file.
+/// The length field and JSON header. Quantised blocks are stored as bytes under a name that contains their format, so
+/// that every safetensors reader can open the file.
 pub fn header(tensors: &[Packed<'_>]) -> Vec<u8> {
     let about = "names that end in .Q4_0 or .Q8_0 hold blocks of 32 weights, as GGUF has them";
     let mut header = Map::new();

@@ -1,4 +1,4 @@
-// The packed npm package, installed into an application of its own and opened in a page, as a user would.
+// Installs the packed npm package into an application and opens it in a page, as a user would.
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
@@ -9,11 +9,11 @@ export const root = fileURLToPath(new URL("../../../", import.meta.url));
 export const golden = process.env.MINKE_GOLDEN ?? join(root, ".cache/golden");
 export const reference = process.env.MINKE_REFERENCE ?? join(root, "tests/golden/smollm2.json");
 export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
-/** What seeds give, as the native tests recorded it. */
+/** The results of seeds, as recorded by the native tests. */
 export const seeded = JSON.parse(readFileSync(join(root, "tests/seeded.json"), "utf8"));
 export const shots = join(root, "target/screenshots");
 
-/** Why a test cannot run, or false where the file is there. */
+/** Why a test cannot run, or false if the file exists. */
 export const absent = (path) => (existsSync(path) ? false : `${path.replace(root, "")} is not here`);
 
 // The strictest policy the package must live with.
@@ -35,7 +35,7 @@ export function installApp(name = "browser-app") {
   return app;
 }
 
-// What the tests call in the page. Comparisons happen there: logits need not cross to Node.
+// Functions that the tests call in the page. Comparisons happen in the page, so that logits need not be sent to Node.
 const APP = `
 import * as minke from "./node_modules/minke/dist/index.js";
 
@@ -70,7 +70,8 @@ Object.assign(window, {
     const result = await models.get(id).generate(ids, { temperature: 0, ...options });
     return { ...result, ids: [...result.ids] };
   },
-  // Turns of sessions on a golden model, each turn's tokens and what of its input was fed: with copies, without, cloned, saved.
+  // Turns of sessions on a golden model, with each turn's tokens and how much of its input was fed: with snapshots,
+  // without, cloned, saved.
   async turns(url, budget) {
     const { model } = await open(url, { internal: { f32: true, copiesBudget: budget } });
     const made = models.get(model);

@@ -1,4 +1,4 @@
-// Headless Chromium with WebGPU on its own software adapter.
+// Starts headless Chromium with WebGPU on its own software adapter.
 
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +12,7 @@ export const chromiumPath = PLACES.find((path) => path && existsSync(path));
 const FLAGS = [
   "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
   "--disable-sync", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader",
-  // A crashed GPU process would otherwise take WebGPU away from the tests that follow.
+  // Otherwise a crashed GPU process would disable WebGPU for later tests.
   "--disable-domain-blocking-for-3d-apis",
 ];
 
@@ -21,17 +21,17 @@ export function launch({ args = [], ...options } = {}) {
   return chromium.launch({ executablePath: chromiumPath, headless: true, args: [...FLAGS, ...args], ...options });
 }
 
-/** A folder for a browser's files that is there until this process ends; a private window keeps them in memory. */
+/** A temporary profile folder that exists until this process ends; a private window would keep files in memory. */
 export function profile() {
   const folder = mkdtempSync(join(tmpdir(), "minke-profile-"));
-  // A browser's processes end a moment after it.
+  // The browser's processes end shortly after it.
   process.on("exit", () => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
 
 /**
- * Opens a page in a browser that nobody is connected to: whoever listens to a browser's network by its protocol, as Playwright does, makes
- * its pages keep what arrives, a hundred megabytes and more.
+ * Opens a page in a browser without a debugging connection: listening to network events, as Playwright does, makes
+ * pages keep the bodies of responses, a hundred megabytes and more.
  */
 export function launchAlone(folder, url) {
   const flags = [...FLAGS, "--headless", "--disable-dev-shm-usage", "--no-default-browser-check", "--password-store=basic", `--user-data-dir=${folder}`];

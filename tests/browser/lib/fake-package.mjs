@@ -1,4 +1,4 @@
-// The package built from its sources with the fake engine where the wasm glue would be.
+// Builds the package from its sources with the fake engine in place of the wasm glue.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";

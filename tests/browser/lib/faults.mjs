@@ -1,13 +1,13 @@
-// The kinds of transport fault that the campaign and the tests play: what happens to a share of the requests.
-// A kind is made for one run: it gets numbers from 0 to 1, and gives what happens to each request for a file of weights.
+// The kinds of transport fault for the soak campaign and the tests: what happens to a fraction of the requests.
+// A kind is created for one run with a random generator, and returns the fault for each request for a weight file.
 
-/** Of the requests, so many meet the fault. */
+/** The fraction of requests with the fault. */
 const SHARE = 0.25;
 
-/** A fault that any request may meet. */
+/** A fault of any request. */
 const some = (fault) => (r) => () => (r() < SHARE ? fault(r) : undefined);
 
-/** The same, but not while a file is opened: nothing is known of it then that could tell a wrong answer. */
+/** A fault of any request except the one that opens a file, because a wrong response to that cannot be detected. */
 const inside = (fault) => (r) => ({ range }) => (!/^bytes=0-(0|65535)$/.test(range) && r() < SHARE ? fault(r) : undefined);
 
 const page = { "content-type": "text/html" };
@@ -21,7 +21,7 @@ export const KINDS = {
   range_before: inside(() => ({ shift: -1 })),
   range_after: some(() => ({ shift: 1 })),
   h416: inside(() => ({ status: 416 })),
-  // Answers that end early, late or never
+  // Responses that end early, late or never
   cut_early: some(() => ({ cutAfter: 1 })),
   cut_late: some((r) => ({ cutAfter: 1 + Math.floor(r() * 900_000) })),
   reset: some((r) => ({ cutAfter: 1 + Math.floor(r() * 900_000), reset: true })),
@@ -39,7 +39,7 @@ export const KINDS = {
   h500: some(() => ({ status: 500 })),
   h502_html: some(() => ({ status: 502, headers: page, body: HTML })),
   h503_thrice: (r) => {
-    // Three in a row, then one that is answered.
+    // Three failures in a row, then a response.
     let left = -1;
     return () => {
       if (left < 0 && r() < SHARE) left = 3;
@@ -47,9 +47,9 @@ export const KINDS = {
     };
   },
   page_200: inside(() => ({ status: 200, headers: page, body: HTML })),
-  // What a file is and where
+  // Identity and location of a file
   etag_weak: some(() => ({ weak: true })),
-  etag_change: () => () => undefined, // by the campaign: another version of all files from some request on
+  etag_change: () => () => undefined, // by the campaign: a new version of all files from some request on
   signed_urls: (r) => {
     const used = new Map();
     return ({ path, query }) => {
@@ -64,7 +64,7 @@ export const KINDS = {
     };
   },
   cors_missing: some(() => ({ cors: false })), // from another origin
-  cors_hidden: () => () => ({ expose: "" }), // from another origin, which tells neither tags nor ranges
+  cors_hidden: () => () => ({ expose: "" }), // from another origin, which exposes neither tags nor ranges
   mixed: (r) => {
     const names = ["range_200", "range_after", "cut_early", "cut_late", "reset", "no_answer", "h429_retry_after", "h503_thrice", "gzip"];
     const made = names.map((name) => KINDS[name](r));

@@ -1,17 +1,18 @@
-// What a load costs outside the GPU: the wasm heap, the memory of the browser's processes, and where its time goes.
+// Measures what a load costs outside the GPU: the wasm heap, the memory of the browser's processes, and where time is
+// spent.
 
 import { readFileSync, readdirSync } from "node:fs";
 
 /**
- * A worker's script that runs the package's own and tells, every 100 ms, how large the wasm heap is and how many milliseconds
- * went where: by wrapping what the platform offers, so that the package is measured as it is.
+ * A worker script that runs the package's own and reports, every 100 ms, the size of the wasm heap and how the time
+ * was spent. It wraps platform functions, so that the package is measured unchanged.
  */
 export const WORKER = `
 const channel = new BroadcastChannel("measured");
 const spent = { network: 0, hash: 0, disk: 0, upload: 0, gpu: 0, compile: 0, wasm: 0 };
 const bytes = { uploaded: 0, throughHeap: 0 };
 let memory;
-// Time in which at least one is under way.
+// Time during which at least one operation is pending.
 const pending = (name) => {
   let open = 0, since = 0;
   return (promise) => {
@@ -67,8 +68,8 @@ importScripts("node_modules/minke/dist/worker.js");
 `;
 
 /**
- * A page that, for `?{ source, options }`, posts what a load will take (`/estimated`), and when `/go` is there loads a model, generates a
- * few tokens, and posts how that went (`/measured`); or what stopped it (`/failed`).
+ * A page that, for `?{ source, options }`, posts an estimate (`/estimated`), waits for `/go`, loads a model, generates a
+ * few tokens, and posts the measurements (`/measured`) or the failure (`/failed`).
  */
 export const PAGE = `<!doctype html><title>measured</title><script type="module">
 import * as minke from "./node_modules/minke/dist/index.js";
@@ -101,7 +102,7 @@ try {
 
 const parentOf = (pid) => Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
 
-/** Pids below this process, by Chromium's own word for what they do. */
+/** Pids of descendants, by Chromium's process type. */
 function processes() {
   const parents = new Map();
   for (const name of readdirSync("/proc")) {
@@ -128,8 +129,8 @@ function processes() {
 }
 
 /**
- * Bytes in memory by kind of process, shared pages counted in shares: `{ renderer, "gpu-process", … }`; with `" shared"` behind
- * the kind, those of them that are shared memory.
+ * Proportional set size by process type: `{ renderer, "gpu-process", … }`; with the suffix `" shared"`,
+ * the part of it that is shared memory.
  */
 export function memory() {
   const sums = {};
@@ -146,7 +147,7 @@ export function memory() {
   return sums;
 }
 
-/** Takes a sample of `memory()` every `period` milliseconds until `stop()` gives them all. */
+/** Samples `memory()` every `period` milliseconds until `stop()` returns the samples. */
 export function sampled(period = 250) {
   const samples = [];
   const take = () => samples.push({ at: Date.now(), ...memory() });

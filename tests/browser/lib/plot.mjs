@@ -1,8 +1,8 @@
-// Lines over time as SVG.
+// Draws lines over time as SVG.
 
 const COLOURS = ["#2b6cb0", "#c05621", "#2f855a", "#805ad5"];
 
-/** A number that divides a range into about five. */
+/** A round step that divides a range into about five parts. */
 function step(range) {
   const power = 10 ** Math.floor(Math.log10(range / 5));
   return [1, 2, 5, 10].map((n) => n * power).find((n) => range / n <= 6);

@@ -1,4 +1,4 @@
-// A static server with byte ranges, a log of what was asked and sent, and the faults real servers have.
+// A static server with byte ranges, a log of requests and responses, and simulated faults of real servers.
 
 import { promises as fs } from "node:fs";
 import { createServer } from "node:http";
@@ -15,19 +15,19 @@ const SLICE = 16 * 1024;
 
 /**
  * Serves `mounts`, an object from URL prefix ("/models/") to a folder, a file's path, { type, body }, or a map from name to
- * `{ size, read(start, end) }` of files that are made where they are asked for. `pace`: bytes per millisecond of a response, while
+ * `{ size, read(start, end) }` of generated files. `pace`: bytes per millisecond of a response, while
  * it is set.
  *
- * `fault(request)` may return what to do instead of the right thing for one request `{ path, query, range, method, count }`:
- * - `{ status, headers?, body? }`, `{ headers }`: another answer, other headers
+ * `fault(request)` may return a fault for a request `{ path, query, range, method, count }`:
+ * - `{ status, headers?, body? }`, `{ headers }`: another response, other headers
  * - `{ ignoreRange: true }`, `{ shift: bytes }`: the whole file, a range that begins elsewhere
- * - `{ cutAfter: bytes, reset? }`, `{ stallAfter: bytes }`: an end too early, by a reset; nothing more without an end
+ * - `{ cutAfter: bytes, reset? }`, `{ stallAfter: bytes }`: a truncated response, by a reset; a response that stalls
  * - `{ extra: bytes, chunked? }`: more bytes than declared, or than the range has
- * - `{ weak: true }`: a weak tag · while `cors` is set: `{ cors: false }`, `{ expose }`: no permission, other headers told
- * - `{ drop: true }`, `{ hang: true }`: no answer
+ * - `{ weak: true }`: a weak tag · while `cors` is set: `{ cors: false }`, `{ expose }`: no permission, other exposed headers
+ * - `{ drop: true }`, `{ hang: true }`: no response
  * - `{ trickle: true }`: the first bytes one by one · `{ gzip: true }`: compressed on the way · `{ file }`: another file's bytes
  *
- * A request's `sent` is the bytes of its answer's body that were written to the socket. What is posted, to any path, is its `posted`.
+ * A request's `sent` is the number of body bytes that were written to the socket; `posted` is its own body.
  */
 export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
   const requests = [];
@@ -41,7 +41,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
 
   async function answer(request, response) {
     const { pathname, search: query } = new URL(request.url, "http://x");
-    const path = pathname.replace(/(%[\da-f]{2})+/gi, decodeURIComponent); // a "%" alone stays one
+    const path = pathname.replace(/(%[\da-f]{2})+/gi, decodeURIComponent); // a lone "%" is kept
     const range = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const entry = { path, query, range: request.headers.range, method: request.method, headers: request.headers, sent: 0 };
     entry.count = requests.filter((r) => r.path === path).length;
@@ -117,7 +117,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     }, fault, file.made ? 64 * SLICE : SLICE);
   }
 
-  /** A file on disk, or one that is made. */
+  /** A file on disk, or a generated one. */
   async function opened(file) {
     if (typeof file === "string") return fs.open(file);
     return {
@@ -128,7 +128,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     };
   }
 
-  /** Writes a body, no faster than the reader takes it, and ends it as the fault wants. */
+  /** Writes a body with back-pressure, and ends it as the fault requires. */
   async function send(response, entry, length, read, { trickle, cutAfter, reset, stallAfter } = {}, slice = SLICE) {
     const gone = new Promise((resolve) => response.once("close", resolve));
     for (let at = 0; at < length && !response.destroyed; ) {

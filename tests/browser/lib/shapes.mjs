@@ -1,20 +1,20 @@
-// Checkpoints of published shapes that lie nowhere: headers are written, values are made where they are asked for, the same
-// for the same tensor and offset. Shapes are those of the authors' config.json.
+// Generates checkpoints of published shapes on request: headers are written, values are computed deterministically
+// from tensor and offset. Shapes are those of the authors' config.json.
 
 import { Buffer } from "node:buffer";
 import { random } from "./random.mjs";
 
-/** What decides on shapes, by name. `vocabulary` is the number of tokens of the tokenizer, where it is another. */
+/** The config keys that determine shapes, by name. `vocabulary` is the number of tokens of the tokenizer, if it differs. */
 export const SHAPES = {
   "tiny": { model_type: "qwen2", vocab_size: 2048, hidden_size: 256, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, intermediate_size: 512, max_position_embeddings: 4096, tie_word_embeddings: false },
   "Qwen2.5-0.5B": { model_type: "qwen2", vocab_size: 151936, hidden_size: 896, num_hidden_layers: 24, num_attention_heads: 14, num_key_value_heads: 2, intermediate_size: 4864, max_position_embeddings: 32768, tie_word_embeddings: true },
   "DeepSeek-R1-Distill-Qwen-1.5B": { model_type: "qwen2", vocab_size: 151936, hidden_size: 1536, num_hidden_layers: 28, num_attention_heads: 12, num_key_value_heads: 2, intermediate_size: 8960, max_position_embeddings: 131072, tie_word_embeddings: false },
   "DeepSeek-R1-Distill-Qwen-7B": { model_type: "qwen2", vocab_size: 152064, hidden_size: 3584, num_hidden_layers: 28, num_attention_heads: 28, num_key_value_heads: 4, intermediate_size: 18944, max_position_embeddings: 131072, tie_word_embeddings: false },
-  // The largest tokenizer there is, over a model of two layers.
+  // The largest published tokenizer, with a model of two layers.
   "gemma-3-vocabulary": { model_type: "qwen2", vocab_size: 262144, hidden_size: 256, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 2, intermediate_size: 512, max_position_embeddings: 4096, tie_word_embeddings: true, tokenizer: "gemma" },
 };
 
-/** Name and shape of every tensor of a Qwen2 model, as transformers has them. */
+/** Name and shape of every tensor of a Qwen2 model, as in transformers. */
 function tensors(c) {
   const head = c.hidden_size / c.num_attention_heads;
   const kv = c.num_key_value_heads * head;
@@ -37,9 +37,9 @@ function tensors(c) {
   return all;
 }
 
-/** Bytes of a shard at most, unless a tensor is larger. */
+/** Maximum bytes of a shard, unless a tensor is larger. */
 const SHARD = 1e9;
-/** bf16 values that are dealt out; a prime, so that no two rows are alike. */
+/** The number of distinct bf16 values; a prime, so that no two rows are equal. */
 const TABLE = 4_194_301;
 
 let table;
@@ -115,13 +115,13 @@ function weights({ bytes, tensors }) {
   return { size: header.length + bytes, read };
 }
 
-/** Tokens made by joining two earlier ones, from an alphabet on: token → id, and the pairs. */
+/** A vocabulary made by merging two earlier tokens, starting from an alphabet: token → id, and the merges. */
 function merged(alphabet, count, seed) {
   const [r, tokens, merges] = [random(seed), new Map(), []];
   for (const symbol of alphabet) tokens.set(symbol, tokens.size);
   const list = [...alphabet];
   while (tokens.size < count) {
-    // Short ones are joined more often, as in real vocabularies.
+    // Short tokens are merged more often, as in real vocabularies.
     const pick = () => list[Math.floor(list.length * r() ** 14)];
     const [a, b] = [pick(), pick()];
     if (a.length + b.length > 16 || tokens.has(a + b)) continue;
@@ -132,7 +132,7 @@ function merged(alphabet, count, seed) {
   return { tokens, merges };
 }
 
-/** The characters that stand for bytes in byte-level BPE. */
+/** The characters that represent bytes in byte-level BPE. */
 function byteAlphabet() {
   const plain = (b) => (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
   let next = 256;

@@ -1,4 +1,4 @@
-// What the tests of the store share: downloads in a page, and a look at what lies on the device.
+// Shared by the tests of the store: downloads in a page, and inspection of stored files.
 
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -15,7 +15,7 @@ export async function open(context, server, path = "/app/") {
   return page;
 }
 
-/** Bytes of SmolLM2 that were asked for under `path` since request `from`. */
+/** Bytes of SmolLM2 that were requested under `path` since request `from`. */
 export function asked(server, path, from) {
   let bytes = 0;
   for (const { path: p, range } of server.requests.slice(from)) {
@@ -26,18 +26,18 @@ export function asked(server, path, from) {
   return bytes;
 }
 
-/** Bytes that were sent since request `from` of what `match` says. */
+/** Bytes that were sent since request `from` for requests that `match` accepts. */
 export const sent = (server, from, match) => server.requests.slice(from).filter(match).reduce((sum, r) => sum + r.sent, 0);
 
-/** Begins a download in the page. */
+/** Starts a download in the page. */
 export const begin = (page, source = "/smol.gguf", options = {}) => page.evaluate(([source, options]) => {
   window.done = minke.store.download(source, options).then(() => null, (e) => facts(e));
 }, [source, options]);
 
-/** How it ended: null, or the error's facts. */
+/** The result of the download: null, or the error's facts. */
 export const ended = (page) => page.evaluate(() => window.done);
 
-/** SHA-256 of what lies in the store under file names, made in the page. */
+/** SHA-256 of stored files by name, computed in the page. */
 export const storedHashes = (page, names) => page.evaluate(async (names) => {
   const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("minke");
   const found = {};
@@ -55,12 +55,12 @@ export const storedHashes = (page, names) => page.evaluate(async (names) => {
 
 export const storedHash = async (page, name) => (await storedHashes(page, [name]))[name];
 
-/** Removes every stored model. */
+/** Deletes all stored models. */
 export const clear = (page) => page.evaluate(async () => {
   for (const { id } of await minke.store.list()) await minke.store.delete(id);
 });
 
-/** Flips a bit of a stored file at each of some places. */
+/** Flips a bit of a stored file at each of the given offsets. */
 export const damage = (page, name, places, bit) => page.evaluate(async ([name, places, bit]) => {
   const root = await (await navigator.storage.getDirectory()).getDirectoryHandle("minke");
   for await (const [, folder] of root) {

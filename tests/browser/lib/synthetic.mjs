@@ -1,4 +1,4 @@
-// A checkpoint of a true shape and random weights, so that what is loaded need not be fetched from anywhere to be tested.
+// Writes a checkpoint with a realistic shape and random weights, so that tests need not download one.
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -49,7 +49,7 @@ export function writeCheckpoint(folder, seed) {
     const text = Buffer.from(JSON.stringify(header).padEnd(8 * Math.ceil(JSON.stringify(header).length / 8)));
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(text.length));
-    // Numbers from 2^-6 to 2^-5 of either sign.
+    // Values from 2^-6 to 2^-5 of either sign.
     const weights = Uint16Array.from({ length: end / 2 }, () => {
       const bits = Math.floor(r() * 256);
       return ((bits & 128) << 8) | (121 << 7) | (bits & 127);

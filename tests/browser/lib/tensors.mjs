@@ -1,9 +1,9 @@
-// What lies on the GPU after a load, buffer by buffer, read from outside: the package is loaded as it is.
+// Reads all weight buffers on the GPU after a load, from outside the unmodified package.
 
 /**
- * A worker's script that runs the package's own, and tells the SHA-256 of every buffer of weights where it is asked to. What
- * it wraps is the platform: buffers are noted when they are made; of the pipelines only those that a load runs are the
- * engine's, the others do nothing, because software compiles them for half a minute.
+ * A worker script that runs the package's own, and reports the SHA-256 of every weight buffer on request. It
+ * wraps platform functions: buffers are recorded when they are created; only the pipelines that a load runs are the
+ * engine's, the others do nothing, because a software adapter takes half a minute to compile them.
  */
 export const WORKER = `
 const channel = new BroadcastChannel("tensors");
@@ -12,7 +12,7 @@ const make = GPUDevice.prototype.createBuffer;
 let device, buffers = [];
 wrap(GPUDevice.prototype, "createBuffer", (old) => function (descriptor) {
   const buffer = old.call(this, descriptor);
-  if (device !== this) [device, buffers] = [this, []]; // a load that began anew
+  if (device !== this) [device, buffers] = [this, []]; // a load that was restarted
   if (descriptor.usage & GPUBufferUsage.STORAGE) buffers.push(buffer);
   return buffer;
 });
@@ -50,7 +50,7 @@ channel.onmessage = async () => {
 importScripts("node_modules/minke/dist/worker.js");
 `;
 
-/** Loads a model in the page's own worker: every buffer on the GPU then, `{ label, size, hash }`, and the ledger's bytes of weights. */
+/** Loads a model in the page's own worker and returns all buffers on the GPU, `{ label, size, hash }`, and the ledger's bytes of weights. */
 export const tensors = (page, url, options) => page.evaluate(async ([url, options]) => {
   window.hashing ??= new Worker("hashed.js");
   window.engine ??= await WebAssembly.compileStreaming(fetch("./node_modules/minke/dist/minke_bg.wasm"));

@@ -1,11 +1,11 @@
-// A model of a few thousand weights, whole and valid, made where it is asked for: as a folder of safetensors and as GGUF.
+// Generates a complete, valid model of a few thousand weights, as a folder of safetensors or as GGUF.
 
 import { random } from "./random.mjs";
 
 const [hidden, inner, heads, kvHeads, vocabulary, context] = [32, 64, 4, 2, 258, 64];
 const kv = (hidden / heads) * kvHeads;
 
-/** The bytes as byte-level BPE spells them, a beginning and an end. */
+/** A vocabulary of the bytes in byte-level spelling, and tokens for the beginning and end of a sequence. */
 const tokens = () => {
   let others = 0x100;
   const plain = (byte) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
@@ -39,8 +39,8 @@ function weights(seed, all = TENSORS) {
 }
 
 /**
- * Files by name: config.json, tokenizer.json and either model.safetensors, or with `shards` two of these names and their index.
- * With another `vocab_size` its tokenizer is to be replaced.
+ * Files by name: config.json, tokenizer.json and either model.safetensors, or with `shards` two of these names and
+ * their index. If `vocab_size` is changed, the tokenizer has to be replaced.
  */
 export function folder({ shards, seed = 1, vocab_size = vocabulary } = {}) {
   const all = tensors(vocab_size);
@@ -107,7 +107,7 @@ function file(keys, tensors, data) {
   return Buffer.concat([header, Buffer.alloc(-header.length & 31), ...bodies]);
 }
 
-/** The same as one GGUF file, or as so many parts. */
+/** The model as one GGUF file, or as several parts. */
 export function gguf({ parts = 1, seed = 1 } = {}) {
   const facts = {
     "general.architecture": "llama", "llama.block_count": 1, "llama.context_length": context, "llama.embedding_length": hidden,
@@ -124,5 +124,5 @@ export function gguf({ parts = 1, seed = 1 } = {}) {
   });
 }
 
-/** What lies beside models that see: no language model. */
+/** A vision projector, as published next to vision-language models, which is not a language model. */
 export const projector = () => file({ "general.architecture": "clip", "general.type": "mmproj" }, [TENSORS[1]], weights(9));

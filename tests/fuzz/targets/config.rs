@@ -1,4 +1,4 @@
-//! config.json and generation_config.json.
+//! Fuzzes config.json and generation_config.json.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

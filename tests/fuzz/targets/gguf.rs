@@ -1,4 +1,4 @@
-//! A GGUF file: header, metadata, tensor table, facts, vocabulary, and the plans of the model it describes.
+//! Fuzzes a GGUF file: header, metadata, tensor table, config, vocabulary, and the plans of the model it describes.
 #![no_main]
 
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! A shard index.
+//! Fuzzes a shard index.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The manifest of a pack, and its cut files read from parts that are not there or not as it says.
+//! Fuzzes the manifest of a pack, and reads its split files from parts that are missing or differ from the manifest.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
             for name in std::iter::once(name).chain(file.parts.iter().map(|part| &part.name)) {
                 bounds::harmless(name);
             }
-            // Some parts are here, with as many bytes as they should have.
+            // Some parts exist, with the declared size.
             for part in file.parts.iter().filter(|part| part.size < 1 << 10) {
                 if part.name != MANIFEST {
                     folder = folder.with(&part.name, vec![7; part.size as usize]);

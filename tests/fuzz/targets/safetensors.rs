@@ -1,4 +1,4 @@
-//! A safetensors file's header.
+//! Fuzzes a safetensors header.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! A chat template, and conversations through it.
+//! Fuzzes a chat template and renders conversations with it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! tokenizer.json, and texts through the tokenizer it describes.
+//! Fuzzes tokenizer.json and encodes texts with the tokenizer it describes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
