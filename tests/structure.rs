@@ -146,8 +146,14 @@ const KNOWN_CIRCLES: &[&str] = &[
     "weights/repack.rs weights/repack_k.rs weights/repack_q8.rs",
 ];
 
-/// Each `mod.rs` that defines what the files of its folder share and calls them, too: what it names of its folder does not count.
-const PARENTS: &[&str] = &["kernels/mod.rs", "text/pattern/mod.rs", "text/python/mod.rs", "weights/dequantize/mod.rs"];
+/// Each parent module that defines what the files of its folder share and calls them, too: what it names of its folder does not count.
+const PARENTS: &[&str] = &[
+    "kernels/mod.rs",
+    "kernels/attention.rs",
+    "text/pattern/mod.rs",
+    "text/python/mod.rs",
+    "weights/dequantize/mod.rs",
+];
 
 /// The paths that a tree of names stands for, as after `use`: `a::{b, c::d}` is `a::b` and `a::c::d`.
 fn paths(tree: &str) -> Vec<Vec<String>> {
@@ -252,8 +258,9 @@ fn edges(room: &str) -> BTreeMap<String, BTreeSet<String>> {
     for (module, (name, _)) in &files {
         let targets =
             all[module].iter().filter(|(_, passed_on)| !passed_on).filter_map(|(path, _)| resolve(path.clone()));
-        let own_folder = PARENTS.contains(&name.as_str()).then(|| name.trim_end_matches("mod.rs"));
-        let counts = |target: &String| target != name && !own_folder.is_some_and(|folder| target.starts_with(folder));
+        let own_folder = PARENTS.contains(&name.as_str()).then(|| name.trim_end_matches("mod.rs").replace(".rs", "/"));
+        let counts =
+            |target: &String| target != name && !own_folder.as_ref().is_some_and(|folder| target.starts_with(folder));
         edges.insert(name.clone(), targets.filter(counts).collect());
     }
     edges
