@@ -22,7 +22,7 @@ const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
 };
 
-/// Reads a buffer as fast as the adapter can.
+/// The probe, which reads a buffer as fast as the adapter can.
 struct Probe {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -79,7 +79,7 @@ impl Probe {
         Self { device, queue, ways }
     }
 
-    /// Gigabytes a second, the best of all ways and of `passes` of each.
+    /// Gigabytes per second: the best of all ways and of `passes` of each.
     fn read(&self, passes: usize) -> f64 {
         let once = |(pipeline, group, workgroups): &(wgpu::ComputePipeline, wgpu::BindGroup, u32)| {
             let start = Instant::now();
@@ -98,7 +98,7 @@ impl Probe {
     }
 }
 
-/// Seconds for each token after the first.
+/// Seconds per token after the first.
 fn decode(engine: &Engine, tokens: usize) -> f64 {
     let options =
         GenerateOptions { max_output_tokens: Some(tokens as f64), temperature: Some(0.0), ..Default::default() };

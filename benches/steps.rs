@@ -14,7 +14,7 @@ use minke::plan::Plan;
 use minke::weights::DiskFile;
 use minke::weights::checkpoint::Checkpoint;
 
-/// Milliseconds that the threads of this process ran, which a busy machine changes little; 0 where there is no such
+/// CPU time in milliseconds of this process's threads, which a busy machine affects little; 0 if the system has no such
 /// count.
 fn cpu_ms() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();

@@ -151,7 +151,7 @@ pub enum Error {
     Memory {
         /// What the bytes are for.
         what: String,
-        /// Bytes asked for.
+        /// Bytes requested.
         bytes: u64,
         /// Bytes this engine already holds.
         allocated: u64,
@@ -159,7 +159,7 @@ pub enum Error {
     /// A file could not be fetched or read.
     #[error("{url}: {message}")]
     Network {
-        /// What was asked for.
+        /// What was requested.
         url: String,
         /// HTTP status, if there was a response.
         status: Option<u16>,

@@ -120,7 +120,7 @@ fn what_published_models_cost() {
 /// Attention for one token far into the context reads keys and values once for all heads that share them, with
 /// at least four workgroups per head; and how much that adds to reading the weights.
 #[test]
-fn a_long_context_is_read_once_and_by_many() {
+fn long_context_attention_reads_keys_once() {
     let shape = published().into_iter().find(|shape| shape.name == "DeepSeek-R1-Distill-Qwen-1.5B").expect("a shape");
     let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");
     let config = ModelConfig::from_checkpoint(&checkpoint).expect("facts");
@@ -153,7 +153,7 @@ fn a_long_context_is_read_once_and_by_many() {
 
 /// Without a `kvCache` option, the cache is f16 if that leaves an ample context, else q8.
 #[test]
-fn the_cache_becomes_bytes_where_that_gives_context() {
+fn the_default_cache_is_q8_if_f16_leaves_a_short_context() {
     let model = |name: &str, context_length: Option<usize>, kv_budget: u64| {
         let shape = published().into_iter().find(|shape| shape.name == name).expect("a shape");
         let checkpoint = block_on(Checkpoint::open_folder(&shape.folder(), &accept)).expect("it opens");

@@ -311,7 +311,7 @@ fn inspect_reads_gguf_and_packs() {
 }
 
 #[test]
-fn a_directory_of_gguf_is_what_its_files_say() {
+fn a_directory_of_gguf_is_recognised_by_contents() {
     let Some(root) = golden("gguf") else { return };
     let (from, to) = (root.join("qwen2/split"), scratch("renamed"));
     fs::create_dir_all(&to).expect("a folder");
@@ -396,7 +396,7 @@ fn run_prints_the_golden_greedy_text() {
 }
 
 #[test]
-fn thoughts_go_to_stderr() {
+fn reasoning_is_written_to_stderr() {
     let Some(folder) = golden("models/llama") else { return };
     let engine = load(&folder, LoadOptions::default()).expect("it loads");
     let options =

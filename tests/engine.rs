@@ -42,7 +42,7 @@ fn generate(engine: &Engine, options: &GenerateOptions) -> GenerateResult {
 }
 
 #[test]
-fn a_generation_ends_as_it_was_asked_to() {
+fn generations_end_as_requested() {
     let Some(folder) = llama() else { return };
     let engine = load(&folder, LoadOptions::default()).expect("it loads");
     let whole = generate(&engine, &options(12));
@@ -302,7 +302,7 @@ fn four_bit_floats_are_held_as_they_were_published() {
 }
 
 #[test]
-fn a_model_that_goes_gives_its_memory_back() {
+fn dropping_a_model_frees_its_memory() {
     let Some(folder) = llama() else { return };
     let engine = load(&folder, LoadOptions::default()).expect("it loads");
     let memory = engine.memory();

@@ -9,7 +9,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::golden::{check, f16_tolerance, rounding_shows_little};
+use common::golden::{check, compare_with_rounding, f16_tolerance};
 use common::{data, load};
 use minke::Error;
 use minke::engine::LoadOptions;
@@ -98,9 +98,9 @@ fn windows_and_chunks_go_around_their_caches() {
 
 /// The quantisation steps of q8 are eight times those of f16 for the largest values, and larger for others.
 #[test]
-fn a_cache_of_bytes_is_a_little_less_exact() {
+fn a_q8_cache_is_slightly_less_exact() {
     let options = LoadOptions { kv_cache: Some(KvFormat::Q8), ..LoadOptions::default() };
-    rounding_shows_little("q8 cache", options, None, 6.0);
+    compare_with_rounding("q8 cache", options, None, 6.0);
 }
 
 /// Tests the report of a failure: where a model begins to differ.

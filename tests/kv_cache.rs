@@ -43,7 +43,7 @@ fn in_chunks(chunk: usize) -> LoadOptions {
 }
 
 #[test]
-fn memory_is_that_of_what_layers_see() {
+fn ring_buffers_hold_what_layers_attend_to() {
     // Layers that attend to the whole context, layers that attend to 16 tokens, and f32 values per token and layer.
     for (case, whole, near) in [("mistral", 0, 3), ("gemma3_text", 2, 4), ("gpt_oss", 2, 2), ("llama4_text", 1, 3)] {
         let Some(folder) = golden(case) else { return };
@@ -96,7 +96,7 @@ fn the_default_context_is_what_the_budget_holds() {
 
 /// Hundreds of tokens in ring buffers of 26 slots give the same logits as caches of the whole context.
 #[test]
-fn a_long_run_is_that_of_a_whole_cache() {
+fn ring_buffers_give_the_logits_of_full_caches() {
     for (case, tokens) in [("mistral", 1500), ("gemma3_text", 300), ("gpt_oss", 300), ("llama4_text", 300)] {
         let Some(folder) = golden(case) else { return };
         let folder = longer(&folder, 2000);

@@ -154,7 +154,7 @@ fn hidden_searches_keep_working() {
 }
 
 #[test]
-fn a_prefix_is_gone_on_from() {
+fn an_assistant_prefix_is_continued() {
     let mut checked = 0;
     for case in cases() {
         let Some(template) = template(case) else { continue };
@@ -175,7 +175,7 @@ fn a_prefix_is_gone_on_from() {
 }
 
 #[test]
-fn a_begun_thought_is_gone_on_from() {
+fn partial_reasoning_is_continued() {
     let expected = [
         ("qwen3", "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n<think>\nLet <|im_end|> me"),
         ("deepseek_r1_distill_qwen", "<｜begin▁of▁sentence｜><｜User｜>2+2?<｜Assistant｜><think>\nLet <|im_end|> me"),

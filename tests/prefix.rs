@@ -47,7 +47,7 @@ fn pair(case: &str, options: LoadOptions) -> Option<[Engine; 2]> {
 
 /// Prefill kernels do not mix tokens: keys and values are bit-identical however the prompt is split into chunks.
 #[test]
-fn what_was_fed_is_bit_for_bit_the_same() {
+fn chunking_does_not_change_keys_and_values() {
     for case in CASES {
         let Some([with, without]) = pair(case, LoadOptions { chunk: Some(24), ..LoadOptions::default() }) else {
             return;
@@ -80,7 +80,7 @@ fn what_was_fed_is_bit_for_bit_the_same() {
 /// LongRoPE changes the rotation of all keys when a sequence exceeds the model's original length (64 in this test):
 /// then nothing in the cache can be reused, in either direction, in prompts and in answers.
 #[test]
-fn keys_are_fed_anew_where_the_rotation_changes() {
+fn a_change_of_rotation_prefills_again() {
     let Some([with, without]) = pair("phi3", LoadOptions { f32: true, ..LoadOptions::default() }) else { return };
     let mut random = Random(7);
     let text: Vec<u32> = (0..120).map(|_| below(&mut random, 480) as u32).collect();
@@ -104,7 +104,7 @@ fn keys_are_fed_anew_where_the_rotation_changes() {
 /// Consecutive turns with random stops, aborts, penalties and seeds. Keys and values from decode steps are reused,
 /// too; they differ from those of prefill in the last bits, which has no effect in f32.
 #[test]
-fn turns_are_the_same_with_and_without() {
+fn turns_are_the_same_with_and_without_reuse() {
     for case in ["llama", "mistral", "llama4_text", "deepseek_v3", "qwen2_moe"] {
         for queued_steps in [1, 3] {
             let f32 =
@@ -244,7 +244,7 @@ fn owed(result: &GenerateResult) -> usize {
 }
 
 #[test]
-fn conversations_take_turns_and_pay_for_their_own_tokens() {
+fn conversations_share_the_cache_and_pay_for_their_own_tokens() {
     // A case with full caches, and one with a ring buffer.
     for case in ["llama", "mistral", "deepseek_v3"] {
         let f32 = LoadOptions { f32: true, ..LoadOptions::default() };
@@ -404,7 +404,7 @@ fn conversations_are_saved_and_restored() {
 /// With a template that omits earlier reasoning, the next turn reuses the prefix up to the first difference from what
 /// was generated.
 #[test]
-fn a_turn_after_a_thought_goes_on_from_before_it() {
+fn a_turn_after_reasoning_reuses_the_prefix_before_it() {
     const THINKS: &str = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}\
                           {% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
     let Some(folder) = golden("llama") else { return };

@@ -23,7 +23,7 @@ fn golden(case: &str) -> Option<PathBuf> {
 
 /// All weight buffers are bit-identical, with tensors whole and in parts, concatenated, interleaved and tied.
 #[test]
-fn the_gpu_makes_the_same_bits_as_the_cpu() {
+fn gpu_and_cpu_quantise_bit_identically() {
     for case in ["models/llama", "models/llama_v5cfg", "models/qwen2"] {
         let Some(folder) = golden(case) else { return };
         let checkpoint = block_on(Checkpoint::open_folder(&DiskFolder::new(&folder), &accept)).expect("it opens");

@@ -150,7 +150,7 @@ const LEAVES: &str = "{% for m in messages %}<|user|>{{ m.content.split('</think
 const SWITCHES: &str = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|assistant|>{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
 
 #[test]
-fn a_thought_that_is_not_wanted_is_over_before_it_begins() {
+fn disabled_reasoning_is_closed_in_the_prompt() {
     for template in [OPENS, LEAVES, SWITCHES] {
         let Some(engine) = thinker(template) else { return };
         let quiet = GenerateOptions { reasoning: Reasoning::Named(ReasoningMode::None), ..greedy(8) };
@@ -169,7 +169,7 @@ fn a_thought_that_is_not_wanted_is_over_before_it_begins() {
 }
 
 #[test]
-fn a_budget_closes_the_thought_and_the_answer_goes_on_from_there() {
+fn a_budget_closes_the_reasoning_and_the_answer_follows() {
     let Some(engine) = thinker(OPENS) else { return };
     let free = run(&engine, Input::Text("Hi!".into()), &greedy(24)).0.expect("an answer");
     assert!(free.text.is_empty() && free.usage.reasoning_tokens == 24, "this model does not stop thinking by itself");

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::golden::{WIDE_CASES, check, f16_tolerance, rounding_shows_little};
+use common::golden::{WIDE_CASES, check, compare_with_rounding, f16_tolerance};
 use common::{data, load};
 use minke::engine::LoadOptions;
 use minke::kernels::Variants;
@@ -42,7 +42,7 @@ fn subgroups_compute_the_same() {
 #[test]
 fn tiles_of_16_bit_floats_round_as_a_cache_of_them() {
     let variants = Some(Variants { f16: true, ..Variants::default() });
-    rounding_shows_little("f16 tiles", LoadOptions { variants, ..LoadOptions::default() }, None, 1.0);
+    compare_with_rounding("f16 tiles", LoadOptions { variants, ..LoadOptions::default() }, None, 1.0);
 }
 
 /// Compares the variant for quantised weights with multiplication in f32.
@@ -50,5 +50,5 @@ fn tiles_of_16_bit_floats_round_as_a_cache_of_them() {
 fn tiles_of_bytes_compute_the_same() {
     let variants = Some(Variants { int8: true, ..Variants::default() });
     let own = LoadOptions { quantization: Some(Quantization::Q8), ..LoadOptions::default() };
-    rounding_shows_little("tiles of bytes", LoadOptions { variants, ..own }, Some(own), 1.0);
+    compare_with_rounding("tiles of bytes", LoadOptions { variants, ..own }, Some(own), 1.0);
 }

@@ -187,7 +187,7 @@ fn weights(checkpoint: &Checkpoint, config: &ModelConfig, folder: &Path) -> Resu
     Ok(json!({ "metadata": { "total_size": total }, "weight_map": map }))
 }
 
-/// A tensor's rows as they were before the converter put the halves of each query and key head side by side.
+/// A tensor's rows in their original order, before the converter interleaved the halves of each query and key head.
 fn original_order(config: &ModelConfig, entry: &TensorEntry) -> Vec<usize> {
     let rows = entry.rows() as usize;
     if !(entry.name.ends_with("attn_q.weight") || entry.name.ends_with("attn_k.weight")) {

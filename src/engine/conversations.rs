@@ -30,7 +30,7 @@ impl Engine {
     /// Opens a new conversation that continues from the keys and values of an existing one.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where there is no such conversation, [`Error::DeviceLost`].
+    /// [`Error::InvalidArgument`] if there is no such conversation, [`Error::DeviceLost`].
     pub async fn clone_conversation(&self, id: u32) -> Result<u32> {
         let _taken = self.take()?;
         self.conversations.borrow_mut().get(id)?;

@@ -40,7 +40,7 @@ impl Engine {
     /// conversation, not only its last turn.
     ///
     /// # Errors
-    /// As [`Engine::generate`]; [`Error::InvalidArgument`] where there is no such conversation.
+    /// As [`Engine::generate`]; [`Error::InvalidArgument`] if there is no such conversation.
     pub async fn generate_in(
         &self,
         conversation: Option<u32>,

@@ -78,7 +78,7 @@ pub struct GenerateResult {
     pub usage: Usage,
     /// The conversation with this turn added.
     pub messages: Vec<Message>,
-    /// The tokens generated, the end-of-sequence token included where one ended it.
+    /// The generated tokens, including the end-of-sequence token if there is one.
     pub ids: Vec<u32>,
     /// Log-probabilities of the generated tokens, if they were requested.
     pub logprobs: Option<Vec<TokenLogprob>>,

@@ -53,7 +53,7 @@ impl Engine {
     /// the cache or in a snapshot are prefilled again first.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where there is no such conversation, [`Error::Memory`], [`Error::DeviceLost`],
+    /// [`Error::InvalidArgument`] if there is no such conversation, [`Error::Memory`], [`Error::DeviceLost`],
     /// [`Error::Aborted`].
     pub async fn save_conversation(
         &self,

@@ -1,7 +1,7 @@
 //! Gemma 3 (arXiv 2503.19786), as transformers' `modeling_gemma3.py` computes its text model: norms before and after each
 //! block, a norm of every query and key head, GeGLU, and in most layers a sliding window with its own RoPE parameters.
 
-use super::blocks::{AttentionParts, Decoder, MlpParts, Normed};
+use super::blocks::{AttentionParts, Decoder, MlpParts, QkNormKind};
 use super::{Builder, Layers};
 use crate::Result;
 
@@ -11,7 +11,7 @@ pub(super) fn build(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let parts = AttentionParts {
         qkv_bias: bias,
         o_bias: bias,
-        qk_norm: Normed::Heads,
+        qk_norm: QkNormKind::PerHead,
         post_norm: true,
         ..AttentionParts::default()
     };

@@ -157,7 +157,7 @@ mod tests {
 
     /// gpt-oss-20b: 24 layers of 8 heads of 64, every other one with a window of 128.
     #[test]
-    fn a_model_of_which_half_the_layers_have_a_window() {
+    fn a_model_with_windows_in_half_of_its_layers() {
         let spans = (0..24).map(|i| if i % 2 == 0 { Span::Window(128) } else { Span::All }).collect();
         let sizes = KvSizes { spans, rows: 8, widths: [64; 2], format: KvFormat::F16, written: 64 };
         let token = 2 * 512 * 2;

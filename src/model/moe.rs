@@ -1,7 +1,7 @@
 //! Mixture-of-experts models that are otherwise dense ones, as transformers' `modeling_*.py` of the same names compute
 //! them: Qwen2-MoE and Qwen3-MoE (arXiv 2407.10671, 2505.09388), OLMoE (arXiv 2409.02060), Granite MoE.
 
-use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, Normed};
+use super::blocks::{AttentionParts, Decoder, MlpParts, MoeParts, QkNormKind};
 use super::{Builder, Layers};
 use crate::Result;
 use crate::kernels::Scoring;
@@ -21,14 +21,16 @@ pub(super) fn qwen2_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
 /// Qwen3-MoE: a Qwen3 with routed experts.
 pub(super) fn qwen3_moe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
-    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Heads, ..AttentionParts::default() };
+    let parts =
+        AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: QkNormKind::PerHead, ..AttentionParts::default() };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), softmax(true))?))
 }
 
 /// OLMoE: a Llama that normalises all query heads together, and all key heads.
 pub(super) fn olmoe(b: &mut Builder<'_>) -> Result<Box<dyn Layers>> {
     let bias = b.config.attention_bias;
-    let parts = AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: Normed::Whole, ..AttentionParts::default() };
+    let parts =
+        AttentionParts { qkv_bias: bias, o_bias: bias, qk_norm: QkNormKind::AllHeads, ..AttentionParts::default() };
     Ok(Box::new(Decoder::mixture(b, parts, MlpParts::default(), softmax(false))?))
 }
 

@@ -56,7 +56,7 @@ mod tests {
     use crate::weights::safetensors::parse_header;
 
     #[test]
-    fn blocks_are_told_by_name_and_shape() {
+    fn blocks_are_recognised_by_name_and_shape() {
         let read = |header: &str, bytes: u64| parse_header("f", header.as_bytes(), 8 + header.len() as u64 + bytes, 0);
         let header = r#"{"a.weight.Q4_0":{"dtype":"U8","shape":[2,3,18],"data_offsets":[0,108]},
             "b.Q8_0":{"dtype":"U8","shape":[4,17],"data_offsets":[108,176]}}"#;

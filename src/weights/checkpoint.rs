@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_instead_of_a_needed_file_is_told() {
+    fn an_error_says_what_was_served_instead_of_a_required_file() {
         let index = br#"{"weight_map":{"a":"1.safetensors"}}"#;
         let sha256 = "0".repeat(64);
         let part = |name: &str| {

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_projector_is_passed_over_and_told() {
+    fn a_projector_is_ignored_with_a_warning() {
         let projectors = [
             gguf("v", &[("general.architecture", text("clip"))]),
             gguf("v", &[("general.type", text("mmproj")), ("general.architecture", text("llama"))]),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_found_by_what_they_say() {
+    fn parts_are_found_by_metadata() {
         let whole = || [part(0, 3, 3), part(1, 3, 3), part(2, 3, 3)];
         let [first, second, third] = whole();
         let named = |names: [&'static str; 3]| names.into_iter().zip(whole()).collect::<Vec<_>>();

@@ -84,7 +84,7 @@ pub struct Piece {
 pub enum Task {
     /// A weight matrix. Rows that no piece fills stay zero.
     Matrix {
-        /// Where it goes.
+        /// The destination.
         matrix: Matrix,
         /// The pieces, in order of reading.
         pieces: Vec<Piece>,
@@ -93,7 +93,7 @@ pub enum Task {
     },
     /// A vector, stored in f32 on the GPU.
     Vector {
-        /// Where it goes.
+        /// The destination.
         vector: Vector,
         /// The first value to write.
         first: usize,

@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_are_held_to_their_word() {
+    fn faulty_manifests_are_rejected() {
         let (pack, _) = pack();
         let manifest = serde_json::to_string(&pack).expect("JSON");
         let with = |from: &str, to: &str| {

@@ -28,7 +28,7 @@ mod tests {
     use super::hint;
 
     #[test]
-    fn strangers_are_named() {
+    fn other_file_types_are_recognised() {
         assert!(hint(b"<!DOCTYPE html><html>").unwrap().contains("HTML"));
         assert!(hint(b"\n <html lang").unwrap().contains("HTML"));
         assert!(hint(b"version https://git-lfs.github.com/spec/v1\n").unwrap().contains("LFS pointer"));

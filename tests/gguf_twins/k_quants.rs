@@ -103,7 +103,7 @@ fn config(more: Value) -> Value {
 }
 
 #[test]
-fn a_mixture_in_k_quants() {
+fn mixture_of_experts_in_k_quants() {
     let config = config(json!({ "model_type": "qwen3_moe", "num_experts": 4, "head_dim": 64 }));
     compare(
         &config,
@@ -126,7 +126,7 @@ fn a_mixture_in_k_quants() {
 
 /// W_uk is stored transposed, W_uv is not: the two reach their layouts in different ways.
 #[test]
-fn a_latent_in_k_quants() {
+fn latent_attention_in_k_quants() {
     let config = config(json!({
         "model_type": "deepseek_v2", "n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1,
         "first_k_dense_replace": 0, "routed_scaling_factor": 1.0, "scoring_func": "softmax", "norm_topk_prob": false,

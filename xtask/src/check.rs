@@ -11,19 +11,19 @@ use anyhow::{Context, Result, bail};
 use crate::run::{self, root};
 use crate::{build, fuzz, setup};
 
-/// Seconds for each fuzz target: enough for what was found before and what a change broke; `cargo xtask fuzz` goes on.
+/// Seconds per fuzz target: enough for known findings and fresh regressions; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u64 = 10;
-/// Of the steps that took longest, so many are printed in the end.
+/// How many of the slowest steps are printed at the end.
 const SLOWEST: usize = 10;
 
-/// What the checks said, counted.
+/// The results of the checks, counted.
 #[derive(Default)]
 struct Tally {
     passed: usize,
     failed: usize,
-    /// One line for each skipped test.
+    /// One line per skipped test.
     skipped: Vec<String>,
-    /// Seconds of each step; of Rust tests, of each file.
+    /// Seconds of each step and, for Rust tests, of each file.
     took: Vec<(f32, String)>,
 }
 
@@ -73,8 +73,8 @@ pub fn all() -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask soak cases`: whole, what `all` plays a part of, or leaves out because it proves no more than the rest
-/// does.
+/// `cargo xtask soak cases`: runs completely what `all` only runs in part, or omits because it proves no more than the
+/// rest does.
 pub fn cases() -> Result<()> {
     setup::everything()?;
     build::all()?;
@@ -98,7 +98,7 @@ pub fn cases() -> Result<()> {
     run::check(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"]))
 }
 
-/// How a check ended.
+/// The result of a check.
 struct Outcome {
     name: &'static str,
     result: Result<()>,
@@ -111,7 +111,7 @@ fn timed(name: &'static str, check: impl FnOnce() -> Result<()>) -> Outcome {
     Outcome { name, result, seconds: began.elapsed().as_secs_f32() }
 }
 
-/// `cargo test` of everything that is not fuzzed, with further words.
+/// `cargo test` of everything except the fuzz targets, with additional arguments.
 fn native(words: &[&str]) -> Command {
     let mut tests = run::command("cargo", &["test", "--workspace", "--exclude", "minke-fuzz", "--no-fail-fast"]);
     tests.args(words);
@@ -130,7 +130,7 @@ impl Tally {
         self.record(timed(name, check))
     }
 
-    /// How a check ended; whether it passed.
+    /// Records the result of a check; returns whether it passed.
     fn record(&mut self, Outcome { name, result, seconds }: Outcome) -> bool {
         self.took.push((seconds, name.to_owned()));
         match &result {
@@ -226,14 +226,14 @@ impl Tally {
     }
 }
 
-/// Runs with all output in a file; whether it succeeded.
+/// Runs a command with all output in a file; returns whether it succeeded.
 fn logged(mut command: Command, log: &PathBuf) -> Result<bool> {
     let file = File::create(log).with_context(|| log.display().to_string())?;
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     Ok(command.status()?.success())
 }
 
-/// Points Vulkan at Mesa's software device, and gives its loader the folder it asks for.
+/// Selects Mesa's software device for Vulkan, and creates the runtime folder that the loader requires.
 pub fn vulkan(command: &mut Command) -> Result<()> {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         let folder = root().join("target/run");

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{self, root};
 
-/// Set for the compiler's stand-in.
+/// The environment variable that marks a run as the compiler wrapper.
 const WRAPPER: &str = "MINKE_FUZZ_WRAPPER";
 
 pub const TARGETS: [&str; 7] = ["gguf", "safetensors", "index", "config", "tokenizer", "template", "pack"];
@@ -24,7 +24,7 @@ const COVERAGE: [&str; 6] = [
     "-Ccodegen-units=1",
 ];
 
-/// Plays the compiler where Cargo asked for it; `None` where it did not.
+/// Runs as the compiler wrapper if Cargo called this program as one; otherwise `None`.
 pub fn wrapped() -> Option<std::io::Result<std::process::ExitStatus>> {
     std::env::var_os(WRAPPER)?;
     let mut arguments = std::env::args().skip(1);
@@ -90,7 +90,7 @@ fn start(target: &str, seconds: u64) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot start the fuzz target {target}"))
 }
 
-/// What libFuzzer counted.
+/// libFuzzer's statistics.
 fn summary(log: &str) -> String {
     let stat =
         |name: &str| log.lines().rev().find_map(|l| Some(l.strip_prefix(&format!("stat::{name}:"))?.trim().to_owned()));

@@ -61,7 +61,7 @@ fn fuzz(rest: &[&str]) -> Result<()> {
     fuzz::run(if targets.is_empty() { &fuzz::TARGETS } else { targets }, seconds)
 }
 
-/// Faults, kills, damage and full disks, by seed, against the built package.
+/// Runs faults, kills, damage and full disks, by seed, against the built package.
 fn soak(options: &[&str]) -> Result<()> {
     if options == ["cases"] {
         return check::cases();

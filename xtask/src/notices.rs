@@ -38,7 +38,7 @@ pub fn third_party() -> Result<String> {
     Ok(out)
 }
 
-/// `src/weights/dequantize/grids.rs` holds numbers of ggml's, which is no crate.
+/// The notice for ggml, which is not a crate: `src/weights/dequantize/grids.rs` contains its tables.
 const GGML: &str = "
 ---
 
@@ -69,7 +69,7 @@ SOFTWARE.
 ````
 ";
 
-/// Ids of the crates reached by normal dependencies, without ourselves and without those that only run at build time.
+/// Ids of the crates that are normal dependencies, without this crate and without those that only run at build time.
 fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<BTreeSet<&'a str>> {
     let nodes: BTreeMap<&str, &Value> =
         list(&metadata["resolve"]["nodes"]).iter().map(|n| (text(&n["id"]), n)).collect();
@@ -92,7 +92,7 @@ fn only_at_build_time(package: &Value) -> bool {
     list(&package["targets"]).iter().any(|target| list(&target["kind"]).iter().any(|kind| kind == "proc-macro"))
 }
 
-/// The texts a crate carries: beside its manifest, or in a folder of its own.
+/// The licence texts of a crate: next to its manifest, or in a subfolder.
 fn licence_files(folder: &Path) -> Result<Vec<String>> {
     const NAMES: [&str; 5] = ["LICENSE", "LICENCE", "COPYING", "NOTICE", "UNLICENSE"];
     let mut texts = Vec::new();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::{self, root};
 
-/// Everything that `test` needs, and what could not be had (one line each).
+/// Installs everything that `test` needs, and returns what is not available, one line each.
 pub fn everything() -> Result<Vec<String>> {
     let mut missing = Vec::new();
     wasm_target()?;
@@ -36,7 +36,7 @@ pub fn wasm_target() -> Result<()> {
     run::quiet(run::command("rustup", &["target", "add", TARGET])).map(drop)
 }
 
-/// Installs the npm packages of a folder's lock file, unless they are there already.
+/// Installs the npm packages of a folder's lock file, unless they are installed already.
 pub fn npm(folder: &str) -> Result<()> {
     let dir = root().join(folder);
     let lock = fs::read(dir.join("package-lock.json")).with_context(|| format!("{folder}/package-lock.json"))?;
@@ -53,7 +53,7 @@ pub fn npm(folder: &str) -> Result<()> {
     Ok(())
 }
 
-/// Debian packages, installed where that is allowed.
+/// Installs Debian packages, if permitted.
 pub fn require_debian(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !installed(package)).collect();
     if missing.is_empty() {

@@ -7,16 +7,16 @@ use crate::plan::{BufferId, Matrix, Vector};
 
 /// Whether and how queries and keys are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Normed {
+pub enum QkNormKind {
     /// They are not normalised.
     #[default]
-    No,
+    None,
     /// Each head by itself.
-    Heads,
+    PerHead,
     /// All heads together.
-    Whole,
+    AllHeads,
     /// Each head by itself, without weights, in layers that use RoPE (Llama 4).
-    HeadsWithoutWeight,
+    PerHeadUnweighted,
 }
 
 /// Which optional parts an architecture's attention has in addition to its projections.
@@ -27,7 +27,7 @@ pub struct AttentionParts {
     /// A bias on the output.
     pub o_bias: bool,
     /// An RMS norm of queries and keys.
-    pub qk_norm: Normed,
+    pub qk_norm: QkNormKind,
     /// An RMS norm of the output, before it is added to the residual stream.
     pub post_norm: bool,
     /// An attention sink per head: a learned logit in the softmax that has no value.
@@ -82,12 +82,12 @@ impl Attention {
             if o_bias { Some(b.vector(&format!("{label}.o.bias"), &[(role("o.bias"), hidden)])?) } else { None };
         let (rope_table, rotary_dim) = b.rope(i);
         let widths = match parts.qk_norm {
-            Normed::No | Normed::HeadsWithoutWeight => None,
-            Normed::Heads => Some([head_dim; 2]),
-            Normed::Whole => Some([q, kv]),
+            QkNormKind::None | QkNormKind::PerHeadUnweighted => None,
+            QkNormKind::PerHead => Some([head_dim; 2]),
+            QkNormKind::AllHeads => Some([q, kv]),
         };
         let qk_norm = match widths {
-            None if parts.qk_norm == Normed::HeadsWithoutWeight && rotary_dim > 0 => {
+            None if parts.qk_norm == QkNormKind::PerHeadUnweighted && rotary_dim > 0 => {
                 let ones = b.ones(head_dim);
                 Some(QkNorm { q: ones, k: ones, eps: b.config.rms_norm_eps as f32 })
             }

@@ -8,7 +8,7 @@ mod latent;
 mod mlp;
 mod moe;
 
-pub(super) use attention::{Attention, AttentionParts, Normed};
+pub(super) use attention::{Attention, AttentionParts, QkNormKind};
 pub(super) use decoder::Decoder;
 pub(super) use feed_forward::FeedForward;
 pub(super) use latent::LatentAttention;

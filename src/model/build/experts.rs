@@ -41,7 +41,7 @@ pub struct FusedExperts {
     pub transposed: bool,
 }
 
-/// How the experts of a layer lie in one tensor.
+/// How the experts of a layer are laid out in one tensor.
 enum WholeExperts {
     /// By rows, in the tensor with this role.
     Rows(String),

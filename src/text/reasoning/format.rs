@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_told_by_templates_then_by_vocabularies() {
+    fn formats_are_detected_in_templates_then_vocabularies() {
         let tags = |open: &str, close: &str| Some(ReasoningTags::new(open, close));
         for (template, tokens, expected, by) in [
             ("{{ c.split('</think>')[-1] }}", &[][..], tags("<think>", "</think>"), DeclaredBy::Template),

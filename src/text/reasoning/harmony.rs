@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_thought_and_answer() {
+    fn channels_are_reasoning_and_answer() {
         let start = "<|start|>assistant";
         let cases = [
             (

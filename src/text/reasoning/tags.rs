@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_thought_keeps_its_white_space() {
+    fn resumed_reasoning_keeps_its_white_space() {
         let mut splitter = TagSplitter::resumed(&[ReasoningTags::default()]);
         let mut parts = splitter.push(" 2+2 is 4.\n</think>\n\n4");
         parts.extend(splitter.finish());
