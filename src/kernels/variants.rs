@@ -2,7 +2,7 @@
 //! some library files replaced, so that grid, bindings and reference stay. What a variant is stands in its
 //! [`VariantSpec`](crate::plan::VariantSpec), its shaders in the records of the kernels.
 //!
-//! *Subgroups* (`shaders/variants/join.wgsl`): invocations that share rows of a decode product add their sums by shuffles,
+//! *Subgroups* (`shaders/variants/reduce.wgsl`): invocations that share rows of a decode product add their sums by shuffles,
 //! at any subgroup size from 4 to 128, with one barrier in place of three to six. *f16* (`stored.wgsl`): prefill's tiles
 //! hold weights in 16 bits, which takes 6 KiB of workgroup memory in place of 10; inputs and sums stay f32, since a few
 //! channels of many models exceed 65,504. *int8* (`tile_int8.wgsl`), for NVIDIA GPUs since Pascal that offer no f16: codes
