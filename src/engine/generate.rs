@@ -35,7 +35,7 @@ pub enum FinishReason {
 /// Token counts and timings of a generation.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct Usage {
     pub input_tokens: usize,
     pub cached_tokens: usize,
@@ -50,7 +50,7 @@ pub struct Usage {
 /// A piece of a running generation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub enum StreamPart {
     Prefill {
         done: usize,

@@ -14,7 +14,7 @@ const MAX_TOP: usize = 500_000;
 
 /// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct TokenLogprob {
     pub id: u32,
     pub token: String,
