@@ -30,7 +30,7 @@ pub enum FinishReason {
 /// Token counts and timings of a generation.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct Usage {
     pub input_tokens: usize,
     pub cached_tokens: usize,
@@ -45,7 +45,7 @@ pub struct Usage {
 /// A piece of a running generation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub enum StreamPart {
     Prefill {
         done: usize,
@@ -86,7 +86,7 @@ pub struct GenerateResult {
 
 /// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct TokenLogprob {
     pub id: u32,
     pub token: String,

@@ -76,7 +76,7 @@ pub enum Stage {
 /// How far a load is (`Progress` of the JavaScript API).
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct Progress {
     pub stage: Stage,
     pub loaded: u64,
@@ -89,7 +89,7 @@ pub struct Progress {
 /// Facts about a loaded model (`ModelInfo` of the JavaScript API).
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct ModelInfo {
     pub architecture: String,
     pub parameters: u64,
@@ -109,7 +109,7 @@ pub struct ModelInfo {
 
 /// Capabilities of a model.
 #[derive(Debug, Clone, Copy, Serialize)]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct Capabilities {
     pub chat: bool,
     pub tools: bool,

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// `GenerateOptions` of the JavaScript API.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[allow(missing_docs)] // api.d.ts says it
+#[allow(missing_docs)] // documented in pkg/src/types.ts
 pub struct GenerateOptions {
     pub max_output_tokens: Option<f64>,
     pub stop_sequences: Vec<String>,

@@ -1,4 +1,4 @@
-/** A generator of numbers from 0 to 1, the same for the same seed (SplitMix32). */
+/** A deterministic random number generator: values from 0 to 1 by seed (SplitMix32). */
 export function random(seed) {
   let state = (seed * 0x9e3779b9) >>> 0;
   return () => {
