@@ -96,11 +96,12 @@ fn windows_and_chunks_go_around_their_caches() {
     }
 }
 
-/// The quantisation steps of q8 are eight times those of f16 for the largest values, and larger for others.
+/// Compared with a cache of f16: the quantisation steps of q8 are eight times those of f16 for the largest values, and larger for
+/// others.
 #[test]
 fn a_q8_cache_is_slightly_less_exact() {
     let options = LoadOptions { kv_cache: Some(KvFormat::Q8), ..LoadOptions::default() };
-    compare_with_rounding("q8 cache", options, None, 6.0);
+    compare_with_rounding("q8 cache", options, Some(LoadOptions::default()), 6.0);
 }
 
 /// Tests the report of a failure: where a model begins to differ.

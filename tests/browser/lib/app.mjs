@@ -51,7 +51,7 @@ async function tensor(url, name) {
   const entry = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, length)))[name];
   if (entry === undefined) return undefined;
   const [start, end] = entry.data_offsets;
-  return { data: new Float32Array(bytes.slice(8 + length + start, 8 + length + end)) };
+  return { shape: entry.shape, data: new Float32Array(bytes.slice(8 + length + start, 8 + length + end)) };
 }
 
 Object.assign(window, {
