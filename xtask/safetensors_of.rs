@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use minke::engine::gguf_vocab;
 use minke::model::ModelConfig;
-use minke::weights::checkpoint::{Checkpoint, ConfigFacts, TensorEntry};
+use minke::weights::{Checkpoint, ConfigFacts, TensorEntry};
 use minke::weights::{DiskFile, GgufMetadata, dequantize_rows};
 use pollster::block_on;
 use serde_json::{Map, Value, json};

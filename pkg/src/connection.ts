@@ -1,7 +1,7 @@
 // The page's side of the protocol: a connection to one engine, in a worker or on this thread.
 
 import { EngineError, invalid, revive } from "./errors.js";
-import type { Memory, Reply, Request } from "./protocol.js";
+import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import type { LoadOptions, Progress, StorageFull, StreamPart } from "./types.js";
 
 /** Callbacks of a call while it is pending. */
@@ -12,6 +12,9 @@ export interface Listener {
   /** Chooses models to delete. */
   full?(full: StorageFull): readonly string[] | Promise<readonly string[]>;
 }
+
+/** Asks a model for one of its methods. */
+export type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
 
 interface Pending extends Listener {
   model: number;

@@ -1,16 +1,14 @@
 // A loaded model: every method is a request to the engine that holds it.
 
-import { nextId, type Connection, type Listener } from "./connection.js";
+import { nextId, type Ask, type Connection } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
 import { createSession } from "./session.js";
-import type { LoadValue, Memory, Method, Methods } from "./protocol.js";
+import type { LoadValue, Memory } from "./protocol.js";
 import type {
   GenerateOptions, GenerateResult, Generation, Input, InputMessage, Model, ModelInfo, Session, SessionOptions, TemplateOptions, TokenLogprob, Tokenizer,
 } from "./types.js";
-
-export type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: Listener & { signal?: AbortSignal; id?: number }) => Promise<Methods[M][1]>;
 
 export class RemoteModel implements Model {
   readonly id: string;

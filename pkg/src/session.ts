@@ -1,10 +1,9 @@
 // A conversation session: the messages are kept here, their keys and values in the engine.
 
-import { nextId, type Listener } from "./connection.js";
+import { nextId, type Ask, type Listener } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
-import type { Ask } from "./model.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 

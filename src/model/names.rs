@@ -46,7 +46,7 @@ const LAYER: &[(&str, &str, &str)] = &[
     ),
     ("sinks", "self_attn.sinks", "attn_sinks.weight"),
     ("router.bias", "mlp.router.bias", "ffn_gate_inp.bias"),
-    // Of all experts, each in rows or transposed: the shape tells, or the family where both are alike.
+    // Tensors of all experts, each stored in rows or transposed. The shape tells which, or the family if both shapes are equal.
     (
         "experts.gate_up.whole",
         "feed_forward.experts.gate_up_proj|mlp.experts.gate_up_proj|block_sparse_moe.experts.gate_up_proj",
@@ -119,7 +119,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Of a checkpoint; `has` tells whether it has a tensor of that name.
+    /// The names of a checkpoint; `has` tells whether it has a tensor of that name.
     pub(super) fn of(format: Format, has: impl Fn(&str) -> bool) -> Self {
         let holds = |(place, _): &&(&str, &str)| has(&format!("{place}norm.weight"));
         Self { format, place: *PLACES.iter().find(holds).unwrap_or(&PLACES[0]) }

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
+use super::entry::TensorEntry;
 use crate::{Error, FormatKind, Result};
 
 /// The name under which a tensor's quantised blocks are stored.

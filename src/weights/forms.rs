@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::checkpoint::TensorEntry;
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
-use super::load::{Form, Slice, first_blocks};
+use super::entry::TensorEntry;
 use super::loader::Loader;
 use super::repack::unquantised;
-use crate::plan::{GROUP, e4m3_product};
+use super::task::{FP8_BLOCK, Form, MXFP4_BLOCK, Slice, first_blocks};
+use crate::plan::e4m3_product;
 use crate::{Error, FormatKind, Result};
 
 impl Loader<'_> {
@@ -103,9 +103,6 @@ impl Loader<'_> {
     }
 }
 
-/// Rows and columns of an `F8_E4M3` block that shares a scale factor.
-pub const FP8_BLOCK: u64 = 128;
-
 /// Transposes `[k, columns]` values of any byte width.
 fn transpose(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     let width = bytes.len() / (k * columns);
@@ -117,9 +114,6 @@ fn transpose(bytes: &[u8], k: usize, columns: usize) -> Vec<u8> {
     }
     out
 }
-
-/// Bytes of a GGUF MXFP4 block: the exponent and 32 codes.
-pub(super) const MXFP4_BLOCK: usize = 1 + GROUP / 2;
 
 /// Converts gpt-oss's MXFP4 blocks, in which neighbours share a byte, and their exponents to GGUF blocks: the exponent,
 /// then bytes of values 16 apart.

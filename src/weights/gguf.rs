@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
+use super::entry::TensorEntry;
 use super::metadata::{GgufArray, GgufMetadata, GgufValue};
 use super::sniff;
 use super::source::ByteSource;

@@ -2,12 +2,14 @@
 
 use std::ops::Range;
 
-use super::checkpoint::{Checkpoint, TensorEntry};
+use super::checkpoint::Checkpoint;
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
-use super::forms::{FP8_BLOCK, MXFP4_BLOCK};
-use super::load::{BLOCK, COLUMN_ROWS, Form, Fuse, IN_FLIGHT, Piece, Quantizer, Slice, Task};
-use super::repack::{Planes, becomes, quantize_rows, repack_rows, unquantised};
+use super::entry::TensorEntry;
+use super::planes::Planes;
+use super::repack::{becomes, quantize_rows, repack_rows, unquantised};
+use super::source::BLOCK;
+use super::task::{COLUMN_ROWS, FP8_BLOCK, Form, Fuse, IN_FLIGHT, MXFP4_BLOCK, Piece, Quantizer, Slice, Task};
 use crate::gpu::{Bytes, Executor, Prepared};
 use crate::plan::{BufferId, GROUP, Layout, Matrix, Part, Plan, QuantizeJob, Vector};
 use crate::{Cancel, Result};

@@ -23,8 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::index::check_plain;
 use super::json;
-use super::load::BLOCK;
-use super::source::{ByteSource, Folder, check_range, read_all};
+use super::source::{BLOCK, ByteSource, Folder, check_range, read_all};
 use crate::{Error, FormatKind, Result};
 
 /// The manifest's name.

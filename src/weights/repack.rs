@@ -2,18 +2,10 @@
 
 use super::dequantize::dequantize_rows;
 use super::dtype::Dtype;
+use super::planes::Planes;
 use super::repack_k::super_block;
 use super::repack_q8::quantise_row;
 use crate::plan::layout::{GROUP, Layout, SUPER_BLOCK};
-
-/// The planes of a weight matrix under construction; rows are appended.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Planes {
-    /// The codes plane, [`Layout::code_row_bytes`] per row.
-    pub codes: Vec<u8>,
-    /// The scales plane, [`Layout::scale_row_bytes`] per row.
-    pub scales: Vec<u8>,
-}
 
 /// The smallest layout that represents the values of `dtype` exactly, or approximately for the formats of `repack_q8.rs`.
 pub fn layout_for(dtype: Dtype) -> Option<Layout> {

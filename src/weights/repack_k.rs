@@ -4,7 +4,7 @@
 
 use super::dequantize::k_quants::{four_bits, scale_and_minimum, six_bit_scale, two_bits};
 use super::dtype::Dtype;
-use super::repack::Planes;
+use super::planes::Planes;
 use crate::plan::layout::{GROUP, SUPER_BLOCK};
 
 /// Appends one super-block of 256 weights.

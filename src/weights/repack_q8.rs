@@ -8,7 +8,7 @@
 use half::f16;
 
 use super::dtype::Dtype;
-use super::repack::Planes;
+use super::planes::Planes;
 use crate::plan::layout::{GROUP, Layout};
 
 /// The integers that the largest value of a group can be in a format, ascending.

@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::checkpoint::TensorEntry;
 use super::dtype::Dtype;
+use super::entry::TensorEntry;
 use super::source::ByteSource;
 use super::{blocks, json, sniff};
 use crate::{Error, FormatKind, Result};

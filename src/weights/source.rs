@@ -9,6 +9,9 @@ use async_trait::async_trait;
 use crate::gpu::Bytes;
 use crate::{Error, FormatKind, Result};
 
+/// Bytes of a checkpoint that are read at once.
+pub const BLOCK: u64 = 4 << 20;
+
 /// A file of known length that can be read in ranges.
 #[async_trait(?Send)]
 pub trait ByteSource {

@@ -25,7 +25,7 @@ pub struct LongRope {
 /// The tables of a model.
 pub(super) struct RopeTables {
     pub table: BufferId,
-    /// Of layers with a window, where they have a rope of their own; else the same.
+    /// The table for layers with a window: their own if they have a rope of their own, else the global one.
     pub local: BufferId,
     pub long: Option<LongRope>,
 }

@@ -3,10 +3,10 @@
 use super::Builder;
 use crate::kernels::Quantize;
 use crate::plan::{Arrival, Layout, Matrix, Part, QuantizeJob, Role};
-use crate::weights::checkpoint::{Format, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::{BLOCK, FP8_BLOCK, Form, Fuse, Piece, Quantizer, Slice, Task, factor_bytes, input_bytes};
 use crate::weights::repack::{layout_for, unquantised};
+use crate::weights::{Format, TensorEntry};
 use crate::{Error, FormatKind, Result};
 
 impl<'a> Builder<'a> {

@@ -67,8 +67,8 @@ pub enum LayerRule {
 pub struct GgufFamily {
     /// `general.architecture`. Two families may share a name.
     pub name: &'static str,
-    /// Of families that share a name, the one meant by files with this `expert_gating_func`; other files mean the first in the
-    /// table.
+    /// If families share a name, files with this `expert_gating_func` are of this family. Files with another are of the first
+    /// such family in the table.
     pub scoring: Option<Scoring>,
     /// Keys that are read for this architecture; for others `gguf_unread.rs` refuses them unless they change nothing.
     pub reads: &'static [&'static str],

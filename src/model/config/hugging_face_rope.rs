@@ -12,7 +12,7 @@ use crate::{Error, Result, Warning, WarningCode};
 /// The ropes of a model.
 pub(super) struct Ropes {
     pub rope: RopeConfig,
-    /// Of layers with a window, where it is another.
+    /// The rope of layers with a window, if it differs.
     pub local_rope: Option<RopeConfig>,
     pub warnings: Vec<Warning>,
 }

@@ -47,9 +47,9 @@ pub struct ModelConfig {
     pub no_rope_layers: Vec<bool>,
     /// Multiplies products of query and key; 1 / √head_dim where absent.
     pub attention_scale: Option<f64>,
-    /// Tokens of the stretches that the context is cut into in some layers. [`Self::chunk`] says which.
+    /// Tokens per chunk of layers with chunked attention. [`Self::chunk`] says which layers these are.
     pub attention_chunk: Option<usize>,
-    /// Whether each layer sees a stretch only; empty where none does.
+    /// Whether each layer has chunked attention; empty if none does.
     pub chunked_layers: Vec<bool>,
     /// Growth of queries with their position, in layers without positions.
     pub temperature: Option<Temperature>,
@@ -134,7 +134,7 @@ impl ModelConfig {
         self.sliding_window.filter(|_| self.sliding_layers.get(layer).copied().unwrap_or(false))
     }
 
-    /// Tokens of the stretches of the context that a layer sees one of, if it does.
+    /// Tokens per chunk if the layer has chunked attention.
     pub fn chunk(&self, layer: usize) -> Option<usize> {
         self.attention_chunk.filter(|_| self.chunked_layers.get(layer).copied().unwrap_or(false))
     }

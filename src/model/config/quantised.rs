@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use super::fields::{Fields, unsupported};
-use crate::weights::checkpoint::{Checkpoint, TensorEntry};
 use crate::weights::dtype::Dtype;
 use crate::weights::load::FP8_BLOCK;
+use crate::weights::{Checkpoint, TensorEntry};
 use crate::{Error, FormatKind, Result};
 
 /// Methods by the `quant_method` of a config, and what people call them.
