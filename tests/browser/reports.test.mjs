@@ -4,7 +4,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { installApp, root } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
@@ -12,7 +12,7 @@ import { serve } from "./lib/server.mjs";
 import { open } from "./lib/store.mjs";
 import { folder } from "./lib/tiny.mjs";
 
-const reports = process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports");
+const reports = resolve(process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports"));
 const skip = !chromiumPath ? "Chromium is not installed" : !existsSync(reports) && `${reports} is not there (MINKE_REPORTS may name another folder)`;
 const all = ["MINKE_REPORTS", "MINKE_ALL"].some((name) => process.env[name] !== undefined);
 const read = (name) => readFileSync(join(reports, name), "utf8");

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
 import { absent, installApp, root } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
@@ -13,7 +13,7 @@ import { clear } from "./lib/store.mjs";
 import { folder, gguf, projector } from "./lib/tiny.mjs";
 
 const skip = chromiumPath ? false : "Chromium is not installed";
-const reports = process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports");
+const reports = resolve(process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports"));
 const HTML = "<!doctype html><title>An application</title><div id=root></div>";
 /** A host name that is not a secure context. */
 const ELSEWHERE = "minke.test";

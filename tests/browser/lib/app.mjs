@@ -2,11 +2,11 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
-export const golden = process.env.MINKE_GOLDEN ?? join(root, ".cache/golden");
+export const golden = resolve(process.env.MINKE_GOLDEN ?? join(root, ".cache/golden"));
 export const reference = process.env.MINKE_REFERENCE ?? join(root, "tests/golden/smollm2.json");
 export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
 /** The results of seeds, as recorded by the native tests. */
