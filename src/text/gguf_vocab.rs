@@ -104,3 +104,24 @@ pub(super) fn bos_eos_template(vocab: &GgufVocab, add_bos: bool) -> Value {
         .collect();
     json!({ "type": "TemplateProcessing", "single": frame(&["A"]), "pair": frame(&["A", "B"]), "special_tokens": tokens })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exporters give `<|im_end|>` the type of ordinary text; merges make `</s>` of HTML.
+    #[test]
+    fn ends_of_turns_are_control_tokens_unless_text_becomes_them() {
+        let tokens = ["<", "/s", ">", "</s", "</s>", "<|im_end|>", "<think>"];
+        let vocab = GgufVocab {
+            tokens: tokens.map(str::to_owned).to_vec(),
+            token_types: vec![NORMAL, NORMAL, NORMAL, NORMAL, NORMAL, NORMAL, USER_DEFINED],
+            merges: vec!["< /s".into(), "</s >".into()],
+            ..GgufVocab::default()
+        };
+        let special: Vec<_> = added_tokens(&vocab).into_iter().map(|(id, token)| (id, token.special)).collect();
+        assert_eq!(special, [(5, true), (6, false)]);
+        let unmerged = GgufVocab { merges: vec!["< /s".into()], ..vocab };
+        assert!(added_tokens(&unmerged).iter().any(|(id, token)| *id == 4 && token.special));
+    }
+}

@@ -18,6 +18,7 @@ pub fn everything() -> Result<Vec<String>> {
             missing.push(format!("{package}: {error:#}"));
         }
     }
+    crate::assets::golden().context("tests/golden.tar.xz cannot be unpacked")?;
     missing.extend(crate::assets::test_files());
     for line in &missing {
         println!("missing: {line}");
