@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{State, Variants, suited};
 use minke::model::{Model, ModelConfig, ModelOptions};
-use minke::plan::Plan;
+use minke::plan::{Executor, Plan};
 use minke::weights::DiskFile;
 use minke::weights::checkpoint::Checkpoint;
 
@@ -26,14 +26,17 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
     let file = Rc::new(DiskFile::open(path)?);
     let checkpoint = Checkpoint::open_gguf(file, None, &|_| Ok(())).await?;
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
-    let device = Rc::new(Device::open(DeviceOptions::default()).await?);
-    let facts = device.facts().clone();
+    let executor = Gpu::open(DeviceOptions::default()).await?;
+    let facts = executor.facts().clone();
     let software = facts.software && !base;
     println!("{:?}, {} kernels", facts.name, if software { "software" } else { "base" });
-    let options =
-        ModelOptions { max_binding: device.max_binding(), context_length: Some(2048), ..ModelOptions::default() };
+    let options = ModelOptions {
+        max_binding: facts.max_storage_buffer_binding_size,
+        context_length: Some(2048),
+        ..ModelOptions::default()
+    };
     let model = Model::new(&checkpoint, &config, options)?;
-    let executor = Executor::new(device, &model.buffers).await?;
+    executor.allocate(&model.buffers).await?;
     for (buffer, bytes) in &model.constants {
         executor.write(*buffer, 0, bytes);
     }

@@ -118,6 +118,14 @@ pub enum Error {
         /// Which invariant was broken.
         message: String,
     },
+    /// The platform rejected a plan: a shader or a layout of bindings.
+    #[error("plan {plan}: {message}")]
+    Plan {
+        /// The plan's label.
+        plan: String,
+        /// The platform's message.
+        message: String,
+    },
     /// The caller passed something that cannot be used.
     #[error("{argument}: {message}")]
     InvalidArgument {
@@ -212,7 +220,7 @@ impl Error {
             Self::Dtype { .. } => "dtype",
             Self::Format { .. } => "format",
             Self::FileSize { .. } | Self::Integrity { .. } => "integrity",
-            Self::Internal { .. } => "internal",
+            Self::Internal { .. } | Self::Plan { .. } => "internal",
             Self::InvalidArgument { .. } => "invalid-argument",
             Self::Memory { .. } => "memory",
             Self::Network { .. } => "network",
@@ -231,6 +239,7 @@ impl Error {
                 | Self::FileSize { .. }
                 | Self::Integrity { .. }
                 | Self::Internal { .. }
+                | Self::Plan { .. }
         )
     }
 
@@ -244,6 +253,7 @@ impl Error {
             Self::ContextOverflow { input_tokens, context_length } => {
                 json!({ "inputTokens": input_tokens, "contextLength": context_length })
             }
+            Self::Plan { plan, message } => json!({ "plan": plan, "message": message }),
             Self::DeviceLost { message } | Self::Internal { message } => json!({ "message": message }),
             Self::Dtype { tensor, dtype } => json!({ "tensor": tensor, "dtype": dtype }),
             Self::Format { kind, file, .. } => json!({ "kind": format!("{kind:?}"), "file": file }),

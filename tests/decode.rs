@@ -9,8 +9,9 @@ use std::path::Path;
 use common::{argmax, block_on, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
-use minke::gpu::{Counts, DeviceOptions};
+use minke::gpu::DeviceOptions;
 use minke::kernels::KvFormat;
+use minke::plan::Counts;
 use serde_json::Value;
 
 fn generate(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {

@@ -309,9 +309,9 @@ fn dropping_a_model_frees_its_memory() {
     // bf16 weights; keys and values of 512 tokens, 3 layers, 2 heads of 24, in f16
     assert_eq!(memory.kv, 2 * 512 * 3 * 2 * 24 * 2);
     assert!(memory.weights >= 361_344 && memory.scratch > 0, "{memory:?}");
-    let device = engine.device_handle();
+    let executor = engine.executor().clone();
     drop(engine);
-    assert_eq!(device.memory().total(), 0);
+    assert_eq!(executor.memory().total(), 0);
 }
 
 /// With the first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B, everything is read up to the missing rest, which the

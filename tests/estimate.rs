@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use common::odd::{self, Stored};
 use common::{HOST, block_on, data};
 use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, Source, estimate};
-use minke::gpu::{Device, DeviceOptions};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::model::Quantization;
+use minke::plan::Executor;
 use minke::weights::{ByteSource, DiskFile, DiskFolder, Folder};
 use minke::{Cancel, Error, Result};
 use serde_json::json;
@@ -66,10 +67,10 @@ impl ByteSource for CountingFile {
 
 /// The device's limits, as a page reports them.
 fn limits() -> Limits {
-    let device = block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe");
+    let gpu = block_on(Gpu::open(DeviceOptions::default())).expect("a GPU or lavapipe");
     Limits {
-        max_binding: device.max_binding(),
-        uniform_alignment: device.facts().min_uniform_buffer_offset_alignment.into(),
+        max_binding: gpu.facts().max_storage_buffer_binding_size,
+        uniform_alignment: gpu.facts().min_uniform_buffer_offset_alignment.into(),
     }
 }
 

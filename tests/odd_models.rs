@@ -3,15 +3,13 @@
 
 mod common;
 
-use std::rc::Rc;
-
 use common::block_on;
 use common::odd::{self, Stored};
 use minke::Cancel;
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{CpuMemory, KvFormat};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
-use minke::plan::BufferId;
+use minke::plan::{BufferId, Executor};
 use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
@@ -144,11 +142,11 @@ fn sides_of_different_widths_are_quantised_in_turn() {
     let mut memory = CpuMemory::new(&m.buffers);
     block_on(fill(&checkpoint, &m.tasks, &mut |b, o, bytes: &[u8]| memory.write(b, o, bytes))).expect("weights");
     block_on(async {
-        let device = Rc::new(Device::open(DeviceOptions::default()).await.expect("a GPU or lavapipe"));
-        let gpu = Executor::new(device, &m.buffers).await.expect("buffers");
+        let gpu = Gpu::open(DeviceOptions::default()).await.expect("a GPU or lavapipe");
+        gpu.allocate(&m.buffers).await.expect("buffers");
         load(&checkpoint, &m.tasks, &gpu, &Cancel::default(), &mut |_, _| {}).await.expect("weights");
         for (spec, id) in m.buffers.iter().zip(0..).filter(|(spec, _)| spec.label.contains("gate_up")) {
-            let got = gpu.read(BufferId(id), 0..spec.bytes).await.expect("bytes");
+            let got = gpu.read(&[(BufferId(id), 0..spec.bytes)]).await.expect("bytes");
             assert!(got == memory.bytes(BufferId(id)), "{} differs", spec.label);
         }
     });

@@ -6,13 +6,13 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use common::{HOST, all_logits, block_on, data, load};
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::CpuMemory;
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
+use minke::plan::Executor;
 use minke::weights::load::{BLOCK, fill, load as load_weights};
 use minke::weights::{Checkpoint, DiskFolder, MemoryFolder};
 use minke::{Cancel, Error, Result};
@@ -38,14 +38,14 @@ fn gpu_and_cpu_quantise_bit_identically() {
             let mut write = |buffer, offset, bytes: &[u8]| memory.write(buffer, offset, bytes);
             block_on(fill(&checkpoint, &model.tasks, &mut write)).expect("weights");
             block_on(async {
-                let device = Rc::new(Device::open(DeviceOptions::default()).await.expect("a device"));
-                let executor = Executor::new(device, &model.buffers).await.expect("buffers");
+                let executor = Gpu::open(DeviceOptions::default()).await.expect("a device");
+                executor.allocate(&model.buffers).await.expect("buffers");
                 let (cancel, mut quiet) = (Cancel::default(), |_: u64, _: &str| {});
                 load_weights(&checkpoint, &model.tasks, &executor, &cancel, &mut quiet).await.expect("weights");
                 let weights = model.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::plan::Role::Weights);
                 for (spec, id) in weights {
                     let id = minke::plan::BufferId(id);
-                    let got = executor.read(id, 0..spec.bytes).await.expect("bytes");
+                    let got = executor.read(&[(id, 0..spec.bytes)]).await.expect("bytes");
                     assert!(got == memory.bytes(id), "{case} {quantization:?}: {} differs", spec.label);
                 }
             });

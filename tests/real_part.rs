@@ -11,11 +11,11 @@ use std::rc::Rc;
 use async_trait::async_trait;
 use common::{block_on, data};
 use half::f16;
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{CpuMemory, State, interpret};
 use minke::model::config::RopeScaling;
 use minke::model::{Model, ModelConfig, ModelOptions};
-use minke::plan::BufferId;
+use minke::plan::{BufferId, Executor};
 use minke::weights::load::{fill, load};
 use minke::weights::{ByteSource, Checkpoint, DiskFile, Dtype, TensorEntry, dequantize_rows};
 use minke::{Cancel, Result};
@@ -116,8 +116,8 @@ fn a_layer_and_the_head_of_a_real_model() {
 
     let x = (0..).zip(m.buffers.iter()).find(|(_, spec)| spec.label == "x").map(|(id, _)| BufferId(id)).expect("x");
     let (x, logits) = block_on(async {
-        let device = Rc::new(Device::open(DeviceOptions::default()).await.expect("a GPU or lavapipe"));
-        let gpu = Executor::new(device, &m.buffers).await.expect("buffers");
+        let gpu = Gpu::open(DeviceOptions::default()).await.expect("a GPU or lavapipe");
+        gpu.allocate(&m.buffers).await.expect("buffers");
         m.constants.iter().for_each(|(buffer, bytes)| gpu.write(*buffer, 0, bytes));
         load(&checkpoint, &m.tasks, &gpu, &Cancel::default(), &mut |_, _| {}).await.expect("weights");
         gpu.write(m.control.state, 0, bytemuck::bytes_of(&state));
@@ -125,7 +125,7 @@ fn a_layer_and_the_head_of_a_real_model() {
         let prepared = gpu.prepare(&m.plans.decode).await.expect("pipelines");
         gpu.submit(&[&prepared], &[]).expect("a device");
         let read = async |buffer, n: usize| {
-            let bytes = gpu.read(buffer, 0..n as u64 * 4).await.expect("it can be read");
+            let bytes = gpu.read(&[(buffer, 0..n as u64 * 4)]).await.expect("it can be read");
             bytemuck::pod_collect_to_vec::<u8, f32>(&bytes)
         };
         (read(x, facts.hidden_size).await, read(m.control.logits.buffer, facts.vocab_size).await)

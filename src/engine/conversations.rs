@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::Engine;
 use super::cached::Cached;
 use super::copies::{Conversation, Copy};
-use crate::plan::Role;
+use crate::plan::{Role, Snapshot};
 use crate::{Error, Result};
 
 impl Engine {
@@ -69,7 +69,7 @@ impl Engine {
         if !room {
             return Ok(());
         }
-        match self.runner.executor.snapshot(&ranges, Role::Kv).await {
+        match Snapshot::take(&self.runner.executor, &ranges, Role::Kv).await {
             Ok(snapshot) => {
                 if let Ok(conversation) = self.conversations.borrow_mut().get(active) {
                     conversation.copy = Some(Rc::new(Copy { cached, snapshot }));
@@ -99,7 +99,7 @@ impl Engine {
         if let Some(best) =
             all.copies().max_by_key(|copy| reusable(&copy.cached)).filter(|c| reusable(&c.cached) > here)
         {
-            self.runner.executor.restore(&best.snapshot)?;
+            best.snapshot.restore()?;
             self.runner.cached.borrow_mut().clone_from(&best.cached);
         }
         all.active = id;

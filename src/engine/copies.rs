@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cached::Cached;
-use crate::gpu::Snapshot;
+use crate::plan::Snapshot;
 use crate::{Error, Result};
 
 /// Bytes that the snapshots of all conversations may take together.

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::load::{LoadOptions, Source, WEIGHT_BUDGET, choices, choose, rope_factors, tokenizer};
+use super::description::{rope_factors, tokenizer};
+use super::fit::{WEIGHT_BUDGET, choices, choose};
+use super::load::Source;
+use super::load_options::LoadOptions;
 use super::runner::Pipelines;
 use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};

@@ -1,4 +1,4 @@
-//! Loads a checkpoint: chooses quantisation and context, allocates buffers, builds pipelines, fills the weights.
+//! Loads a checkpoint on an executor: allocates its buffers, builds its pipelines, fills its weights, and tests the kernels.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -8,60 +8,21 @@ use std::task::Poll;
 
 use serde::Serialize;
 
+use super::description::Description;
+use super::fit::{Fitting, choices};
 use super::runner::{ModelRunner, Pipelines};
+
+use super::load_options::LoadOptions;
 use super::{Engine, Host};
-use crate::gpu::{Device, DeviceOptions, Executor};
-use crate::kernels::{KvFormat, SelfTest, Variants};
-use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
-use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, Quantization, architecture, architecture_name};
-use crate::plan::ShaderId;
-use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig};
+use crate::gpu::Gpu;
+use crate::kernels::{SelfTest, Variants};
+use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, architecture, architecture_name};
+use crate::plan::{Allocation, Executor, ShaderId};
+use crate::text::{ChatTemplate, DeclaredBy};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
 use crate::weights::source::{ByteSource, Folder};
-use crate::weights::{GgufMetadata, dequantize_rows};
-use crate::{Cancel, Error, FormatKind, Result, Warning, WarningCode};
-
-/// Options of a load.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LoadOptions {
-    /// Quantisation of weights that are stored unquantised. By default the most exact format that fits `WEIGHT_BUDGET`
-    /// and the device's memory.
-    pub quantization: Option<Quantization>,
-    /// Bytes of weights that default quantisation stays within; 2 GiB.
-    pub weight_budget: Option<u64>,
-    /// Tokens of context; the largest that fits by default.
-    pub context_length: Option<usize>,
-    /// Number format of the KV cache; by default f16, or q8 where f16 would leave a short context.
-    pub kv_cache: Option<KvFormat>,
-    /// The KV cache in f32, to compare with f32 references.
-    pub f32: bool,
-    /// Tokens of a prefill chunk, at most; the default suits GPUs.
-    pub chunk: Option<usize>,
-    /// Decode steps in flight, at most [`QUEUED_STEPS`]; the default depends on the adapter.
-    pub queued_steps: Option<usize>,
-    /// Disables prefix reuse, for comparison: every prompt is prefilled from its first token.
-    pub without_reuse: bool,
-    /// Skips the self-test of kernels: for a device that computes nothing, to count the other work of a load or a token.
-    pub without_self_test: bool,
-    /// Bytes of KV-cache snapshots kept for inactive conversations; [`COPIES`](super::COPIES) by default.
-    pub copies_budget: Option<u64>,
-    /// Kernel variants to use; by default those that suit the device.
-    pub variants: Option<Variants>,
-    /// The device.
-    pub device: DeviceOptions,
-}
-
-impl LoadOptions {
-    /// The requested number format of the KV cache.
-    pub(super) fn kv_format(&self) -> Option<KvFormat> {
-        if self.f32 { Some(KvFormat::F32) } else { self.kv_cache }
-    }
-}
-
-/// Bytes of weights up to which a model is not quantised: what browsers grant a page on a machine of 8 GB
-/// before they refuse an allocation.
-pub const WEIGHT_BUDGET: u64 = 2 << 30;
+use crate::{Cancel, Error, Result, Warning, WarningCode};
 
 /// The stage of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -175,11 +136,10 @@ impl Engine {
         Self::load(&Source::Gguf(file, folder).open().await?, options, host, cancel, progress).await
     }
 
-    /// Loads an opened checkpoint.
+    /// Loads an opened checkpoint on the GPU.
     ///
     /// # Errors
-    /// Every fault of its files, [`Error::NoWebGpu`], [`Error::Memory`], [`Error::BufferLimit`], [`Error::Aborted`].
-    /// Nothing stays allocated then.
+    /// [`Error::NoWebGpu`], and the errors of [`Self::load_on`].
     pub async fn load(
         checkpoint: &Checkpoint,
         options: LoadOptions,
@@ -188,72 +148,86 @@ impl Engine {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         cancel.check()?;
-        let config = ModelConfig::from_checkpoint(checkpoint)?;
-        let (tokenizer, tokenizer_config) = tokenizer(checkpoint)?;
-        let template = match tokenizer_config.chat_template(false) {
-            Ok(source) => Some(ChatTemplate::new(source, &tokenizer_config)?),
-            Err(_) => None,
-        };
-        let source = template.as_ref().map(ChatTemplate::source);
-        let (reasoning, declared_by) = ReasoningFormat::of(source, &tokenizer.added_tokens());
-        let template = template.map(|template| template.with_reasoning(reasoning.clone()));
-        let defaults = match &checkpoint.generation_config {
-            Some(bytes) => GenerationDefaults::parse(bytes, config.vocab_size)?,
-            None => GenerationDefaults::default(),
-        };
-        let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
-        let told = [&*checkpoint.warnings, &config.warnings, tokenizer.warnings(), &defaults.warnings];
-        let mut warnings = told.concat();
+        let description = Description::read(checkpoint).await?; // faults of the files are reported before those of the GPU
+        let gpu = Rc::new(Gpu::open(options.device).await?);
+        Self::place(gpu, checkpoint, description, options, host, cancel, progress).await
+    }
 
-        let device = Rc::new(Device::open(options.device).await?);
-        let software = device.facts().software;
+    /// Loads an opened checkpoint on an executor that holds nothing.
+    ///
+    /// # Errors
+    /// Every fault of its files, [`Error::NoWebGpu`] where the executor computes wrong results, [`Error::Memory`],
+    /// [`Error::BufferLimit`], [`Error::Aborted`]. Nothing stays allocated then.
+    pub async fn load_on(
+        executor: Rc<dyn Executor>,
+        checkpoint: &Checkpoint,
+        options: LoadOptions,
+        host: Host,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        cancel.check()?;
+        let description = Description::read(checkpoint).await?;
+        Self::place(executor, checkpoint, description, options, host, cancel, progress).await
+    }
+
+    /// Places a model on an executor.
+    async fn place(
+        executor: Rc<dyn Executor>,
+        checkpoint: &Checkpoint,
+        mut description: Description,
+        options: LoadOptions,
+        host: Host,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        let facts = executor.facts();
         let wanted = ModelOptions {
-            max_binding: device.max_binding(),
+            max_binding: facts.max_storage_buffer_binding_size,
             context_length: options.context_length,
             kv_format: options.kv_format(),
-            rope_factors: rope_factors(checkpoint).await?,
+            rope_factors: std::mem::take(&mut description.rope_factors),
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
         // A software adapter has no latency to hide: steps queued past the end would only cost time.
-        let suited = if software { 1 } else { QUEUED_STEPS };
+        let suited = if facts.software { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-        let copies_budget = options.copies_budget.unwrap_or(super::COPIES);
-        let mut fitting =
-            Fitting { checkpoint, config: &config, options: &options, choices: choices(&options), wanted };
-        let mut variants = options.variants.unwrap_or_else(|| Variants::of(device.facts()));
+        let mut variants = options.variants.unwrap_or_else(|| Variants::of(facts));
         if options.f32 {
             variants = variants.in_f32();
         }
+        let config = &description.config;
+        let mut fitting = Fitting { checkpoint, config, options: &options, choices: choices(&options), wanted };
         let (info, runner): (ModelInfo, ModelRunner) = loop {
             cancel.check()?;
             let mut model = fitting.choose()?;
             let own = model.plans.clone();
-            model.plans = own.suited(variants, device.facts());
+            model.plans = own.suited(variants, facts);
             let ready = async {
-                let (mut executor, mut pipelines) =
-                    fill(checkpoint, &model, device.clone(), queued_steps, cancel, progress).await?;
+                let buffers = Allocation::new(&executor, &model.buffers).await?;
+                let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
                 if !options.without_self_test {
-                    while let Some((left, warning)) = self_test(&own, variants, &mut executor).await? {
-                        warnings.push(warning);
+                    while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
+                        description.warnings.push(warning);
                         variants = left;
-                        model.plans = own.suited(variants, device.facts());
+                        model.plans = own.suited(variants, facts);
                         drop(pipelines);
-                        pipelines = Pipelines::build(&model, &executor, queued_steps, &|| {}).await?;
+                        pipelines = Pipelines::build(&model, &*executor, queued_steps, &|| {}).await?;
                     }
                 }
-                Ok((executor, pipelines))
+                Ok((buffers, pipelines))
             };
             match ready.await {
-                Ok((executor, pipelines)) => {
-                    let info = info(checkpoint, &config, &model, template.as_ref(), declared_by, warnings);
-                    break (info, ModelRunner::new(model, executor, pipelines, host.clock));
+                Ok((buffers, pipelines)) => {
+                    let info = info(checkpoint, &model, &description);
+                    break (info, ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
                 // A platform may reject a pipeline that only a kernel variant needs.
-                Err(Error::Internal { message }) if variants != Variants::default() && message.starts_with("plan ") => {
-                    let message = format!("kernel variants are not used: {message}");
-                    warnings.push(Warning::new(WarningCode::Kernel, message));
+                Err(error @ Error::Plan { .. }) if variants != Variants::default() => {
+                    let message = format!("kernel variants are not used: {error}");
+                    description.warnings.push(Warning::new(WarningCode::Kernel, message));
                     variants = Variants::default();
                 }
                 Err(error) => return Err(error),
@@ -261,6 +235,7 @@ impl Engine {
         };
         cancel.check()?;
         info.warnings.iter().for_each(|warning| (host.warn)(&warning.message));
+        let Description { tokenizer, tokenizer_config, template, reasoning, defaults, stop_ids, .. } = description;
         Ok(Self {
             id: checkpoint.id.clone(),
             info,
@@ -274,95 +249,23 @@ impl Engine {
             stop_ids,
             without_reuse: options.without_reuse,
             conversations: RefCell::default(),
-            copies_budget,
+            copies_budget: options.copies_budget.unwrap_or(super::COPIES),
             digest: RefCell::default(),
             busy: Cell::new(false),
         })
     }
 }
 
-/// The quantisations to try for weights that are stored unquantised, the most exact first.
-pub(super) fn choices(options: &LoadOptions) -> &'static [Quantization] {
-    match options.quantization {
-        Some(Quantization::None) => &[Quantization::None],
-        Some(Quantization::Q8) => &[Quantization::Q8],
-        Some(Quantization::Q4) => &[Quantization::Q4],
-        None if options.f32 => &[Quantization::None],
-        None => &[Quantization::None, Quantization::Q8, Quantization::Q4],
-    }
-}
-
-/// The model with the first of `choices` that fits the budget and the binding limit, or with the last; and the index of
-/// that choice.
-pub(super) fn choose(
-    checkpoint: &Checkpoint,
-    config: &ModelConfig,
-    options: &LoadOptions,
-    wanted: &ModelOptions,
-    choices: &[Quantization],
-) -> Result<(usize, Model)> {
-    let budget = options.weight_budget.unwrap_or(WEIGHT_BUDGET);
-    let last = choices.len() - 1;
-    for (i, &quantization) in choices.iter().enumerate() {
-        match Model::new(checkpoint, config, ModelOptions { quantization, ..wanted.clone() }) {
-            Err(Error::BufferLimit { .. }) if i < last => {}
-            Ok(model) if i < last && model.weight_bytes() > budget => {}
-            model => return Ok((i, model?)),
-        }
-    }
-    unreachable!("the last choice is always returned")
-}
-
-/// The options left while a model is fitted to the memory of a device. A platform does not report how much memory there
-/// is: the engine finds out by allocating.
-struct Fitting<'a> {
-    checkpoint: &'a Checkpoint,
-    config: &'a ModelConfig,
-    options: &'a LoadOptions,
-    /// Remaining quantisations of weights that are stored unquantised, the most exact first.
-    choices: &'static [Quantization],
-    wanted: ModelOptions,
-}
-
-/// Context lengths, in tokens, down to which a default context shrinks: before weights go below 8 bits, and before a
-/// load fails.
-const CONTEXT_STEPS: [usize; 2] = [8192, 2048];
-
-impl Fitting<'_> {
-    /// The most exact remaining model that fits the budget.
-    fn choose(&mut self) -> Result<Model> {
-        let (chosen, model) = choose(self.checkpoint, self.config, self.options, &self.wanted, self.choices)?;
-        self.choices = &self.choices[chosen..];
-        Ok(model)
-    }
-
-    /// Shrinks the model after the device refused it; `false` if no smaller form is left. 8-bit weights come first,
-    /// because their loss is not noticeable; then a default context longer than most conversations is halved, then
-    /// weights go below 8 bits, then more of the context goes. Explicitly requested options are never changed.
-    fn shrink(&mut self, refused: &Model) -> bool {
-        let longer = |than: usize| self.options.context_length.is_none() && refused.context_length > than;
-        match self.choices {
-            [Quantization::None, _, ..] => self.choices = &self.choices[1..],
-            _ if longer(CONTEXT_STEPS[0]) => self.wanted.kv_budget = refused.kv_bytes() / 2,
-            [_, _, ..] => self.choices = &self.choices[1..],
-            _ if longer(CONTEXT_STEPS[1]) => self.wanted.kv_budget = refused.kv_bytes() / 2,
-            _ => return false,
-        }
-        true
-    }
-}
-
-/// Allocates a model, then builds its pipelines and fills its buffers concurrently: the platform compiles shaders while
-/// the weights download. On failure nothing stays allocated.
+/// Builds a model's pipelines and fills its buffers concurrently: the platform compiles shaders while the weights
+/// download.
 async fn fill(
     checkpoint: &Checkpoint,
     model: &Model,
-    device: Rc<Device>,
+    executor: &dyn Executor,
     queued_steps: usize,
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Executor, Pipelines)> {
-    let mut executor = Executor::new(device, &model.buffers).await?;
+) -> Result<Pipelines> {
     cancel.check()?;
     for (buffer, bytes) in &model.constants {
         executor.write(*buffer, 0, bytes);
@@ -387,19 +290,23 @@ async fn fill(
         progress.borrow_mut()(Progress { stage: Stage::Download, loaded, total, file, from_cache: false });
     };
     let weights = async {
-        load(checkpoint, &model.tasks, &executor, cancel, &mut download).await?;
+        load(checkpoint, &model.tasks, executor, cancel, &mut download).await?;
         read.set(total);
         compiled();
         Ok(())
     };
-    let (pipelines, ()) = both(Pipelines::build(model, &executor, queued_steps, &one_more), weights).await?;
-    staging(&model.tasks).into_iter().for_each(|buffer| executor.release(buffer));
-    Ok((executor, pipelines))
+    let (pipelines, ()) = both(Pipelines::build(model, executor, queued_steps, &one_more), weights).await?;
+    executor.release(&staging(&model.tasks).into_iter().collect::<Vec<_>>());
+    Ok(pipelines)
 }
 
 /// Tests the kernel variants that plans use; returns the variants to fall back to, with a warning, if one computes a
 /// wrong result.
-async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Option<(Variants, Warning)>> {
+async fn self_test(
+    plans: &Plans,
+    variants: Variants,
+    executor: &Rc<dyn Executor>,
+) -> Result<Option<(Variants, Warning)>> {
     let wrong = failures(plans, variants, executor).await?;
     if wrong.is_empty() {
         return Ok(None);
@@ -416,7 +323,7 @@ async fn self_test(plans: &Plans, variants: Variants, executor: &mut Executor) -
 
 /// The kernels that compute wrong results on this device. The test is skipped if its few hundred kilobytes cannot be
 /// allocated.
-async fn failures(plans: &Plans, variants: Variants, executor: &mut Executor) -> Result<Vec<ShaderId>> {
+async fn failures(plans: &Plans, variants: Variants, executor: &Rc<dyn Executor>) -> Result<Vec<ShaderId>> {
     match SelfTest::new(&plans.all(), variants).failures(executor).await {
         Err(Error::Memory { .. }) => Ok(Vec::new()),
         result => result,
@@ -449,14 +356,8 @@ async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = 
     .await
 }
 
-fn info(
-    checkpoint: &Checkpoint,
-    config: &ModelConfig,
-    model: &Model,
-    template: Option<&ChatTemplate>,
-    declared_by: DeclaredBy,
-    warnings: Vec<Warning>,
-) -> ModelInfo {
+fn info(checkpoint: &Checkpoint, model: &Model, description: &Description) -> ModelInfo {
+    let Description { config, template, declared_by, .. } = description;
     ModelInfo {
         architecture: config.architecture.clone(),
         parameters: model.parameters,
@@ -469,109 +370,12 @@ fn info(
             Format::Gguf => "gguf",
         },
         license: config.license.clone(),
-        chat_template_hash: template.map(ChatTemplate::hash),
+        chat_template_hash: template.as_ref().map(ChatTemplate::hash),
         capabilities: Capabilities {
             chat: template.is_some(),
             tools: false, // a template may show tools; nothing here reads what a model calls
-            reasoning: template.is_some() && declared_by != DeclaredBy::Nothing,
+            reasoning: template.is_some() && *declared_by != DeclaredBy::Nothing,
         },
-        warnings,
+        warnings: description.warnings.clone(),
     }
-}
-
-/// The tokenizer and its config, from `tokenizer.json` and `tokenizer_config.json` or from GGUF metadata.
-pub fn tokenizer(checkpoint: &Checkpoint) -> Result<(Tokenizer, TokenizerConfig)> {
-    let template =
-        |bytes: &Option<Vec<u8>>| {
-            bytes.as_ref().map(|b| String::from_utf8(b.clone())).transpose().map_err(|_| {
-                Error::format(FormatKind::BadUtf8, "chat_template.jinja", "the chat template is not UTF-8")
-            })
-        };
-    match &checkpoint.config {
-        ConfigFacts::Json(_) => {
-            let Some(json) = &checkpoint.tokenizer_json else {
-                return Err(Error::format(FormatKind::MissingFile, &checkpoint.id, "tokenizer.json is missing"));
-            };
-            let mut config = match &checkpoint.tokenizer_config {
-                Some(bytes) => TokenizerConfig::from_json(bytes, "tokenizer_config.json")?,
-                None => TokenizerConfig::default(),
-            };
-            if let Some(source) = template(&checkpoint.chat_template)? {
-                config.chat_templates.retain(|(name, _)| name != "default");
-                config.chat_templates.push(("default".into(), source));
-            }
-            let tokenizer = Tokenizer::from_json(json, "tokenizer.json")?.with_config(&config);
-            Ok((tokenizer, config))
-        }
-        ConfigFacts::Gguf(metadata) => {
-            let vocab = gguf_vocab(metadata)?;
-            let config = vocab.config(template(&checkpoint.chat_template)?);
-            Ok((Tokenizer::from_gguf(vocab)?, config))
-        }
-    }
-}
-
-/// The vocabulary in GGUF metadata.
-pub fn gguf_vocab(metadata: &GgufMetadata) -> Result<GgufVocab> {
-    let v = metadata.vocabulary()?;
-    Ok(GgufVocab {
-        model: v.model,
-        pre: v.pre,
-        tokens: v.tokens,
-        token_types: v.token_types,
-        merges: v.merges,
-        scores: v.scores,
-        bos: v.bos,
-        eos: v.eos,
-        unk: v.unk,
-        pad: v.pad,
-        add_bos: v.add_bos,
-        add_eos: v.add_eos,
-        add_space_prefix: v.add_space_prefix,
-    })
-}
-
-/// The token ids that end a turn: those that the model's files declare, and those with a known end-of-turn text.
-fn stop_ids(
-    checkpoint: &Checkpoint,
-    config: &ModelConfig,
-    defaults: &GenerationDefaults,
-    tokenizer: &Tokenizer,
-    tokenizer_config: &TokenizerConfig,
-) -> Vec<u32> {
-    let mut ids = defaults.eos_token_ids.clone();
-    if ids.is_empty() {
-        ids.clone_from(&config.eos_token_ids);
-    }
-    ids.extend(tokenizer_config.eos_token.as_deref().and_then(|token| tokenizer.id(token)));
-    if let ConfigFacts::Gguf(metadata) = &checkpoint.config {
-        let named = ["eot", "eom"].map(|name| metadata.u32(&format!("tokenizer.ggml.{name}_token_id")));
-        ids.extend(named.into_iter().filter_map(|id| id.ok().flatten()));
-    }
-    ids.extend(tokenizer.turn_ends(checkpoint.format == Format::Gguf));
-    ids.retain(|&id| !tokenizer.ends_message_only(id));
-    ids.sort_unstable();
-    ids.dedup();
-    ids
-}
-
-/// GGUF's RoPE frequency factors (divisors), which llama.cpp writes for Llama 3's scaling and LongRoPE.
-pub async fn rope_factors(checkpoint: &Checkpoint) -> Result<RopeFactors> {
-    Ok(RopeFactors {
-        any: numbers(checkpoint, "rope_freqs.weight").await?,
-        short: numbers(checkpoint, "rope_factors_short.weight").await?,
-        long: numbers(checkpoint, "rope_factors_long.weight").await?,
-    })
-}
-
-/// The values of a small tensor, if the checkpoint has it.
-async fn numbers(checkpoint: &Checkpoint, name: &str) -> Result<Option<Vec<f32>>> {
-    let Some(entry) = checkpoint.tensors.get(name) else { return Ok(None) };
-    if entry.elements() > 4096 {
-        let message = format!("{name} has {} values", entry.elements());
-        return Err(Error::format(FormatKind::BadShape, &checkpoint.id, message));
-    }
-    let bytes = checkpoint.read_rows(entry, 0..entry.rows()).await?;
-    let factors = dequantize_rows(entry.dtype, entry.k() as usize, &bytes);
-    factors.map(Some).ok_or_else(|| Error::Dtype { tensor: entry.name.clone(), dtype: entry.dtype.name().to_owned() })
 }

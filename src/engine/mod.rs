@@ -3,10 +3,13 @@
 mod cached;
 mod conversations;
 mod copies;
+mod description;
 mod estimate;
+mod fit;
 mod generate;
 mod generation;
 mod load;
+mod load_options;
 mod options;
 mod output;
 mod pace;
@@ -15,9 +18,11 @@ mod saved;
 mod score;
 
 pub use copies::COPIES;
+pub use description::{gguf_vocab, rope_factors, tokenizer};
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generation::{FinishReason, GenerateResult, Input, StreamPart, TokenLogprob, Usage};
-pub use load::{LoadOptions, ModelInfo, Progress, Source, Stage, accept, gguf_vocab, rope_factors, tokenizer};
+pub use load::{ModelInfo, Progress, Source, Stage, accept};
+pub use load_options::LoadOptions;
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode};
 pub use score::LogitRows;
 
@@ -27,8 +32,8 @@ use std::rc::Rc;
 use copies::Conversations;
 use runner::ModelRunner;
 
-use crate::gpu::{Device, MemoryUse};
 use crate::model::config::GenerationDefaults;
+use crate::plan::{Counts, Executor, MemoryUse};
 use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::{Error, Result};
 
@@ -95,18 +100,18 @@ impl Engine {
         &self.tokenizer
     }
 
-    /// GPU bytes held, by role.
+    /// Bytes held, by role.
     pub fn memory(&self) -> MemoryUse {
         self.runner.executor.memory()
     }
 
-    /// The device that holds the model.
-    pub fn device(&self) -> &Device {
-        self.runner.executor.device()
+    /// What the model runs on.
+    pub fn executor(&self) -> &Rc<dyn Executor> {
+        &self.runner.executor
     }
 
-    /// Counts of GPU work submitted so far.
-    pub fn counts(&self) -> crate::gpu::Counts {
+    /// Counts of the work submitted so far.
+    pub fn counts(&self) -> Counts {
         self.runner.executor.counts()
     }
 
@@ -136,11 +141,6 @@ impl Engine {
             return Err(Error::Internal { message: "another call is running on this model".into() });
         }
         Ok(Taken(&self.busy))
-    }
-
-    /// The device, for [`Device::lost`].
-    pub fn device_handle(&self) -> Rc<Device> {
-        self.runner.executor.device_handle()
     }
 }
 

@@ -15,23 +15,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::cached::Cached;
 use super::options::Bias;
 use super::pace::Pace;
-use crate::gpu::{Executor, Prepared, Readback, Staging};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
-use crate::plan::{BufferId, BufferSpec, Buffers, Role};
+use crate::plan::{Allocation, BufferId, BufferSpec, Buffers, Executor, Prepared, Read, Readback, Role};
 use crate::{Cancel, Error, Result};
 
 /// Bytes sampled from each buffer to identify a model: enough to include the angles of position 1 in RoPE tables.
 const SAMPLE: u64 = 2048;
 
-/// The plans, KV cache and staging buffers of one loaded model on the GPU, and the state of the conversation in its
-/// cache.
+/// The plans, KV cache and readback buffers of one loaded model, and the state of the conversation in its cache.
 pub(super) struct ModelRunner {
-    pub executor: Executor,
+    pub executor: Rc<dyn Executor>,
     pub plans: Plans,
     pub context_length: usize,
     /// The buffers of the KV cache.
@@ -48,6 +47,8 @@ pub(super) struct ModelRunner {
     control: Control,
     all_logits: crate::plan::Activation,
     pipelines: Pipelines,
+    /// The model's buffers, which are released with it.
+    _buffers: Allocation,
 }
 
 /// Which rows of logits to return.
@@ -96,17 +97,17 @@ pub(super) enum Next {
     Insert(Vec<u32>),
 }
 
-/// A model's plans prepared on the GPU, and the staging buffers that their results are read back through.
+/// A model's plans as the executor has prepared them, and the buffers that their results are read back through.
 pub(super) struct Pipelines {
     decode: Prepared,
     prefill: Prepared,
     head: Prepared,
     sample: Prepared,
     all_rows: Prepared,
-    /// For sampled ids: one staging buffer per step in flight.
-    readbacks: Vec<Staging>,
+    /// For sampled ids: one buffer per step in flight.
+    readbacks: Vec<Readback>,
     /// For logits: a block of rows.
-    logits: Staging,
+    logits: Readback,
 }
 
 impl Pipelines {
@@ -114,15 +115,15 @@ impl Pipelines {
     pub const COUNT: usize = 5;
 
     /// Builds the pipelines of every plan; `built` is called after each plan.
-    pub async fn build(model: &Model, executor: &Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
+    pub async fn build(model: &Model, executor: &dyn Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds all steps in flight") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache can roll back all steps in flight");
         let plans = &model.plans;
         let mut readbacks = Vec::with_capacity(queued_steps);
         for _ in 0..queued_steps {
-            readbacks.push(executor.staging(u64::from(SLOT) * 4).await?);
+            readbacks.push(executor.readback(u64::from(SLOT) * 4).await?);
         }
-        let logits = executor.staging(Self::logits_bytes(model)).await?;
+        let logits = executor.readback(Self::logits_bytes(model)).await?;
         let prepare = async |plan| {
             let prepared = executor.prepare(plan).await?;
             built();
@@ -152,12 +153,18 @@ impl Pipelines {
 
 impl ModelRunner {
     /// Combines a model with its executor and pipelines.
-    pub fn new(model: Model, executor: Executor, pipelines: Pipelines, clock: fn() -> f64) -> Self {
+    pub fn new(
+        model: Model,
+        executor: Rc<dyn Executor>,
+        buffers: Allocation,
+        pipelines: Pipelines,
+        clock: fn() -> f64,
+    ) -> Self {
         let mut samples = samples(&model.buffers);
         // The contents of the table change at run time.
         samples.retain(|(buffer, _)| model.long_rope.as_ref().is_none_or(|rope| rope.table != *buffer));
         let Model { plans, control, kv, context_length, chunk, all_logits, long_rope, .. } = model;
-        let software = executor.device().facts().software;
+        let software = executor.facts().software;
         Self {
             executor,
             plans,
@@ -171,6 +178,7 @@ impl ModelRunner {
             control,
             all_logits,
             pipelines,
+            _buffers: buffers,
         }
     }
 
@@ -199,7 +207,7 @@ impl ModelRunner {
         &self,
         chunk: Chunk<'_>,
         last: &[&Prepared],
-        readback: Readback<'_>,
+        read: Read<'_>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<bool> {
@@ -217,7 +225,7 @@ impl ModelRunner {
         }
         self.start_chunk(position + done, &ids[done..], sampled);
         let plans: Vec<&Prepared> = std::iter::once(&self.pipelines.prefill).chain(last.iter().copied()).collect();
-        self.executor.submit(&plans, &[readback])?;
+        self.executor.submit(&plans, &[read])?;
         Ok(true)
     }
 
@@ -293,10 +301,10 @@ impl ModelRunner {
             0 => 8,
             n => u64::from(4 + 2 * (n - 1).min(MAX_TOP)) * 4,
         };
-        let staging = |step: usize| &self.pipelines.readbacks[step % self.pipelines.readbacks.len()];
+        let readback = |step: usize| &self.pipelines.readbacks[step % self.pipelines.readbacks.len()];
         let read = |step: usize| {
             let start = (step % RING as usize) as u64 * u64::from(SLOT) * 4;
-            Readback { from: self.control.ring, bytes: start..start + slot_bytes, to: staging(step) }
+            Read { from: self.control.ring, bytes: start..start + slot_bytes, to: readback(step) }
         };
         let first = [&self.pipelines.head, &self.pipelines.sample];
         let chunk = Chunk { ids: &prompt[*cached..], position: *cached, sampled: 0 };
@@ -314,7 +322,7 @@ impl ModelRunner {
                 queued += 1;
                 self.note(prompt.len(), &generated, queued);
             }
-            let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(staging(step)).await?);
+            let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(readback(step)).await?);
             cancel.check()?;
             if step == 0 {
                 prefilled(prompt.len());
@@ -414,7 +422,7 @@ impl ModelRunner {
         self.rotate_for(ids.len());
         if rows == Rows::Last {
             let bytes = 0..vocabulary as u64 * 4;
-            let read = Readback { from: self.control.logits.buffer, bytes, to: &self.pipelines.logits };
+            let read = Read { from: self.control.logits.buffer, bytes, to: &self.pipelines.logits };
             let chunk = Chunk { ids, position: 0, sampled: 0 };
             self.feed(chunk, &[&self.pipelines.head], read, cancel, &mut |_| {}).await?;
             return sink(&floats(&self.executor.fetch(&self.pipelines.logits).await?));
@@ -423,7 +431,7 @@ impl ModelRunner {
         for (i, block) in ids.chunks(self.all_logits.rows).enumerate() {
             self.start_chunk(i * self.all_logits.rows, block, 0);
             let bytes = 0..(block.len() * stride * 4) as u64;
-            let read = Readback { from: self.all_logits.buffer, bytes, to: &self.pipelines.logits };
+            let read = Read { from: self.all_logits.buffer, bytes, to: &self.pipelines.logits };
             self.executor.submit(&[&self.pipelines.prefill, &self.pipelines.all_rows], &[read])?;
             let bytes = self.executor.fetch(&self.pipelines.logits).await?;
             cancel.check()?;
@@ -437,8 +445,7 @@ impl ModelRunner {
 
 /// The first bytes of all weights and tables, independent of how matrices are split.
 fn samples(buffers: &Buffers) -> Vec<(BufferId, Range<u64>)> {
-    let first_part = |label: &str| label.rsplit('.').nth(1).and_then(|n| n.parse().ok()).unwrap_or(0) == 0;
-    let wanted = |(_, spec): &(u32, &BufferSpec)| spec.role == Role::Weights && first_part(&spec.label);
+    let wanted = |(_, spec): &(u32, &BufferSpec)| spec.role == Role::Weights && spec.part == 0;
     (0..).zip(buffers.iter()).filter(wanted).map(|(id, spec)| (BufferId(id), 0..spec.bytes.min(SAMPLE))).collect()
 }
 

@@ -90,7 +90,7 @@ impl Engine {
         put(&header);
         for (buffer, bytes) in pieces(&cached.ranges(&self.runner.kv)) {
             cancel.check()?;
-            put(&self.runner.executor.read(buffer, bytes).await?);
+            put(&self.runner.executor.read(&[(buffer, bytes)]).await?);
         }
         sink(&digest.finalize());
         Ok(())
@@ -205,7 +205,7 @@ impl Engine {
         }
         let mut digest = Sha256::new();
         digest.update(format!("{} {} ", self.info.architecture, self.info.vocab_size));
-        digest.update(self.runner.executor.read_all(&self.runner.samples).await?);
+        digest.update(self.runner.executor.read(&self.runner.samples).await?);
         self.runner.long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
         let digest = hex(digest.finalize().to_vec());
         *self.digest.borrow_mut() = Some(digest.clone());

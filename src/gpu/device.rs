@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 
-use crate::plan::{DeviceFacts, Extension, Role};
+use crate::plan::{Bytes, DeviceFacts, Extension, MemoryUse, Role};
 use crate::{Error, Result};
 
 /// The directives that a module begins with. naga knows subgroups and no directive for them (wgpu 30); browsers prove that
@@ -19,22 +19,6 @@ pub(super) fn directives(extension: Option<Extension>) -> &'static str {
             "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n"
         }
         _ => "",
-    }
-}
-
-/// Bytes held on the GPU, by role.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // Role says it
-pub struct MemoryUse {
-    pub weights: u64,
-    pub kv: u64,
-    pub scratch: u64,
-}
-
-impl MemoryUse {
-    /// Bytes of all roles together.
-    pub fn total(&self) -> u64 {
-        self.weights + self.kv + self.scratch
     }
 }
 
@@ -80,7 +64,7 @@ struct Loss {
 }
 
 /// An open GPU device and its queue.
-pub struct Device {
+pub(super) struct Device {
     pub(super) raw: wgpu::Device,
     pub(super) queue: wgpu::Queue,
     facts: DeviceFacts,
@@ -157,11 +141,6 @@ impl Device {
         &self.facts
     }
 
-    /// Largest storage binding, in bytes: no part of a tensor is larger.
-    pub fn max_binding(&self) -> u64 {
-        self.facts.max_storage_buffer_binding_size
-    }
-
     /// Bytes held now.
     pub fn memory(&self) -> MemoryUse {
         let of = |role| self.ledger.of(role).load(Ordering::Relaxed);
@@ -199,7 +178,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::BufferLimit`] before anything is asked for, [`Error::Memory`] when the device refuses.
-    pub(super) async fn allocate(&self, wanted: &[Allocation<'_>]) -> Result<Vec<Buffer>> {
+    pub(super) async fn allocate(&self, wanted: &[Wanted<'_>]) -> Result<Vec<Buffer>> {
         self.check()?;
         for a in wanted {
             if a.bytes > self.facts.max_buffer_size {
@@ -241,6 +220,24 @@ impl Device {
         Ok(buffers)
     }
 
+    /// Writes to a buffer, padded with zeros to a multiple of 4 bytes. `offset` is a multiple of 4, in bytes.
+    pub(super) fn upload(&self, buffer: &wgpu::Buffer, offset: u64, bytes: Bytes) {
+        #[cfg(target_arch = "wasm32")]
+        if let Bytes::Outside(array, done) = &bytes
+            && bytes.len().is_multiple_of(4)
+            && let (Some(queue), Some(raw)) = (self.queue.as_webgpu(), buffer.as_webgpu())
+        {
+            // A write that does not fit is refused with an exception; wgpu's own would stop the program.
+            let written = queue.write_buffer_with_f64_and_u8_array(raw, offset as f64, array);
+            assert!(written.is_ok(), "{} bytes at {offset} lie within the buffer", array.length());
+            crate::plan::give_back(array, done.as_ref());
+            return;
+        }
+        let mut bytes = bytes.into_vec();
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        self.queue.write_buffer(buffer, offset, &bytes);
+    }
+
     /// Natively, waits for the queue; in a browser the event loop does, so this returns at once.
     pub(super) fn wait(&self) {
         #[cfg(not(target_arch = "wasm32"))]
@@ -255,7 +252,7 @@ impl Drop for Device {
 }
 
 /// One buffer to allocate.
-pub(super) struct Allocation<'a> {
+pub(super) struct Wanted<'a> {
     pub label: &'a str,
     pub bytes: u64,
     pub role: Role,

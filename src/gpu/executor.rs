@@ -1,19 +1,23 @@
-//! Runs plans: pipelines and bind groups are built once, then a step of the model is one command buffer with one
-//! compute pass. Nothing is created per token but the command encoder and its pass.
+//! Runs plans on a WebGPU device: pipelines and bind groups are built once, then a step of the model is one command buffer
+//! with one compute pass. Nothing is created per token but the command encoder and its pass.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::rc::Rc;
 
+use async_trait::async_trait;
 use futures_channel::oneshot;
 
-use super::bytes::Bytes;
-use super::device::{Allocation, Buffer, Device, MemoryUse, directives};
-use crate::plan::{Access, BufferId, Buffers, Plan, Role, ShaderId, Step};
+use super::device::{Buffer, Device, DeviceOptions, Wanted, directives};
+use crate::plan::{
+    Access, BufferCopy, BufferId, Buffers, Bytes, Counts, DeviceFacts, Executor, MemoryUse, Plan, Prepared, Read,
+    Readback, Role, ShaderId, Step,
+};
 use crate::{Error, Result};
 
 /// A plan with its GPU objects.
-pub struct Prepared {
+struct PreparedPlan {
     label: String,
     steps: Vec<PreparedStep>,
     _params: Option<Buffer>,
@@ -25,124 +29,54 @@ struct PreparedStep {
     grid: [u32; 3],
 }
 
-/// A buffer the host can map, made once and used for many readbacks.
-pub struct Staging {
+/// A buffer that the host can map.
+struct Staging {
     buffer: Buffer,
     filled: Cell<u64>,
 }
 
-/// Counts of the GPU work so far; tests take differences.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the names say it
-pub struct Counts {
-    pub submits: u64,
-    pub passes: u64,
-    pub dispatches: u64,
-    pub readbacks: u64,
-    /// Buffers, bind groups, layouts, shader modules and pipelines; not the encoder and pass of a submit.
-    pub objects_created: u64,
-}
-
-/// A readback that rides along with a submit: `bytes` of `from` are copied to the staging buffer after the pass.
-pub struct Readback<'a> {
-    /// Source.
-    pub from: BufferId,
-    /// Byte range of the source.
-    pub bytes: Range<u64>,
-    /// Destination.
-    pub to: &'a Staging,
-}
-
-/// A copy of byte ranges of buffers, kept in buffers of its own on the device.
-pub struct Snapshot(Vec<(BufferId, Range<u64>, Buffer)>);
-
-impl Snapshot {
-    /// Bytes held.
-    pub fn bytes(&self) -> u64 {
-        self.0.iter().map(|(_, range, _)| range.end - range.start).sum()
-    }
-}
-
 type PipelineKey = (ShaderId, Vec<(&'static str, u64)>);
 
-/// Owns a model's buffers and runs its plans.
-pub struct Executor {
-    device: std::rc::Rc<Device>,
-    /// The buffers by id; `None` where one was given back.
-    buffers: Vec<Option<Buffer>>,
+/// A GPU that runs plans.
+pub struct Gpu {
+    device: Rc<Device>,
+    buffers: RefCell<BTreeMap<BufferId, Buffer>>,
     pipelines: RefCell<Vec<wgpu::ComputePipeline>>,
     by_key: RefCell<HashMap<PipelineKey, usize>>,
     modules: RefCell<HashMap<ShaderId, wgpu::ShaderModule>>,
     counts: Cell<Counts>,
 }
 
-impl Executor {
-    /// Allocates every buffer of the table, zeroed.
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+impl Gpu {
+    /// Opens a GPU.
     ///
     /// # Errors
-    /// [`Error::BufferLimit`], [`Error::Memory`], [`Error::DeviceLost`]; nothing stays allocated then.
-    pub async fn new(device: std::rc::Rc<Device>, buffers: &Buffers) -> Result<Self> {
-        let mut made = Self {
+    /// [`Error::NoWebGpu`] where there is no adapter or it gives no device.
+    pub async fn open(options: DeviceOptions) -> Result<Self> {
+        Ok(Self::on(Rc::new(Device::open(options).await?)))
+    }
+
+    fn on(device: Rc<Device>) -> Self {
+        Self {
             device,
-            buffers: Vec::new(),
+            buffers: RefCell::default(),
             pipelines: RefCell::default(),
             by_key: RefCell::default(),
             modules: RefCell::default(),
             counts: Cell::default(),
-        };
-        made.add(buffers).await?;
-        Ok(made)
+        }
     }
 
-    /// Allocates further buffers, zeroed. Returns the id of the first; the others follow it.
-    ///
-    /// # Errors
-    /// The errors of [`Self::new`]; nothing stays allocated then.
-    pub async fn add(&mut self, buffers: &Buffers) -> Result<BufferId> {
-        use wgpu::BufferUsages as U;
-        let wanted: Vec<Allocation<'_>> = buffers
-            .iter()
-            .map(|spec| Allocation {
-                label: &spec.label,
-                bytes: spec.bytes,
-                role: spec.role,
-                usage: U::STORAGE | U::COPY_DST | U::COPY_SRC,
-            })
-            .collect();
-        let first = BufferId(self.buffers.len() as u32);
-        self.buffers.extend(self.device.allocate(&wanted).await?.into_iter().map(Some));
-        self.count(|c| c.objects_created += wanted.len() as u64);
-        Ok(first)
-    }
-
-    /// Gives back what [`Self::add`] allocated last. Nothing that uses it may be submitted any more.
-    pub fn remove(&mut self, first: BufferId) {
-        self.buffers.truncate(first.0 as usize);
-    }
-
-    /// The device everything runs on.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The device, for holders that outlive the executor.
-    pub fn device_handle(&self) -> std::rc::Rc<Device> {
-        self.device.clone()
-    }
-
-    /// Counts of the GPU work since the executor was made.
-    pub fn counts(&self) -> Counts {
-        self.counts.get()
-    }
-
-    /// Bytes held on the device, by role.
-    pub fn memory(&self) -> MemoryUse {
-        self.device.memory()
-    }
-
-    /// How many distinct pipelines exist.
-    pub fn pipelines(&self) -> usize {
-        self.pipelines.borrow().len()
+    /// Another executor on the same device, without buffers and pipelines.
+    #[cfg(test)]
+    pub(crate) fn another(&self) -> Self {
+        Self::on(self.device.clone())
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
@@ -151,59 +85,23 @@ impl Executor {
         self.counts.set(counts);
     }
 
-    fn raw(&self, id: BufferId) -> &wgpu::Buffer {
-        &self.buffers[id.0 as usize].as_ref().expect("nothing uses a buffer that was given back").raw
+    fn raw(&self, id: BufferId) -> wgpu::Buffer {
+        self.buffers.borrow().get(&id).expect("nothing uses a buffer that was released").raw.clone()
     }
 
-    /// Gives a buffer back that only the load needed. Nothing that uses it may be submitted any more.
-    pub fn release(&mut self, id: BufferId) {
-        self.buffers[id.0 as usize] = None;
-    }
-
-    /// Writes to a buffer before the next submit. `offset` and the length are multiples of 4, in bytes.
-    pub fn write(&self, id: BufferId, offset: u64, data: &[u8]) {
-        self.device.queue.write_buffer(self.raw(id), offset, data);
-    }
-
-    /// Writes bytes wherever they lie to a buffer before the next submit, padded with zeros to whole words.
-    pub fn upload(&self, id: BufferId, offset: u64, bytes: Bytes) {
-        self.device.upload(self.raw(id), offset, bytes);
-    }
-
-    /// Builds the plan's pipelines and bind groups.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] with the compiler's message where a shader or layout is rejected, [`Error::Memory`].
-    pub async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
-        let (words, offsets) = plan.params(u64::from(self.device.facts().min_uniform_buffer_offset_alignment));
-        let params = if words.is_empty() {
-            None
-        } else {
-            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-            let wanted = Allocation { label: "params", bytes: words.len() as u64, role: Role::Scratch, usage };
-            let buffer = self.device.allocate(&[wanted]).await?.pop().expect("one was asked for");
-            self.device.queue.write_buffer(&buffer.raw, 0, &words);
-            self.count(|c| c.objects_created += 1);
-            Some(buffer)
-        };
-        let scope = self.device.raw.push_error_scope(wgpu::ErrorFilter::Validation);
-        let steps = plan
-            .steps
-            .iter()
-            .zip(offsets)
-            .map(|(step, offset)| self.prepare_step(step, params.as_ref().map(|p| (&p.raw, offset))))
-            .collect();
-        if let Some(e) = scope.pop().await {
-            return Err(Error::Internal { message: format!("plan {}: {e}", plan.label) });
-        }
-        self.device.check()?;
-        Ok(Prepared { label: plan.label.clone(), steps, _params: params })
+    /// Allocates one buffer that no plan binds.
+    async fn own(&self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> Result<Buffer> {
+        let wanted = Wanted { label, bytes, role: Role::Scratch, usage };
+        let buffer = self.device.allocate(&[wanted]).await?.pop().expect("one was requested");
+        self.count(|c| c.objects_created += 1);
+        Ok(buffer)
     }
 
     fn prepare_step(&self, step: &Step, params: Option<(&wgpu::Buffer, u64)>) -> PreparedStep {
         let limit = self.device.max_workgroups;
         assert!(step.grid.iter().all(|&n| n <= limit), "{}: grid {:?} exceeds {limit}", step.label, step.grid);
         let pipeline = self.pipeline(step);
+        let buffers = self.buffers.borrow();
         let mut entries = Vec::with_capacity(step.bindings.len() + 1);
         if let (Some((buffer, offset)), false) = (params, step.params.is_empty()) {
             let size = std::num::NonZeroU64::new((step.params.len() * 4).next_multiple_of(16) as u64);
@@ -211,7 +109,8 @@ impl Executor {
             entries.push(wgpu::BindGroupEntry { binding: 0, resource });
         }
         for b in &step.bindings {
-            entries.push(wgpu::BindGroupEntry { binding: b.slot, resource: self.raw(b.buffer).as_entire_binding() });
+            entries
+                .push(wgpu::BindGroupEntry { binding: b.slot, resource: buffers[&b.buffer].raw.as_entire_binding() });
         }
         let layout = self.pipelines.borrow()[pipeline].get_bind_group_layout(0);
         let bind_group = self.device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -278,60 +177,144 @@ impl Executor {
         index
     }
 
-    /// Runs plans one after the other, as one pass and one submit, then copies what is to be read back.
-    /// Returns at once: submits queue, and several may be under way.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn submit(&self, plans: &[&Prepared], readbacks: &[Readback<'_>]) -> Result<()> {
+    /// Records a command buffer and submits it.
+    fn record(&self, label: Option<&str>, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
         self.device.check()?;
-        let label = plans.first().map(|p| p.label.as_str());
         let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label });
-        let mut dispatches = 0;
-        if !plans.is_empty() {
-            let pipelines = self.pipelines.borrow();
-            let descriptor = wgpu::ComputePassDescriptor { label, timestamp_writes: None };
-            let mut pass = encoder.begin_compute_pass(&descriptor);
-            let mut current = usize::MAX;
-            for step in plans.iter().flat_map(|p| &p.steps) {
-                if step.pipeline != current {
-                    pass.set_pipeline(&pipelines[step.pipeline]);
-                    current = step.pipeline;
-                }
-                pass.set_bind_group(0, &step.bind_group, &[]);
-                pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
-                dispatches += 1;
-            }
-        }
-        for r in readbacks {
-            let bytes = r.bytes.end - r.bytes.start;
-            encoder.copy_buffer_to_buffer(self.raw(r.from), r.bytes.start, &r.to.buffer.raw, 0, bytes);
-            r.to.filled.set(bytes);
-        }
+        record(&mut encoder);
         self.device.queue.submit([encoder.finish()]);
+        self.count(|c| c.submits += 1);
+        Ok(())
+    }
+
+    /// Runs all plans as one pass; returns the number of dispatches.
+    fn pass(&self, encoder: &mut wgpu::CommandEncoder, plans: &[&PreparedPlan]) -> u64 {
+        let pipelines = self.pipelines.borrow();
+        let label = plans.first().map(|plan| plan.label.as_str());
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes: None });
+        let (mut current, mut dispatches) = (usize::MAX, 0);
+        for step in plans.iter().flat_map(|plan| &plan.steps) {
+            if step.pipeline != current {
+                pass.set_pipeline(&pipelines[step.pipeline]);
+                current = step.pipeline;
+            }
+            pass.set_bind_group(0, &step.bind_group, &[]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+            dispatches += 1;
+        }
+        dispatches
+    }
+}
+
+#[async_trait(?Send)]
+impl Executor for Gpu {
+    fn facts(&self) -> &DeviceFacts {
+        self.device.facts()
+    }
+
+    fn memory(&self) -> MemoryUse {
+        self.device.memory()
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
+        use wgpu::BufferUsages as U;
+        let usage = U::STORAGE | U::COPY_DST | U::COPY_SRC;
+        let wanted: Vec<_> = buffers
+            .iter()
+            .map(|spec| Wanted { label: &spec.label, bytes: spec.bytes, role: spec.role, usage })
+            .collect();
+        let made = self.device.allocate(&wanted).await?;
+        self.count(|c| c.objects_created += wanted.len() as u64);
+        let all = &mut *self.buffers.borrow_mut();
+        let first = all.last_key_value().map_or(0, |(id, _)| id.0 + 1);
+        all.extend((first..).map(BufferId).zip(made));
+        Ok(BufferId(first))
+    }
+
+    fn release(&self, buffers: &[BufferId]) {
+        let all = &mut *self.buffers.borrow_mut();
+        buffers.iter().for_each(|id| drop(all.remove(id)));
+    }
+
+    fn write(&self, to: BufferId, offset: u64, bytes: &[u8]) {
+        self.device.queue.write_buffer(&self.raw(to), offset, bytes);
+    }
+
+    fn upload(&self, to: BufferId, offset: u64, bytes: Bytes) {
+        self.device.upload(&self.raw(to), offset, bytes);
+    }
+
+    fn copy(&self, copies: &[BufferCopy]) -> Result<()> {
+        self.record(Some("copy"), |encoder| {
+            for BufferCopy { from, bytes, to, offset } in copies {
+                let size = bytes.end - bytes.start;
+                encoder.copy_buffer_to_buffer(&self.raw(*from), bytes.start, &self.raw(*to), *offset, size);
+            }
+        })
+    }
+
+    async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
+        let (words, offsets) = plan.params(u64::from(self.facts().min_uniform_buffer_offset_alignment));
+        let params = if words.is_empty() {
+            None
+        } else {
+            let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+            let buffer = self.own("params", words.len() as u64, usage).await?;
+            self.device.queue.write_buffer(&buffer.raw, 0, &words);
+            Some(buffer)
+        };
+        let known = self.pipelines.borrow().len();
+        let scope = self.device.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+        let steps = plan
+            .steps
+            .iter()
+            .zip(offsets)
+            .map(|(step, offset)| self.prepare_step(step, params.as_ref().map(|p| (&p.raw, offset))))
+            .collect();
+        if let Some(e) = scope.pop().await {
+            self.by_key.borrow_mut().retain(|_, index| *index < known); // what was rejected is never used again
+            self.modules.borrow_mut().clear();
+            return Err(Error::Plan { plan: plan.label.clone(), message: e.to_string() });
+        }
+        self.device.check()?;
+        Ok(Prepared::new(PreparedPlan { label: plan.label.clone(), steps, _params: params }))
+    }
+
+    async fn readback(&self, bytes: u64) -> Result<Readback> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.own("readback", bytes, usage).await?;
+        Ok(Readback::new(Staging { buffer, filled: Cell::new(0) }))
+    }
+
+    fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
+        let plans: Vec<&PreparedPlan> = plans.iter().map(|plan| plan.inner()).collect();
+        let mut dispatches = 0;
+        self.record(plans.first().map(|plan| plan.label.as_str()), |encoder| {
+            if !plans.is_empty() {
+                dispatches = self.pass(encoder, &plans);
+            }
+            reads.iter().for_each(|read| read.to.inner::<Staging>().filled.set(0));
+            for read in reads {
+                let to: &Staging = read.to.inner();
+                let (at, size) = (to.filled.get(), read.bytes.end - read.bytes.start);
+                encoder.copy_buffer_to_buffer(&self.raw(read.from), read.bytes.start, &to.buffer.raw, at, size);
+                to.filled.set(at + size);
+            }
+        })?;
         self.count(|c| {
-            c.submits += 1;
             c.passes += u64::from(!plans.is_empty());
             c.dispatches += dispatches;
         });
         Ok(())
     }
 
-    /// Makes a staging buffer of `bytes`.
-    pub async fn staging(&self, bytes: u64) -> Result<Staging> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let wanted = Allocation { label: "staging", bytes, role: Role::Scratch, usage };
-        let buffer = self.device.allocate(&[wanted]).await?.pop().expect("one was asked for");
-        self.count(|c| c.objects_created += 1);
-        Ok(Staging { buffer, filled: Cell::new(0) })
-    }
-
-    /// Waits for the readback into `staging` and returns its bytes.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`] where the device went away meanwhile.
-    pub async fn fetch(&self, staging: &Staging) -> Result<Vec<u8>> {
-        let slice = staging.buffer.raw.slice(0..staging.filled.get());
+    async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
+        let from: &Staging = from.inner();
+        let slice = from.buffer.raw.slice(0..from.filled.get());
         let (tx, rx) = oneshot::channel();
         slice.map_async(wgpu::MapMode::Read, move |result| drop(tx.send(result)));
         self.device.wait();
@@ -344,86 +327,26 @@ impl Executor {
         let view = slice.get_mapped_range().map_err(|e| Error::Internal { message: format!("readback: {e}") })?;
         let bytes = view.to_vec();
         drop(view);
-        staging.buffer.raw.unmap();
+        from.buffer.raw.unmap();
         self.count(|c| c.readbacks += 1);
         Ok(bytes)
     }
 
-    /// Reads bytes of a buffer after everything submitted so far. Makes a staging buffer: not for the decode loop.
-    pub async fn read(&self, id: BufferId, bytes: Range<u64>) -> Result<Vec<u8>> {
-        let staging = self.staging(bytes.end - bytes.start).await?;
-        self.submit(&[], &[Readback { from: id, bytes, to: &staging }])?;
-        self.fetch(&staging).await
-    }
-
-    /// Reads byte ranges of several buffers, concatenated, in one submit.
-    pub async fn read_all(&self, ranges: &[(BufferId, Range<u64>)]) -> Result<Vec<u8>> {
-        let total = ranges.iter().map(|(_, range)| range.end - range.start).sum();
-        let staging = self.staging(total).await?;
-        self.copy(|encoder| {
-            let mut at = 0;
-            for (id, range) in ranges {
-                let bytes = range.end - range.start;
-                encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &staging.buffer.raw, at, bytes);
-                at += bytes;
-            }
-        })?;
-        staging.filled.set(total);
-        self.fetch(&staging).await
-    }
-
-    /// Copies byte ranges of buffers to new buffers that no plan writes. The ends of ranges are multiples of 4.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] where the device does not grant as much more, [`Error::DeviceLost`].
-    pub async fn snapshot(&self, ranges: &[(BufferId, Range<u64>)], role: Role) -> Result<Snapshot> {
-        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        let size = |range: &Range<u64>| range.end - range.start;
-        let wanted: Vec<_> =
-            ranges.iter().map(|(_, range)| Allocation { label: "snapshot", bytes: size(range), role, usage }).collect();
-        let buffers = self.device.allocate(&wanted).await?;
-        self.count(|c| c.objects_created += buffers.len() as u64);
-        let parts = ranges.iter().cloned().zip(buffers).map(|((id, range), buffer)| (id, range, buffer));
-        let snapshot = Snapshot(parts.collect());
-        self.copy(|encoder| {
-            for (id, range, buffer) in &snapshot.0 {
-                encoder.copy_buffer_to_buffer(self.raw(*id), range.start, &buffer.raw, 0, size(range));
-            }
-        })?;
-        Ok(snapshot)
-    }
-
-    /// Copies a snapshot back to the ranges that it was taken from.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
-        self.copy(|encoder| {
-            for (id, range, buffer) in &snapshot.0 {
-                encoder.copy_buffer_to_buffer(&buffer.raw, 0, self.raw(*id), range.start, range.end - range.start);
-            }
-        })
-    }
-
-    /// A submit of copies alone.
-    fn copy(&self, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<()> {
-        self.device.check()?;
-        let mut encoder =
-            self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("copy") });
-        record(&mut encoder);
-        self.device.queue.submit([encoder.finish()]);
-        self.count(|c| c.submits += 1);
-        Ok(())
-    }
-
-    /// Waits until everything submitted so far is done.
-    pub async fn idle(&self) -> Result<()> {
+    async fn idle(&self) -> Result<()> {
         let (tx, rx) = oneshot::channel();
         self.device.queue.on_submitted_work_done(move || {
             let _ = tx.send(()); // nobody waits any more: fine
         });
         self.device.wait();
-        let _ = rx.await; // a lost device drops the sender; check() tells
+        let _ = rx.await; // a lost device drops the sender; check() reports it
         self.device.check()
+    }
+
+    fn lost(&self) -> Pin<Box<dyn Future<Output = Error>>> {
+        Box::pin(self.device.lost())
+    }
+
+    fn destroy(&self) {
+        self.device.destroy();
     }
 }

@@ -1,11 +1,9 @@
-//! The GPU as this crate needs it: a device, and an executor that runs plans on it. Knows nothing of language models.
+//! The GPU: an [`Executor`](crate::plan::Executor) on a WebGPU device. Knows nothing of language models.
 
-mod bytes;
 mod device;
 mod executor;
 #[cfg(target_arch = "wasm32")]
 mod subgroups;
 
-pub use bytes::Bytes;
-pub use device::{Device, DeviceOptions, MemoryUse};
-pub use executor::{Counts, Executor, Prepared, Readback, Snapshot, Staging};
+pub use device::DeviceOptions;
+pub use executor::Gpu;

@@ -13,6 +13,27 @@ impl CpuMemory {
         Self(buffers.iter().map(|spec| vec![0; spec.bytes as usize / 4]).collect())
     }
 
+    /// Adds zeroed buffers; returns the id of the first.
+    pub(super) fn extend(&mut self, buffers: &Buffers) -> BufferId {
+        let first = self.0.len() as u32;
+        self.0.append(&mut Self::new(buffers).0);
+        BufferId(first)
+    }
+
+    /// How many buffers there are, without freed ones at the end.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Frees a buffer's words.
+    pub(super) fn free(&mut self, id: BufferId) {
+        if let Some(words) = self.0.get_mut(id.0 as usize) {
+            *words = Vec::new();
+        }
+        let end = self.0.iter().rposition(|words| !words.is_empty()).map_or(0, |last| last + 1);
+        self.0.truncate(end);
+    }
+
     /// The buffer's words.
     pub fn words(&self, id: BufferId) -> &[u32] {
         &self.0[id.0 as usize]

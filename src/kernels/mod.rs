@@ -19,6 +19,7 @@ mod norm;
 mod quantize;
 #[cfg(test)]
 mod real_shapes;
+mod reference;
 mod rope_append;
 mod route;
 mod sample;
@@ -43,6 +44,7 @@ pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
 pub use quantize::Quantize;
+pub use reference::Reference;
 pub use rope_append::{QkNorm, RopeAppend, Temperature, rope_table};
 pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};

@@ -5,13 +5,14 @@
 //! kilobytes are released again. A variant that computes wrong results is dropped, for every kernel that it covers, and the
 //! load's warnings name it. A base kernel that computes wrong results ends the load with `no-webgpu`.
 
+use std::rc::Rc;
+
 use super::attention::fewer_splits;
 use super::small::Maker;
 use super::variants::Tolerance;
 use super::{CpuMemory, KvFormat, Variants, interpret, kernel_of, suited};
 use crate::Result;
-use crate::gpu::Executor;
-use crate::plan::{BufferId, Buffers, Plan, ShaderId, Step};
+use crate::plan::{Allocation, BufferId, Buffers, Executor, Plan, ShaderId, Step};
 
 /// How far f32 sums of a few hundred products of order one may be off, relative to the larger of 1 and the value.
 const TOLERANCE: f64 = 2e-3;
@@ -57,31 +58,24 @@ impl SelfTest {
     /// The shaders that compute something else than their references, each once.
     ///
     /// # Errors
-    /// The errors of [`Executor::add`] and [`Executor::prepare`].
-    pub async fn failures(&self, executor: &mut Executor) -> Result<Vec<ShaderId>> {
-        let first = executor.add(&self.buffers).await?;
-        let failed = self.run(executor, first).await;
-        executor.remove(first);
-        failed
-    }
-
-    async fn run(&self, executor: &Executor, first: BufferId) -> Result<Vec<ShaderId>> {
+    /// The errors of [`Executor::allocate`] and [`Executor::prepare`].
+    pub async fn failures(&self, executor: &Rc<dyn Executor>) -> Result<Vec<ShaderId>> {
+        let own = Allocation::new(executor, &self.buffers).await?;
         let mut memory = CpuMemory::new(&self.buffers);
-        let shifted = |id: BufferId| BufferId(first.0 + id.0);
         for (id, bytes) in &self.contents {
             memory.write(*id, 0, bytes);
-            executor.write(shifted(*id), 0, bytes);
+            executor.write(own.id(*id), 0, bytes);
         }
         interpret(&self.plan, &mut memory);
-        let mut plan = suited(&self.plan, self.variants, executor.device().facts());
+        let mut plan = suited(&self.plan, self.variants, executor.facts());
         for binding in plan.steps.iter_mut().flat_map(|step| &mut step.bindings) {
-            binding.buffer = shifted(binding.buffer);
+            binding.buffer = own.id(binding.buffer);
         }
         let prepared = executor.prepare(&plan).await?;
         executor.submit(&[&prepared], &[])?;
         let outputs: Vec<&Output> = self.outputs.iter().flatten().collect();
-        let ranges: Vec<_> = outputs.iter().map(|o| (shifted(o.buffer), 0..self.buffers.get(o.buffer).bytes)).collect();
-        let bytes = executor.read_all(&ranges).await?;
+        let ranges: Vec<_> = outputs.iter().map(|o| (own.id(o.buffer), 0..self.buffers.get(o.buffer).bytes)).collect();
+        let bytes = executor.read(&ranges).await?;
         let mut rest = bytes.as_slice();
         let mut failed = Vec::new();
         for (step, outputs) in plan.steps.iter().zip(&self.outputs) {
@@ -170,7 +164,7 @@ mod tests {
     fn failures(b: &Bench, variants: Variants) -> Vec<String> {
         let test = SelfTest::new(&[&b.plan], variants);
         assert_eq!(test.plan.steps.len(), b.plan.steps.len());
-        let wrong = block_on(async { test.failures(&mut b.executor().await).await.unwrap() });
+        let wrong = block_on(async { test.failures(b.executor().await.executor()).await.unwrap() });
         wrong.iter().map(ToString::to_string).collect()
     }
 

@@ -7,20 +7,20 @@ use half::{bf16, f16};
 
 use super::variants::Tolerance;
 use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
-use crate::gpu::{Device, DeviceOptions, Executor};
+use crate::gpu::{DeviceOptions, Gpu};
 use crate::plan::layout::SUPER_BLOCK;
-use crate::plan::{Activation, BufferId, Buffers, GROUP, Layout, Matrix, Plan, Role, Scales, Shader, Vector};
+use crate::plan::{
+    Activation, Allocation, BufferId, Buffers, Executor, GROUP, Layout, Matrix, Plan, Role, Scales, Shader, Vector,
+};
 
 pub(crate) use pollster::block_on;
 
-/// The device of this test thread.
-pub(crate) fn device() -> Rc<Device> {
+/// The GPU of this test thread.
+pub(crate) fn device() -> &'static Gpu {
     // Leaked: wgpu cannot drop a device while a thread's locals are being torn down.
-    thread_local!(static DEVICE: OnceCell<&'static Rc<Device>> = const { OnceCell::new() });
-    DEVICE.with(|cell| {
-        let open = || block_on(Device::open(DeviceOptions::default())).expect("tests need a GPU or lavapipe");
-        cell.get_or_init(|| Box::leak(Box::new(Rc::new(open())))).to_owned().clone()
-    })
+    thread_local!(static GPU: OnceCell<&'static Gpu> = const { OnceCell::new() });
+    let open = || block_on(Gpu::open(DeviceOptions::default())).expect("tests need a GPU or lavapipe");
+    GPU.with(|cell| *cell.get_or_init(|| Box::leak(Box::new(open()))))
 }
 
 /// Layouts for shapes of any kind: unquantised, with minima, in super-blocks; all of them with `MINKE_ALL`. Each pairing of a layout
@@ -281,9 +281,10 @@ impl Bench {
         self.contents.iter().map(|(id, data)| (*id, data.as_slice())).chain([state])
     }
 
-    /// An executor that holds the contents.
-    pub(crate) async fn executor(&self) -> Executor {
-        let executor = Executor::new(device(), &self.buffers).await.unwrap();
+    /// The buffers with their contents, on an executor that holds nothing else.
+    pub(crate) async fn executor(&self) -> Allocation {
+        let executor: Rc<dyn Executor> = Rc::new(device().another());
+        let allocation = Allocation::new(&executor, &self.buffers).await.unwrap();
         self.all_contents().for_each(|(id, data)| {
             let (words, rest) = data.split_at(data.len() / 4 * 4);
             executor.write(id, 0, words);
@@ -293,7 +294,7 @@ impl Bench {
                 executor.write(id, words.len() as u64, &last);
             }
         });
-        executor
+        allocation
     }
 
     /// What the references make of the contents.
@@ -325,12 +326,13 @@ impl Bench {
 
     fn run_plan(&self, plan: &Plan, outs: &[BufferId], memory: &CpuMemory) -> Found {
         block_on(async {
-            let executor = self.executor().await;
+            let allocation = self.executor().await;
+            let executor = allocation.executor();
             let prepared = executor.prepare(plan).await.unwrap();
             executor.submit(&[&prepared], &[]).unwrap();
             let mut found = Vec::new();
             for &out in outs {
-                let got = executor.read(out, 0..self.buffers.get(out).bytes).await.unwrap();
+                let got = executor.read(&[(out, 0..self.buffers.get(out).bytes)]).await.unwrap();
                 found.push((got, memory.bytes(out).to_vec()));
             }
             found

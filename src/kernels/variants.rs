@@ -139,6 +139,7 @@ pub fn suited(plan: &Plan, mut variants: Variants, facts: &DeviceFacts) -> Plan 
 mod tests {
     use super::*;
     use crate::kernels::testing::device;
+    use crate::plan::Executor;
 
     #[test]
     fn bytes_are_for_gpus_with_an_instruction_for_them() {

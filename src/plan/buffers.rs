@@ -24,6 +24,8 @@ pub struct BufferSpec {
     pub bytes: u64,
     /// Ledger row.
     pub role: Role,
+    /// Which part of a matrix it belongs to; 0 for buffers that are not divided.
+    pub part: usize,
 }
 
 /// Every buffer of a model, before any is allocated.
@@ -33,8 +35,13 @@ pub struct Buffers(Vec<BufferSpec>);
 impl Buffers {
     /// Adds a buffer of `bytes` (rounded up to whole words, at least 16).
     pub fn add(&mut self, label: impl Into<String>, bytes: u64, role: Role) -> BufferId {
+        self.add_part(label, 0, bytes, role)
+    }
+
+    /// As [`Self::add`], for the matrix part `part`.
+    pub fn add_part(&mut self, label: impl Into<String>, part: usize, bytes: u64, role: Role) -> BufferId {
         let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
-        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role });
+        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role, part });
         id
     }
 

@@ -1,7 +1,10 @@
-//! The work of a step of the model as plain data: buffers, tensors in their layouts, dispatches. Nothing here knows a GPU: a plan is
-//! printed, counted and compared, run by an executor, or by the kernels' references.
+//! The work of a step of the model as plain data: buffers, tensors in their layouts, dispatches; and the interface of what
+//! runs it. Nothing here knows a GPU: a plan is printed, counted and compared, run by an [`Executor`], or by the kernels'
+//! references.
 
 mod buffers;
+mod bytes;
+mod executor;
 mod facts;
 pub mod layout;
 mod quantize;
@@ -10,6 +13,10 @@ mod step;
 mod tensor;
 
 pub use buffers::{BufferId, BufferSpec, Buffers, Role};
+pub use bytes::Bytes;
+#[cfg(target_arch = "wasm32")]
+pub use bytes::give_back;
+pub use executor::{Allocation, BufferCopy, Counts, Executor, MemoryUse, Prepared, Read, Readback, Snapshot};
 pub use facts::DeviceFacts;
 pub use layout::{GROUP, Layout, LayoutSpec, Scales};
 pub use quantize::{Arrival, QuantizeJob, e4m3_product};

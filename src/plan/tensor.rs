@@ -83,7 +83,8 @@ impl Matrix {
                 let rows = row..end.min(row + fit);
                 let n = parts.len();
                 let mut plane = |plane: &str, row_bytes: usize| {
-                    buffers.add(format!("{label}.{n}.{plane}"), (rows.len() * row_bytes) as u64, Role::Weights)
+                    let bytes = (rows.len() * row_bytes) as u64;
+                    buffers.add_part(format!("{label}.{n}.{plane}"), n, bytes, Role::Weights)
                 };
                 let codes = plane("codes", layout.code_row_bytes(k));
                 let scales = layout.has_scales().then(|| plane("scales", layout.scale_row_bytes(k)));

@@ -447,7 +447,7 @@ impl WasmModel {
     /// Resolves with the failure when the device is lost, otherwise never.
     pub fn lost(&self) -> Promise {
         let Ok(engine) = self.engine() else { return Promise::new(&mut |_, _| {}) };
-        let lost = engine.device().lost();
+        let lost = engine.executor().lost();
         drop(engine);
         wasm_bindgen_futures::future_to_promise(async move { Ok(failure(&lost.await)) })
     }
@@ -455,7 +455,7 @@ impl WasmModel {
     /// Frees the GPU memory. Later calls fail.
     pub fn unload(&self) {
         if let Some(engine) = self.engine.borrow_mut().take() {
-            engine.device().destroy();
+            engine.executor().destroy();
         }
     }
 }

@@ -10,7 +10,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::value::{from_failure, get, string};
 use crate::engine::Source;
-use crate::gpu::Bytes;
+use crate::plan::Bytes;
 use crate::weights::source::{ByteSource, Folder};
 use crate::{Error, Result};
 

@@ -15,7 +15,7 @@ use super::pack::Unpacked;
 use super::source::{ByteSource, Folder, read_all};
 use super::split::{Parts, Split};
 use super::{json, safetensors};
-use crate::gpu::Bytes;
+use crate::plan::Bytes;
 use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// Maximum size in bytes of config.json, tokenizer_config.json and generation_config.json.

@@ -1,9 +1,11 @@
-//! Checkpoint to GPU, a block of rows at a time: read, repack and write; or read, write, and quantise or arrange on the
-//! GPU. The host holds one block, whatever a tensor's size, and the queue holds at most [`IN_FLIGHT`] bytes. What the GPU
-//! takes as published is not looked at here: in a browser it goes to the GPU from JavaScript's memory.
+//! Loads a checkpoint's weights into an executor's buffers, a block of rows at a time: blocks are read, repacked on the host
+//! where their published form needs it, and written; or written as published and quantised or rearranged by a kernel.
 //!
-//! What reaches a layout is always rows in a known format. [`Form`] says how they are stored: as rows, as columns (experts
-//! or heads that are published transposed), as FP8 with block factors, or as MXFP4 with exponents in a tensor of their own.
+//! The host holds one block, whatever a tensor's size, and the queue holds at most [`IN_FLIGHT`] bytes. Blocks that are
+//! written as published stay in JavaScript's memory in a browser.
+//!
+//! Layouts are filled from rows in a known format. [`Form`] says how a tensor stores them: as rows, as columns (experts or
+//! heads that are published transposed), as FP8 with block factors, or as MXFP4 with exponents in a tensor of their own.
 
 use std::ops::Range;
 
@@ -15,8 +17,7 @@ pub use super::task::{
     COLUMN_ROWS, FP8_BLOCK, Form, Fuse, IN_FLIGHT, Piece, Quantizer, Slice, Task, bytes_to_read, factor_bytes,
     input_bytes, staging,
 };
-use crate::gpu::Executor;
-use crate::plan::BufferId;
+use crate::plan::{BufferId, Executor};
 use crate::{Cancel, Result};
 
 /// Fills the executor's buffers. `progress` receives the bytes read since the last call and the file that they came
@@ -28,11 +29,11 @@ use crate::{Cancel, Result};
 pub async fn load(
     checkpoint: &Checkpoint,
     tasks: &[Task],
-    executor: &Executor,
+    executor: &dyn Executor,
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64, &str),
 ) -> Result<()> {
-    Loader::new(checkpoint, To::Gpu(executor), cancel, progress).run(tasks).await?;
+    Loader::new(checkpoint, To::Executor(executor), cancel, progress).run(tasks).await?;
     executor.idle().await
 }
 

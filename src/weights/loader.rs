@@ -10,13 +10,12 @@ use super::planes::Planes;
 use super::repack::{becomes, quantize_rows, repack_rows, unquantised};
 use super::source::BLOCK;
 use super::task::{COLUMN_ROWS, FP8_BLOCK, Form, Fuse, IN_FLIGHT, MXFP4_BLOCK, Piece, Quantizer, Slice, Task};
-use crate::gpu::{Bytes, Executor, Prepared};
-use crate::plan::{BufferId, GROUP, Layout, Matrix, Part, Plan, QuantizeJob, Vector};
+use crate::plan::{BufferId, Bytes, Executor, GROUP, Layout, Matrix, Part, Plan, Prepared, QuantizeJob, Vector};
 use crate::{Cancel, Result};
 
 /// The destination of the bytes.
 pub(super) enum To<'a> {
-    Gpu(&'a Executor),
+    Executor(&'a dyn Executor),
     Memory(&'a mut dyn FnMut(BufferId, u64, &[u8])),
 }
 
@@ -101,7 +100,7 @@ impl<'a> Loader<'a> {
     }
 
     async fn prepare(&self, quantizers: &[Option<Quantizer>]) -> Result<Vec<Option<(Quantizer, Prepared)>>> {
-        let To::Gpu(executor) = self.to else { return Ok(Vec::new()) };
+        let To::Executor(executor) = self.to else { return Ok(Vec::new()) };
         let mut prepared = Vec::with_capacity(quantizers.len());
         for quantizer in quantizers {
             prepared.push(match quantizer {
@@ -121,14 +120,14 @@ impl<'a> Loader<'a> {
         let sent = bytes.len();
         match &mut self.to {
             To::Memory(write) => write(buffer, offset, &bytes.into_vec()),
-            To::Gpu(executor) => executor.upload(buffer, offset, bytes),
+            To::Executor(executor) => executor.upload(buffer, offset, bytes),
         }
         self.sent(sent).await
     }
 
     async fn sent(&mut self, bytes: usize) -> Result<()> {
         self.in_flight += bytes as u64;
-        if let (To::Gpu(executor), true) = (&self.to, self.in_flight >= IN_FLIGHT) {
+        if let (To::Executor(executor), true) = (&self.to, self.in_flight >= IN_FLIGHT) {
             self.in_flight = 0;
             executor.idle().await?;
         }
@@ -189,7 +188,7 @@ impl<'a> Loader<'a> {
     fn is_copied_unchanged(&self, source: &Slice, k: usize, part: &Part) -> bool {
         let entry = &self.checkpoint.tensors[&source.tensor];
         source.form == Form::Rows
-            && matches!(self.to, To::Gpu(_))
+            && matches!(self.to, To::Executor(_))
             && unquantised(entry.dtype)
             && !part.layout.can_quantize()
             && k.is_multiple_of(GROUP)
@@ -198,7 +197,7 @@ impl<'a> Loader<'a> {
 
     /// Whether a slice is transposed on the GPU.
     fn transposes_on_gpu(&self, source: &Slice) -> bool {
-        matches!(self.to, To::Gpu(_))
+        matches!(self.to, To::Executor(_))
             && matches!(source.form, Form::Columns { .. })
             && unquantised(self.checkpoint.tensors[&source.tensor].dtype)
             && self.quantizers.iter().all(Option::is_some)
@@ -316,7 +315,7 @@ impl<'a> Loader<'a> {
     async fn quantize(&mut self, part: usize, bytes: Bytes, factors: Option<&[f32]>, job: QuantizeJob) -> Result<()> {
         if let Some(factors) = factors {
             let (quantizer, _) = self.quantizers[part].as_ref().expect("the part has one");
-            let To::Gpu(executor) = self.to else { unreachable!("only the GPU has quantizers") };
+            let To::Executor(executor) = self.to else { unreachable!("only an executor has quantizers") };
             executor.write(quantizer.from.factors, 0, bytemuck::cast_slice(factors));
         }
         self.arrived = None;
@@ -331,7 +330,7 @@ impl<'a> Loader<'a> {
     }
 
     fn run_job(&self, part: usize, job: QuantizeJob) -> Result<()> {
-        let To::Gpu(executor) = self.to else { unreachable!("only the GPU has quantizers") };
+        let To::Executor(executor) = self.to else { unreachable!("only an executor has quantizers") };
         let (quantizer, prepared) = self.quantizers[part].as_ref().expect("the part has one");
         executor.write(quantizer.from.job, 0, bytemuck::bytes_of(&job));
         executor.submit(&[prepared], &[])

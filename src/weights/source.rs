@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use crate::gpu::Bytes;
+use crate::plan::Bytes;
 use crate::{Error, FormatKind, Result};
 
 /// Bytes of a checkpoint that are read at once.

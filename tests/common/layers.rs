@@ -2,13 +2,12 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::rc::Rc;
 
 use minke::engine::accept;
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{KvFormat, State};
 use minke::model::{Model, ModelConfig, ModelOptions};
-use minke::plan::{Access, Plan};
+use minke::plan::{Access, Executor, Plan};
 use minke::weights::load::load;
 use minke::weights::{Checkpoint, DiskFolder};
 use minke::{Cancel, Result};
@@ -24,8 +23,8 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
         let config = ModelConfig::from_checkpoint(&checkpoint)?;
         let model =
             Model::new(&checkpoint, &config, ModelOptions { kv_format: Some(KvFormat::F32), ..Default::default() })?;
-        let device = Rc::new(Device::open(DeviceOptions::default()).await?);
-        let executor = Executor::new(device, &model.buffers).await?;
+        let executor = Gpu::open(DeviceOptions::default()).await?;
+        executor.allocate(&model.buffers).await?;
         for (buffer, bytes) in &model.constants {
             executor.write(*buffer, 0, bytes);
         }
@@ -48,7 +47,7 @@ pub fn differences(folder: &Path) -> Result<Vec<f64>> {
             let plan = Plan { label: part.clone(), steps };
             executor.submit(&[&executor.prepare(&plan).await?], &[])?;
             let stride = config.hidden_size.next_multiple_of(minke::plan::GROUP);
-            let bytes = executor.read(stream, 0..(prompt.len() * stride * 4) as u64).await?;
+            let bytes = executor.read(&[(stream, 0..(prompt.len() * stride * 4) as u64)]).await?;
             let got: &[f32] = bytemuck::cast_slice(&bytes);
             let rows = got.chunks(stride).zip(&want).flat_map(|(got, want)| got.iter().zip(want));
             found.push(rows.map(|(got, want)| f64::from((got - want).abs())).fold(0.0, f64::max));

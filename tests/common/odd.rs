@@ -1,13 +1,11 @@
 //! Builds models of arbitrary sizes, and compares their recorded plans on the GPU with the same plans through the
 //! kernels' references.
 
-use std::rc::Rc;
-
 use minke::Cancel;
-use minke::gpu::{Device, DeviceOptions, Executor};
+use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{CpuMemory, State, interpret};
 use minke::model::{Model, ModelConfig, ModelOptions};
-use minke::plan::BufferId;
+use minke::plan::{BufferId, Executor};
 use minke::weights::load::{fill, load};
 use minke::weights::{Checkpoint, MemoryFolder};
 use serde_json::{Value, json};
@@ -120,16 +118,16 @@ pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, 
     let caches = m.buffers.iter().zip(0..).filter(|(spec, _)| position > 0 && spec.role == minke::plan::Role::Kv);
     let caches: Vec<_> = caches.map(|(spec, id)| (BufferId(id), full(spec.bytes))).collect();
     caches.iter().for_each(|(id, bytes)| memory.write(*id, 0, bytes));
-    let device = Rc::new(block_on(Device::open(DeviceOptions::default())).expect("a GPU or lavapipe"));
     block_on(async {
-        let gpu = Executor::new(device, &m.buffers).await.expect("buffers");
+        let gpu = Gpu::open(DeviceOptions::default()).await.expect("a GPU or lavapipe");
+        gpu.allocate(&m.buffers).await.expect("buffers");
         m.constants.iter().for_each(|(buffer, bytes)| gpu.write(*buffer, 0, bytes));
         load(&checkpoint, &m.tasks, &gpu, &Cancel::default(), &mut |_, _| {}).await.expect("weights");
         caches.iter().for_each(|(id, bytes)| gpu.write(*id, 0, bytes));
         gpu.write(m.control.state, 0, bytemuck::bytes_of(&state));
         gpu.write(m.control.tokens, 0, bytemuck::cast_slice(&prompt));
         for (spec, id) in m.buffers.iter().zip(0..).filter(|(spec, _)| spec.role == minke::plan::Role::Weights) {
-            let got = gpu.read(BufferId(id), 0..spec.bytes).await.expect("bytes");
+            let got = gpu.read(&[(BufferId(id), 0..spec.bytes)]).await.expect("bytes");
             assert!(got == memory.bytes(BufferId(id)), "{config}: {} differs", spec.label);
         }
         let p = &m.plans;
@@ -140,7 +138,7 @@ pub fn compare_at(config: &Value, folder: &MemoryFolder, options: ModelOptions, 
                 let prepared = gpu.prepare(plan).await.unwrap_or_else(|e| panic!("{config}: {e}"));
                 gpu.submit(&[&prepared], &[]).expect("a device");
             }
-            let bytes = gpu.read(m.control.logits.buffer, 0..vocabulary as u64 * 4).await.expect("logits");
+            let bytes = gpu.read(&[(m.control.logits.buffer, 0..vocabulary as u64 * 4)]).await.expect("logits");
             let got: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
             let want = &memory.floats(m.control.logits.buffer)[..vocabulary];
             let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -2,9 +2,8 @@
 
 use super::reference::{integer_masses, threshold};
 use super::*;
-use crate::gpu::{Executor, Readback};
 use crate::kernels::testing::{self, Bench};
-use crate::plan::Plan;
+use crate::plan::{Plan, Read};
 
 /// A slot of the ring as the host reads it.
 struct Drawn {
@@ -39,16 +38,17 @@ fn draw(
     plan.push([Sample.step("sample", &b.control)]);
     let ring_bytes = 0..u64::from(RING * SLOT) * 4;
     testing::block_on(async {
-        let executor: Executor = b.executor().await;
+        let allocation = b.executor().await;
+        let executor = allocation.executor();
         let prepared = executor.prepare(&plan).await.unwrap();
-        let staging = executor.staging(ring_bytes.end).await.unwrap();
+        let readback = executor.readback(ring_bytes.end).await.unwrap();
         let mut out = Vec::new();
         while out.len() < n {
             let batch = (n - out.len()).min(batch);
             let plans = vec![&prepared; batch];
-            let read = Readback { from: b.control.ring, bytes: ring_bytes.clone(), to: &staging };
+            let read = Read { from: b.control.ring, bytes: ring_bytes.clone(), to: &readback };
             executor.submit(&plans, &[read]).unwrap();
-            let bytes = executor.fetch(&staging).await.unwrap();
+            let bytes = executor.fetch(&readback).await.unwrap();
             let ring: &[u32] = bytemuck::cast_slice(&bytes);
             for i in out.len()..out.len() + batch {
                 let drawn = Drawn::of(&ring[i % RING as usize * SLOT as usize..][..SLOT as usize]);

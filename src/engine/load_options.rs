@@ -1,0 +1,42 @@
+//! The options of a load.
+
+use crate::gpu::DeviceOptions;
+use crate::kernels::{KvFormat, Variants};
+use crate::model::Quantization;
+
+/// Options of a load.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions {
+    /// Quantisation of weights that are stored unquantised. By default the most exact format that fits `WEIGHT_BUDGET`
+    /// and the device's memory.
+    pub quantization: Option<Quantization>,
+    /// Bytes of weights that default quantisation stays within; 2 GiB.
+    pub weight_budget: Option<u64>,
+    /// Tokens of context; the largest that fits by default.
+    pub context_length: Option<usize>,
+    /// Number format of the KV cache; by default f16, or q8 where f16 would leave a short context.
+    pub kv_cache: Option<KvFormat>,
+    /// The KV cache in f32, to compare with f32 references.
+    pub f32: bool,
+    /// Tokens of a prefill chunk, at most; the default suits GPUs.
+    pub chunk: Option<usize>,
+    /// Decode steps in flight, at most [`QUEUED_STEPS`](crate::model::QUEUED_STEPS); the default depends on the adapter.
+    pub queued_steps: Option<usize>,
+    /// Disables prefix reuse, for comparison: every prompt is prefilled from its first token.
+    pub without_reuse: bool,
+    /// Skips the self-test of kernels: for a device that computes nothing, to count the other work of a load or a token.
+    pub without_self_test: bool,
+    /// Bytes of KV-cache snapshots kept for inactive conversations; [`COPIES`](super::COPIES) by default.
+    pub copies_budget: Option<u64>,
+    /// Kernel variants to use; by default those that suit the device.
+    pub variants: Option<Variants>,
+    /// The device.
+    pub device: DeviceOptions,
+}
+
+impl LoadOptions {
+    /// The requested number format of the KV cache.
+    pub(super) fn kv_format(&self) -> Option<KvFormat> {
+        if self.f32 { Some(KvFormat::F32) } else { self.kv_cache }
+    }
+}

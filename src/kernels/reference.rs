@@ -1,0 +1,158 @@
+//! An executor that runs plans through the kernels' references, in f64 on one thread: the oracle for whole engines.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+
+use async_trait::async_trait;
+
+use super::{CpuMemory, interpret};
+use crate::plan::{
+    BufferCopy, BufferId, Buffers, Bytes, Counts, DeviceFacts, Executor, MemoryUse, Plan, Prepared, Read, Readback,
+    Role,
+};
+use crate::{Error, Result};
+
+/// The bytes of a readback.
+type Arrived = RefCell<Vec<u8>>;
+
+/// See the module. It needs no device and is never lost.
+#[derive(Debug)]
+pub struct Reference {
+    facts: DeviceFacts,
+    memory: RefCell<CpuMemory>,
+    /// The role of each buffer ever allocated, by id.
+    roles: RefCell<Vec<Role>>,
+    counts: Cell<Counts>,
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        Self {
+            facts: DeviceFacts {
+                name: "reference".into(),
+                vendor: String::new(),
+                architecture: String::new(),
+                features: Vec::new(),
+                max_buffer_size: 1 << 31,
+                max_storage_buffer_binding_size: 1 << 31,
+                min_uniform_buffer_offset_alignment: 16,
+                shader_f16: false,
+                subgroups: false,
+                packed_int8: false,
+                software: false,
+                slow_compiler: false,
+            },
+            memory: RefCell::new(CpuMemory::new(&Buffers::default())),
+            roles: RefCell::default(),
+            counts: Cell::default(),
+        }
+    }
+}
+
+impl Reference {
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        let mut counts = self.counts.get();
+        change(&mut counts);
+        self.counts.set(counts);
+    }
+}
+
+#[async_trait(?Send)]
+impl Executor for Reference {
+    fn facts(&self) -> &DeviceFacts {
+        &self.facts
+    }
+
+    fn memory(&self) -> MemoryUse {
+        let memory = self.memory.borrow();
+        let mut held = MemoryUse::default();
+        for (id, role) in (0..).map(BufferId).zip(self.roles.borrow().iter()) {
+            let of_role = match role {
+                Role::Weights => &mut held.weights,
+                Role::Kv => &mut held.kv,
+                Role::Scratch => &mut held.scratch,
+            };
+            *of_role += memory.bytes(id).len() as u64;
+        }
+        held
+    }
+
+    fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
+        let first = self.memory.borrow_mut().extend(buffers);
+        let roles = &mut *self.roles.borrow_mut();
+        roles.truncate(first.0 as usize);
+        roles.extend(buffers.iter().map(|spec| spec.role));
+        Ok(first)
+    }
+
+    fn release(&self, buffers: &[BufferId]) {
+        let memory = &mut *self.memory.borrow_mut();
+        buffers.iter().for_each(|&id| memory.free(id));
+        self.roles.borrow_mut().truncate(memory.len());
+    }
+
+    fn write(&self, to: BufferId, offset: u64, bytes: &[u8]) {
+        self.memory.borrow_mut().write(to, offset, bytes);
+    }
+
+    fn upload(&self, to: BufferId, offset: u64, bytes: Bytes) {
+        self.write(to, offset, &bytes.into_vec()); // what follows whole words is zero already
+    }
+
+    fn copy(&self, copies: &[BufferCopy]) -> Result<()> {
+        let memory = &mut *self.memory.borrow_mut();
+        for BufferCopy { from, bytes, to, offset } in copies {
+            let copied = memory.bytes(*from)[bytes.start as usize..bytes.end as usize].to_vec();
+            memory.write(*to, *offset, &copied);
+        }
+        self.count(|c| c.submits += 1);
+        Ok(())
+    }
+
+    async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
+        Ok(Prepared::new(plan.clone()))
+    }
+
+    async fn readback(&self, _bytes: u64) -> Result<Readback> {
+        Ok(Readback::new(Arrived::default()))
+    }
+
+    fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
+        let memory = &mut *self.memory.borrow_mut();
+        let plans: Vec<&Plan> = plans.iter().map(|plan| plan.inner()).collect();
+        plans.iter().for_each(|plan| interpret(plan, memory));
+        reads.iter().for_each(|read| read.to.inner::<Arrived>().borrow_mut().clear());
+        for read in reads {
+            let bytes = &memory.bytes(read.from)[read.bytes.start as usize..read.bytes.end as usize];
+            read.to.inner::<Arrived>().borrow_mut().extend_from_slice(bytes);
+        }
+        self.count(|c| {
+            c.submits += 1;
+            c.passes += u64::from(!plans.is_empty());
+            c.dispatches += plans.iter().map(|plan| plan.steps.len() as u64).sum::<u64>();
+        });
+        Ok(())
+    }
+
+    async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
+        self.count(|c| c.readbacks += 1);
+        Ok(from.inner::<Arrived>().borrow().clone())
+    }
+
+    async fn idle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn lost(&self) -> Pin<Box<dyn Future<Output = Error>>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn destroy(&self) {
+        *self.memory.borrow_mut() = CpuMemory::new(&Buffers::default());
+        self.roles.borrow_mut().clear();
+    }
+}

@@ -1,0 +1,80 @@
+//! The engine on an executor that is not a GPU: the same plans through the kernels' references.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use common::golden::{check, golden, greedy, ids};
+use common::{HOST, block_on, data};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, Source};
+use minke::kernels::Reference;
+use minke::weights::{DiskFolder, MemoryFile};
+use minke::{Cancel, Result};
+
+fn on_reference(folder: &Path, options: LoadOptions) -> Result<Engine> {
+    block_on(async {
+        let checkpoint = Source::Folder(&DiskFolder::new(folder), None).open().await?;
+        let executor = Rc::new(Reference::default());
+        Engine::load_on(executor, &checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await
+    })
+}
+
+/// Dense layers, windows and sinks, latent attention, mixtures; MXFP4, FP8 and bf16 weights.
+#[test]
+fn golden_cases_on_the_reference_executor() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    for case in ["llama", "gemma3_text", "gpt_oss", "deepseek_v3"] {
+        let folder = models.join(case);
+        let options = LoadOptions { f32: true, ..LoadOptions::default() };
+        let worst = check(&folder, case, &|options| on_reference(&folder, options), options, 1e-3).expect("it loads");
+        println!("{case}: logits are off by at most {worst:.1e}");
+    }
+}
+
+/// What an engine asks of an executor besides running plans: snapshots, saved conversations, memory that is released.
+#[test]
+fn conversations_and_memory_on_the_reference_executor() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    let folder = models.join("llama");
+    let engine = on_reference(&folder, LoadOptions::default()).expect("it loads");
+    let (_, facts) = golden(&folder)["prompts"]
+        .as_object()
+        .expect("prompts")
+        .iter()
+        .next()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .expect("a prompt");
+    let (prompt, want) = (ids(&facts["ids"]), ids(&facts["greedy_ids"]));
+    let options = GenerateOptions { max_output_tokens: Some(4.0), temperature: Some(0.0), ..Default::default() };
+    let (cancel, held) = (Cancel::default(), engine.memory());
+    let turn = |conversation, ids: &[u32]| {
+        let input = Input::Ids(ids.to_vec());
+        block_on(engine.generate_in(Some(conversation), input, &options, &cancel, &mut |_| {})).expect("a turn")
+    };
+    let [first, second] = [engine.open_conversation(), engine.open_conversation()];
+    assert_eq!(turn(first, &prompt).ids, want[..4]);
+    assert_eq!(turn(second, &prompt[..2]).usage.input_tokens, 2);
+    assert!(engine.memory().kv > held.kv, "the first conversation has a snapshot");
+    let longer = [&prompt[..], &want[..4]].concat();
+    let again = turn(first, &longer);
+    assert_eq!((again.usage.cached_tokens, &again.ids[..]), (longer.len() - 1, &want[4..8]));
+
+    let saved = RefCell::new(Vec::new());
+    let mut sink = |bytes: &[u8]| saved.borrow_mut().extend_from_slice(bytes);
+    block_on(engine.save_conversation(first, "a note", &cancel, &mut sink)).expect("it is saved");
+    let file = MemoryFile::new("saved", saved.into_inner());
+    let (third, note) = block_on(engine.restore_conversation(&file, &cancel)).expect("it is restored");
+    assert_eq!(note, "a note");
+    let longest = [&longer[..], &want[4..8]].concat();
+    assert!(turn(third, &longest).usage.cached_tokens >= longer.len());
+
+    [first, second, third].into_iter().for_each(|id| engine.close_conversation(id));
+    assert_eq!(engine.memory(), held);
+    assert_eq!(greedy(&engine, &prompt, 4), want[..4]);
+    let executor = engine.executor().clone();
+    drop(engine);
+    assert_eq!(executor.memory().total(), 0);
+}
