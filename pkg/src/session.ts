@@ -27,18 +27,15 @@ type Call = Listener & { signal?: AbortSignal; id?: number };
 /** Creates a session from its options. */
 export async function createSession(engine: Engine, given?: SessionOptions): Promise<Session> {
   const { messages, state, signal, engine: options } = check.sessionOptions(given);
-  let conversation: number;
-  let said: Said = { messages: [], ids: new Uint32Array() };
-  if (state === undefined) {
-    conversation = await engine.ask("openConversation", [], { signal });
-  } else {
-    const restored = await engine.ask("restoreConversation", [state], { signal });
-    conversation = restored.conversation;
-    said = noted(restored.note);
+  if (state !== undefined) {
+    const { conversation, note } = await engine.ask("restoreConversation", [state], { signal });
+    const { said, usage } = parseNote(note);
+    return new RemoteSession(engine, conversation, options, said, usage);
   }
-  const session = new RemoteSession(engine, conversation, options, said);
+  const conversation = await engine.ask("openConversation", [], { signal });
+  const session = new RemoteSession(engine, conversation, options, { messages: [], ids: new Uint32Array() }, 0);
   try {
-    await (messages === undefined ? session.measure() : session.append(messages, { signal }));
+    if (messages !== undefined) await session.append(messages, { signal });
   } catch (error) {
     session.destroy();
     throw error;
@@ -51,19 +48,20 @@ class RemoteSession extends EventTarget implements Session {
   readonly #conversation: number;
   readonly #options: Options;
   #said: Said;
-  #usage = 0;
+  #usage: number;
   /** The last call in the queue. */
   #queue: Promise<unknown> = Promise.resolve();
   /** Ends all running and waiting calls. */
   readonly #calls = new Set<(reason: unknown) => void>();
   #destroyed = false;
 
-  constructor(engine: Engine, conversation: number, options: Options, said: Said) {
+  constructor(engine: Engine, conversation: number, options: Options, said: Said, usage: number) {
     super();
     this.#engine = engine;
     this.#conversation = conversation;
     this.#options = options;
     this.#said = said;
+    this.#usage = usage;
   }
 
   get messages(): readonly Message[] {
@@ -110,11 +108,9 @@ class RemoteSession extends EventTarget implements Session {
         return answer;
       });
       const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
-      // A template may fail to render it without a question; then the tokens that were fed are counted.
-      const usage = await this.#count(after).catch(() => value.usage.inputTokens + value.usage.outputTokens);
       signal.throwIfAborted();
       this.#said = after;
-      this.#usage = usage;
+      this.#usage = value.usage.inputTokens + value.usage.outputTokens - value.usage.reasoningTokens;
       return value;
     });
   }
@@ -146,12 +142,13 @@ class RemoteSession extends EventTarget implements Session {
       if (!Number.isInteger(messageCount) || messageCount < 0 || messageCount > length) {
         throw invalid("messageCount", `expected a whole number from 0 to ${length}, got ${messageCount}`);
       }
-      const said = { messages: this.#said.messages.slice(0, messageCount), ids: new Uint32Array() };
-      this.#usage = await this.#count(said).catch((error) => {
+      const messages = this.#said.messages.slice(0, messageCount);
+      const usage = messageCount === 0 ? 0 : await this.#encode(messages).then((ids) => ids.length, (error) => {
         if (error instanceof EngineError && error.code === "template") return Math.floor((this.#usage * messageCount) / length);
         throw error;
       });
-      this.#said = said;
+      this.#said = { messages, ids: new Uint32Array() };
+      this.#usage = usage;
     });
   }
 
@@ -159,19 +156,16 @@ class RemoteSession extends EventTarget implements Session {
     const { signal } = check.signalOption(given);
     return this.#turn(signal, async (signal) => {
       const conversation = await this.#engine.ask("cloneConversation", [this.#conversation], { signal });
-      const clone = new RemoteSession(this.#engine, conversation, this.#options, this.#said);
-      clone.#usage = this.#usage;
-      return clone;
+      return new RemoteSession(this.#engine, conversation, this.#options, this.#said, this.#usage);
     });
   }
 
   async measureContextUsage(input: Input): Promise<number> {
     const added = check.input(input);
     return this.#turn(undefined, async () => {
-      const { raw = false, templateArgs } = this.#options;
-      const said = await this.#with(this.#said, added, raw);
+      const said = await this.#with(this.#said, added, this.#options.raw ?? false);
       if (said.ids.length > 0) return said.ids.length - this.#said.ids.length;
-      const ids = await this.#engine.ask("encodeMessages", [said.messages, { addGenerationPrompt: true, ...(templateArgs && { args: templateArgs }) }]);
+      const ids = await this.#encode(said.messages, { addGenerationPrompt: true });
       return Math.max(0, ids.length - this.#usage);
     });
   }
@@ -179,7 +173,7 @@ class RemoteSession extends EventTarget implements Session {
   async save(): Promise<Blob> {
     return this.#turn(undefined, async (signal) => {
       const { messages, ids } = this.#said;
-      const note = JSON.stringify({ messages, ids: [...ids] });
+      const note = JSON.stringify({ messages, ids: [...ids], usage: this.#usage });
       return this.#engine.ask("saveConversation", [this.#conversation, note], { signal });
     });
   }
@@ -196,14 +190,9 @@ class RemoteSession extends EventTarget implements Session {
     this.destroy();
   }
 
-  /** Updates the token count of the conversation, as far as it can be determined. */
-  async measure(): Promise<void> {
-    this.#usage = await this.#count(this.#said).catch(() => 0);
-  }
-
-  async #count({ messages, ids }: Said): Promise<number> {
+  #encode(messages: readonly Message[], options: { addGenerationPrompt?: boolean } = {}): Promise<Uint32Array> {
     const { templateArgs } = this.#options;
-    return messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
+    return this.#engine.ask("encodeMessages", [messages, { ...options, ...(templateArgs && { args: templateArgs }) }]);
   }
 
   /** The contents of the session with an input appended. Messages and raw text cannot be mixed. */
@@ -281,10 +270,12 @@ function joined(a: Uint32Array, b: Uint32Array): Uint32Array {
 }
 
 /** Parses the note that `save` stored. */
-function noted(note: string): Said {
+function parseNote(note: string): { said: Said; usage: number } {
   try {
-    const { messages, ids } = JSON.parse(note) as Record<keyof Said, unknown>;
-    return { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+    const { messages, ids, usage } = JSON.parse(note) as Record<keyof Said | "usage", unknown>;
+    const said = { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+    if (!Number.isSafeInteger(usage)) throw new Error("the number of tokens is missing");
+    return { said, usage: usage as number };
   } catch (error) {
     throw new EngineError("format", `state: the saved messages cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
   }
