@@ -7,8 +7,8 @@ import * as check from "./options.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 
-/** The contents of a session: messages, or token ids in a session of raw text and ids. */
-interface Said {
+/** What a session contains: messages, or token ids in a session of raw text and ids. */
+interface History {
   messages: Message[];
   ids: Uint32Array;
 }
@@ -29,8 +29,8 @@ export async function createSession(engine: Engine, given?: SessionOptions): Pro
   const { messages, state, signal, engine: options } = check.sessionOptions(given);
   if (state !== undefined) {
     const { conversation, note } = await engine.ask("restoreConversation", [state], { signal });
-    const { said, usage } = parseNote(note);
-    return new RemoteSession(engine, conversation, options, said, usage);
+    const { history, usage } = parseNote(note);
+    return new RemoteSession(engine, conversation, options, history, usage);
   }
   const conversation = await engine.ask("openConversation", [], { signal });
   const session = new RemoteSession(engine, conversation, options, { messages: [], ids: new Uint32Array() }, 0);
@@ -47,7 +47,7 @@ class RemoteSession extends EventTarget implements Session {
   readonly #engine: Engine;
   readonly #conversation: number;
   readonly #options: Options;
-  #said: Said;
+  #history: History;
   #usage: number;
   /** The last call in the queue. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -55,17 +55,17 @@ class RemoteSession extends EventTarget implements Session {
   readonly #calls = new Set<(reason: unknown) => void>();
   #destroyed = false;
 
-  constructor(engine: Engine, conversation: number, options: Options, said: Said, usage: number) {
+  constructor(engine: Engine, conversation: number, options: Options, history: History, usage: number) {
     super();
     this.#engine = engine;
     this.#conversation = conversation;
     this.#options = options;
-    this.#said = said;
+    this.#history = history;
     this.#usage = usage;
   }
 
   get messages(): readonly Message[] {
-    return this.#said.messages;
+    return this.#history.messages;
   }
 
   get contextUsage(): number {
@@ -102,14 +102,14 @@ class RemoteSession extends EventTarget implements Session {
     const options: Options = { ...this.#options, ...engine };
     const added = check.input(input);
     return this.#turn(signal, async (signal) => {
-      const { said, value } = await this.#fitting(added, options, (input) => {
+      const { history, value } = await this.#fitting(added, options, (input) => {
         const answer = this.#engine.ask("generate", [input, options, this.#conversation], { ...call, signal });
         sent?.();
         return answer;
       });
-      const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
+      const after = history.ids.length > 0 ? { messages: [], ids: joined(history.ids, value.ids) } : { messages: value.messages, ids: history.ids };
       signal.throwIfAborted();
-      this.#said = after;
+      this.#history = after;
       this.#usage = value.usage.inputTokens + value.usage.outputTokens - value.usage.reasoningTokens;
       return value;
     });
@@ -121,7 +121,7 @@ class RemoteSession extends EventTarget implements Session {
     if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an assistant prefix can only be continued by generate()");
     return this.#turn(signal, async (signal) => {
       const feed = (input: EngineInput) => this.#engine.ask("append", [input, this.#options, this.#conversation], { signal });
-      const { said, value } = await this.#fitting(added, this.#options, async (input) => {
+      const { history, value } = await this.#fitting(added, this.#options, async (input) => {
         try {
           return await feed(input);
         } catch (error) {
@@ -131,23 +131,23 @@ class RemoteSession extends EventTarget implements Session {
         }
       });
       signal.throwIfAborted();
-      this.#said = said;
+      this.#history = history;
       this.#usage = value ?? this.#usage;
     });
   }
 
   async truncate(messageCount: number): Promise<void> {
     return this.#turn(undefined, async () => {
-      const { length } = this.#said.messages;
+      const { length } = this.#history.messages;
       if (!Number.isInteger(messageCount) || messageCount < 0 || messageCount > length) {
         throw invalid("messageCount", `expected a whole number from 0 to ${length}, got ${messageCount}`);
       }
-      const messages = this.#said.messages.slice(0, messageCount);
+      const messages = this.#history.messages.slice(0, messageCount);
       const usage = messageCount === 0 ? 0 : await this.#encode(messages).then((ids) => ids.length, (error) => {
         if (error instanceof EngineError && error.code === "template") return Math.floor((this.#usage * messageCount) / length);
         throw error;
       });
-      this.#said = { messages, ids: new Uint32Array() };
+      this.#history = { messages, ids: new Uint32Array() };
       this.#usage = usage;
     });
   }
@@ -156,23 +156,23 @@ class RemoteSession extends EventTarget implements Session {
     const { signal } = check.signalOption(given);
     return this.#turn(signal, async (signal) => {
       const conversation = await this.#engine.ask("cloneConversation", [this.#conversation], { signal });
-      return new RemoteSession(this.#engine, conversation, this.#options, this.#said, this.#usage);
+      return new RemoteSession(this.#engine, conversation, this.#options, this.#history, this.#usage);
     });
   }
 
   async measureContextUsage(input: Input): Promise<number> {
     const added = check.input(input);
     return this.#turn(undefined, async () => {
-      const said = await this.#with(this.#said, added, this.#options.raw ?? false);
-      if (said.ids.length > 0) return said.ids.length - this.#said.ids.length;
-      const ids = await this.#encode(said.messages, { addGenerationPrompt: true });
+      const history = await this.#with(this.#history, added, this.#options.raw ?? false);
+      if (history.ids.length > 0) return history.ids.length - this.#history.ids.length;
+      const ids = await this.#encode(history.messages, { addGenerationPrompt: true });
       return Math.max(0, ids.length - this.#usage);
     });
   }
 
   async save(): Promise<Blob> {
     return this.#turn(undefined, async (signal) => {
-      const { messages, ids } = this.#said;
+      const { messages, ids } = this.#history;
       const note = JSON.stringify({ messages, ids: [...ids], usage: this.#usage });
       return this.#engine.ask("saveConversation", [this.#conversation, note], { signal });
     });
@@ -196,24 +196,24 @@ class RemoteSession extends EventTarget implements Session {
   }
 
   /** The contents of the session with an input appended. Messages and raw text cannot be mixed. */
-  async #with(said: Said, added: EngineInput, raw: boolean): Promise<Said> {
+  async #with(history: History, added: EngineInput, raw: boolean): Promise<History> {
     if (!raw && !(added instanceof Uint32Array)) {
-      if (said.ids.length > 0) throw invalid("input", "this session contains raw text or ids; messages cannot be added");
-      return { messages: [...said.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: said.ids };
+      if (history.ids.length > 0) throw invalid("input", "this session contains raw text or ids; messages cannot be added");
+      return { messages: [...history.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: history.ids };
     }
-    if (said.messages.length > 0) throw invalid("input", "this session contains messages; raw text and ids cannot be added");
+    if (history.messages.length > 0) throw invalid("input", "this session contains messages; raw text and ids cannot be added");
     if (Array.isArray(added)) throw invalid("raw", "it applies to a text or ids; messages need the chat template");
-    const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, said.ids.length === 0]) : added as Uint32Array;
-    return { messages: [], ids: joined(said.ids, ids) };
+    const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, history.ids.length === 0]) : added as Uint32Array;
+    return { messages: [], ids: joined(history.ids, ids) };
   }
 
   /** Runs a call on the conversation with `added`; if that exceeds the context, drops the oldest turns. */
-  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ said: Said; value: T }> {
-    let kept = this.#said;
+  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ history: History; value: T }> {
+    let kept = this.#history;
     for (;;) {
-      const said = await this.#with(kept, added, raw);
+      const history = await this.#with(kept, added, raw);
       try {
-        return { said, value: await run(said.ids.length > 0 ? said.ids : said.messages) };
+        return { history, value: await run(history.ids.length > 0 ? history.ids : history.messages) };
       } catch (error) {
         const turn = error instanceof EngineError && error.code === "context-overflow" ? oldestTurn(kept.messages) : undefined;
         if (turn === undefined) throw error;
@@ -270,12 +270,12 @@ function joined(a: Uint32Array, b: Uint32Array): Uint32Array {
 }
 
 /** Parses the note that `save` stored. */
-function parseNote(note: string): { said: Said; usage: number } {
+function parseNote(note: string): { history: History; usage: number } {
   try {
-    const { messages, ids, usage } = JSON.parse(note) as Record<keyof Said | "usage", unknown>;
-    const said = { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+    const { messages, ids, usage } = JSON.parse(note) as Record<keyof History | "usage", unknown>;
+    const history = { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
     if (!Number.isSafeInteger(usage)) throw new Error("the number of tokens is missing");
-    return { said, usage: usage as number };
+    return { history, usage: usage as number };
   } catch (error) {
     throw new EngineError("format", `state: the saved messages cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
   }
