@@ -2,7 +2,7 @@
 
 import { EngineError, failure } from "../errors.js";
 import type { RequestOf } from "../protocol.js";
-import { withFiles, type Files, type Heard } from "../sources/index.js";
+import { withFiles, type Files, type OnRead } from "../sources/index.js";
 import type { Progress, StorageFull } from "../types.js";
 import type { EngineEstimate, WasmModel } from "../wasm.js";
 import type { Instance } from "./instance.js";
@@ -26,7 +26,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
   const meter = new Meter(page.progress, ["download", "upload", "compile", "verify"]);
   const means = { fetch: fetcher, Hasher: glue.Hasher, signal: task.signal, choose: page.choose };
   return withFiles(request, means, async ({ source, verifier, hub, stored }: Files) => {
-    const heard = hearing(meter);
+    const onRead = reporter(meter);
     let stage: "download" | "upload" = "download";
     // Files are checked before use if the caller passed digests, or if they belong to a pack.
     let checked = false;
@@ -37,7 +37,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
         if (FINAL.includes(failure(error).code)) throw error;
         return []; // the load reports the same fault
       });
-      if (await verifier.beforehand(source, files, heard("download"))) stage = "upload";
+      if (await verifier.beforehand(source, files, onRead("download"))) stage = "upload";
       verifier.looking = false;
     };
     if (verifier.digests.size > 0) await verifier.packed();
@@ -50,7 +50,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
       // The hub's digests are compared after all files have arrived, so that uploads to the GPU need not wait for the
       // last byte.
       meter.end("verify");
-      if (await verifier.opened(await hub, heard("verify"))) {
+      if (await verifier.opened(await hub, onRead("verify"))) {
         model.unload();
         model = await load();
       }
@@ -75,18 +75,18 @@ export async function estimateModel(request: RequestOf<"estimate">, instance: In
     const known = await glue.estimateModel(source, request.options, request.maxBinding);
     if (request.download) {
       if (store === null) throw new EngineError("storage", "this browser cannot store files: it has no private file system, or does not offer it to this thread");
-      const heard = hearing(meter, (file, size) => store.requireRoom(file, size));
-      await verifier.gather(source, known.files, heard("download"));
+      const onRead = reporter(meter, (file, size) => store.requireRoom(file, size));
+      await verifier.gather(source, known.files, onRead("download"));
       meter.end("verify");
-      await verifier.opened(await hub, heard("verify"));
+      await verifier.opened(await hub, onRead("verify"));
     }
     return known;
   });
 }
 
-/** Reports to a meter how much of whole files has been read. */
-function hearing(meter: Meter, check?: (file: string, size: number) => Promise<void>) {
-  return (stage: Progress["stage"]): Heard => async (loaded, total, { name: file, size }, fromCache) => {
+/** For each stage, the callback that reports to a meter how much of the files has been read; `check` is called before. */
+function reporter(meter: Meter, check?: (file: string, size: number) => Promise<void>) {
+  return (stage: Progress["stage"]): OnRead => async (loaded, total, { name: file, size }, fromCache) => {
     await check?.(file, size);
     meter.report({ stage, loaded, total, file, fromCache });
   };

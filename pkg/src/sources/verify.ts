@@ -12,7 +12,7 @@ const STRIDE = 1 << 20;
 const SMALL = 64 << 10;
 
 /** A callback for the progress of reading whole files. */
-export type Heard = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
+export type OnRead = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
 
 /** Checks the files of one load. */
 export class Verifier {
@@ -64,15 +64,15 @@ export class Verifier {
   }
 
   /** Reads whole weight files, and checks those that have a digest. */
-  async gather(source: Source, files: readonly { name: string }[], heard: Heard): Promise<void> {
-    await this.#whole(await this.#readers(source, files), heard);
+  async gather(source: Source, files: readonly { name: string }[], onRead: OnRead): Promise<void> {
+    await this.#whole(await this.#readers(source, files), onRead);
   }
 
   /**
    * As `whole`, if a digest requires a file to be checked before its weights are used; otherwise returns false. Other
    * missing files are fetched along with it, so that there is a single download.
    */
-  async beforehand(source: Source, files: readonly { name: string }[], heard: Heard): Promise<boolean> {
+  async beforehand(source: Source, files: readonly { name: string }[], onRead: OnRead): Promise<boolean> {
     const wanted: Reader[] = [];
     for (const reader of await this.#readers(source, files)) {
       const kept = (await this.store?.file(reader.name)) ?? null;
@@ -80,7 +80,7 @@ export class Verifier {
       if (this.digests.has(reader.name) ? missing || !this.#isRight(reader) : missing) wanted.push(reader);
     }
     if (!wanted.some((reader) => this.digests.has(reader.name))) return false;
-    await this.#whole(wanted, heard);
+    await this.#whole(wanted, onRead);
     return true;
   }
 
@@ -88,14 +88,14 @@ export class Verifier {
    * Checks the opened files that are stored completely, and returns whether blocks of any had to be replaced. If a file
    * did not fit, or tensors were not needed, nothing is fetched just to be hashed.
    */
-  async opened(digests: Digests, heard: Heard): Promise<boolean> {
+  async opened(digests: Digests, onRead: OnRead): Promise<boolean> {
     for (const [name, digest] of digests) if (!this.digests.has(name)) this.digests.set(name, digest);
     const readers: Reader[] = [];
     for (const [name, reader] of this.#opened) {
       const here = (await this.store?.file(name))?.complete ?? false;
       if (here && this.digests.has(name) && !this.#isRight(reader)) readers.push(reader);
     }
-    return this.#whole(readers, heard);
+    return this.#whole(readers, onRead);
   }
 
   async #readers(source: Source, files: readonly { name: string }[]): Promise<Reader[]> {
@@ -108,11 +108,11 @@ export class Verifier {
   }
 
   /** Reads and checks files, and returns whether blocks of any had to be replaced. */
-  async #whole(readers: readonly Reader[], heard: Heard): Promise<boolean> {
+  async #whole(readers: readonly Reader[], onRead: OnRead): Promise<boolean> {
     const total = readers.reduce((sum, reader) => sum + reader.size, 0);
     let [loaded, replaced] = [0, false];
     for (const reader of readers) {
-      const again = await this.#check(reader, (bytes, stored) => heard((loaded += bytes), total, reader, stored));
+      const again = await this.#check(reader, (bytes, stored) => onRead((loaded += bytes), total, reader, stored));
       replaced ||= again;
     }
     return replaced;
@@ -130,9 +130,9 @@ export class Verifier {
   }
 
   /** Reads a whole file if its progress is reported or it has to be checked, and returns whether blocks had to be replaced. */
-  async #check(reader: Reader, heard?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
+  async #check(reader: Reader, onRead?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
     const expected = this.#isRight(reader) ? undefined : this.digests.get(reader.name);
-    if (expected === undefined && heard === undefined) return false;
+    if (expected === undefined && onRead === undefined) return false;
     const hash = async () => {
       const hash = new this.hasher();
       for (let start = 0; start < reader.size; start += STRIDE) {
@@ -140,9 +140,9 @@ export class Verifier {
         const bytes = await reader.read(start, end);
         if (expected !== undefined) hash.update(bytes);
         reader.done?.(bytes);
-        await heard?.(end - start, reader.stored?.(start, end) ?? false);
+        await onRead?.(end - start, reader.stored?.(start, end) ?? false);
       }
-      heard = undefined; // once
+      onRead = undefined; // once
       return hash.finish();
     };
     let found = await hash();
