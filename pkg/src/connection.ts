@@ -18,6 +18,7 @@ export type Ask = <M extends Method>(method: M, args: Methods[M][0], listener?: 
 
 interface Pending extends Listener {
   model: number;
+  kind: Request["kind"];
   resolve(value: unknown): void;
   reject(reason: unknown): void;
 }
@@ -96,7 +97,8 @@ export class Connection {
         signal?.removeEventListener("abort", abort);
       };
       this.#pending.set(id, {
-        model: body.kind === "unload" ? -body.model : body.model, // an unload ends other calls, not itself
+        model: body.model,
+        kind: body.kind,
         progress,
         part,
         memory,
@@ -127,10 +129,14 @@ export class Connection {
     this.#lost.set(model, lost);
   }
 
-  /** Rejects all pending and future calls of a model. */
+  /** Rejects all pending and future calls of a model, except a pending unload. */
   end(model: number, error: EngineError): void {
+    this.#end(model, error, (pending) => pending.kind !== "unload");
+  }
+
+  #end(model: number, error: EngineError, which: (pending: Pending) => boolean): void {
     this.#ended.set(model, error);
-    for (const pending of [...this.#pending.values()]) if (pending.model === model) pending.reject(error);
+    for (const pending of [...this.#pending.values()]) if (pending.model === model && which(pending)) pending.reject(error);
   }
 
   /** Replies which models the page agrees to delete; an error thrown by its callback ends the call. */
@@ -159,8 +165,7 @@ export class Connection {
         this.#lostEarly.set(reply.model, revive(reply.failure));
         return this.#lost.get(reply.model)?.(revive(reply.failure));
       case "dead":
-        this.end(reply.model, revive(reply.failure));
-        this.end(-reply.model, revive(reply.failure)); // a pending unload
+        this.#end(reply.model, revive(reply.failure), () => true);
         return this.close();
     }
     const pending = this.#pending.get(reply.id);

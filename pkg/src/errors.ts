@@ -13,6 +13,15 @@ export interface Failure {
   detail: Record<string, unknown>;
 }
 
+/** A failure to read from a URL, or from a local file, whose name then takes the place of the URL. */
+export interface NetworkFailure extends Failure {
+  /** The message without the URL: the engine adds the URL to its own messages. */
+  reason: string;
+}
+
+/** The failure of a call that was aborted. */
+export const ABORTED: Failure = { code: "abort", message: "aborted", retryable: true, detail: {} };
+
 /** The error that every call rejects with, except that an aborted call rejects with `signal.reason`. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
@@ -35,6 +44,15 @@ export function invalid(argument: string, message: string): EngineError {
   return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
 }
 
+/** The failure to read from a URL. `status` is null if there was no HTTP response. */
+export function networkFailure(url: string, reason: string, { status = null, retryable = false }: { status?: number | null; retryable?: boolean } = {}): NetworkFailure {
+  return { code: "network", message: `${url}: ${reason}`, reason, retryable, detail: { url, status } };
+}
+
+export function isFailure(thrown: unknown): thrown is Failure {
+  return typeof thrown === "object" && thrown !== null && typeof (thrown as Failure).code === "string";
+}
+
 /** Converts a failure to an error; an abort without a signal is an internal error. */
 export function revive(failure: Failure): EngineError {
   const code = failure.code === "abort" ? "internal" : failure.code;
@@ -43,8 +61,8 @@ export function revive(failure: Failure): EngineError {
 
 /** Converts anything thrown to a failure. Engine failures are kept; any other value is an internal error. */
 export function failure(thrown: unknown): Failure {
-  if (typeof thrown === "object" && thrown !== null && typeof (thrown as Failure).code === "string") {
-    const { code, message, retryable, detail } = thrown as Failure;
+  if (isFailure(thrown)) {
+    const { code, message, retryable, detail } = thrown;
     return { code, message: String(message ?? code), retryable: retryable === true, detail: detail ?? {} };
   }
   const name = thrown instanceof Error ? thrown.name : typeof thrown;

@@ -2,11 +2,11 @@
 
 import { Connection, nextId } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
+import { below, locate, storageKey, type Location } from "./locate.js";
 import { RemoteModel } from "./model.js";
 import { loadOptions } from "./options.js";
 import type { LoadValue, Memory, Opening } from "./protocol.js";
-import { below, locate, storageKey, type Location } from "./sources/locate.js";
-import { entries, folderName, readManifest, root } from "./storage/folder.js";
+import { lookUp, type Stored } from "./storage/index.js";
 import type { Availability, Estimate, FitReason, LoadOptions, Model, ModelSource } from "./types.js";
 import type { EngineEstimate } from "./wasm.js";
 
@@ -45,7 +45,7 @@ export async function estimate(source: ModelSource, given?: LoadOptions): Promis
   const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: options.powerPreference }).catch(() => null);
   const maxBinding = adapter == null ? 0 : Math.min(adapter.limits.maxStorageBufferBindingSize, adapter.limits.maxBufferSize);
   const { files: _, ...known } = (await look(options, { ...opening, location, maxBinding, download: false })) as EngineEstimate;
-  const cachedBytes = opening.cache === "none" ? 0 : await cached(location);
+  const cachedBytes = (await stored(opening.cache, location))?.bytes ?? 0;
   const reason = insecure();
   const reasons: FitReason[] = known.reasons.map((known) => (known.code === "no-webgpu" && reason ? { ...known, message: `WebGPU is not available: ${reason}` } : known));
   const { quota, usage = 0 } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
@@ -61,14 +61,9 @@ export async function estimate(source: ModelSource, given?: LoadOptions): Promis
 /** Whether a model can run here, and whether its files are on this device. */
 export async function availability(source: ModelSource, given?: LoadOptions): Promise<Availability> {
   const { opening, location } = await prepare(source, given);
-  if (opening.cache === "opfs" && location.kind !== "files") {
-    const name = await folderName(storageKey(location)).catch(() => undefined);
-    const locks = await globalThis.navigator?.locks?.query().catch(() => undefined);
-    if (locks?.held?.some((lock) => lock.name === `minke:${name}`)) return "downloading";
-    if (name !== undefined && (await manifestOf(name))?.complete) {
-      return (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)) == null ? "unavailable" : "available";
-    }
-  }
+  const known = await stored(opening.cache, location);
+  if (known?.loading) return "downloading";
+  if (known?.complete) return (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)) == null ? "unavailable" : "available";
   const { fit } = await estimate(source, given);
   return fit === "no" ? "unavailable" : location.kind === "files" ? "available" : "downloadable";
 }
@@ -114,18 +109,9 @@ async function look(options: LoadOptions, body: Opening & { maxBinding: number; 
   }
 }
 
-async function manifestOf(name: string) {
-  const folder = await (await root(false))?.getDirectoryHandle(name).catch(() => null);
-  return folder == null ? null : readManifest(folder);
-}
-
-/** Bytes of a model's files that are stored on this device. */
-async function cached(location: Location): Promise<number> {
-  if (location.kind === "files") return 0;
-  const name = await folderName(storageKey(location)).catch(() => undefined);
-  const folder = name === undefined ? null : await (await root(false))?.getDirectoryHandle(name).catch(() => null);
-  if (folder == null) return 0;
-  return (await entries(folder)).reduce((sum, entry) => sum + entry.bytes, 0);
+/** What this device has of a model; null for the visitor's own files, and if the store is not used. */
+async function stored(cache: Opening["cache"], location: Location): Promise<Stored | null> {
+  return cache === "none" || location.kind === "files" ? null : lookUp(storageKey(location));
 }
 
 function wasmOption(wasm: LoadOptions["wasm"]): string | BufferSource | WebAssembly.Module {

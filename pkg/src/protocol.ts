@@ -1,7 +1,7 @@
 // The messages between the page and the engine, which is in a worker or on the same thread.
 
 import type { Failure } from "./errors.js";
-import type { Location } from "./sources/locate.js";
+import type { Wanted } from "./sources/index.js";
 import type { GenerateResult, Message, ModelInfo, Progress, StorageFull, StreamPart, TokenLogprob } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
@@ -35,18 +35,11 @@ export interface LoadValue {
   info: ModelInfo;
 }
 
-/** The parameters for opening a model's files. */
-export interface Opening {
+/** The parameters for opening a model. */
+export interface Opening extends Wanted {
   model: number;
-  location: Location;
   options: EngineOptions;
-  /** Whether downloaded data is stored on this device. */
-  cache: "opfs" | "none";
-  /** SHA-256 in hexadecimal by file name. */
-  integrity: Record<string, string>;
   wasm: string | BufferSource | WebAssembly.Module;
-  /** The speed of the requests' clock, for tests. */
-  clockRate: number;
 }
 
 /** Requests of the page. Ids are unique per page, so that several models can share a worker. */
@@ -62,6 +55,9 @@ export type Request = { minke: 1; id: number } & (
   | { kind: "abort" }
   | { kind: "stop" }
 );
+
+/** A request of one kind. */
+export type RequestOf<K extends Request["kind"]> = Extract<Request, { kind: K }>;
 
 export type Reply = { minke: 1 } & (
   | { kind: "ready" }

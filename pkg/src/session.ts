@@ -7,8 +7,8 @@ import * as check from "./options.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 
-/** The contents of a session: messages, or token ids in a session of raw text and ids. */
-interface Said {
+/** What a session contains: messages, or token ids in a session of raw text and ids. */
+interface History {
   messages: Message[];
   ids: Uint32Array;
 }
@@ -27,18 +27,15 @@ type Call = Listener & { signal?: AbortSignal; id?: number };
 /** Creates a session from its options. */
 export async function createSession(engine: Engine, given?: SessionOptions): Promise<Session> {
   const { messages, state, signal, engine: options } = check.sessionOptions(given);
-  let conversation: number;
-  let said: Said = { messages: [], ids: new Uint32Array() };
-  if (state === undefined) {
-    conversation = await engine.ask("openConversation", [], { signal });
-  } else {
-    const restored = await engine.ask("restoreConversation", [state], { signal });
-    conversation = restored.conversation;
-    said = noted(restored.note);
+  if (state !== undefined) {
+    const { conversation, note } = await engine.ask("restoreConversation", [state], { signal });
+    const { history, usage } = parseNote(note);
+    return new RemoteSession(engine, conversation, options, history, usage);
   }
-  const session = new RemoteSession(engine, conversation, options, said);
+  const conversation = await engine.ask("openConversation", [], { signal });
+  const session = new RemoteSession(engine, conversation, options, { messages: [], ids: new Uint32Array() }, 0);
   try {
-    await (messages === undefined ? session.measure() : session.append(messages, { signal }));
+    if (messages !== undefined) await session.append(messages, { signal });
   } catch (error) {
     session.destroy();
     throw error;
@@ -50,24 +47,25 @@ class RemoteSession extends EventTarget implements Session {
   readonly #engine: Engine;
   readonly #conversation: number;
   readonly #options: Options;
-  #said: Said;
-  #usage = 0;
+  #history: History;
+  #usage: number;
   /** The last call in the queue. */
   #queue: Promise<unknown> = Promise.resolve();
   /** Ends all running and waiting calls. */
   readonly #calls = new Set<(reason: unknown) => void>();
   #destroyed = false;
 
-  constructor(engine: Engine, conversation: number, options: Options, said: Said) {
+  constructor(engine: Engine, conversation: number, options: Options, history: History, usage: number) {
     super();
     this.#engine = engine;
     this.#conversation = conversation;
     this.#options = options;
-    this.#said = said;
+    this.#history = history;
+    this.#usage = usage;
   }
 
   get messages(): readonly Message[] {
-    return this.#said.messages;
+    return this.#history.messages;
   }
 
   get contextUsage(): number {
@@ -104,17 +102,15 @@ class RemoteSession extends EventTarget implements Session {
     const options: Options = { ...this.#options, ...engine };
     const added = check.input(input);
     return this.#turn(signal, async (signal) => {
-      const { said, value } = await this.#fitting(added, options, (input) => {
+      const { history, value } = await this.#fitting(added, options, (input) => {
         const answer = this.#engine.ask("generate", [input, options, this.#conversation], { ...call, signal });
         sent?.();
         return answer;
       });
-      const after = said.ids.length > 0 ? { messages: [], ids: joined(said.ids, value.ids) } : { messages: value.messages, ids: said.ids };
-      // A template may fail to render it without a question; then the tokens that were fed are counted.
-      const usage = await this.#count(after).catch(() => value.usage.inputTokens + value.usage.outputTokens);
+      const after = history.ids.length > 0 ? { messages: [], ids: joined(history.ids, value.ids) } : { messages: value.messages, ids: history.ids };
       signal.throwIfAborted();
-      this.#said = after;
-      this.#usage = usage;
+      this.#history = after;
+      this.#usage = value.usage.inputTokens + value.usage.outputTokens - value.usage.reasoningTokens;
       return value;
     });
   }
@@ -125,7 +121,7 @@ class RemoteSession extends EventTarget implements Session {
     if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an assistant prefix can only be continued by generate()");
     return this.#turn(signal, async (signal) => {
       const feed = (input: EngineInput) => this.#engine.ask("append", [input, this.#options, this.#conversation], { signal });
-      const { said, value } = await this.#fitting(added, this.#options, async (input) => {
+      const { history, value } = await this.#fitting(added, this.#options, async (input) => {
         try {
           return await feed(input);
         } catch (error) {
@@ -135,23 +131,24 @@ class RemoteSession extends EventTarget implements Session {
         }
       });
       signal.throwIfAborted();
-      this.#said = said;
+      this.#history = history;
       this.#usage = value ?? this.#usage;
     });
   }
 
   async truncate(messageCount: number): Promise<void> {
     return this.#turn(undefined, async () => {
-      const { length } = this.#said.messages;
+      const { length } = this.#history.messages;
       if (!Number.isInteger(messageCount) || messageCount < 0 || messageCount > length) {
         throw invalid("messageCount", `expected a whole number from 0 to ${length}, got ${messageCount}`);
       }
-      const said = { messages: this.#said.messages.slice(0, messageCount), ids: new Uint32Array() };
-      this.#usage = await this.#count(said).catch((error) => {
+      const messages = this.#history.messages.slice(0, messageCount);
+      const usage = messageCount === 0 ? 0 : await this.#encode(messages).then((ids) => ids.length, (error) => {
         if (error instanceof EngineError && error.code === "template") return Math.floor((this.#usage * messageCount) / length);
         throw error;
       });
-      this.#said = said;
+      this.#history = { messages, ids: new Uint32Array() };
+      this.#usage = usage;
     });
   }
 
@@ -159,27 +156,24 @@ class RemoteSession extends EventTarget implements Session {
     const { signal } = check.signalOption(given);
     return this.#turn(signal, async (signal) => {
       const conversation = await this.#engine.ask("cloneConversation", [this.#conversation], { signal });
-      const clone = new RemoteSession(this.#engine, conversation, this.#options, this.#said);
-      clone.#usage = this.#usage;
-      return clone;
+      return new RemoteSession(this.#engine, conversation, this.#options, this.#history, this.#usage);
     });
   }
 
   async measureContextUsage(input: Input): Promise<number> {
     const added = check.input(input);
     return this.#turn(undefined, async () => {
-      const { raw = false, templateArgs } = this.#options;
-      const said = await this.#with(this.#said, added, raw);
-      if (said.ids.length > 0) return said.ids.length - this.#said.ids.length;
-      const ids = await this.#engine.ask("encodeMessages", [said.messages, { addGenerationPrompt: true, ...(templateArgs && { args: templateArgs }) }]);
+      const history = await this.#with(this.#history, added, this.#options.raw ?? false);
+      if (history.ids.length > 0) return history.ids.length - this.#history.ids.length;
+      const ids = await this.#encode(history.messages, { addGenerationPrompt: true });
       return Math.max(0, ids.length - this.#usage);
     });
   }
 
   async save(): Promise<Blob> {
     return this.#turn(undefined, async (signal) => {
-      const { messages, ids } = this.#said;
-      const note = JSON.stringify({ messages, ids: [...ids] });
+      const { messages, ids } = this.#history;
+      const note = JSON.stringify({ messages, ids: [...ids], usage: this.#usage });
       return this.#engine.ask("saveConversation", [this.#conversation, note], { signal });
     });
   }
@@ -196,35 +190,30 @@ class RemoteSession extends EventTarget implements Session {
     this.destroy();
   }
 
-  /** Updates the token count of the conversation, as far as it can be determined. */
-  async measure(): Promise<void> {
-    this.#usage = await this.#count(this.#said).catch(() => 0);
-  }
-
-  async #count({ messages, ids }: Said): Promise<number> {
+  #encode(messages: readonly Message[], options: { addGenerationPrompt?: boolean } = {}): Promise<Uint32Array> {
     const { templateArgs } = this.#options;
-    return messages.length === 0 ? ids.length : (await this.#engine.ask("encodeMessages", [messages, templateArgs ? { args: templateArgs } : {}])).length;
+    return this.#engine.ask("encodeMessages", [messages, { ...options, ...(templateArgs && { args: templateArgs }) }]);
   }
 
   /** The contents of the session with an input appended. Messages and raw text cannot be mixed. */
-  async #with(said: Said, added: EngineInput, raw: boolean): Promise<Said> {
+  async #with(history: History, added: EngineInput, raw: boolean): Promise<History> {
     if (!raw && !(added instanceof Uint32Array)) {
-      if (said.ids.length > 0) throw invalid("input", "this session contains raw text or ids; messages cannot be added");
-      return { messages: [...said.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: said.ids };
+      if (history.ids.length > 0) throw invalid("input", "this session contains raw text or ids; messages cannot be added");
+      return { messages: [...history.messages, ...(typeof added === "string" ? [{ role: "user", content: added } as Message] : added)], ids: history.ids };
     }
-    if (said.messages.length > 0) throw invalid("input", "this session contains messages; raw text and ids cannot be added");
+    if (history.messages.length > 0) throw invalid("input", "this session contains messages; raw text and ids cannot be added");
     if (Array.isArray(added)) throw invalid("raw", "it applies to a text or ids; messages need the chat template");
-    const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, said.ids.length === 0]) : added as Uint32Array;
-    return { messages: [], ids: joined(said.ids, ids) };
+    const ids = typeof added === "string" ? await this.#engine.ask("encode", [added, history.ids.length === 0]) : added as Uint32Array;
+    return { messages: [], ids: joined(history.ids, ids) };
   }
 
   /** Runs a call on the conversation with `added`; if that exceeds the context, drops the oldest turns. */
-  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ said: Said; value: T }> {
-    let kept = this.#said;
+  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ history: History; value: T }> {
+    let kept = this.#history;
     for (;;) {
-      const said = await this.#with(kept, added, raw);
+      const history = await this.#with(kept, added, raw);
       try {
-        return { said, value: await run(said.ids.length > 0 ? said.ids : said.messages) };
+        return { history, value: await run(history.ids.length > 0 ? history.ids : history.messages) };
       } catch (error) {
         const turn = error instanceof EngineError && error.code === "context-overflow" ? oldestTurn(kept.messages) : undefined;
         if (turn === undefined) throw error;
@@ -281,10 +270,12 @@ function joined(a: Uint32Array, b: Uint32Array): Uint32Array {
 }
 
 /** Parses the note that `save` stored. */
-function noted(note: string): Said {
+function parseNote(note: string): { history: History; usage: number } {
   try {
-    const { messages, ids } = JSON.parse(note) as Record<keyof Said, unknown>;
-    return { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+    const { messages, ids, usage } = JSON.parse(note) as Record<keyof History | "usage", unknown>;
+    const history = { messages: Array.isArray(messages) && messages.length === 0 ? [] : check.messages(messages as Message[]), ids: check.ids(ids as number[], "ids") };
+    if (!Number.isSafeInteger(usage)) throw new Error("the number of tokens is missing");
+    return { history, usage: usage as number };
   } catch (error) {
     throw new EngineError("format", `state: the saved messages cannot be read: ${error instanceof Error ? error.message : error}`, { detail: { kind: "BadJson", file: "state" } });
   }

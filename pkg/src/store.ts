@@ -2,7 +2,7 @@
 
 import { EngineError } from "./errors.js";
 import { download } from "./load.js";
-import { models, remove } from "./storage/list.js";
+import { models, remove } from "./storage/index.js";
 import type { LoadOptions, ModelSource, StoredModelInfo } from "./types.js";
 
 /** Models stored by this origin. Lists are empty if the browser cannot store files. */

@@ -330,7 +330,11 @@ export interface SessionOptions extends GenerateOptions {
 export interface Session extends TextGenerator, EventTarget, AsyncDisposable {
   /** The messages so far. Empty in a session of raw text or ids, to which messages cannot be added. */
   readonly messages: readonly Message[];
-  /** Tokens of the conversation so far, as the next turn will see it. */
+  /**
+   * Tokens of the conversation so far: those that the latest call read and generated, without the reasoning, which
+   * templates leave out of later turns. The next turn may start from a few more (the end of the answer's turn), and from
+   * the reasoning if the template keeps it: `usage.inputTokens` of that turn is exact.
+   */
   readonly contextUsage: number;
   /** Tokens that the context holds. */
   readonly contextWindow: number;
@@ -340,7 +344,7 @@ export interface Session extends TextGenerator, EventTarget, AsyncDisposable {
   truncate(messageCount: number): Promise<void>;
   /** Creates another session that continues from here, without prefilling again if there is memory for a snapshot. */
   clone(options?: { signal?: AbortSignal }): Promise<Session>;
-  /** Tokens that an input would add, including the header of its answer. */
+  /** Tokens that an input would add to `contextUsage`, including the end of the turn before it and the header of its answer. */
   measureContextUsage(input: Input): Promise<number>;
   /** The messages with their keys and values, for `createSession({ state })`. */
   save(): Promise<Blob>;

@@ -1,6 +1,6 @@
 // The worker's entry point: connects a host to postMessage.
 
-import { Host } from "./host.js";
+import { Host } from "./host/index.js";
 import type { Reply, Request } from "./protocol.js";
 
 const post = (reply: Reply, transfer: Transferable[] = []) => self.postMessage(reply, { transfer });

@@ -122,8 +122,8 @@ impl Engine {
         Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
     }
 
-    /// Prefills a conversation ahead of its next turn and returns the token ids. The input is the whole conversation,
-    /// not only its last turn.
+    /// Prefills a conversation ahead of its next turn and returns how many tokens it then has. The input is the whole
+    /// conversation, not only its last turn.
     ///
     /// # Errors
     /// As [`Engine::generate_in`].

@@ -294,7 +294,7 @@ impl WasmModel {
         run.await.map(|r| result(&r)).map_err(|e| failure(&e))
     }
 
-    /// Prefills a conversation ahead of its next turn and returns the token ids.
+    /// Prefills a conversation ahead of its next turn and returns how many tokens it then has.
     pub async fn append(
         &self,
         prompt: JsValue,

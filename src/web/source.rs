@@ -1,4 +1,4 @@
-//! Byte sources that are implemented in JavaScript (`pkg/src/sources`): HTTP ranges, dropped files.
+//! Byte sources that are implemented in JavaScript (`pkg/src/sources`): HTTP ranges and local files.
 
 use std::ops::Range;
 use std::rc::Rc;

@@ -56,8 +56,7 @@ pub(super) fn from_failure(thrown: &JsValue) -> Error {
     let url = string(&detail, "url").unwrap_or_default();
     let status = get(&detail, "status").ok().and_then(|v| v.as_f64()).map(|n| n as u16);
     let retryable = get(thrown, "retryable").ok().and_then(|v| v.as_bool()).unwrap_or(true);
-    // The message of the JavaScript side begins with the URL, and so does that of `Error::Network`.
-    let message = message.strip_prefix(&format!("{url}: ")).map(str::to_owned).unwrap_or(message);
+    let message = text("reason").unwrap_or(message); // without the URL, which `Error::Network` names itself
     Error::Network { url, status, message, retryable }
 }
 

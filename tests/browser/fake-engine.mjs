@@ -58,7 +58,8 @@ export function instantiate(guard) {
       const count = options.maxOutputTokens ?? 5;
       let text = "";
       let finishReason = "length";
-      for (let i = 0; i < count; i++) {
+      let i = 0;
+      for (; i < count; i++) {
         await pause(2);
         if (canceller.state === "abort") fail("abort", "aborted");
         if (canceller.state === "stop") { finishReason = "abort"; break; }
@@ -67,17 +68,18 @@ export function instantiate(guard) {
       }
       this.log.push(`end ${typeof input === "string" ? input : this.count(input)}`);
       this.memoryNow = { ...this.memoryNow, scratch: 4 };
-      const usage = { inputTokens: this.count(input), outputTokens: count };
+      // The header of an answer takes a token, which belongs to no message.
+      const usage = { inputTokens: this.count(input) + (Array.isArray(input) ? 1 : 0), outputTokens: i, reasoningTokens: options.reasoning?.maxTokens ?? 0 };
       onPart?.({ type: "finish", finishReason, usage });
       const messages = Array.isArray(input) ? [...input, { role: "assistant", content: text }] : [];
-      return { text, finishReason, usage, options, messages, conversation, parts: onPart !== undefined, ids: Uint32Array.from({ length: count }, (_, i) => i), log: [...this.log] };
+      return { text, finishReason, usage, options, messages, conversation, parts: onPart !== undefined, ids: Uint32Array.from({ length: i }, (_, i) => i), log: [...this.log] };
     }
     async forward(ids, rows) { return Float32Array.from(rows === "all" ? ids : ids.slice(-1)); }
     async score() { return []; }
     encode(text, special) { return Uint32Array.from([special ? 1 : 0, ...text].map(Number)); }
     decode(ids, skip) { return `${[...ids]} ${skip}`; }
     applyChatTemplate(messages) { return messages.map((m) => m.content).join("|"); }
-    encodeMessages(messages, options) { return new Uint32Array(this.count(messages) + (options.addGenerationPrompt ? 1 : 0)); }
+    encodeMessages(messages, options) { this.log.push("encode"); return new Uint32Array(this.count(messages) + (options.addGenerationPrompt ? 1 : 0)); }
     lost() { return new Promise(() => {}); }
     unload() { this.log.push("unload"); }
     free() {}

@@ -29,18 +29,28 @@ test("messages grow with each turn, and the options of the session are its calls
   assert.deepEqual(result.options, { topK: 4, maxOutputTokens: 2, seed: 7 });
   assert.deepEqual(session.messages, result.messages);
   assert.deepEqual(contents(session), ["be", "hi", "0 1 "]);
-  assert.equal(session.contextUsage, 3 + 3 + 5);
+  assert.equal(session.contextUsage, 3 + 3 + 1 + 2, "what the call read, with the header of the answer, and what it generated");
   const generation = session.stream([user("ho")], { maxOutputTokens: 1 });
   let text = "";
   for await (const piece of generation.textStream) text += piece;
   assert.equal(text, "0 ");
   assert.deepEqual(contents(session), ["be", "hi", "0 1 ", "ho", "0 "]);
-  assert.equal(await session.measureContextUsage("abc"), 4 + 1, "and the beginning of the answer");
+  assert.equal(session.contextUsage, 14 + 1 + 1);
+  assert.equal(session.contextUsage + (await session.measureContextUsage("abc")), 17 + 4 + 1, "what a call with it would read");
   await session.append([user("x"), user("y")]);
   assert.deepEqual([contents(session).slice(5), session.contextUsage], [["x", "y"], 17 + 4]);
   await session.truncate(2);
   assert.deepEqual([contents(session), session.contextUsage], [["be", "hi"], 6]);
   for (const wrong of [-1, 3, 0.5, "1"]) await assert.rejects(session.truncate(wrong), code("invalid-argument", (e) => e.detail.argument === "messageCount"));
+});
+
+test("turns are counted without encoding the conversation again, and without their reasoning", async () => {
+  const session = await open({ maxOutputTokens: 4, reasoning: { maxTokens: 3 } });
+  await session.generate("a");
+  assert.equal(session.contextUsage, 2 + 1 + 4 - 3);
+  await session.append("b");
+  const { log } = await session.generate("c");
+  assert.ok(log.length > 0 && !log.includes("encode"), log.join());
 });
 
 test("calls of a session wait for each other", async () => {

@@ -1,6 +1,6 @@
 // Combines many small reads into few requests: the file is a grid of cells, which are fetched in runs with read-ahead.
 
-import { BLOCK } from "../storage/journal.js";
+import { BLOCK } from "../storage/index.js";
 import { give, take } from "./spare.js";
 
 /** Bytes of a cell, which is a block of the store. */

@@ -1,12 +1,12 @@
 // Opens a location: provides the engine with the model's files.
 
-import type { Failure } from "../errors.js";
+import { networkFailure } from "../errors.js";
+import { readBlob } from "../local.js";
+import { beside, child, nameOf, type Location } from "../locate.js";
 import type { Reader, Source } from "../wasm.js";
 import { Pool } from "./blocks.js";
 import { openHttp } from "./http.js";
-import { beside, child, nameOf, type Location } from "./locate.js";
 import type { HttpContext } from "./requests.js";
-import { readBlob } from "./local.js";
 
 /** A source that opens each file only once. */
 export interface Opened {
@@ -55,10 +55,7 @@ async function plain(location: Location, context: HttpContext, once: Once): Prom
     const name = nameOf(url);
     const reader = await at(url, name);
     if (reader !== null) return { kind: "gguf", id, reader, absence, open: (name) => at(beside(url, name), name) };
-    const failure: Failure = {
-      code: "network", message: `${url}: there is no such file (404)`, retryable: false, detail: { url, status: 404 },
-    };
-    throw absences.get(name) ?? failure;
+    throw absences.get(name) ?? networkFailure(url, "there is no such file (404)", { status: 404 });
   }
   // Files that a hub does not list need not be requested; files that every folder has need not wait for the list.
   const open = async (name: string) => {

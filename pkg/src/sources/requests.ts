@@ -1,7 +1,7 @@
 // Requests for one URL, retried while servers or networks fail temporarily.
 
-import type { Failure } from "../errors.js";
-import type { StoredModel } from "../storage/model.js";
+import { ABORTED, isFailure, networkFailure, type Failure, type NetworkFailure } from "../errors.js";
+import type { StoredModel } from "../storage/index.js";
 import type { Clock } from "./clock.js";
 
 /** Attempts without any progress before a request counts as failed. */
@@ -188,7 +188,7 @@ export class Requests {
 
   failed(fault: unknown, status: number): Failure {
     if (isFailure(fault)) return fault;
-    if (this.context.signal.aborted) return { code: "abort", message: "aborted", retryable: true, detail: {} };
+    if (this.context.signal.aborted) return ABORTED;
     // Fetch deliberately does not report why there was no response.
     const unanswered = fault instanceof TypeError && status === 0;
     const message = unanswered
@@ -197,8 +197,8 @@ export class Requests {
     return this.failure(message, status, true);
   }
 
-  failure(message: string, status: number, retryable: boolean): Failure {
-    return { code: "network", message, retryable, detail: { url: this.url, status: status === 0 ? null : status } };
+  failure(reason: string, status: number, retryable: boolean): NetworkFailure {
+    return networkFailure(this.url, reason, { status: status === 0 ? null : status, retryable });
   }
 
   #known(response: Response): Response {
@@ -273,10 +273,6 @@ export function unreachable(error: unknown): boolean {
 /** Whether a status denies access; static hosts also use it for files that do not exist. */
 export function denied(status: number): boolean {
   return status === 401 || status === 403;
-}
-
-export function isFailure(error: unknown): error is Failure {
-  return typeof error === "object" && error !== null && typeof (error as Failure).code === "string";
 }
 
 /** Milliseconds that a server requests to wait: Retry-After in seconds or as a date, or the t= of a RateLimit header. */

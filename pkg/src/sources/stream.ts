@@ -1,6 +1,6 @@
 // A response with a whole file, split into blocks as it arrives.
 
-import { BLOCK } from "../storage/journal.js";
+import { BLOCK } from "../storage/index.js";
 
 export class Stream {
   /** Bytes of the blocks that were delivered, from the beginning of the file. */

@@ -1,67 +1,18 @@
 // Checks whole files against digests: the caller's `integrity`, a pack's manifest, or the hub's record.
 
 import type { Failure } from "../errors.js";
-import type { StoredModel } from "../storage/model.js";
+import type { StoredModel } from "../storage/index.js";
 import type { Hasher, Reader, Source } from "../wasm.js";
-import { below, type Location } from "./locate.js";
+import { MANIFEST, type Digests } from "./hub.js";
 
 /** Bytes of a file that are read at once. */
 const STRIDE = 1 << 20;
-
-/** Timeout in milliseconds for a hub's file list. */
-const PATIENCE = 20_000;
-
-/** SHA-256 in hexadecimal, by a file's full path below the model's folder: several folders may have files of the same name. */
-export type Digests = Map<string, string>;
-
-/** The manifest of a pack, see src/weights/pack.rs. */
-export const MANIFEST = "minke.json";
-
-/** A hub's record of its files, by the names that they are opened by. */
-export interface Hub {
-  /** Only for large files. */
-  sizes: Map<string, number>;
-  /** Only for large files. */
-  digests: Digests;
-  /** All file names; null if the list is incomplete, or lacks the files that every model folder has. */
-  names: Set<string> | null;
-}
-
-/** The page size of a hub's file list: if it lists this many files, there may be more. */
-const LISTED = 1000;
-
-/** Fetches a hub's record; empty if it is not available. */
-export async function askHub(location: Location, fetcher: typeof fetch, signal: AbortSignal): Promise<Hub> {
-  const hub: Hub = { sizes: new Map(), digests: new Map(), names: null };
-  if (location.kind === "files" || location.tree === undefined) return hub;
-  try {
-    const headers: Record<string, string> = location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` };
-    const response = await fetcher(location.tree, { headers, referrerPolicy: "no-referrer", credentials: "same-origin", signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]) });
-    const entries: unknown = response.ok ? await response.json() : [];
-    const names = new Set<string>();
-    for (const entry of Array.isArray(entries) ? entries : []) {
-      const { path, lfs } = entry as { path?: unknown; lfs?: { oid?: unknown; size?: unknown } };
-      const name = typeof path === "string" ? below(location, path) : undefined;
-      if (name === undefined) continue;
-      names.add(name);
-      const oid = typeof lfs?.oid === "string" ? lfs.oid.replace(/^sha256:/, "") : "";
-      if (/^[0-9a-f]{64}$/.test(oid)) hub.digests.set(name, oid);
-      if (typeof lfs?.size === "number") hub.sizes.set(name, lfs.size);
-    }
-    const whole = !/rel="?next/.test(response.headers.get("link") ?? "") && (entries as unknown[]).length < LISTED;
-    const model = ["model.safetensors", "model.safetensors.index.json", MANIFEST].some((name) => names.has(name));
-    if (whole && model && names.has("config.json")) hub.names = names;
-  } catch {
-    // Without a mirror's record only the caller's digests are checked.
-  }
-  return hub;
-}
 
 /** Files up to this size are fetched, and so checked, when they are opened; larger ones when their bytes are read. */
 const SMALL = 64 << 10;
 
 /** A callback for the progress of reading whole files. */
-export type Heard = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
+export type OnRead = (loaded: number, total: number, reader: Reader, stored: boolean) => void | Promise<void>;
 
 /** Checks the files of one load. */
 export class Verifier {
@@ -113,15 +64,15 @@ export class Verifier {
   }
 
   /** Reads whole weight files, and checks those that have a digest. */
-  async gather(source: Source, files: readonly { name: string }[], heard: Heard): Promise<void> {
-    await this.#whole(await this.#readers(source, files), heard);
+  async gather(source: Source, files: readonly { name: string }[], onRead: OnRead): Promise<void> {
+    await this.#whole(await this.#readers(source, files), onRead);
   }
 
   /**
    * As `whole`, if a digest requires a file to be checked before its weights are used; otherwise returns false. Other
    * missing files are fetched along with it, so that there is a single download.
    */
-  async beforehand(source: Source, files: readonly { name: string }[], heard: Heard): Promise<boolean> {
+  async beforehand(source: Source, files: readonly { name: string }[], onRead: OnRead): Promise<boolean> {
     const wanted: Reader[] = [];
     for (const reader of await this.#readers(source, files)) {
       const kept = (await this.store?.file(reader.name)) ?? null;
@@ -129,7 +80,7 @@ export class Verifier {
       if (this.digests.has(reader.name) ? missing || !this.#isRight(reader) : missing) wanted.push(reader);
     }
     if (!wanted.some((reader) => this.digests.has(reader.name))) return false;
-    await this.#whole(wanted, heard);
+    await this.#whole(wanted, onRead);
     return true;
   }
 
@@ -137,14 +88,14 @@ export class Verifier {
    * Checks the opened files that are stored completely, and returns whether blocks of any had to be replaced. If a file
    * did not fit, or tensors were not needed, nothing is fetched just to be hashed.
    */
-  async opened(digests: Digests, heard: Heard): Promise<boolean> {
+  async opened(digests: Digests, onRead: OnRead): Promise<boolean> {
     for (const [name, digest] of digests) if (!this.digests.has(name)) this.digests.set(name, digest);
     const readers: Reader[] = [];
     for (const [name, reader] of this.#opened) {
       const here = (await this.store?.file(name))?.complete ?? false;
       if (here && this.digests.has(name) && !this.#isRight(reader)) readers.push(reader);
     }
-    return this.#whole(readers, heard);
+    return this.#whole(readers, onRead);
   }
 
   async #readers(source: Source, files: readonly { name: string }[]): Promise<Reader[]> {
@@ -157,11 +108,11 @@ export class Verifier {
   }
 
   /** Reads and checks files, and returns whether blocks of any had to be replaced. */
-  async #whole(readers: readonly Reader[], heard: Heard): Promise<boolean> {
+  async #whole(readers: readonly Reader[], onRead: OnRead): Promise<boolean> {
     const total = readers.reduce((sum, reader) => sum + reader.size, 0);
     let [loaded, replaced] = [0, false];
     for (const reader of readers) {
-      const again = await this.#check(reader, (bytes, stored) => heard((loaded += bytes), total, reader, stored));
+      const again = await this.#check(reader, (bytes, stored) => onRead((loaded += bytes), total, reader, stored));
       replaced ||= again;
     }
     return replaced;
@@ -179,9 +130,9 @@ export class Verifier {
   }
 
   /** Reads a whole file if its progress is reported or it has to be checked, and returns whether blocks had to be replaced. */
-  async #check(reader: Reader, heard?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
+  async #check(reader: Reader, onRead?: (bytes: number, stored: boolean) => void | Promise<void>): Promise<boolean> {
     const expected = this.#isRight(reader) ? undefined : this.digests.get(reader.name);
-    if (expected === undefined && heard === undefined) return false;
+    if (expected === undefined && onRead === undefined) return false;
     const hash = async () => {
       const hash = new this.hasher();
       for (let start = 0; start < reader.size; start += STRIDE) {
@@ -189,9 +140,9 @@ export class Verifier {
         const bytes = await reader.read(start, end);
         if (expected !== undefined) hash.update(bytes);
         reader.done?.(bytes);
-        await heard?.(end - start, reader.stored?.(start, end) ?? false);
+        await onRead?.(end - start, reader.stored?.(start, end) ?? false);
       }
-      heard = undefined; // once
+      onRead = undefined; // once
       return hash.finish();
     };
     let found = await hash();

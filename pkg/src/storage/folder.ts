@@ -18,6 +18,19 @@ export interface Manifest {
 
 const ROOT = "minke";
 
+/** What the name of a lock begins with; the name of the model's folder follows. */
+const LOCK = "minke:";
+
+/** The name of the lock under which a model's folder is written. */
+export const lockName = (folder: string) => LOCK + folder;
+
+/** The names of the folders that tabs and workers of this origin are writing to; none if the browser does not tell. */
+export async function foldersInUse(): Promise<Set<string>> {
+  const held = (await globalThis.navigator?.locks?.query().catch(() => undefined))?.held ?? [];
+  const names = held.map(({ name }) => name ?? "").filter((name) => name.startsWith(LOCK));
+  return new Set(names.map((name) => name.slice(LOCK.length)));
+}
+
 /** The folder of all models; null if the browser cannot store files: no OPFS, a private window, an insecure page. */
 export async function root(create: boolean): Promise<FileSystemDirectoryHandle | null> {
   try {

@@ -1,7 +1,7 @@
 // Lists and deletes the models that are stored on this device.
 
 import type { EvictableModel, StoredModelInfo } from "../types.js";
-import { entries, readManifest, root } from "./folder.js";
+import { entries, folderName, foldersInUse, readManifest, root } from "./folder.js";
 
 export interface Found extends StoredModelInfo {
   folder: string;
@@ -33,9 +33,31 @@ export async function models(): Promise<Found[]> {
 
 /** The models that are not being loaded, the least recently used first. */
 export async function evictable(): Promise<EvictableModel[]> {
-  const held = (await navigator.locks?.query())?.held ?? [];
-  const free = (await models()).filter(({ folder }) => !held.some((lock) => lock.name === `minke:${folder}`));
+  const inUse = await foldersInUse();
+  const free = (await models()).filter(({ folder }) => !inUse.has(folder));
   return free.reverse().map(({ id, bytes, lastUsed }) => ({ id, bytes, lastUsed }));
+}
+
+/** What this device has of one model. */
+export interface Stored {
+  /** Bytes that are stored. */
+  bytes: number;
+  /** Whether a load or download was completed. */
+  complete: boolean;
+  /** Whether a load or download is in progress. */
+  loading: boolean;
+}
+
+/** What this device has of the model with a storage key. Never rejects: what cannot be read counts as missing. */
+export async function lookUp(key: string): Promise<Stored> {
+  const missing = { bytes: 0, complete: false, loading: false };
+  const name = await folderName(key).catch(() => undefined);
+  if (name === undefined) return missing;
+  const loading = (await foldersInUse()).has(name);
+  const folder = await (await root(false))?.getDirectoryHandle(name).catch(() => null);
+  if (folder == null) return { ...missing, loading };
+  const bytes = (await entries(folder)).reduce((sum, entry) => sum + entry.bytes, 0);
+  return { bytes, complete: (await readManifest(folder))?.complete ?? false, loading };
 }
 
 /** Deletes the models with this id and returns their number. Rejects if one is being loaded. */

@@ -1,8 +1,14 @@
 // A model's folder during a load: files are open for writing, under a lock that excludes other tabs and workers.
 
+import type { Failure } from "../errors.js";
+import type { EvictableModel, StorageFull } from "../types.js";
 import { StoredFile, type SyncHandle } from "./file.js";
-import { fileNames, folderName, readManifest, root, type Manifest } from "./folder.js";
+import { fileNames, folderName, lockName, readManifest, root, type Manifest } from "./folder.js";
 import type { Identity } from "./journal.js";
+import { evictable, remove } from "./list.js";
+
+/** Chooses the models to delete, by id, when storage is full. */
+export type Choose = (full: StorageFull) => Promise<readonly string[]>;
 
 export class StoredModel {
   readonly #files = new Map<string, StoredFile>();
@@ -15,16 +21,15 @@ export class StoredModel {
     readonly folder: FileSystemDirectoryHandle,
     readonly manifest: Manifest,
     readonly release: () => void,
-    /** Asks for storage space; returns whether some was freed. */
-    readonly ask: (needed: number) => Promise<boolean>,
+    readonly choose: Choose,
   ) {}
 
   /**
    * Opens the folder of the model with `key`, after other loads of it in this origin have ended: data that they fetched
-   * need not be fetched again. Null if the browser cannot store files, or not on this thread. `ask` is called if there
-   * is no space for `needed` more bytes, and returns whether some was freed.
+   * need not be fetched again. Null if the browser cannot store files, or not on this thread. `choose` is called when
+   * storage is full.
    */
-  static async open(key: string, id: string, signal: AbortSignal, ask: (needed: number) => Promise<boolean>): Promise<StoredModel | null> {
+  static async open(key: string, id: string, signal: AbortSignal, choose: Choose): Promise<StoredModel | null> {
     if (typeof FileSystemFileHandle === "undefined" || !("createSyncAccessHandle" in FileSystemFileHandle.prototype)) return null;
     const all = await root(true);
     if (all === null) return null;
@@ -33,7 +38,7 @@ export class StoredModel {
     try {
       const folder = await all.getDirectoryHandle(name, { create: true });
       const known = await readManifest(folder);
-      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release, ask);
+      const model = new StoredModel(folder, { id, lastUsed: Date.now(), absent: known?.absent ?? [], verified: known?.verified ?? {}, complete: known?.complete ?? false }, release, choose);
       await model.note();
       return model;
     } catch {
@@ -100,14 +105,43 @@ export class StoredModel {
     }
   }
 
+  /** Throws a failure if storage was too full for a file of `size` bytes. */
+  async requireRoom(name: string, size: number): Promise<void> {
+    const file = await this.file(name);
+    if (file !== null && !file.full) return;
+    const bytes = file?.bytes ?? 0;
+    const full: Failure = {
+      code: "storage", message: `${name}: not enough storage; ${bytes} of ${size} bytes are stored`, retryable: false,
+      detail: { name, bytes, size, evictable: await this.#others() },
+    };
+    throw full;
+  }
+
   /** Asks for space once on behalf of all that wait, and not again after a refusal. */
   readonly #room = (): Promise<boolean> => {
-    this.#asking ??= this.ask([...this.#files.values()].reduce((sum, file) => sum + file.identity.size - file.bytes, 0)).then((made) => {
+    this.#asking ??= this.#makeRoom().then((made) => {
       if (made) this.#asking = undefined;
       return made;
     });
     return this.#asking;
   };
+
+  /** Deletes the models that are chosen; returns whether any were deleted. */
+  async #makeRoom(): Promise<boolean> {
+    const needed = [...this.#files.values()].reduce((sum, file) => sum + file.identity.size - file.bytes, 0);
+    const models = await this.#others();
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    const ids = await this.choose({ id: this.manifest.id, needed, used: usage, quota, evictable: models });
+    let gone = 0;
+    // Another tab may have started to load one of them.
+    for (const { id } of models) if (ids.includes(id)) gone += await remove(id).catch(() => 0);
+    return gone > 0;
+  }
+
+  /** The models that can be deleted to make room for this one. */
+  async #others(): Promise<EvictableModel[]> {
+    return (await evictable()).filter(({ id }) => id !== this.manifest.id);
+  }
 
   /** Writes `model.json`. If storage is full, its contents are requested from the server again later. */
   async note(): Promise<void> {
@@ -148,11 +182,11 @@ async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
   }
 }
 
-/** Acquires the lock of this name and returns the function that releases it. It is also released when the tab or worker ends. */
-function lock(name: string, signal: AbortSignal): Promise<() => void> {
+/** Acquires the lock of a folder and returns the function that releases it. It is also released when the tab or worker ends. */
+function lock(folder: string, signal: AbortSignal): Promise<() => void> {
   if (navigator.locks === undefined) return Promise.resolve(() => {});
   return new Promise((resolve, reject) => {
     const held = () => new Promise<void>((release) => resolve(release));
-    navigator.locks.request(`minke:${name}`, { signal }, held).catch(reject);
+    navigator.locks.request(lockName(folder), { signal }, held).catch(reject);
   });
 }

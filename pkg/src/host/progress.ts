@@ -1,6 +1,6 @@
 // Orders the progress reports of a load by stage, so that a progress bar can show them.
 
-import type { Progress } from "./types.js";
+import type { Progress } from "../types.js";
 
 type Stage = Progress["stage"];
 

@@ -1,6 +1,6 @@
 // Reads the visitor's own files and folders: dropped, picked, or given as handles.
 
-import { invalid, type Failure } from "../errors.js";
+import { invalid, networkFailure, type NetworkFailure } from "./errors.js";
 
 /** A file with the name by which it is opened: in a folder, its path relative to the folder. */
 export interface Named {
@@ -65,7 +65,7 @@ async function children(folder: FileSystemDirectoryEntry): Promise<FileSystemEnt
 
 /** Reads the bytes [start, end) of a blob. */
 export async function readBlob(blob: Blob, start: number, end: number, name: string): Promise<Uint8Array> {
-  const fail = (message: string): Failure => ({ code: "network", message, retryable: false, detail: { url: name, status: null } });
+  const fail = (reason: string): NetworkFailure => networkFailure(name, reason);
   if (!(start >= 0 && start <= end && end <= blob.size)) throw fail(`bytes ${start}-${end} are outside the file of ${blob.size} bytes`);
   try {
     return new Uint8Array(await blob.slice(start, end).arrayBuffer());

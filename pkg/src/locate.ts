@@ -1,7 +1,7 @@
 // Resolves a source that the caller passed to a plain location that can be sent to a worker.
 
-import { invalid } from "../errors.js";
-import type { ModelSource } from "../types.js";
+import { invalid } from "./errors.js";
+import type { ModelSource } from "./types.js";
 import { localFiles, type Local, type Named } from "./local.js";
 
 /**
