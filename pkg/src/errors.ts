@@ -35,6 +35,11 @@ export function invalid(argument: string, message: string): EngineError {
   return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
 }
 
+/** The error for an option that is part of the API and not built. */
+export function unsupported(argument: string, message: string): EngineError {
+  return new EngineError("feature", `${argument}: ${message}`, { detail: { argument } });
+}
+
 /** Converts a failure to an error; an abort without a signal is an internal error. */
 export function revive(failure: Failure): EngineError {
   const code = failure.code === "abort" ? "internal" : failure.code;
