@@ -210,7 +210,7 @@ export interface GenerateOptions {
   templateArgs?: Record<string, unknown>;
 }
 
-export type FinishReason = "stop" | "length" | "tool-calls" | "abort" | "error";
+export type FinishReason = "stop" | "length" | "abort";
 
 export interface Usage {
   inputTokens: number;
@@ -236,6 +236,7 @@ export interface TokenLogprob {
 export interface GenerateResult {
   text: string;
   reasoning: string;
+  /** Empty: calls in the text are not recognised yet. */
   toolCalls: ToolCall[];
   finishReason: FinishReason;
   usage: Usage;
@@ -389,7 +390,7 @@ export interface Estimate {
 }
 
 export interface FitReason {
-  code: "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype";
+  code: "no-webgpu" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype";
   message: string;
 }
 
