@@ -35,14 +35,24 @@ const KINDS: Record<string, (value: unknown, rule: Rule) => boolean> = {
   object: isPlain,
 };
 
-/** A value in a message: as JSON where it has any. */
+/** Characters of a value in a message, at most. */
+const SHOWN = 200;
+/** A value in a message, shortened if it is long. */
 function shown(value: unknown): string {
-  if (typeof value === "number") return String(value);
+  const text = written(value);
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+}
+function written(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "string" && typeof value !== "object") return String(value);
+  const plainData = typeof value === "string" || value === null || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
   try {
-    return JSON.stringify(value) ?? String(value);
+    if (plainData) return JSON.stringify(value);
   } catch {
-    return Object.prototype.toString.call(value); // a cycle
+    // A cycle, or something within that JSON lacks.
   }
+  return Object.prototype.toString.call(value);
 }
 const fail = (name: string, expected: string, value: unknown): never => {
   throw invalid(name, `expected ${expected}, got ${shown(value)}`);

@@ -118,14 +118,19 @@ impl Rule {
         self.items.as_deref().expect("a rule for what the object has")
     }
 
-    /// The error for a value, as JavaScript writes it.
-    pub(super) fn refused(&self, argument: &str, value: &str) -> Error {
-        Error::invalid(argument, format!("expected {}, got {value}", self.expected))
+    /// The error for a value, as JavaScript writes it, shortened if it is long.
+    fn refused(&self, argument: &str, value: &str) -> Error {
+        const SHOWN: usize = 200; // characters, as in pkg/src/options.ts
+        let (shown, mark) = match value.char_indices().nth(SHOWN) {
+            Some((end, _)) => (&value[..end], "…"),
+            None => (value, ""),
+        };
+        Error::invalid(argument, format!("expected {}, got {shown}{mark}", self.expected))
     }
 }
 
 /// A value as `JSON.stringify` writes it.
-pub(super) fn json(value: &impl serde::Serialize) -> String {
+fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("texts and lists of texts have JSON")
 }
 
