@@ -30,14 +30,14 @@ export class EngineError extends Error {
   }
 }
 
-/** The error for an invalid argument. */
-export function invalid(argument: string, message: string): EngineError {
-  return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
-}
-
 /** The error for an option that is part of the API and not built. */
 export function unsupported(argument: string, message: string): EngineError {
   return new EngineError("feature", `${argument}: ${message}`, { detail: { argument } });
+}
+
+/** The error for an invalid argument. */
+export function invalid(argument: string, message: string): EngineError {
+  return new EngineError("invalid-argument", `${argument}: ${message}`, { detail: { argument } });
 }
 
 /** Converts a failure to an error; an abort without a signal is an internal error. */
