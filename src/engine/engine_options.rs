@@ -5,7 +5,6 @@ use serde::Deserialize;
 use super::load_options::LoadOptions;
 use super::rules::RULES;
 use crate::Result;
-use crate::gpu::DeviceOptions;
 use crate::kernels::{KvFormat, Variants};
 use crate::model::Quantization;
 
@@ -67,7 +66,7 @@ impl EngineOptions {
         };
         let Internal { max_binding, weight_budget, copies_budget, f32, without_reuse, without_self_test, variants } =
             self.internal;
-        Ok(LoadOptions {
+        let mut options = LoadOptions {
             quantization,
             kv_cache,
             weight_budget,
@@ -77,8 +76,10 @@ impl EngineOptions {
             without_self_test,
             variants,
             copies_budget,
-            device: DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() },
             ..LoadOptions::default()
-        })
+        };
+        options.device.high_performance = high_performance;
+        options.device.max_binding = max_binding;
+        Ok(options)
     }
 }
