@@ -209,7 +209,7 @@ impl Error {
         Self::InvalidArgument { argument: argument.into(), message: message.into() }
     }
 
-    /// The `code` of the JavaScript `EngineError` (`api.d.ts` lists them).
+    /// The `code` of the JavaScript `EngineError` (`ErrorCode` in `pkg/src/errors.ts`, which has `feature` and `storage` as well).
     pub fn code(&self) -> &'static str {
         match self {
             Self::Aborted => "abort",

@@ -74,7 +74,7 @@ fn imports_go_one_way() {
 /// Everything but the choice of a GPU goes through [`Executor`](minke::plan::Executor).
 #[test]
 fn the_gpu_is_chosen_in_one_place() {
-    let allowed = ["gpu/", "engine/load.rs", "engine/load_options.rs", "web/mod.rs", "kernels/testing.rs", "lib.rs"];
+    let allowed = ["gpu/", "engine/load.rs", "engine/load_options.rs", "kernels/testing.rs", "lib.rs"];
     assert_eq!(strangers("crate::gpu", &allowed), Vec::<String>::new());
 }
 

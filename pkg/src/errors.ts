@@ -2,7 +2,7 @@
 
 export type ErrorCode =
   | "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype"
-  | "network" | "integrity" | "format" | "context-overflow" | "device-lost" | "template" | "constraint"
+  | "network" | "integrity" | "format" | "context-overflow" | "device-lost" | "template"
   | "non-finite" | "invalid-argument" | "internal";
 
 /** An error as it crosses from wasm to JavaScript and from the worker to the page. */
@@ -37,6 +37,11 @@ export class EngineError extends Error {
     this.retryable = options.retryable ?? false;
     this.detail = options.detail ?? {};
   }
+}
+
+/** The error for an option that is part of the API and not built. */
+export function unsupported(argument: string, message: string): EngineError {
+  return new EngineError("feature", `${argument}: ${message}`, { detail: { argument } });
 }
 
 /** The error for an invalid argument. */

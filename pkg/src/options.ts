@@ -1,21 +1,62 @@
 // Validates everything that a caller passes: nothing is silently ignored.
 
-import { invalid } from "./errors.js";
+import table from "../../src/engine/options.json" with { type: "json" };
+import { invalid, unsupported } from "./errors.js";
 import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
-/** Maximum number of most probable tokens that one step reports. */
-const MAX_TOP = 64;
-
 type Check = (value: unknown, name: string) => void;
+type Checks<Name extends PropertyKey> = Record<Name, Check>;
 
+/** A row of the table of options, whose fields `src/engine/rules.rs` describes. */
+interface Rule {
+  kind: string;
+  expected: string;
+  values?: readonly unknown[];
+  least?: number;
+  above?: number;
+  most?: number;
+  below?: number;
+  fields?: Record<string, Rule>;
+  items?: Rule;
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
+const within = (value: unknown, { least = -Infinity, above = -Infinity, most = Infinity, below = Infinity }: Rule): boolean =>
+  typeof value === "number" && Number.isFinite(value) && value >= least && value > above && value <= most && value < below;
+
+/** What each kind of rule accepts. */
+const KINDS: Record<string, (value: unknown, rule: Rule) => boolean> = {
+  number: within,
+  whole: (value, rule) => within(value, rule) && Number.isInteger(value),
+  choice: () => false, // nothing but `values`
+  texts: (value) => Array.isArray(value) && value.every((text) => typeof text === "string" && text !== ""),
+  "by-token": isPlain,
+  object: isPlain,
+};
+
+/** Characters of a value in a message, at most. */
+const SHOWN = 200;
+/** A value in a message, shortened if it is long. */
+function shown(value: unknown): string {
+  const text = written(value);
+  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+}
+function written(value: unknown): string {
+  if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value !== "string" && typeof value !== "object") return String(value);
+  const plainData = typeof value === "string" || value === null || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
+  try {
+    if (plainData) return JSON.stringify(value);
+  } catch {
+    // A cycle, or something within that JSON lacks.
+  }
+  return Object.prototype.toString.call(value);
+}
 const fail = (name: string, expected: string, value: unknown): never => {
-  throw invalid(name, `expected ${expected}, got ${typeof value === "string" ? JSON.stringify(value) : String(value)}`);
+  throw invalid(name, `expected ${expected}, got ${shown(value)}`);
 };
-const number = (expected: string, good: (value: number) => boolean): Check => (value, name) => {
-  if (typeof value !== "number" || !good(value)) fail(name, expected, value);
-};
-const count = (least: number) => number(`a whole number of at least ${least}`, (v) => Number.isSafeInteger(v) && v >= least);
 const oneOf = (...words: unknown[]): Check => (value, name) => {
   if (!words.includes(value)) fail(name, words.map((w) => JSON.stringify(w)).join(" or "), value);
 };
@@ -23,7 +64,7 @@ const ofType = (type: string): Check => (value, name) => {
   if (typeof value !== type) fail(name, `a ${type}`, value);
 };
 const plain: Check = (value, name) => {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) fail(name, "an object", value);
+  if (!isPlain(value)) fail(name, "an object", value);
 };
 /** A value that JSON can represent: a cycle would overflow the engine's stack. */
 const data: Check = (value, name) => {
@@ -39,14 +80,35 @@ const signal: Check = (value, name) => {
 };
 const anything: Check = () => {};
 const unbuilt: Check = (_, name) => {
-  throw invalid(name, "this option is not supported yet");
+  throw unsupported(name, "this option is not supported yet");
 };
-const LOAD: Record<string, Check> = {
+
+/** The check of a row. */
+const checkOf = (rule: Rule): Check => (value, name) => {
+  if (rule.values?.includes(value)) return;
+  if (rule.fields !== undefined && isPlain(value)) {
+    const { fields } = rule;
+    const given = checked(value, checksOf(fields), `${name}.`);
+    for (const field of Object.keys(fields)) if (!(field in given)) throw invalid(`${name}.${field}`, "it is missing");
+    return;
+  }
+  if (!KINDS[rule.kind]!(value, rule)) fail(name, rule.expected, value);
+  if (rule.kind !== "by-token") return;
+  for (const [id, item] of Object.entries(value as object)) {
+    if (!/^\d+$/.test(id)) fail(name, rule.expected, id);
+    checkOf(rule.items!)(item, `${name}[${id}]`);
+  }
+};
+const checksOf = <Name extends string>(rules: Record<Name, Rule>) =>
+  Object.fromEntries(Object.entries<Rule>(rules).map(([name, rule]) => [name, checkOf(rule)])) as Checks<Name>;
+
+// The types of these require a check for every declared option. Options that reach the engine are in the table; the others
+// are checked here only.
+
+const LOAD: Checks<keyof LoadOptions> = {
+  ...checksOf(table.load),
   onProgress: ofType("function"),
   signal,
-  contextLength: count(1),
-  quantization: oneOf("auto", "none", "q8", "q4"),
-  kvCache: oneOf("auto", "f16", "q8"),
   cache: oneOf("opfs", "none"),
   onStorageFull: ofType("function"),
   integrity: (value, name) => {
@@ -55,49 +117,20 @@ const LOAD: Record<string, Check> = {
       if (typeof digest !== "string" || !/^sha256-[A-Za-z0-9+/]{43}=$/.test(digest)) fail(`${name}[${JSON.stringify(file)}]`, '"sha256-" and 32 bytes in base64', digest);
     }
   },
-  powerPreference: oneOf("low-power", "high-performance"),
   fetch: ofType("function"),
-  worker: anything,
-  wasm: anything,
+  worker: anything, // checked where it is used
+  wasm: anything, // checked where it is used
   internal: plain,
 };
 
-const GENERATE: Record<string, Check> = {
-  maxOutputTokens: count(1),
-  stopSequences: (value, name) => {
-    if (!Array.isArray(value) || !value.every((v) => typeof v === "string" && v !== "")) fail(name, "a list of non-empty strings", value);
-  },
-  seed: count(0),
+/** Options that the API will have. */
+const UNBUILT = { responseConstraint: unbuilt, tools: unbuilt, maxSteps: unbuilt, toolChoice: unbuilt };
+
+const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
+  ...checksOf(table.generate),
+  ...UNBUILT,
   signal,
-  temperature: number("a number of at least 0", (v) => v >= 0 && Number.isFinite(v)),
-  topP: number("a number above 0 and at most 1", (v) => v > 0 && v <= 1),
-  topK: count(0),
-  minP: number("a number of at least 0 and below 1", (v) => v >= 0 && v < 1),
-  reasoning: (value, name) => {
-    if (value === "auto" || value === "none") return;
-    if (typeof value !== "object" || value === null) fail(name, '"auto", "none" or { maxTokens }', value);
-    const { maxTokens } = checked(value as { maxTokens?: number }, { maxTokens: count(0) }, `${name}.`);
-    if (maxTokens === undefined) throw invalid(`${name}.maxTokens`, "it is missing");
-  },
-  raw: ofType("boolean"),
   templateArgs: data,
-  repetitionPenalty: number("a number from 0.000001 to 1000000", (v) => v >= 1e-6 && v <= 1e6),
-  presencePenalty: number("a number from -1000000 to 1000000", (v) => Math.abs(v) <= 1e6),
-  frequencyPenalty: number("a number from -1000000 to 1000000", (v) => Math.abs(v) <= 1e6),
-  logitBias: (value, name) => {
-    plain(value, name);
-    for (const [id, bias] of Object.entries(value as Record<string, unknown>)) {
-      if (!/^\d+$/.test(id)) fail(name, "token ids as keys", id);
-      if (typeof bias !== "number" || !Number.isFinite(bias)) fail(`${name}[${id}]`, "a finite number", bias);
-    }
-  },
-  logprobs: (value, name) => {
-    if (typeof value !== "boolean") number(`true, false or a whole number from 0 to ${MAX_TOP}`, (v) => Number.isInteger(v) && v >= 0 && v <= MAX_TOP)(value, name);
-  },
-  responseConstraint: unbuilt,
-  tools: unbuilt,
-  maxSteps: unbuilt,
-  toolChoice: unbuilt,
 };
 
 const aText = ofType("string");
@@ -163,7 +196,7 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   }
   const engine: Record<string, unknown> = {};
   // Absent options must stay absent: the engine does not accept undefined.
-  for (const key of ["contextLength", "quantization", "kvCache", "powerPreference", "internal"] as const) {
+  for (const key of Object.keys(table.load) as (keyof typeof table.load)[]) {
     if (options[key] !== undefined) engine[key] = options[key];
   }
   if (options.internal !== undefined) {
@@ -193,11 +226,11 @@ export function signalOption(given?: { signal?: AbortSignal }): { signal?: Abort
 }
 
 export function scoreOptions(given?: { top?: number; raw?: boolean }): { top?: number; raw?: boolean } {
-  return checked(given, { top: count(0), raw: ofType("boolean") });
+  return checked(given, checksOf(table.score));
 }
 
 export function forwardOptions(given?: { rows?: "last" | "all" }): "last" | "all" {
-  return checked(given, { rows: oneOf("last", "all") }).rows ?? "last";
+  return checked(given, checksOf(table.forward)).rows ?? "last";
 }
 
 export function templateOptions(given?: TemplateOptions): TemplateArguments {

@@ -67,28 +67,9 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
-  /** @internal */
-  internal?: InternalOptions;
-}
-
-/** @internal Options of tests. */
-export interface InternalOptions {
-  /** The largest storage binding, in bytes. */
-  maxBinding?: number;
-  /** The most bytes of weights. */
-  weightBudget?: number;
-  /** The most bytes of snapshots of sessions. */
-  copiesBudget?: number;
-  /** The KV cache is f32. */
-  f32?: boolean;
-  /** Every prompt is prefilled from its first token. */
-  withoutReuse?: boolean;
-  /** Kernels are not tested on load. */
-  withoutSelfTest?: boolean;
-  /** The kernel variants to use, in place of those that suit the device. */
-  variants?: { software?: boolean; subgroups?: boolean; f16?: boolean; int8?: boolean };
-  /** How many times faster the clock of requests runs. */
-  clockRate?: number;
+  /** @internal Options of tests: `clockRate`, how many times faster the clock of requests runs, and those of `Internal` in
+   *  `src/engine/engine_options.rs`, which the engine checks. */
+  internal?: { clockRate?: number; [name: string]: unknown };
 }
 
 /**
@@ -229,7 +210,7 @@ export interface GenerateOptions {
   templateArgs?: Record<string, unknown>;
 }
 
-export type FinishReason = "stop" | "length" | "tool-calls" | "abort" | "error";
+export type FinishReason = "stop" | "length" | "abort";
 
 export interface Usage {
   inputTokens: number;
@@ -255,6 +236,7 @@ export interface TokenLogprob {
 export interface GenerateResult {
   text: string;
   reasoning: string;
+  /** Empty: calls in the text are not recognised yet. */
   toolCalls: ToolCall[];
   finishReason: FinishReason;
   usage: Usage;
@@ -412,7 +394,7 @@ export interface Estimate {
 }
 
 export interface FitReason {
-  code: "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype";
+  code: "no-webgpu" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype";
   message: string;
 }
 

@@ -1,7 +1,8 @@
 // Types of the wasm module's exports: the only module that uses its untyped glue code.
 
+import type table from "../../src/engine/options.json";
 import type { Failure } from "./errors.js";
-import type { Estimate, GenerateResult, InternalOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { Estimate, GenerateResult, LoadOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
 
 /** A model file; `read` returns exactly the requested bytes, in memory that the engine may own, or throws a `Failure`. */
 export interface Reader {
@@ -38,14 +39,8 @@ export interface Files {
 /** A model's files. */
 export type Source = Files & ({ kind: "folder"; file?: string } | { kind: "gguf"; reader: Reader });
 
-/** Load options that are passed to the engine. */
-export interface EngineOptions {
-  contextLength?: number;
-  quantization?: string;
-  kvCache?: string;
-  powerPreference?: string;
-  internal?: Omit<InternalOptions, "clockRate">;
-}
+/** Load options that are passed to the engine: those of the table, and those of tests. */
+export type EngineOptions = Pick<LoadOptions, keyof typeof table.load> & { internal?: Record<string, unknown> };
 
 export interface TemplateArguments {
   addGenerationPrompt?: boolean;

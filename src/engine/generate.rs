@@ -51,15 +51,16 @@ impl Engine {
     ) -> Result<GenerateResult> {
         cancel.check()?;
         let _taken = self.take()?;
-        let mut sampler = options.sampler(&self.defaults, self.host.seed)?;
+        options.check()?;
+        let mut sampler = options.sampler(&self.defaults, self.host.seed);
         sampler.logprobs = sampler.logprobs.min(1 + self.info.vocab_size as u32);
         let bias = options.bias(self.info.vocab_size)?;
-        let budget = options.reasoning_budget()?;
+        let budget = options.reasoning_budget();
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
         let room = self.runner.context_length - prompt.len() + 1; // the last token needs no place in the cache
-        let limit = options.limit(&self.defaults, room)?;
+        let limit = options.limit(&self.defaults, room);
 
         self.take_turn(conversation, &prompt).await?;
         // The last token is always fed, for its logits.
@@ -162,7 +163,7 @@ impl Engine {
         if !templated && !options.template_args.is_empty() {
             return Err(Error::invalid("templateArgs", "raw text and ids do not use the chat template"));
         }
-        if !templated && options.reasoning_budget()?.is_some() {
+        if !templated && options.reasoning_budget().is_some() {
             return Err(Error::invalid("reasoning", "reasoning is not separated when raw text or ids are continued"));
         }
         let messages = match input {
@@ -178,7 +179,7 @@ impl Engine {
             Input::Messages(messages) => messages,
         };
         let mut messages = messages;
-        let quiet = options.reasoning_budget()? == Some(0);
+        let quiet = options.reasoning_budget() == Some(0);
         let mut args = options.template_args.clone();
         if quiet && self.template()?.source().contains(THINKING_SWITCH) {
             args.entry(THINKING_SWITCH).or_insert(false.into());

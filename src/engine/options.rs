@@ -1,11 +1,12 @@
-//! Generation options: parsing, range checks, and the defaults that a model's own files declare.
+//! Generation options: parsing, checks against the table of options, and the defaults that a model's own files declare.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::kernels::{History, MAX_TOP, SamplerOptions};
+use super::rules::RULES;
+use crate::kernels::{History, SamplerOptions};
 use crate::model::config::GenerationDefaults;
 use crate::{Error, Result};
 
@@ -31,6 +32,26 @@ pub struct GenerateOptions {
     pub template_args: Map<String, Value>,
 }
 
+/// Options of `score` in the JavaScript API.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[allow(missing_docs)] // documented in pkg/src/types.ts
+pub struct ScoreOptions {
+    pub top: Option<f64>,
+    pub raw: bool,
+}
+
+impl ScoreOptions {
+    /// The number of most probable tokens at each position.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`]
+    pub fn top(&self) -> Result<usize> {
+        let top = self.top.unwrap_or_else(|| RULES.score.default("top"));
+        RULES.score.number("top", top).map(|()| top as usize)
+    }
+}
+
 /// `true` for the sampled tokens' log-probabilities; a number to include that many of the most probable tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(untagged)]
@@ -42,7 +63,7 @@ pub enum Logprobs {
 
 /// Whether a reasoning model reasons before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Reasoning {
     /// `"auto"` or `"none"`.
     Named(ReasoningMode),
@@ -91,45 +112,71 @@ impl Bias {
     }
 }
 
-fn whole(name: &str, value: f64, least: f64, most: f64) -> Result<f64> {
-    if value.fract() == 0.0 && (least..=most).contains(&value) {
-        return Ok(value);
-    }
-    Err(Error::invalid(name, format!("{value} is not a whole number from {least} to {most}")))
-}
-
 impl GenerateOptions {
-    /// The maximum number of tokens to generate, below `room`.
-    pub(super) fn limit(&self, defaults: &GenerationDefaults, room: usize) -> Result<usize> {
-        let asked = match self.max_output_tokens {
-            Some(n) => Some(whole("maxOutputTokens", n, 1.0, 9_007_199_254_740_991.0)? as usize),
-            None => defaults.max_new_tokens,
+    /// Checks every option against the table. Whether the ids of `logitBias` are in the vocabulary, the model knows.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`]
+    pub fn check(&self) -> Result<()> {
+        let rules = &RULES.generate;
+        let top = match self.logprobs {
+            Some(Logprobs::Top(n)) => Some(n),
+            _ => None,
         };
-        Ok(asked.unwrap_or(usize::MAX).min(room))
+        let budget = match self.reasoning {
+            Reasoning::Budget { max_tokens } => Some(max_tokens),
+            Reasoning::Named(_) => None,
+        };
+        for (name, value) in [
+            ("maxOutputTokens", self.max_output_tokens),
+            ("seed", self.seed),
+            ("temperature", self.temperature),
+            ("topP", self.top_p),
+            ("topK", self.top_k),
+            ("minP", self.min_p),
+            ("repetitionPenalty", self.repetition_penalty),
+            ("presencePenalty", self.presence_penalty),
+            ("frequencyPenalty", self.frequency_penalty),
+            ("logprobs", top),
+            ("reasoning.maxTokens", budget),
+        ] {
+            if let Some(value) = value {
+                rules.number(name, value)?;
+            }
+        }
+        if self.stop_sequences.iter().any(String::is_empty) {
+            return Err(rules.refused("stopSequences", &self.stop_sequences));
+        }
+        for (id, &bias) in &self.logit_bias {
+            if id.is_empty() || !id.bytes().all(|digit| digit.is_ascii_digit()) {
+                return Err(rules.refused("logitBias", id));
+            }
+            rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
+        }
+        Ok(())
+    }
+
+    /// The maximum number of tokens to generate, below `room`.
+    pub(super) fn limit(&self, defaults: &GenerationDefaults, room: usize) -> usize {
+        let asked = self.max_output_tokens.map(|n| n as usize).or(defaults.max_new_tokens);
+        asked.unwrap_or(usize::MAX).min(room)
     }
 
     /// The maximum length of the reasoning in tokens, if it is limited.
-    pub(super) fn reasoning_budget(&self) -> Result<Option<usize>> {
+    pub(super) fn reasoning_budget(&self) -> Option<usize> {
         match self.reasoning {
-            Reasoning::Named(ReasoningMode::Auto) => Ok(None),
-            Reasoning::Named(ReasoningMode::None) => Ok(Some(0)),
-            Reasoning::Budget { max_tokens } => {
-                whole("reasoning.maxTokens", max_tokens, 0.0, 9_007_199_254_740_991.0).map(|n| Some(n as usize))
-            }
+            Reasoning::Named(ReasoningMode::Auto) => None,
+            Reasoning::Named(ReasoningMode::None) => Some(0),
+            Reasoning::Budget { max_tokens } => Some(max_tokens as usize),
         }
     }
 
-    /// The validated logit biases.
+    /// The logit biases, whose ids must be in the vocabulary.
     pub(super) fn bias(&self, vocabulary: usize) -> Result<Bias> {
         let one = |(id, &bias): (&String, &f64)| {
             let known = id.parse::<u32>().ok().filter(|&id| (id as usize) < vocabulary);
-            let Some(known) = known else {
-                let message = format!("{id:?} is not an id in the vocabulary of {vocabulary} tokens");
-                return Err(Error::invalid("logitBias", message));
-            };
-            if !bias.is_finite() {
-                return Err(Error::invalid("logitBias", format!("{bias} for token {id} is not a finite number")));
-            }
+            let message = || format!("{id} is not an id in the vocabulary of {vocabulary} tokens");
+            let known = known.ok_or_else(|| Error::invalid("logitBias", message()))?;
             Ok((known, bias.clamp(-1e30, 1e30) as f32))
         };
         self.logit_bias.iter().map(one).collect::<Result<_>>().map(Bias)
@@ -138,33 +185,23 @@ impl GenerateOptions {
     /// The options of the GPU sampler. Without any sampling option the model's `generation_config.json` decides, with
     /// greedy decoding if that sets nothing; with one, unset options come from there too, and the temperature defaults
     /// to 1.
-    pub(super) fn sampler(&self, defaults: &GenerationDefaults, fresh_seed: fn() -> u64) -> Result<SamplerOptions> {
-        let range = |name: &str, value: Option<f64>, ok: fn(f64) -> bool, what: &str| match value {
-            Some(v) if !(v.is_finite() && ok(v)) => Err(Error::invalid(name, format!("{v} is not {what}"))),
-            _ => Ok(()),
-        };
-        range("temperature", self.temperature, |v| v >= 0.0, "a number of at least 0")?;
-        range("topP", self.top_p, |v| v > 0.0 && v <= 1.0, "above 0 and at most 1")?;
-        range("minP", self.min_p, |v| (0.0..1.0).contains(&v), "at least 0 and below 1")?;
-        range("repetitionPenalty", self.repetition_penalty, |v| (1e-6..=1e6).contains(&v), "from 0.000001 to 1000000")?;
-        range("presencePenalty", self.presence_penalty, |v| v.abs() <= 1e6, "from -1000000 to 1000000")?;
-        range("frequencyPenalty", self.frequency_penalty, |v| v.abs() <= 1e6, "from -1000000 to 1000000")?;
+    pub(super) fn sampler(&self, defaults: &GenerationDefaults, fresh_seed: fn() -> u64) -> SamplerOptions {
         let logprobs = match self.logprobs {
             None | Some(Logprobs::Chosen(false)) => 0,
             Some(Logprobs::Chosen(true)) => 1,
-            Some(Logprobs::Top(n)) => 1 + whole("logprobs", n, 0.0, f64::from(MAX_TOP))? as u32,
+            Some(Logprobs::Top(n)) => 1 + n as u32,
         };
-        let top_k = self.top_k.map(|k| whole("topK", k, 0.0, 4_294_967_295.0)).transpose()?;
-        let seed = match self.seed {
-            Some(seed) => whole("seed", seed, 0.0, 9_007_199_254_740_991.0)? as u64,
-            None => fresh_seed(),
-        };
-        let asked = self.temperature.is_some() || self.top_p.is_some() || self.min_p.is_some() || top_k.is_some();
+        let seed = self.seed.map_or_else(fresh_seed, |seed| seed as u64);
+        let asked = self.temperature.is_some() || self.top_p.is_some() || self.min_p.is_some() || self.top_k.is_some();
         let own = if defaults.do_sample || asked { defaults.temperature.unwrap_or(1.0) } else { 0.0 };
         let temperature = self.temperature.unwrap_or(own) as f32;
-        let repetition = self.repetition_penalty.or(defaults.repetition_penalty).unwrap_or(1.0) as f32;
-        let presence = self.presence_penalty.unwrap_or(0.0) as f32;
-        let frequency = self.frequency_penalty.unwrap_or(0.0) as f32;
+        // The caller's value, else the model's, else the table's.
+        let value = |name: &str, given: Option<f64>, own: Option<f64>| {
+            given.or(own).unwrap_or_else(|| RULES.generate.default(name))
+        };
+        let repetition = value("repetitionPenalty", self.repetition_penalty, defaults.repetition_penalty) as f32;
+        let presence = value("presencePenalty", self.presence_penalty, None) as f32;
+        let frequency = value("frequencyPenalty", self.frequency_penalty, None) as f32;
         let adjust = repetition != 1.0 || presence != 0.0 || frequency != 0.0 || !self.logit_bias.is_empty();
         let penalties = SamplerOptions {
             adjust: u32::from(adjust),
@@ -176,97 +213,20 @@ impl GenerateOptions {
             ..SamplerOptions::GREEDY
         };
         if temperature == 0.0 {
-            return Ok(penalties);
+            return penalties;
         }
-        Ok(SamplerOptions {
+        SamplerOptions {
             // Below this value, dividing a difference of logits by the temperature overflows; greedy decoding is
             // equivalent.
             temperature: temperature.max(1e-4),
-            top_p: self.top_p.or(defaults.top_p).unwrap_or(1.0) as f32,
-            min_p: self.min_p.or(defaults.min_p).unwrap_or(0.0) as f32,
-            top_k: top_k.map(|k| k as u32).or(defaults.top_k.map(|k| k as u32)).unwrap_or(0),
+            top_p: value("topP", self.top_p, defaults.top_p) as f32,
+            min_p: value("minP", self.min_p, defaults.min_p) as f32,
+            top_k: value("topK", self.top_k, defaults.top_k.map(|k| k as f64)) as u32,
             seed: [seed as u32, (seed >> 32) as u32],
             ..penalties
-        })
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn options(json: &str) -> GenerateOptions {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn defaults_come_from_the_generation_config() {
-        let r1 = GenerationDefaults {
-            do_sample: true,
-            temperature: Some(0.6),
-            top_p: Some(0.95),
-            ..GenerationDefaults::default()
-        };
-        let s = options("{}").sampler(&r1, || 1).unwrap();
-        assert_eq!((s.temperature, s.top_p, s.top_k, s.seed), (0.6, 0.95, 0, [1, 0]));
-        let s = options(r#"{"temperature": 0, "seed": 3}"#).sampler(&r1, || 1).unwrap();
-        assert_eq!(s, SamplerOptions::GREEDY);
-        let none = GenerationDefaults::default();
-        assert_eq!(options("{}").sampler(&none, || 1).unwrap(), SamplerOptions::GREEDY);
-        let s = options(r#"{"topK": 5, "seed": 4294967297}"#).sampler(&none, || 1).unwrap();
-        assert_eq!((s.temperature, s.top_k, s.seed), (1.0, 5, [1, 1]));
-    }
-
-    #[test]
-    fn penalties_bias_and_reasoning_are_read() {
-        let defaults = GenerationDefaults { repetition_penalty: Some(1.25), ..GenerationDefaults::default() };
-        let s = options("{}").sampler(&defaults, || 1).unwrap();
-        assert_eq!((s.temperature, s.adjust, s.repetition, s.repetition_inverse), (0.0, 1, 1.25, 0.8));
-        let s = options(r#"{"repetitionPenalty": 1, "logprobs": 5}"#).sampler(&defaults, || 1).unwrap();
-        assert_eq!((s.adjust, s.logprobs), (0, 6));
-        let s = options(r#"{"presencePenalty": 0.5, "frequencyPenalty": -1, "logprobs": true}"#);
-        let s = s.sampler(&GenerationDefaults::default(), || 1).unwrap();
-        assert_eq!((s.adjust, s.presence, s.frequency, s.logprobs), (1, 0.5, -1.0, 1));
-        let o = options(r#"{"logitBias": {"2": -100}, "reasoning": {"maxTokens": 7}}"#);
-        let history = o.bias(4).unwrap().history(4, &[1, 2, 1], &[3, 3, 2]);
-        assert_eq!(history.iter().map(|h| h.bias).collect::<Vec<_>>(), [0.0, 0.0, -100.0, 0.0]);
-        let prompt = History::IN_PROMPT;
-        assert_eq!(history.iter().map(|h| h.times).collect::<Vec<_>>(), [0, prompt, prompt + 1, 2]);
-        assert_eq!(o.reasoning_budget(), Ok(Some(7)));
-        assert_eq!(options(r#"{"reasoning": "none"}"#).reasoning_budget(), Ok(Some(0)));
-        assert_eq!(options(r#"{"reasoning": "auto"}"#).reasoning_budget(), Ok(None));
-    }
-
-    #[test]
-    fn values_out_of_range_are_refused_by_name() {
-        let none = GenerationDefaults::default();
-        for (json, name) in [
-            (r#"{"temperature": -1}"#, "temperature"),
-            (r#"{"topP": 0}"#, "topP"),
-            (r#"{"topP": 1.5}"#, "topP"),
-            (r#"{"minP": 1}"#, "minP"),
-            (r#"{"topK": 2.5}"#, "topK"),
-            (r#"{"seed": -1}"#, "seed"),
-            (r#"{"repetitionPenalty": 0}"#, "repetitionPenalty"),
-            (r#"{"presencePenalty": 1e9}"#, "presencePenalty"),
-            (r#"{"frequencyPenalty": -1e9}"#, "frequencyPenalty"),
-            (r#"{"logprobs": 65}"#, "logprobs"),
-            (r#"{"logprobs": 1.5}"#, "logprobs"),
-        ] {
-            match options(json).sampler(&none, || 1) {
-                Err(Error::InvalidArgument { argument, .. }) => assert_eq!(argument, name),
-                other => panic!("{json}: {other:?}"),
-            }
-        }
-        for json in [r#"{"logitBias": {"10": 1}}"#, r#"{"logitBias": {"x": 1}}"#, r#"{"logitBias": {"-1": 1}}"#] {
-            let error = options(json).bias(10).unwrap_err();
-            assert!(matches!(&error, Error::InvalidArgument { argument, .. } if argument == "logitBias"), "{error}");
-        }
-        assert!(options(r#"{"reasoning": {"maxTokens": -1}}"#).reasoning_budget().is_err());
-        for json in [r#"{"reasoning": "some"}"#, r#"{"reasoning": {"tokens": 1}}"#] {
-            assert!(serde_json::from_str::<GenerateOptions>(json).is_err(), "{json}");
-        }
-        assert!(options(r#"{"maxOutputTokens": 0}"#).limit(&none, 10).is_err());
-        assert_eq!(options(r#"{"maxOutputTokens": 20}"#).limit(&none, 10), Ok(10));
-    }
-}
+mod tests;

@@ -1,11 +1,24 @@
 //! Teacher-forced log-probabilities of an input, and raw logits.
 
+use super::rules::RULES;
 use super::runner::Rows;
 use super::{Engine, Input, TokenLogprob};
 use crate::kernels::logprobs;
 use crate::{Cancel, Error, Result};
 
 pub use super::runner::Rows as LogitRows;
+
+/// The rows that the JavaScript API names "last" and "all".
+///
+/// # Errors
+/// [`Error::InvalidArgument`]
+pub fn logit_rows(name: &str) -> Result<LogitRows> {
+    match name {
+        "last" => Ok(LogitRows::Last),
+        "all" => Ok(LogitRows::All),
+        _ => Err(RULES.forward.refused("rows", &name)),
+    }
+}
 
 /// The number of most probable tokens that one call may return, over all positions: what a browser's memory can hold.
 const MAX_TOP: usize = 500_000;

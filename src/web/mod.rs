@@ -13,10 +13,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, GenerateOptions, Host, Limits, LoadOptions, LogitRows, Progress, StreamPart, estimate};
-use crate::gpu::DeviceOptions;
-use crate::kernels::{KvFormat, Variants};
-use crate::model::Quantization;
+use crate::engine::{
+    Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions, StreamPart, estimate,
+    logit_rows,
+};
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
 use source::{JsReader, JsSource};
@@ -49,89 +49,6 @@ impl Canceller {
     /// Ends the generation with what it has produced.
     pub fn stop(&self) {
         self.0.stop();
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct EngineOptions {
-    context_length: Option<f64>,
-    quantization: Option<String>,
-    kv_cache: Option<String>,
-    power_preference: Option<String>,
-    internal: Internal,
-}
-
-/// Options for tests: limit bindings, weights and the snapshots of conversations, use an f32 KV cache,
-/// disable prefix reuse and the self-test, select kernel variants.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Internal {
-    max_binding: Option<f64>,
-    weight_budget: Option<f64>,
-    copies_budget: Option<f64>,
-    f32: bool,
-    without_reuse: bool,
-    without_self_test: bool,
-    variants: Option<Variants>,
-}
-
-impl EngineOptions {
-    fn load_options(&self) -> Result<LoadOptions> {
-        let quantization = match self.quantization.as_deref() {
-            None | Some("auto") => None,
-            Some("none") => Some(Quantization::None),
-            Some("q8") => Some(Quantization::Q8),
-            Some("q4") => Some(Quantization::Q4),
-            Some(other) => {
-                return Err(Error::invalid(
-                    "quantization",
-                    format!("{other:?} must be \"auto\", \"none\", \"q8\" or \"q4\""),
-                ));
-            }
-        };
-        let kv_cache = match self.kv_cache.as_deref() {
-            None | Some("auto") => None,
-            Some("f16") => Some(KvFormat::F16),
-            Some("q8") => Some(KvFormat::Q8),
-            Some(other) => {
-                return Err(Error::invalid("kvCache", format!("{other:?} must be \"auto\", \"f16\" or \"q8\"")));
-            }
-        };
-        let high_performance = match self.power_preference.as_deref() {
-            None => None,
-            Some("high-performance") => Some(true),
-            Some("low-power") => Some(false),
-            Some(other) => {
-                return Err(Error::invalid(
-                    "powerPreference",
-                    format!("{other:?} must be \"low-power\" or \"high-performance\""),
-                ));
-            }
-        };
-        let context_length = match self.context_length {
-            None => None,
-            Some(n) if n.fract() == 0.0 && (1.0..=4_294_967_295.0).contains(&n) => Some(n as usize),
-            Some(n) => return Err(Error::invalid("contextLength", format!("{n} is not a positive whole number"))),
-        };
-        let max_binding = self.internal.max_binding.map(|n| n as u64);
-        let device = DeviceOptions { high_performance, max_binding, ..DeviceOptions::default() };
-        let weight_budget = self.internal.weight_budget.map(|n| n as u64);
-        let copies_budget = self.internal.copies_budget.map(|n| n as u64);
-        let Internal { f32, without_reuse, without_self_test, variants, .. } = self.internal;
-        Ok(LoadOptions {
-            quantization,
-            kv_cache,
-            weight_budget,
-            context_length,
-            f32,
-            without_reuse,
-            without_self_test,
-            variants,
-            copies_budget,
-            device,
-            ..LoadOptions::default()
-        })
     }
 }
 
@@ -227,13 +144,6 @@ pub struct WasmModel {
 /// Maximum bytes of logits that one call returns: browsers refuse arrays that are not much larger, and an error is
 /// better than a trap.
 const MAX_LOGITS: u64 = 1 << 30;
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct ScoreOptions {
-    top: Option<f64>,
-    raw: bool,
-}
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -367,11 +277,7 @@ impl WasmModel {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
         let run = async {
             let options: ScoreOptions = from_js("options", options)?;
-            let top = options.top.unwrap_or(0.0);
-            if top.fract() != 0.0 || !(0.0..=1e6).contains(&top) {
-                return Err(Error::invalid("top", format!("{top} is not a whole number of at least 0")));
-            }
-            engine?.score(input(prompt)?, options.raw, top as usize, &cancel).await
+            engine?.score(input(prompt)?, options.raw, options.top()?, &cancel).await
         };
         run.await.map(|scores| to_js(&scores)).map_err(|e| failure(&e))
     }
@@ -386,10 +292,10 @@ impl WasmModel {
         let (engine, cancel) = (self.engine(), canceller.0.clone());
         let run = async {
             let engine = engine?;
-            let (rows, count) = match rows.as_str() {
-                "last" => (LogitRows::Last, 1),
-                "all" => (LogitRows::All, ids.length()),
-                other => return Err(Error::invalid("rows", format!("{other:?} must be \"last\" or \"all\""))),
+            let rows = logit_rows(&rows)?;
+            let count = match rows {
+                LogitRows::Last => 1,
+                LogitRows::All => ids.length(),
             };
             let ids = ids.to_vec();
             engine.check_input(&ids)?;

@@ -301,25 +301,19 @@ describe("options", () => {
   test("nothing is silently ignored", async () => {
     const model = await load();
     const bad = (options, name) => assert.rejects(model.generate("x", options), failure("invalid-argument", (e) => e.detail.argument === name && e.message.includes(name)));
-    for (const name of ["tools", "responseConstraint", "repetitionPenalty", "presencePenalty", "frequencyPenalty", "toolChoice", "maxSteps", "nonsense", "toString"]) {
-      await bad({ [name]: {} }, name);
-    }
-    for (const [name, value] of Object.entries({ temperature: -1, topP: 1.1, topK: 1.5, minP: "0", maxOutputTokens: 0, stopSequences: [""], seed: Number.NaN, repetitionPenalty: 0, presencePenalty: Infinity, logprobs: 65, reasoning: "some", logitBias: { x: 1 }, raw: 1, templateArgs: [], signal: {} })) {
-      await bad({ [name]: value }, name);
-    }
-    await bad({ logitBias: { 5: Number.NaN } }, "logitBias[5]");
-    await bad({ reasoning: { tokens: 1 } }, "reasoning.tokens");
-    await bad({ reasoning: { maxTokens: -1 } }, "reasoning.maxTokens");
-    await bad({ reasoning: {} }, "reasoning.maxTokens");
-    for (const options of [{ cache: "memory" }, { integrity: [] }, { quantization: "q5" }, { kvCache: "q4" }, { contextLength: 0 }, { powerPreference: "most" }, { worker: true, fetch }, { other: 1 }, { wasm: 5 }]) {
+    const cycle = {};
+    cycle.cycle = cycle;
+    // What JSON can express stands in options.json, which options.test.mjs runs.
+    for (const [name, value] of Object.entries({ signal: {}, templateArgs: cycle, topK: 5n, stopSequences: cycle })) await bad({ [name]: value }, name);
+    for (const options of [{ integrity: [] }, { integrity: { "x": "sha256-" } }, { onProgress: 1 }, { worker: true, fetch }, { wasm: 5 }]) {
       const name = Object.keys(options).at(-1);
-      await assert.rejects(load(url, options), failure("invalid-argument", (e) => e.detail.argument === name));
+      await assert.rejects(load(url, options), failure("invalid-argument", (e) => e.detail.argument.startsWith(name)));
     }
     await assert.rejects(model.generate([{ role: "robot", content: "x" }]), failure("invalid-argument", (e) => e.detail.argument === "messages[0].role"));
     await assert.rejects(model.generate([{ role: "user", content: "x", prefix: true }]), failure("invalid-argument"));
     await assert.rejects(model.generate([]), failure("invalid-argument"));
     await assert.rejects(model.generate(5), failure("invalid-argument", (e) => e.detail.argument === "input"));
-    await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: {} }), failure("invalid-argument"));
+    await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: {} }), failure("feature", (e) => e.detail.argument === "tools"));
   });
 
   test("messages as clients of OpenAI's API send them", async () => {

@@ -49,7 +49,7 @@ pub fn all() -> Result<()> {
     }
     tally.native()?;
     tally.step("fuzz targets", || fuzz::run(&fuzz::TARGETS, FUZZ_SECONDS));
-    for file in ["imports", "facade", "sessions"] {
+    for file in ["imports", "facade", "options", "sessions"] {
         tally.node(file)?;
     }
     if built {
