@@ -10,7 +10,7 @@ import { serve } from "./lib/server.mjs";
 import * as lib from "./lib/store.mjs";
 import { begin, clear, ended, sent, sha256 } from "./lib/store.mjs";
 
-const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noBrowser = chromiumPath ? false : "Chromium: it is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";

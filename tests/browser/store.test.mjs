@@ -14,7 +14,7 @@ import * as lib from "./lib/store.mjs";
 import { begin, clear, damage, ended, sent, sha256, storedHash } from "./lib/store.mjs";
 import { writeCheckpoint } from "./lib/synthetic.mjs";
 
-const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noBrowser = chromiumPath ? false : "Chromium: it is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";

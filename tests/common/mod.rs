@@ -4,6 +4,8 @@
 pub mod golden;
 pub mod layers;
 pub mod odd;
+#[path = "../support/skip.rs"]
+mod skip;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,6 +16,7 @@ use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
 
 pub use pollster::block_on;
+pub use skip::skip;
 
 pub const HOST: Host = Host {
     clock: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
@@ -22,7 +25,7 @@ pub const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
 };
 
-/// A path from an environment variable, or next to the checkout; prints a note and returns `None` if it does not exist.
+/// A path from an environment variable, or in the checkout; if it does not exist, the test is skipped.
 pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
     let given = std::env::var_os(variable).map(PathBuf::from);
     let explicit = given.is_some();
@@ -31,7 +34,17 @@ pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
         return Some(path);
     }
     assert!(!explicit, "{variable} names {}, which does not exist", path.display());
-    println!("SKIPPED: {default} is not there ({variable} may name another place)");
+    skip(default, format_args!("it is not there ({variable} may name another place)"));
+    None
+}
+
+/// The folder of a golden case; if `root` has none of the name, the case is skipped.
+pub fn case(root: &Path, name: &str) -> Option<PathBuf> {
+    let folder = root.join(name);
+    if folder.join("golden.json").exists() {
+        return Some(folder);
+    }
+    skip(format_args!("golden case {name}"), format_args!("{} has none", root.display()));
     None
 }
 
