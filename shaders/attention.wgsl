@@ -6,14 +6,14 @@
 // latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 override SPLITS: u32 = 1u;
 override ROWS: u32 = 16u;    // 4, 8 or 16; at most 8 with WIDE
-override COLUMNS: u32 = 16u; // threads beside each other, a power of two: each has four values of a head
+override COLUMNS: u32 = 16u; // neighbouring threads, a power of two: each has four values of a head
 override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
 
 var<workgroup> query: array<vec4<f32>, 128>;  // [8 fours, 16 rows]
-var<workgroup> key: array<vec4<f32>, 520>;    // [8 fours, 64 keys and one apart]; at the end [64 threads, 4 rows]
+var<workgroup> key: array<vec4<f32>, 520>;    // [8 fours, 64 keys and one of padding]; at the end [64 threads, 4 rows]
 var<workgroup> weight: array<vec4<f32>, 256>; // [64 keys, ROWS / 4] of four rows each
-var<workgroup> lanes: array<vec4<f32>, 64>;   // what threads say of their four rows
-var<workgroup> factor: array<vec4<f32>, 4>;   // of all rows, in fours
+var<workgroup> lanes: array<vec4<f32>, 64>;   // of each thread's four rows: maxima, then denominators
+var<workgroup> factor: array<vec4<f32>, 4>;   // of each row, four in a vector: for rescaling, then normalization
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let value_words = kv_words(params.value_row);
     let fours = (params.key_dim + 3u) / 4u;
 
-    // Scores: this thread has four rows, and every so many-th key of a tile.
+    // Scores: this thread has the four rows of its quad, and every `apart`-th key of a tile.
     let quads = ROWS / 4u;
     let quad = thread % quads;
     let lane = thread / quads;
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             since[i] = first_key(until[i]);
         }
     }
-    // Sums: four columns of the rows of `each` quads, and every so many-th key.
+    // Sums: four columns of the rows of `each` quads, and every `phases`-th key.
     let abreast = min(quads, 64u / COLUMNS);
     let each = quads / abreast;
     let column = thread % COLUMNS;

@@ -1,12 +1,12 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it and with its splits, for
-// software adapters and heads of 128 values at most: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
-// then has four or eight values of the results. Workgroup memory is cleared for each workgroup and four threads that a barrier can
-// stop take a stack there, so there is little of the one and there are few of the other.
+// software adapters and heads of 128 values at most. A workgroup of 16 threads has four rows; each thread multiplies four keys
+// of a tile with them, and then has four or eight values of the results. Such an adapter clears workgroup memory for each
+// workgroup, and needs a stack for every four threads that can wait at a barrier, so the kernel uses little memory and few threads.
 override SPLITS: u32 = 1u;
 
 var<workgroup> query: array<vec4<f32>, 128>;  // [32 fours, 4 rows]
 var<workgroup> weight: array<vec4<f32>, 64>;  // of a key, for four rows
-var<workgroup> lanes: array<vec4<f32>, 16>;   // what threads say of their four keys
+var<workgroup> lanes: array<vec4<f32>, 16>;   // of each thread's four keys: maxima, then denominators
 
 @compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {

@@ -1,6 +1,7 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it for a prompt's tokens, on software
-// adapters, with heads of 128 values at most: four threads, which such an adapter runs as one, have 16 rows, four each. A thread holds 32 values of its queries, then
-// of its results, while the keys and values of a tile pass, so that what is loaded serves all rows; no thread waits for another.
+// adapters and for heads of 128 values at most. Four threads, which such an adapter runs as one, have 16 rows, four each. A thread
+// holds 32 values of its queries, then of its results, while it goes through the keys and values of a tile, so that each loaded
+// value is used for all rows. No thread waits for another.
 const SPLITS = 1u;
 const THREADS = 4u;
 const TILE = 64u;

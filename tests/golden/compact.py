@@ -17,7 +17,7 @@ ROWS = 25
 
 
 def compact(data: bytes) -> bytes:
-    """A safetensors file of reference values without the rows and tensors that no test reads."""
+    """Removes the rows and tensors that no test reads from a safetensors file of reference values."""
     (size,) = struct.unpack("<Q", data[:8])
     header, values = json.loads(data[8 : 8 + size]), data[8 + size :]
     kept, out = {}, bytearray()
