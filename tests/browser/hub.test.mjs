@@ -32,16 +32,7 @@ afterEach(() => {
 });
 
 const open = (context) => lib.open(context, server);
-
-/** A fresh profile, closed after `use`. */
-async function profile(use) {
-  const context = await browser.newContext();
-  try {
-    return await use(context);
-  } finally {
-    await context.close();
-  }
-}
+const profile = (use) => lib.profile(browser, use);
 
 /** The golden Llama with its shards as `a/model.safetensors` to `d/model.safetensors`, and the hub's list of them. */
 const folders = ["a", "b", "c", "d"];

@@ -53,16 +53,7 @@ afterEach(() => {
 
 const open = (context) => lib.open(context, server);
 const asked = (path, from) => lib.asked(server, path, from);
-
-/** A fresh profile, closed after `use`. */
-async function profile(use) {
-  const context = await browser.newContext();
-  try {
-    return await use(context);
-  } finally {
-    await context.close();
-  }
-}
+const profile = (use) => lib.profile(browser, use);
 
 /** Checks that a load's progress suits a progress bar; returns the stages and the origin of their data. */
 function bar(events) {

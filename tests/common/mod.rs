@@ -4,6 +4,7 @@
 pub mod golden;
 pub mod layers;
 pub mod odd;
+#[allow(clippy::duplicate_mod)] // reports.rs has `support`, too
 #[path = "../support/skip.rs"]
 mod skip;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use minke::engine::{Engine, Host, LoadOptions, LogitRows};
+use minke::gpu::Counts;
 use minke::kernels::Variants;
 use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
@@ -73,6 +75,18 @@ pub fn all_logits(engine: &Engine, ids: &[u32]) -> Vec<Vec<f32>> {
     };
     block_on(engine.forward(ids, LogitRows::All, &Cancel::default(), &mut sink)).expect("logits");
     rows
+}
+
+/// What an engine has done since its counts were `before`.
+pub fn counts_since(engine: &Engine, before: &Counts) -> Counts {
+    let after = engine.counts();
+    Counts {
+        submits: after.submits - before.submits,
+        passes: after.passes - before.passes,
+        dispatches: after.dispatches - before.dispatches,
+        readbacks: after.readbacks - before.readbacks,
+        objects_created: after.objects_created - before.objects_created,
+    }
 }
 
 pub fn argmax(row: &[f32]) -> usize {
