@@ -1,10 +1,10 @@
-// Rows as they were published become rows of numbers: f16 and bf16 as they are, everything else as f32. Rows can be interleaved, and
-// columns become rows, without passing the host. A thread makes two groups of 32, padding included.
+// Writes published rows as rows of numbers: f16 and bf16 as they are, everything else as f32. It can interleave rows and turn
+// columns into rows, so that they need not pass through the host. A thread makes two groups of 32, padding included.
 override HALVES: bool = false;
 
 @group(0) @binding(2) var<storage, read_write> codes: array<u32>; // [rows, groups, 32] words, or 16
 
-// The 16 bits of weight i of a row that is here; 0 past its end.
+// The 16 bits of weight i of a row in `weights`; 0 past its end.
 fn half_of(row: u32, i: u32) -> u32 {
     if (i >= job.k) {
         return 0u;

@@ -1,41 +1,19 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see (lib/span.wgsl).
 // Grouped heads (arXiv 2305.13245), online softmax over tiles of 64 keys (FlashAttention, arXiv 2205.14135).
-// A row is one query: the heads that share a key and value head, token after token. A workgroup takes ROWS rows, for which
-// keys and values are read once, and one of SPLITS splits of the context; with more than one, each leaves its
-// unnormalised sums, maxima and denominators to attention_reduce (Flash-Decoding).
-// Values may be the leading part of what is compared as keys: the latent of DeepSeek-V2 (arXiv 2405.04434) is both.
+// A workgroup takes ROWS rows (lib/queries.wgsl), for which keys and values are read once, and one of SPLITS splits of the
+// context; with more than one, each leaves its unnormalised sums, maxima and denominators to attention_reduce (Flash-Decoding).
+// A head of keys has 576 values at most, one of values 512. Values may be the leading part of what is compared as keys: the
+// latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 override SPLITS: u32 = 1u;
 override ROWS: u32 = 16u;    // 4, 8 or 16; at most 8 with WIDE
-override COLUMNS: u32 = 16u; // threads beside each other, a power of two: each has four values of a head
+override COLUMNS: u32 = 16u; // neighbouring threads, a power of two: each has four values of a head
 override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
-override SINKS: bool = false; // each head has an attention sink: one more score in the softmax, which no value belongs to (gpt-oss)
-
-struct Params {
-    heads: u32,      // query heads
-    kv_heads: u32,
-    key_dim: u32,    // of a query and a key head, even, at most 576
-    value_dim: u32,  // of a value head, even, at most 512
-    value_row: u32,  // values of a row of v_cache
-    window: u32,     // 0: none
-    chunk: u32,      // 0: none
-    q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // f32 elements from one row of out to the next
-    scale: f32,      // usually 1 / sqrt(key_dim)
-    capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
-@group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
 var<workgroup> query: array<vec4<f32>, 128>;  // [8 fours, 16 rows]
-var<workgroup> key: array<vec4<f32>, 520>;    // [8 fours, 64 keys and one apart]; at the end [64 threads, 4 rows]
+var<workgroup> key: array<vec4<f32>, 520>;    // [8 fours, 64 keys and one of padding]; at the end [64 threads, 4 rows]
 var<workgroup> weight: array<vec4<f32>, 256>; // [64 keys, ROWS / 4] of four rows each
-var<workgroup> lanes: array<vec4<f32>, 64>;   // what threads say of their four rows
-var<workgroup> factor: array<vec4<f32>, 4>;   // of all rows, in fours
+var<workgroup> lanes: array<vec4<f32>, 64>;   // of each thread's four rows: maxima, then denominators
+var<workgroup> factor: array<vec4<f32>, 4>;   // of each row, four in a vector: for rescaling, then normalization
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -47,22 +25,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (first_row >= rows) {
         return;
     }
-    let end = state.position + token_of(rows - 1u) + 1u;
-    let start = first_key(state.position + token_of(first_row) + 1u);
-    // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
-    let skip = select(0u, start % 64u, SPLITS == 1u);
-    let split_keys = keys_of_split(end - start + skip);
-    let first = start - skip + split * split_keys;
-    if (first >= end) {
+    let its = keys_of(first_row, rows, split);
+    if (its.count == 0u) {
         return;
     }
-    let keys = min(split_keys, end - first); // of this split, and those it skips
-    let origin = (first + skip) % params.capacity;
+    let first = its.first;
+    let skip = its.skip;
+    let keys = its.count; // of this split, and those it skips
+    let origin = its.origin;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
     let fours = (params.key_dim + 3u) / 4u;
 
-    // Scores: this thread has four rows, and every so many-th key of a tile.
+    // Scores: this thread has the four rows of its quad, and every `apart`-th key of a tile.
     let quads = ROWS / 4u;
     let quad = thread % quads;
     let lane = thread / quads;
@@ -76,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             since[i] = first_key(until[i]);
         }
     }
-    // Sums: four columns of the rows of `each` quads, and every so many-th key.
+    // Sums: four columns of the rows of `each` quads, and every `phases`-th key.
     let abreast = min(quads, 64u / COLUMNS);
     let each = quads / abreast;
     let column = thread % COLUMNS;
@@ -136,14 +111,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             workgroupBarrier();
         }
         let none = vec4<f32>(NONE);
-        let k0 = vec4<u32>(first + tile + lane);
-        let k1 = k0 + vec4<u32>(apart);
-        let k2 = k1 + vec4<u32>(apart);
-        let k3 = k2 + vec4<u32>(apart);
-        s0 = select(none, s0, (k0 >= since) & (k0 < until));
-        s1 = select(none, s1, (k1 >= since) & (k1 < until) & vec4<bool>(ROWS > 4u));
-        s2 = select(none, s2, (k2 >= since) & (k2 < until) & vec4<bool>(ROWS > 8u));
-        s3 = select(none, s3, (k3 >= since) & (k3 < until) & vec4<bool>(ROWS > 8u));
+        let k = first + tile + lane;
+        s0 = seen(s0, k, since, until);
+        s1 = select(none, seen(s1, k + apart, since, until), ROWS > 4u);
+        s2 = select(none, seen(s2, k + 2u * apart, since, until), ROWS > 8u);
+        s3 = select(none, seen(s3, k + 3u * apart, since, until), ROWS > 8u);
         lanes[thread] = max(max(s0, s1), max(s2, s3));
         workgroupBarrier();
         var tile_maximum = maximum;
@@ -221,12 +193,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     out[at] = maximum[i];
                     out[at + 1u] = all[i];
                 }
-            } else if (SINKS) {
-                let sink = sinks[head_of(row, kv_head)];
-                let with_sink = max(maximum[i], sink);
-                by[i] = exp(maximum[i] - with_sink) / (all[i] * exp(maximum[i] - with_sink) + exp(sink - with_sink));
             } else {
-                by[i] = 1.0 / all[i];
+                by[i] = normalization(row, kv_head, maximum[i], all[i]);
             }
         }
         factor[quad] = by;

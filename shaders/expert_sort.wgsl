@@ -46,7 +46,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             tile++;
         }
     }
-    // No work for the rest.
+    // The remaining tiles are empty.
     var all = 0u;
     for (var s = 0u; s < params.slots; s++) {
         all += (counts[s] + 15u) / 16u;

@@ -1,5 +1,5 @@
 // h[j] = gate(W_e · n(x) + bias_e) for the experts e of one token: the first half of a mixture's MLP in decode. Each
-// workgroup works out the routing for itself (lib/route.wgsl); those of the first rows write it down for the second half.
+// workgroup works out the routing for itself (lib/route.wgsl); those of the first rows write it for the second half.
 // Gate and up rows of an expert are interleaved. n: RMS norm folded in (lib/share.wgsl), or the identity.
 override BIAS: bool = false;
 override INPUT_WEIGHT: bool = false; // the token is scaled by its weight before the gate (Llama 4)

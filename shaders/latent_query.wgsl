@@ -1,7 +1,7 @@
-// What latent attention makes of a token before it attends (arXiv 2405.04434): for each head the query that is compared with
-// the cache ("absorbed"), W_ukᵀ · q_nope and q_rope rotated to its position; and what the cache keeps of the token, the
-// latent, RMS-normalised, and the RoPE part of the key, which all heads share. A workgroup per head and token, and one
-// for the cache.
+// Prepares latent attention (arXiv 2405.04434). For each head it makes the absorbed query, which is compared with the cache:
+// W_ukᵀ · q_nope, and q_rope rotated to its position. It also writes what the cache keeps of a token: the latent,
+// RMS-normalised, and the RoPE part of the key, which all heads share. There is a workgroup for each head of a token, and one for
+// its row of the cache.
 override Q_IN_OUT: bool = false; // the queries lie in rows of `out`, otherwise of x
 
 struct Params {

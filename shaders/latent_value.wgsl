@@ -1,6 +1,6 @@
 // A head's values from the latents it attended to: W_uv · latent, a matrix for each head (arXiv 2405.04434). In decode the
-// latent is what attention's splits of the context left, reduced here: each is rescaled to the common maximum.
-override PARTIALS: bool = false; // x is what the splits left, otherwise rows of latents
+// latent comes from the partial results of attention's splits, which are reduced here: each is rescaled to the common maximum.
+override PARTIALS: bool = false; // x has partial results of splits, otherwise rows of latents
 override SPLITS: u32 = 16u;      // at most 64
 
 struct Params {

@@ -1,5 +1,5 @@
-// Rows as they were published become rows of layout q8 or q4; plan/quantize.rs says how, and makes the same bits on the CPU.
-// Nothing here depends on how a device rounds: scales are worked out in integers, and the products that settle a code are
+// Quantises published rows to layout q8 or q4; plan/quantize.rs describes how, and makes the same bits on the CPU.
+// Nothing here depends on how a device rounds: scales are computed in integers, and the products that decide a code are
 // exact. A thread makes two groups of 32, which share a word of scales.
 override FOUR_BITS: bool = false;
 
@@ -72,7 +72,7 @@ fn code4(bits: u32, step: f32, negative: bool) -> u32 {
 // Makes the group of a row that begins with its weight 32 · group; returns its scale's bits.
 fn quantize(row: u32, out: u32, group: u32) -> u32 {
     let first = group * 32u;
-    var extreme = 0u; // bits of the value of largest magnitude, the first of equals
+    var extreme = 0u; // bits of the value with the largest magnitude, the first among equals
     var finite = true;
     for (var i = 0u; i < 32u; i++) {
         let bits = normal_bits(row, first + i);

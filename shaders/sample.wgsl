@@ -1,10 +1,11 @@
-// Chooses the next token from the logits and makes the next step's input of it, so that steps can be queued.
+// Chooses the next token from the logits and writes it where the next step reads its input, so that steps can be queued.
 // It follows the order of transformers' logits processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858),
 // frequency and presence penalty (as OpenAI's API defines them), temperature, top-k, top-p (Holtzman et al. 2020,
-// arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw; at temperature 0 the largest, the lowest id among equals.
+// arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw. At temperature 0 it takes the largest logit, and of equal ones
+// the lowest id.
 // Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
-// Probabilities are 31-bit integers: their sums do not depend on the order of addition, and a seed reproduces.
-// Log-probabilities are the model's own: of the logits before all this.
+// Probabilities are 31-bit integers, whose sums do not depend on the order of addition, so a seed gives the same tokens everywhere.
+// Log-probabilities are computed from the model's own logits, before bias and penalties.
 const THREADS: u32 = 256u;
 const NONE: u32 = 0xffffffffu;
 
@@ -20,12 +21,12 @@ struct Options {
     top_k: u32,              // 0: off
     seed_low: u32,
     seed_high: u32,
-    adjust: u32,             // 1 where the history is to be obeyed and kept: bias or a penalty is on
+    adjust: u32,             // 1: the history is used and updated, since bias or a penalty is on
     logprobs: u32,           // 0: none; 1 + n: of the chosen token and the n most probable
     repetition: f32,         // multiplies negative logits of tokens that occurred, prompt included; 1: off
     repetition_inverse: f32, // 1 / repetition: multiplies positive logits of these tokens
-    presence: f32,           // taken off generated tokens once; 0: off
-    frequency: f32,          // taken off generated tokens for each time; 0: off
+    presence: f32,           // subtracted from logits of generated tokens once; 0: off
+    frequency: f32,          // subtracted for each time that a token was generated; 0: off
 }
 // What is known about a token.
 struct History {
@@ -199,7 +200,7 @@ fn mass(v: f32, maximum: f32, unit: f32) -> u32 {
     return u32(exp((v - maximum) / options.temperature) * unit);
 }
 
-// The largest key K such that the logits of keys >= K weigh at least `target` (masses or, with `counting`, ones).
+// The largest key K such that the logits with keys >= K have masses of at least `target` in all; with `counting`, their number counts.
 // Only logits with key >= `floor_key` take part.
 fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum: f32, unit: f32) -> u32 {
     var prefix = 0u;

@@ -8,7 +8,7 @@ mod shapes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use common::{block_on, data, load};
+use common::{block_on, counts_since, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::kernels::{KERNELS, KvFormat, TOKEN_TILE};
@@ -303,14 +303,7 @@ fn counted(engine: &Engine, tokens: usize) -> Counts {
     let input = Input::Ids(vec![3, 1, 4, 1, 5]);
     let result = block_on(engine.generate(input, &options, &Cancel::default(), &mut |_| {})).expect("a generation");
     assert_eq!(result.ids.len(), tokens, "no end of sequence in the way");
-    let after = engine.counts();
-    Counts {
-        submits: after.submits - before.submits,
-        passes: after.passes - before.passes,
-        dispatches: after.dispatches - before.dispatches,
-        readbacks: after.readbacks - before.readbacks,
-        objects_created: after.objects_created - before.objects_created,
-    }
+    counts_since(engine, &before)
 }
 
 /// The table of what the executor did; `None` without golden models.

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{argmax, block_on, data, load};
+use common::{argmax, block_on, counts_since, data, load};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
 use minke::gpu::DeviceOptions;
@@ -29,14 +29,7 @@ fn a_decoded_token_is_one_submit_of_one_pass_and_creates_nothing() {
     let count = |n| {
         let before = engine.counts();
         assert_eq!(generate(&engine, &prompt, n).len(), n, "no end of sequence in the way");
-        let after = engine.counts();
-        Counts {
-            submits: after.submits - before.submits,
-            passes: after.passes - before.passes,
-            dispatches: after.dispatches - before.dispatches,
-            readbacks: after.readbacks - before.readbacks,
-            objects_created: after.objects_created - before.objects_created,
-        }
+        counts_since(&engine, &before)
     };
     let (a, b) = (count(short), count(long));
     let tokens = (long - short) as u64;

@@ -1,13 +1,13 @@
-"""GGUF twins of the golden models, with PyPI `gguf` under llama.cpp's names.
+"""Makes GGUF twins of the golden models, with PyPI `gguf` under llama.cpp's names.
 
-    python tests/gguf_twins.py ../shared/data/golden/models OUT [CASE ...]
+    python tests/gguf_twins.py .cache/golden/models OUT [CASE ...]
 
-writes OUT/<case>.{f32,mix,plain}.gguf, and says the SHA-256 of each; tests/gguf_twins.json holds those, and tests/gguf_twins.rs
+It writes OUT/<case>.{f32,mix,plain}.gguf and prints the SHA-256 of each; tests/gguf_twins.json holds those, and tests/gguf_twins.rs
 makes the same bytes. Names come from the package's own tables. Keys and tensors are sorted. The mix is Q8_0 where rows are whole
-blocks and F16 elsewhere; norms, biases and routers stay F32. What llama.cpp takes for granted and a golden model has otherwise is
-written under the keys nearest to it (`extra`). The plain file is the f32 one without those keys, without what llama.cpp computes
-otherwise (`otherwise`), with the values of 4-bit floats and with what it refuses in another form (`loadable`): both engines must
-compute the same of it, though it is no longer the golden model.
+blocks and F16 elsewhere; norms, biases and routers stay F32. Facts for which llama.cpp has a fixed value and a golden model another are
+written under the keys nearest to them (`extra`). The plain file is the f32 one without those keys and without those that llama.cpp
+computes differently (`otherwise`); 4-bit floats become f32, and what llama.cpp refuses has another form (`loadable`). Both engines must
+compute the same with it, though it is no longer the golden model.
 """
 
 import hashlib
@@ -104,8 +104,8 @@ def extra(c, arch):
 
 
 def otherwise(c, arch):
-    """Keys of what llama.cpp computes in another way than the reference: no windows of Phi-3, a YaRN ramp with rounded ends
-    (gpt-oss), groups of experts by their best two (DeepSeek-V2)."""
+    """Keys that llama.cpp computes differently from the reference: it ignores the windows of Phi-3, rounds the ends of gpt-oss's YaRN
+    ramp, and scores DeepSeek-V2's groups of experts by their best two."""
     L, A, R = gguf.Keys.LLM, gguf.Keys.Attention, gguf.Keys.Rope
     if arch == "phi3":
         return [A.SLIDING_WINDOW]
@@ -117,8 +117,8 @@ def otherwise(c, arch):
 
 
 def loadable(c, values):
-    """What llama.cpp refuses, in a form that it takes: OLMoE's shared key heads, each repeated (their norm stays the same), and of
-    Qwen2-MoE the layers before its first dense one. The config, changed alike, and the tensors."""
+    """Returns config and tensors in a form that llama.cpp accepts: OLMoE's shared key heads are repeated (their norm stays the same),
+    and Qwen2-MoE has only the layers before its first dense one."""
     kv, heads = c["num_key_value_heads"], c["num_attention_heads"]
     if c["model_type"] == "olmoe":
         repeated = lambda w: np.repeat(w.reshape(kv, -1, *w.shape[1:]), heads // kv, axis=0).reshape(-1, *w.shape[1:])
@@ -145,7 +145,7 @@ def vocabulary(c):
 
 
 def permuted(w, heads):
-    """Halves of a head become neighbours."""
+    """Interleaves the two halves of each head."""
     return w.reshape(heads, 2, -1, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape)
 
 
@@ -158,7 +158,7 @@ def published(folder):
 
 
 def mxfp4(blocks, exponents):
-    """Neighbours share a byte there; values 16 apart do here, after their exponent."""
+    """Repacks MXFP4: published bytes hold two neighbouring values; those of GGUF hold values 16 apart, after their exponent."""
     values = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:-1], 32)
     bytes_ = np.concatenate([exponents[..., None], values[..., :16] | values[..., 16:] << 4], axis=-1)
     return bytes_.reshape(*bytes_.shape[:-2], -1)
@@ -243,7 +243,7 @@ def llama3(s, theta, dim):
 
 def stored(name, w, form):
     """The type of a tensor and its bytes."""
-    if w.dtype == np.uint8:  # of which llama.cpp's products take their other factor in 8 bits
+    if w.dtype == np.uint8:  # llama.cpp multiplies these with inputs of 8 bits
         return (T.F32, quants.dequantize(w, T.MXFP4)) if form == "plain" else (T.MXFP4, w)
     small = w.ndim < 2 or name.endswith(".bias") or "ffn_gate_inp" in name
     kind = T.F32 if small or form != "mix" else T.Q8_0 if w.shape[-1] % 32 == 0 else T.F16

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes patterns.json beside it: how Hugging Face's tokenizers (PyPI tokenizers 0.23.3, Oniguruma) split by patterns.
 
-    python3 tests/patterns.py                      # those by hand, and 250 by chance
-    python3 tests/patterns.py SEED COUNT > FILE    # others by chance, for MINKE_PATTERNS=FILE cargo test --lib patterns
+    python3 tests/patterns.py                      # the handwritten ones, and 250 random ones
+    python3 tests/patterns.py SEED COUNT > FILE    # other random ones, for MINKE_PATTERNS=FILE cargo test --lib patterns
 """
 import json
 import os

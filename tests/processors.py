@@ -1,6 +1,8 @@
-"""What transformers' logits processors keep, for `kernels/sample/tests.rs`: python tests/processors.py > tests/processors.json
+"""Records which tokens transformers' logits processors keep, for `kernels/sample/tests.rs`.
 
-Presence and frequency penalty, which transformers has not, are taken off between repetition penalty and temperature, as
+    python tests/processors.py > tests/processors.json
+
+Presence and frequency penalties, which transformers lacks, are subtracted between repetition penalty and temperature, as
 OpenAI's API defines them (generated tokens only).
 """
 import json

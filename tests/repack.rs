@@ -1,6 +1,9 @@
 //! Compares stored number formats with reference values: `golden/gguf/tensors` has one tensor of every GGUF type, with
 //! its values as computed by the `gguf` package.
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,13 +17,13 @@ use minke::weights::{
 };
 use pollster::block_on;
 
-/// The golden data; prints a note and returns `None` if this checkout has none.
+/// The golden data; without it, the test is skipped.
 fn golden() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/golden");
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("SKIPPED: no golden data beside the checkout");
+    skip::skip(".cache/golden", "it is not there");
     None
 }
 

@@ -298,3 +298,56 @@ fn no_circles_between_the_files_of_a_room() {
     }
     assert_eq!(circles, KNOWN_CIRCLES);
 }
+
+/// Lines that a file of `src/` has at most, and a function: what is longer has more than one subject.
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 100;
+
+/// Files that are longer, until they are divided.
+const LONG_FILES: &[&str] = &["engine/load.rs"];
+
+#[test]
+fn files_are_short() {
+    let mut long = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in rust_files(&root) {
+        let name = path.strip_prefix(&root).expect("below src").display().to_string();
+        let lines = std::fs::read_to_string(&path).expect("UTF-8").lines().count();
+        if lines > FILE_LINES && !LONG_FILES.contains(&name.as_str()) {
+            long.push(format!("{name}: {lines} lines"));
+        }
+    }
+    assert_eq!(long, [""; 0]);
+}
+
+/// The functions of a file with their numbers of lines, comments left out: each ends at the brace that stands as far left as it began.
+fn functions(code: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let declared = line.trim_start();
+        let words = declared.split(['(', '<']).next().unwrap_or_default();
+        if !words.split(' ').any(|word| word == "fn") || declared.ends_with([';', '}']) {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - declared.len()]);
+        let length = lines[at..].iter().position(|line| *line == end);
+        found.extend(length.map(|length| (declared, length + 1)));
+    }
+    found
+}
+
+#[test]
+fn functions_are_short() {
+    let mut long = Vec::new();
+    let sources = sources();
+    for (name, code) in &sources {
+        let all = functions(code);
+        long.extend(
+            all.into_iter().filter(|(_, n)| *n > FUNCTION_LINES).map(|(text, n)| format!("{name}: {n} lines: {text}")),
+        );
+    }
+    assert_eq!(long, [""; 0]);
+    let (_, table) = sources.iter().find(|(name, _)| name == "model/families.rs").expect("a file with functions");
+    assert!(functions(table).len() > 3, "functions are found");
+}

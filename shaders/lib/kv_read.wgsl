@@ -1,6 +1,6 @@
 // Values of rows of the KV cache, in fours: `base` is the first word of a row of `dim` values.
 
-// Four signed bytes of which 127 stands for the half of `largest` that their place says.
+// The values of four signed bytes: 127 stands for the f16 of `largest` that belongs to the 32 values around `four`.
 fn of_bytes(word: u32, largest: u32, four: u32) -> vec4<f32> {
     let pair = unpack2x16float(largest);
     let bytes = (vec4<i32>(vec4<u32>(word << 24u, word << 16u, word << 8u, word))) >> vec4<u32>(24u);

@@ -27,7 +27,7 @@ fn packed(v: vec2<f32>, pair: u32, dim: u32, thread: u32) -> Packed {
     if (KV == 1u) {
         return Packed(vec2<u32>(pack2x16float(v), 0u), pair, NOWHERE);
     }
-    workgroupBarrier(); // others may still look at the values before
+    workgroupBarrier(); // other threads may still read the previous values
     kept[thread] = v;
     workgroupBarrier();
     let run = thread / 32u * 32u;
@@ -37,7 +37,7 @@ fn packed(v: vec2<f32>, pair: u32, dim: u32, thread: u32) -> Packed {
     let four = vec4<f32>(v, kept[(thread + 1u) % 64u]) * select(127.0 / unit, 0.0, unit == 0.0);
     let bytes = vec4<u32>(vec4<i32>(clamp(round(four), vec4<f32>(-127.0), vec4<f32>(127.0)))) & vec4<u32>(255u);
     let word = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
-    // An even thread has a word of its own two values and the next one's, the first of a run what its bytes stand for.
+    // An even thread has the word of its two values and the next thread's two; the first of a run has the values that 127 stands for.
     return Packed(vec2<u32>(word, largest),
                   select(NOWHERE, pair / 2u, pair % 2u == 0u),
                   select(NOWHERE, (dim + 3u) / 4u + pair / 32u, pair % 32u == 0u));

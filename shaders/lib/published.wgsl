@@ -1,5 +1,5 @@
-// Weights as they were published: f32, f16, bf16, or e4m3 with a factor for each block of 128 by 128 (DeepSeek-V3). Where they
-// lie and where they go is said by a job: rows one after the other, or the columns of what is stored.
+// Weights as they were published: f32, f16, bf16, or e4m3 with a factor for each block of 128 by 128 (DeepSeek-V3). A job
+// says where they lie and where they go: the stored rows, or the stored columns.
 struct Params {
     k: u32,      // weights in a row of the part
     groups: u32, // groups of 32 in a row
@@ -68,7 +68,7 @@ fn e4m3_bits(code: u32, factor: u32) -> u32 {
     return sign | min(bits, 0x7f800000u);
 }
 
-// f32 bits of weight i of a row that is here; 0 past its end.
+// f32 bits of weight i of a row in `weights`; 0 past its end.
 fn bits_of(row: u32, i: u32) -> u32 {
     if (i >= job.k) {
         return 0u;
@@ -89,7 +89,7 @@ fn bits_of(row: u32, i: u32) -> u32 {
     return half << 16u;
 }
 
-// Which row and which pair of groups an item is: neighbours read neighbouring weights.
+// The row and the pair of groups of a work item. Neighbouring items read neighbouring weights.
 fn place(item: u32, pairs: u32) -> vec2<u32> {
     if (job.stride > 1u) {
         return vec2(item % job.rows, item / job.rows);

@@ -1,4 +1,4 @@
-// Layout q4: 32 nibbles a group around 8, an f16 scale.
+// Layout q4: 32 nibbles a group, of which 8 stands for 0, and an f16 scale.
 @group(0) @binding(2) var<storage, read> codes: array<vec4<u32>>; // [rows, groups]
 @group(0) @binding(3) var<storage, read> scales: array<u32>;      // [rows, ceil(groups / 2)] pairs of f16
 

@@ -91,7 +91,7 @@ fn choose(base: u32, thread: u32) {
     }
     workgroupBarrier();
     if (params.expert_groups > 1u) {
-        // At most 64 groups: a thread each.
+        // There are at most 64 groups, a thread for each.
         let mine = select(-3.0e38, group_score(min(thread, params.expert_groups - 1u)), thread < params.expert_groups);
         lane_value[thread] = mine;
         workgroupBarrier();
@@ -107,7 +107,7 @@ fn choose(base: u32, thread: u32) {
         }
         workgroupBarrier();
     }
-    // An expert's place is the number of better ones: no rounds, no barriers.
+    // The place of an expert is the number of better ones, which needs no rounds with barriers between them.
     for (var e = thread; e < params.experts; e += 64u) {
         let mine = choice[e];
         var better = 0u;

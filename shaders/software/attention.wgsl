@@ -1,40 +1,12 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it and with its splits, for
-// software adapters: four rows in a workgroup of 16 threads, each of which multiplies four keys of a tile with them and
-// then has four or eight values of the results. Workgroup memory is cleared for each workgroup and four threads that a barrier can
-// stop take a stack there, so there is little of the one and there are few of the other.
+// software adapters and heads of 128 values at most. A workgroup of 16 threads has four rows; each thread multiplies four keys
+// of a tile with them, and then has four or eight values of the results. Such an adapter clears workgroup memory for each
+// workgroup, and needs a stack for every four threads that can wait at a barrier, so the kernel uses little memory and few threads.
 override SPLITS: u32 = 1u;
-override SINKS: bool = false;
-
-struct Params {
-    heads: u32,      // query heads
-    kv_heads: u32,
-    key_dim: u32,    // of a query and a key head, even, at most 128
-    value_dim: u32,  // of a value head, even, at most 128
-    value_row: u32,  // values of a row of v_cache
-    window: u32,     // 0: none
-    chunk: u32,      // 0: none
-    q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // f32 elements from one row of out to the next
-    scale: f32,      // usually 1 / sqrt(key_dim)
-    capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
-@group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
 var<workgroup> query: array<vec4<f32>, 128>;  // [32 fours, 4 rows]
 var<workgroup> weight: array<vec4<f32>, 64>;  // of a key, for four rows
-var<workgroup> lanes: array<vec4<f32>, 16>;   // what threads say of their four keys
-
-// The scores of a key for the rows that see it.
-fn seen(scores: vec4<f32>, key: u32, since: vec4<u32>, until: vec4<u32>) -> vec4<f32> {
-    let at = vec4<u32>(key);
-    return select(vec4<f32>(NONE), scores, (at >= since) & (at < until));
-}
+var<workgroup> lanes: array<vec4<f32>, 16>;   // of each thread's four keys: maxima, then denominators
 
 @compute @workgroup_size(16)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -45,17 +17,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (first_row >= rows) {
         return;
     }
-    let end = state.position + token_of(rows - 1u) + 1u;
-    let start = first_key(state.position + token_of(first_row) + 1u);
-    // Whole: tiles at multiples of 64, so that sums do not depend on which tokens are asked for together.
-    let skip = select(0u, start % 64u, SPLITS == 1u);
-    let split_keys = keys_of_split(end - start + skip);
-    let first = start - skip + split * split_keys;
-    if (first >= end) {
+    let its = keys_of(first_row, rows, split);
+    if (its.count == 0u) {
         return;
     }
-    let keys = min(split_keys, end - first); // of this split, and those it skips
-    let origin = (first + skip) % params.capacity;
+    let first = its.first;
+    let skip = its.skip;
+    let keys = its.count; // of this split, and those it skips
+    let origin = its.origin;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
     let fours = (params.key_dim + 3u) / 4u;
@@ -152,12 +121,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 out[at] = maximum[i];
                 out[at + 1u] = all[i];
             }
-        } else if (SINKS) {
-            let sink = sinks[head_of(min(row, rows - 1u), kv_head)];
-            let with_sink = max(maximum[i], sink);
-            by[i] = exp(maximum[i] - with_sink) / (all[i] * exp(maximum[i] - with_sink) + exp(sink - with_sink));
         } else {
-            by[i] = 1.0 / all[i];
+            by[i] = normalization(min(row, rows - 1u), kv_head, maximum[i], all[i]);
         }
     }
     store(first_row, rows, kv_head, split, thread, rescaled(sum, by));

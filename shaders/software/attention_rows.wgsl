@@ -1,30 +1,8 @@
 // out = softmax(q · Kᵀ · scale) · V over the keys a token may see, as attention.wgsl does it for a prompt's tokens, on software
-// adapters: four threads, which such an adapter runs as one, have 16 rows, four each. A thread holds 32 values of its queries, then
-// of its results, while the keys and values of a tile pass, so that what is loaded serves all rows; no thread waits for another.
+// adapters and for heads of 128 values at most. Four threads, which such an adapter runs as one, have 16 rows, four each. A thread
+// holds 32 values of its queries, then of its results, while it goes through the keys and values of a tile, so that each loaded
+// value is used for all rows. No thread waits for another.
 const SPLITS = 1u;
-override SINKS: bool = false;
-
-struct Params {
-    heads: u32,      // query heads
-    kv_heads: u32,
-    key_dim: u32,    // of a query and a key head, even, at most 128
-    value_dim: u32,  // of a value head, even, at most 128
-    value_row: u32,  // values of a row of v_cache
-    window: u32,     // 0: none
-    chunk: u32,      // 0: none
-    q_stride: u32,   // f32 elements from one row of q to the next
-    out_stride: u32, // f32 elements from one row of out to the next
-    scale: f32,      // usually 1 / sqrt(key_dim)
-    capacity: u32,   // tokens that the caches hold: position p lies at p % capacity
-}
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
-@group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride]
-@group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
-
 const THREADS = 4u;
 const TILE = 64u;
 const FOURS = 32u; // of the longest row
@@ -86,22 +64,6 @@ fn keep(rows: ptr<function, Rows>, row: u32, part: u32, p: Part) {
     (*rows)[row][i + 7u] = p.v7;
 }
 
-// The scores of a key for the rows that see it.
-fn seen(scores: vec4<f32>, key: u32, since: vec4<u32>, until: vec4<u32>) -> vec4<f32> {
-    let at = vec4<u32>(key);
-    return select(vec4<f32>(NONE), scores, (at >= since) & (at < until));
-}
-
-// What a row's results are multiplied with.
-fn factor(row: u32, kv_head: u32, maximum: f32, denominator: f32) -> f32 {
-    if (SINKS) {
-        let sink = sinks[head_of(row, kv_head)];
-        let with_sink = max(maximum, sink);
-        return exp(maximum - with_sink) / (denominator * exp(maximum - with_sink) + exp(sink - with_sink));
-    }
-    return 1.0 / denominator;
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let kv_head = workgroup.x;
@@ -110,13 +72,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if (first_row >= rows) {
         return;
     }
-    let end = state.position + token_of(rows - 1u) + 1u;
-    let start = first_key(state.position + token_of(first_row) + 1u);
-    // Tiles lie at multiples of 64, so that sums do not depend on which tokens are asked for together.
-    let skip = start % TILE;
-    let first = start - skip;
-    let keys = end - first; // and those it skips
-    let origin = start % params.capacity;
+    let its = keys_of(first_row, rows, 0u);
+    let first = its.first;
+    let skip = its.skip;
+    let keys = its.count; // with those it skips
+    let origin = its.origin;
     let key_words = kv_words(params.key_dim);
     let value_words = kv_words(params.value_row);
 
@@ -189,7 +149,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var r = 0u; r < 4u; r++) {
         let row = first_row + r * THREADS + thread;
         if (row < rows) {
-            let by = factor(row, kv_head, maximum[r], denominator[r]);
+            let by = normalization(row, kv_head, maximum[r], denominator[r]);
             for (var i = 0u; i * 4u < params.value_dim; i++) {
                 put(row, rows, kv_head, 0u, i, sums[r][i] * by);
             }

@@ -1,4 +1,4 @@
-// A group of 32 inputs that a thread holds while rows of weights pass, in the units that a layout's codes have in their words.
+// A group of 32 inputs that a thread holds while it goes through rows of weights, divided by the units of the codes (in_place.wgsl).
 struct Held {
     x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>,
     x4: vec4<f32>, x5: vec4<f32>, x6: vec4<f32>, x7: vec4<f32>,

@@ -1,4 +1,5 @@
-// Codes as numbers where they are in their words, times the units that they have there: a CPU has no vector shift by several amounts.
+// Converts codes to numbers without shifting them: each number is the code times the unit of its place in the word, which is divided
+// out elsewhere (LOW, HIGH, BYTES). A CPU has no vector shift by several amounts.
 fn low_nibbles(w: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>(vec4<u32>(w) & vec4<u32>(0xfu, 0xf00u, 0xf0000u, 0xf000000u)));
 }

@@ -1,6 +1,6 @@
 // Y[t] = f(W · X[t] + bias) for the step's tokens, as matmul.wgsl does it, for software adapters. Four threads, which such an
-// adapter runs as one, make 64 rows for 32 tokens, eight each: a thread holds a group of its tokens' inputs while the rows pass, so that a
-// weight is unpacked once for the 32 and the loop over rows is short enough to stay decoded in the CPU.
+// adapter runs as one, make 64 rows for 32 tokens, eight each. A thread holds a group of its tokens' inputs while it goes through
+// the rows, so that a weight is unpacked once for the 32 tokens. The loop over rows fits the CPU's cache of decoded instructions.
 struct Params {
     groups: u32,     // groups of 32 in a row
     rows: u32,       // rows of W in this part

@@ -1,6 +1,6 @@
 // y = f(W · n(x) + bias) for one row of x, as matvec.wgsl does it, for software adapters. Four threads, which such an adapter
-// runs as one, share 48 rows: each holds every fourth group of x while it passes the rows. A load costs as much as ten products
-// there, and a loop whose code the CPU keeps decoded runs at twice the speed of the same code written out.
+// runs as one, share 48 rows: each holds every fourth group of x while it goes through the rows. A load costs as much as ten
+// products there, and a loop that fits the CPU's cache of decoded instructions runs at twice the speed of the same code unrolled.
 override NORM: bool = false;
 
 struct Params {

@@ -1,4 +1,4 @@
-// Layout q4 (lib/q4.wgsl) for software adapters, its codes as numbers in their places. The 8 around which nibbles lie becomes a minimum.
+// Layout q4 (lib/q4.wgsl) for software adapters, with unshifted codes (in_place.wgsl). The offset 8 of the nibbles becomes a minimum.
 const LOW = BYTES;
 const HIGH = BYTES * 0x1p-4;
 

@@ -1,4 +1,4 @@
-// Layout q4_k (lib/q4_k.wgsl) for software adapters, its codes as numbers in their places.
+// Layout q4_k (lib/q4_k.wgsl) for software adapters, with unshifted codes (in_place.wgsl).
 const LOW = BYTES;
 const HIGH = BYTES * 0x1p-4;
 

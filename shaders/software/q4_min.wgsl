@@ -1,4 +1,4 @@
-// Layout q4_min (lib/q4_min.wgsl) for software adapters, its codes as numbers in their places.
+// Layout q4_min (lib/q4_min.wgsl) for software adapters, with unshifted codes (in_place.wgsl).
 const LOW = BYTES;
 const HIGH = BYTES * 0x1p-4;
 

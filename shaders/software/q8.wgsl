@@ -1,4 +1,5 @@
-// Layout q8 (lib/q8.wgsl) for software adapters, its codes as numbers in their places. The bytes become unsigned, 128 too large.
+// Layout q8 (lib/q8.wgsl) for software adapters, with unshifted codes (in_place.wgsl). The bytes become unsigned,
+// larger by 128, which the minimum takes back.
 const LOW = BYTES;
 const HIGH = BYTES;
 

@@ -1,4 +1,4 @@
-// Layout q8_min (lib/q8_min.wgsl) for software adapters, its codes as numbers in their places.
+// Layout q8_min (lib/q8_min.wgsl) for software adapters, with unshifted codes (in_place.wgsl).
 const LOW = BYTES;
 const HIGH = BYTES;
 

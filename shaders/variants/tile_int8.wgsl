@@ -1,6 +1,6 @@
-// Tiles as in lib/tile.wgsl, in bytes: four products are one instruction where a GPU has it. Codes stay what they are; a group
-// of 32 inputs becomes whole numbers of two bytes and a scale, because the error of one byte shows in a model's logits. Four
-// groups at a time, of each of which a thread makes the bytes for one row of x.
+// Tiles as in lib/tile.wgsl, in bytes, since some GPUs multiply and add four bytes in one instruction. Codes stay what they are.
+// A group of 32 inputs becomes integers of two bytes and a scale, because the error of one byte shows in a model's logits. Four
+// groups are unpacked at a time; a thread makes the bytes of one group for one row of x.
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 
 var<workgroup> tile_w: array<vec4<u32>, 512>;       // [4 groups, 2, 64 rows of the weights]
@@ -8,7 +8,7 @@ var<workgroup> tile_scale: array<vec2<f32>, 256>;   // [4, 64]: scale and minimu
 var<workgroup> tile_x: array<vec4<u32>, 256>;       // [4, 2 bytes, 2, 16 rows of x]
 var<workgroup> tile_unit: array<vec2<f32>, 64>;     // [4, 16]: scale, and the sum of the inputs
 
-const MOST = 127.0 * 256.0; // of an input
+const MOST = 127.0 * 256.0; // the largest magnitude of an input
 
 // Sums of four rows of x, each with four neighbouring rows of the weights.
 struct Sums {

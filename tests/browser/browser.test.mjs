@@ -10,7 +10,7 @@ import { absent, golden, installApp, reference, root, seeded, shots, smollm } fr
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
 
-const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noBrowser = chromiumPath ? false : "Chromium: it is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 /** Whether to run every case (`cargo xtask soak cases`) instead of one of each kind. */

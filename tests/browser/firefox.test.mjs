@@ -11,7 +11,7 @@ import { serve } from "./lib/server.mjs";
 const path = [process.env.MINKE_FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"].find((p) => p && existsSync(p));
 const PREFERENCES = { "dom.webgpu.enabled": true, "gfx.webgpu.ignore-blocklist": true, "dom.webgpu.workers.enabled": true };
 
-test("Firefox generates", { skip: (!path && "Firefox is not installed") || absent(golden), timeout: 180_000 }, async (t) => {
+test("Firefox generates", { skip: (!path && "Firefox: it is not installed") || absent(golden), timeout: 180_000 }, async (t) => {
   const { launch } = await import("puppeteer-core");
   const server = await serve({ "/deep/path/": installApp(), "/golden/": golden });
   let browser;
@@ -22,7 +22,7 @@ test("Firefox generates", { skip: (!path && "Firefox is not installed") || absen
     // waitForFunction is not possible: it evaluates a function in the page, which the page's policy forbids.
     while ((await page.evaluate(() => document.title)) !== "ready") await setTimeout(50);
     const info = await page.evaluate(() => minke.deviceInfo());
-    if (!info.webgpu) return t.skip("Firefox has no WebGPU adapter here");
+    if (!info.webgpu) return t.skip("WebGPU in Firefox: it finds no adapter");
     const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
     for (const worker of [false, true]) {
       const got = await page.evaluate(async (ids, worker) => {

@@ -12,7 +12,7 @@ import { serve } from "./lib/server.mjs";
 
 const folder = join(root, "target/hostile");
 const manifest = join(folder, "manifest.json");
-const skip = chromiumPath ? absent(manifest) && "cargo test --test hostile has not written its files" : "Chromium is not installed";
+const skip = chromiumPath ? absent(manifest) && `${absent(manifest)} (cargo test --test hostile writes it)` : "Chromium: it is not installed";
 
 /** Rows that only run in the page: the text to encode, and the maximum milliseconds. */
 const INPUTS = {

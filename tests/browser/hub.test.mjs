@@ -10,7 +10,7 @@ import { serve } from "./lib/server.mjs";
 import * as lib from "./lib/store.mjs";
 import { begin, clear, ended, sent, sha256 } from "./lib/store.mjs";
 
-const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noBrowser = chromiumPath ? false : "Chromium: it is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";
@@ -32,16 +32,7 @@ afterEach(() => {
 });
 
 const open = (context) => lib.open(context, server);
-
-/** A fresh profile, closed after `use`. */
-async function profile(use) {
-  const context = await browser.newContext();
-  try {
-    return await use(context);
-  } finally {
-    await context.close();
-  }
-}
+const profile = (use) => lib.profile(browser, use);
 
 /** The golden Llama with its shards as `a/model.safetensors` to `d/model.safetensors`, and the hub's list of them. */
 const folders = ["a", "b", "c", "d"];

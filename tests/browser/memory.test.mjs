@@ -8,7 +8,7 @@ import { figures, kitchen, measure } from "./memory.mjs";
 
 const MB = 1e6;
 
-describe("memory of a load", { skip: chromiumPath ? false : "Chromium is not installed" }, () => {
+describe("memory of a load", { skip: chromiumPath ? false : "Chromium: it is not installed" }, () => {
   let server;
   before(async () => {
     server = await kitchen(["tiny"]);

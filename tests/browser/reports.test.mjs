@@ -3,17 +3,18 @@
 // a subset of them is run, because each costs a load.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { installApp, root } from "./lib/app.mjs";
+import { absent, installApp, root } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
 import { open } from "./lib/store.mjs";
 import { folder } from "./lib/tiny.mjs";
 
 const reports = resolve(process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports"));
-const skip = !chromiumPath ? "Chromium is not installed" : !existsSync(reports) && `${reports} is not there (MINKE_REPORTS may name another folder)`;
+const missing = absent(reports) && `${absent(reports)} (MINKE_REPORTS may name another folder)`;
+const skip = chromiumPath ? missing : "Chromium: it is not installed";
 const all = ["MINKE_REPORTS", "MINKE_ALL"].some((name) => process.env[name] !== undefined);
 const read = (name) => readFileSync(join(reports, name), "utf8");
 
@@ -44,7 +45,7 @@ describe("public bug reports", { skip }, () => {
         let model;
         try {
           model = await loaded(`/reports/${row.path}`, 128, { f32: row.logits?.f32 === true });
-          const { generate, prompt_ids: prompt, logits, prompt_has_no: absent } = row;
+          const { generate, prompt_ids: prompt, logits, prompt_has_no: hasNo } = row;
           const hi = [{ role: "user", content: "hi" }];
           const generated = generate && (await model.generate(generate.messages, { temperature: generate.temperature, maxOutputTokens: generate.max_output_tokens }));
           return {
@@ -52,7 +53,7 @@ describe("public bug reports", { skip }, () => {
             generated: generated && { text: generated.text, reasoning: generated.reasoning, finish: generated.finishReason },
             ids: prompt && [...(await model.tokenizer.encodeMessages(prompt.messages, { addGenerationPrompt: true }))],
             logits: logits && [...(await model.forward(Uint32Array.from(logits.ids), { rows: "all" }))],
-            prompt: absent && (await model.tokenizer.applyChatTemplate(hi, { addGenerationPrompt: true })),
+            prompt: hasNo && (await model.tokenizer.applyChatTemplate(hi, { addGenerationPrompt: true })),
           };
         } catch (e) {
           return { error: e.message, code: e.code };

@@ -12,7 +12,7 @@ import * as lib from "./lib/store.mjs";
 import { clear } from "./lib/store.mjs";
 import { folder, gguf, projector } from "./lib/tiny.mjs";
 
-const skip = chromiumPath ? false : "Chromium is not installed";
+const skip = chromiumPath ? false : "Chromium: it is not installed";
 const reports = resolve(process.env.MINKE_REPORTS ?? join(root, "../shared/data/reports"));
 const HTML = "<!doctype html><title>An application</title><div id=root></div>";
 /** A host name that is not a secure context. */

@@ -14,7 +14,7 @@ import * as lib from "./lib/store.mjs";
 import { begin, clear, damage, ended, sent, sha256, storedHash } from "./lib/store.mjs";
 import { writeCheckpoint } from "./lib/synthetic.mjs";
 
-const noBrowser = chromiumPath ? false : "Chromium is not installed";
+const noBrowser = chromiumPath ? false : "Chromium: it is not installed";
 const noGolden = noBrowser || absent(golden);
 const noSmol = noBrowser || absent(smollm);
 const LLAMA = "/golden/models/llama/";
@@ -53,16 +53,7 @@ afterEach(() => {
 
 const open = (context) => lib.open(context, server);
 const asked = (path, from) => lib.asked(server, path, from);
-
-/** A fresh profile, closed after `use`. */
-async function profile(use) {
-  const context = await browser.newContext();
-  try {
-    return await use(context);
-  } finally {
-    await context.close();
-  }
-}
+const profile = (use) => lib.profile(browser, use);
 
 /** Checks that a load's progress suits a progress bar; returns the stages and the origin of their data. */
 function bar(events) {

@@ -6,7 +6,7 @@ import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { buildFake } from "./lib/fake-package.mjs";
 import { serve } from "./lib/server.mjs";
 
-const skip = chromiumPath ? false : "Chromium is not installed";
+const skip = chromiumPath ? false : "Chromium: it is not installed";
 const HTML = { type: "text/html", body: "<!doctype html><title>app</title>" };
 const GGUF = { type: "application/octet-stream", body: Buffer.alloc(1000) };
 

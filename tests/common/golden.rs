@@ -115,10 +115,7 @@ pub const WIDE_CASES: [&str; 8] =
 pub fn compare_with_rounding(what: &str, options: LoadOptions, other: Option<LoadOptions>, factor: f64) {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     for case in WIDE_CASES {
-        let folder = root.join("models").join(case);
-        if !folder.join("golden.json").exists() {
-            continue;
-        }
+        let Some(folder) = super::case(&root, &format!("models/{case}")) else { continue };
         let engine = load(&folder, options);
         let engine = engine.unwrap_or_else(|e| panic!("{case}: {e}"));
         let steps = &engine.plans().prefill.steps;

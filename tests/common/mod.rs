@@ -4,16 +4,21 @@
 pub mod golden;
 pub mod layers;
 pub mod odd;
+#[allow(clippy::duplicate_mod)] // reports.rs has `support`, too
+#[path = "../support/skip.rs"]
+mod skip;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use minke::engine::{Engine, Host, LoadOptions, LogitRows};
+use minke::gpu::Counts;
 use minke::kernels::Variants;
 use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
 
 pub use pollster::block_on;
+pub use skip::skip;
 
 pub const HOST: Host = Host {
     clock: || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
@@ -22,7 +27,7 @@ pub const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
 };
 
-/// A path from an environment variable, or next to the checkout; prints a note and returns `None` if it does not exist.
+/// A path from an environment variable, or in the checkout; if it does not exist, the test is skipped.
 pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
     let given = std::env::var_os(variable).map(PathBuf::from);
     let explicit = given.is_some();
@@ -31,7 +36,17 @@ pub fn data(variable: &str, default: &str) -> Option<PathBuf> {
         return Some(path);
     }
     assert!(!explicit, "{variable} names {}, which does not exist", path.display());
-    println!("SKIPPED: {default} is not there ({variable} may name another place)");
+    skip(default, format_args!("it is not there ({variable} may name another place)"));
+    None
+}
+
+/// The folder of a golden case; if `root` has none of the name, the case is skipped.
+pub fn case(root: &Path, name: &str) -> Option<PathBuf> {
+    let folder = root.join(name);
+    if folder.join("golden.json").exists() {
+        return Some(folder);
+    }
+    skip(format_args!("golden case {name}"), format_args!("{} has none", root.display()));
     None
 }
 
@@ -60,6 +75,18 @@ pub fn all_logits(engine: &Engine, ids: &[u32]) -> Vec<Vec<f32>> {
     };
     block_on(engine.forward(ids, LogitRows::All, &Cancel::default(), &mut sink)).expect("logits");
     rows
+}
+
+/// What an engine has done since its counts were `before`.
+pub fn counts_since(engine: &Engine, before: &Counts) -> Counts {
+    let after = engine.counts();
+    Counts {
+        submits: after.submits - before.submits,
+        passes: after.passes - before.passes,
+        dispatches: after.dispatches - before.dispatches,
+        readbacks: after.readbacks - before.readbacks,
+        objects_created: after.objects_created - before.objects_created,
+    }
 }
 
 pub fn argmax(row: &[f32]) -> usize {

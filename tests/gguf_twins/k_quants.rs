@@ -74,7 +74,19 @@ fn files(config: &Value, shapes: &[(String, Vec<usize>)]) -> [Vec<u8>; 2] {
     [quantised, values].map(|tensors| gguf::file(architecture(config), &written(config), &tensors))
 }
 
-fn compare(config: &Value, shapes: &[(&str, &[usize])]) {
+/// The name of a layer's tensor and its shape.
+type Shape = (&'static str, &'static [usize]);
+
+/// The tensors of a mixture of four experts.
+const MIXTURE: [Shape; 5] = [
+    ("ffn_norm", &[256]),
+    ("ffn_gate_inp", &[4, 256]),
+    ("ffn_gate_exps", &[4, 256, 256]),
+    ("ffn_up_exps", &[4, 256, 256]),
+    ("ffn_down_exps", &[4, 256, 256]),
+];
+
+fn compare(config: &Value, shapes: &[Shape]) {
     let layers = config["num_hidden_layers"].as_u64().expect("a number") as usize;
     let mut all = vec![("token_embd.weight".into(), vec![512, 256]), ("output_norm.weight".into(), vec![256])];
     for layer in 0..layers {
@@ -105,23 +117,16 @@ fn config(more: Value) -> Value {
 #[test]
 fn mixture_of_experts_in_k_quants() {
     let config = config(json!({ "model_type": "qwen3_moe", "num_experts": 4, "head_dim": 64 }));
-    compare(
-        &config,
-        &[
-            ("attn_norm", &[256]),
-            ("attn_q", &[256, 256]),
-            ("attn_k", &[128, 256]),
-            ("attn_v", &[128, 256]),
-            ("attn_q_norm", &[64]),
-            ("attn_k_norm", &[64]),
-            ("attn_output", &[256, 256]),
-            ("ffn_norm", &[256]),
-            ("ffn_gate_inp", &[4, 256]),
-            ("ffn_gate_exps", &[4, 256, 256]),
-            ("ffn_up_exps", &[4, 256, 256]),
-            ("ffn_down_exps", &[4, 256, 256]),
-        ],
-    );
+    let own: &[Shape] = &[
+        ("attn_norm", &[256]),
+        ("attn_q", &[256, 256]),
+        ("attn_k", &[128, 256]),
+        ("attn_v", &[128, 256]),
+        ("attn_q_norm", &[64]),
+        ("attn_k_norm", &[64]),
+        ("attn_output", &[256, 256]),
+    ];
+    compare(&config, &[own, &MIXTURE].concat());
 }
 
 /// W_uk is stored transposed, W_uv is not: the two reach their layouts in different ways.
@@ -133,24 +138,17 @@ fn latent_attention_in_k_quants() {
         "kv_lora_rank": 256, "q_lora_rank": null, "qk_nope_head_dim": 256, "qk_rope_head_dim": 32, "v_head_dim": 64,
         "rope_scaling": { "mscale_all_dim": 1.0 },
     }));
-    compare(
-        &config,
-        &[
-            ("attn_norm", &[256]),
-            ("attn_q", &[4 * 288, 256]),
-            ("attn_kv_a_mqa", &[288, 256]),
-            ("attn_kv_a_norm", &[256]),
-            ("attn_k_b", &[4, 256, 256]),
-            ("attn_v_b", &[4, 64, 256]),
-            ("attn_output", &[256, 256]),
-            ("ffn_norm", &[256]),
-            ("ffn_gate_inp", &[4, 256]),
-            ("ffn_gate_exps", &[4, 256, 256]),
-            ("ffn_up_exps", &[4, 256, 256]),
-            ("ffn_down_exps", &[4, 256, 256]),
-            ("ffn_gate_shexp", &[256, 256]),
-            ("ffn_up_shexp", &[256, 256]),
-            ("ffn_down_shexp", &[256, 256]),
-        ],
-    );
+    let own: &[Shape] = &[
+        ("attn_norm", &[256]),
+        ("attn_q", &[4 * 288, 256]),
+        ("attn_kv_a_mqa", &[288, 256]),
+        ("attn_kv_a_norm", &[256]),
+        ("attn_k_b", &[4, 256, 256]),
+        ("attn_v_b", &[4, 64, 256]),
+        ("attn_output", &[256, 256]),
+        ("ffn_gate_shexp", &[256, 256]),
+        ("ffn_up_shexp", &[256, 256]),
+        ("ffn_down_shexp", &[256, 256]),
+    ];
+    compare(&config, &[own, &MIXTURE].concat());
 }

@@ -1,8 +1,8 @@
-"""The golden cases that the tests need, as one archive: weights, tokenizers, ids, and the logits of rows that decode one token each.
+"""Writes the golden cases into one archive, with what the tests read: weights, tokenizers, ids, and the logits of tokens that are decoded.
 
     python tests/golden/compact.py GOLDEN tests/golden.tar.xz
 
-GOLDEN is a folder of cases as Hugging Face transformers made them (`models`, `gguf`, `tokenizers`). Of each prompt's logits the last
+GOLDEN is a folder of cases with the folders `models`, `gguf` and `tokenizers`, such as `.cache/golden`. Of each prompt's logits the last
 25 rows are kept, which are those of the prompt's last token and of the 24 tokens after it; of the inner states the residual stream.
 `cargo xtask setup` unpacks the archive into `.cache/golden`. The same input gives the same bytes.
 """
@@ -17,7 +17,7 @@ ROWS = 25
 
 
 def compact(data: bytes) -> bytes:
-    """A safetensors file of reference values without the rows and tensors that no test reads."""
+    """Removes the rows and tensors that no test reads from a safetensors file of reference values."""
     (size,) = struct.unpack("<Q", data[:8])
     header, values = json.loads(data[8 : 8 + size]), data[8 + size :]
     kept, out = {}, bytearray()

@@ -148,7 +148,7 @@ fn is_verdict(error: &Error) -> bool {
 #[test]
 fn hostile() {
     let Some(folder) = std::env::var_os("MINKE_HOSTILE") else {
-        eprintln!("SKIPPED: MINKE_HOSTILE names no folder");
+        crate::support::skip("MINKE_HOSTILE", "it names no folder");
         return;
     };
     let files = std::fs::read_dir(&folder).expect("MINKE_HOSTILE is a folder");

@@ -10,6 +10,9 @@ use minke::text::{GgufVocab, Tokenizer, TokenizerConfig};
 use serde_json::Value;
 
 pub mod gguf_vocab;
+mod skip;
+
+pub use skip::skip;
 
 /// Measures the calling thread's CPU time, if the system reports it, so that a busy machine does not fail tests.
 pub struct Stopwatch(Duration, Instant);
@@ -32,6 +35,11 @@ impl Stopwatch {
 /// The checkout.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A path as a skip names it.
+pub fn in_checkout(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 /// The golden folder: `MINKE_GOLDEN`, or the one that `cargo xtask setup` unpacks.
@@ -61,11 +69,11 @@ pub fn cases() -> &'static [Case] {
     &CASES
 }
 
-/// Loads the tokenizers and prints which are missing.
+/// Loads the tokenizers; a missing one is a skip.
 fn load_all() -> Vec<Case> {
     let folder = golden().join("tokenizers");
     let Ok(entries) = fs::read_dir(&folder) else {
-        eprintln!("SKIPPED: no golden tokenizers at {}", folder.display());
+        skip(".cache/golden/tokenizers", "it is not there (MINKE_GOLDEN may name another folder)");
         return Vec::new();
     };
     let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("readable").path()).collect();
@@ -74,19 +82,14 @@ fn load_all() -> Vec<Case> {
         name.ends_with(".json") && !name.ends_with(".tokenizer.json")
     });
     paths.sort();
-    let cases: Vec<Option<Case>> = paths.iter().map(|p| load(p)).collect();
-    let absent = cases.iter().filter(|c| c.is_none()).count();
-    if absent > 0 {
-        eprintln!("SKIPPED: {absent} of {} golden tokenizers, whose files are not here", cases.len());
-    }
-    cases.into_iter().flatten().collect()
+    paths.iter().filter_map(|path| load(path)).collect()
 }
 
 fn load(path: &Path) -> Option<Case> {
     let golden = json(path);
     let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("?").to_owned();
     let source = &golden["source"];
-    let missing = |what: &Path| eprintln!("SKIPPED: {name}: {} is not here", what.display());
+    let missing = |what: &Path| skip(in_checkout(what), format_args!("the tokenizer {name} is not compared"));
     if let Some(package) = source["npm"].as_str() {
         let folder = root().join(".cache/node_modules").join(package);
         let file = folder.join(source["file"].as_str().expect("a file"));

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::run::{self, root};
+use crate::skips::{self, Skip};
 use crate::{build, fuzz, setup};
 
 /// Seconds per fuzz target: enough for known findings and fresh regressions; `cargo xtask fuzz` runs longer.
@@ -21,8 +22,7 @@ const SLOWEST: usize = 10;
 struct Tally {
     passed: usize,
     failed: usize,
-    /// One line per skipped test.
-    skipped: Vec<String>,
+    skipped: Vec<Skip>,
     /// Seconds of each step and, for Rust tests, of each file.
     took: Vec<(f32, String)>,
 }
@@ -60,9 +60,7 @@ pub fn all() -> Result<()> {
             run::quiet(run::command("node", &["tests/browser/soak.mjs", "faults", "--seeds", "1"])).map(drop)
         });
     }
-    for line in &tally.skipped {
-        println!("skipped: {line}");
-    }
+    tally.failed += skips::judge(&tally.skipped);
     tally.took.sort_by(|a, b| b.0.total_cmp(&a.0));
     let slowest: Vec<String> = tally.took.iter().take(SLOWEST).map(|(s, name)| format!("{name} {s:.0} s")).collect();
     println!("{:.0} s in all; the slowest: {}", began.elapsed().as_secs_f32(), slowest.join(", "));
@@ -154,20 +152,22 @@ impl Tally {
         vulkan(&mut tests)?;
         let ok = logged(tests, &log)?;
         let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        let (mut passed, mut failed) = (0, 0);
+        let (mut passed, mut failed, mut returned) = (0, 0, 0);
         let mut file = "";
         for line in text.lines() {
             // `     Running tests/golden.rs (target/…)` precedes the tests of a file.
             if let Some(running) = line.trim_start().strip_prefix("Running ") {
                 file = running.split(" (").next().unwrap_or("");
             }
-            // The name of the test may precede the line that it printed.
-            if let Some(at) = line.find("SKIPPED: ") {
-                self.skipped.push(line[at + "SKIPPED: ".len()..].to_owned());
+            if let Some(skip) = Skip::native(file, line) {
+                // For cargo, a test that returned early has passed.
+                returned += 1;
+                self.skipped.push(skip);
             }
             if let Some(at) = line.find("test result: ") {
                 passed += number_before(&line[at..], " passed");
                 failed += number_before(&line[at..], " failed");
+                self.skipped.extend(Skip::ignored(file, number_before(&line[at..], " ignored")));
                 let seconds = line.rsplit("finished in ").next().and_then(|end| end.trim_end_matches('s').parse().ok());
                 self.took.extend(seconds.map(|seconds| (seconds, file.to_owned())));
             }
@@ -180,7 +180,7 @@ impl Tally {
                 text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
             );
         }
-        self.report("native tests", passed, failed, began);
+        self.report("native tests", passed.saturating_sub(returned), failed, began);
         Ok(())
     }
 
@@ -200,10 +200,7 @@ impl Tally {
             text.lines().rev().find_map(|line| line.strip_prefix(&prefix)?.parse::<usize>().ok()).unwrap_or(0)
         };
         let failed = (count("fail") + count("cancelled")).max(usize::from(!ok));
-        for line in text.lines().filter(|line| line.contains("# SKIP")) {
-            let line = line.trim().trim_start_matches("ok ").trim_start_matches(|c: char| c.is_ascii_digit());
-            self.skipped.push(format!("{name}:{}", line.trim_start_matches(" -")));
-        }
+        self.skipped.extend(text.lines().filter_map(|line| Skip::node(&format!("{name}.test.mjs"), line)));
         if failed > 0 {
             println!("{}", fs::read_to_string(&spec)?);
         } else {

@@ -10,6 +10,7 @@ mod fuzz;
 mod notices;
 mod run;
 mod setup;
+mod skips;
 
 use anyhow::{Result, bail};
 

@@ -1,6 +1,6 @@
 """Writes defaults.json: which keys of a config.json the configuration class of each model family of families.rs reads in Hugging
-Face transformers (5.24.0), and what it takes where one is left out (null: nothing). Only keys that Minke reads; whether
-embeddings are tied is left to the tensors, and token ids to the tokenizer.
+Face transformers (5.24.0), and the default where one is left out (null: none). It has only keys that Minke reads; whether
+embeddings are tied is decided by the tensors, and token ids by the tokenizer.
 
     pip install transformers==5.24.0
     python src/model/config/defaults.py > src/model/config/defaults.json
@@ -27,11 +27,11 @@ qk_nope_head_dim qk_rope_head_dim qkv_bias query_pre_attn_scalar residual_multip
 routed_scaling_factor shared_expert_intermediate_size sliding_window swiglu_limit topk_group topk_method use_qk_norm
 use_sliding_window v_head_dim vocab_size""".split()
 
-# Read by what all classes share.
+# Read by code that all classes share.
 ALL_READ = ["head_dim", "original_max_position_embeddings", "rope_parameters", "rope_theta"]
 # Read although the class does not declare them.
 ALSO_READ = {"gemma3_text": ["sliding_window_pattern"], "phi3": ["partial_rotary_factor"]}
-# Declared, and looked at by nothing in the model.
+# Declared, but never read by the model.
 UNREAD = {"deepseek_v2": ["norm_topk_prob"]}
 
 

@@ -45,17 +45,7 @@ pub(super) fn facts(config: &Value, family: &Family, has: &dyn Fn(&str) -> bool)
     let fields = Fields { file: FILE, object: &keys };
     let required = |key: &str, most: u64| fields.size(key, most)?.ok_or_else(|| fields.missing(key));
     quantised::check(fields)?;
-    for cap in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
-        if let Some(value) = fields.get(cap) {
-            return Err(unsupported(format!("{cap} is {value}")));
-        }
-    }
-    if fields.bool("use_bidirectional_attention")? == Some(true) {
-        return Err(unsupported("attention to later tokens (use_bidirectional_attention)".into()));
-    }
-    if let Some(alpha) = fields.number("swiglu_alpha")?.filter(|&alpha| alpha != 1.702) {
-        return Err(unsupported(format!("swiglu_alpha is {alpha}; only 1.702 is supported")));
-    }
+    refuse_others(fields)?;
     let hidden_size = required("hidden_size", MAX_HIDDEN)?;
     let num_layers = required("num_hidden_layers", MAX_LAYERS)?;
     let num_heads = required("num_attention_heads", MAX_HEADS)?;
@@ -104,17 +94,7 @@ pub(super) fn facts(config: &Value, family: &Family, has: &dyn Fn(&str) -> bool)
         attention_scale,
         attention_chunk: kinds.chunk.0,
         chunked_layers: kinds.chunk.1,
-        temperature: match (
-            fields.switch("attn_temperature_tuning")?,
-            fields.number("attn_scale")?,
-            fields.number("floor_scale")?,
-        ) {
-            (Some(true), Some(growth), Some(floor)) if floor > 0.0 => {
-                Some(Temperature { growth: growth as f32, floor: floor as f32 })
-            }
-            (Some(true), ..) => return Err(bad("attn_temperature_tuning without attn_scale and floor_scale".into())),
-            _ => None,
-        },
+        temperature: temperature(fields)?,
         use_qk_norm: fields.bool("use_qk_norm")?.unwrap_or(false),
         swiglu_limit: fields.number("swiglu_limit")?,
         embedding_scale: if family.scaled_embeddings {
@@ -147,6 +127,34 @@ pub(super) fn facts(config: &Value, family: &Family, has: &dyn Fn(&str) -> bool)
         warnings,
     }
     .check(FILE, FormatKind::BadConfig)
+}
+
+/// Refuses what changes a model's results and is not computed here.
+fn refuse_others(fields: Fields<'_>) -> Result<()> {
+    for cap in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
+        if let Some(value) = fields.get(cap) {
+            return Err(unsupported(format!("{cap} is {value}")));
+        }
+    }
+    if fields.bool("use_bidirectional_attention")? == Some(true) {
+        return Err(unsupported("attention to later tokens (use_bidirectional_attention)".into()));
+    }
+    if let Some(alpha) = fields.number("swiglu_alpha")?.filter(|&alpha| alpha != 1.702) {
+        return Err(unsupported(format!("swiglu_alpha is {alpha}; only 1.702 is supported")));
+    }
+    Ok(())
+}
+
+/// Llama 4's factor of queries, which grows with the position in layers without RoPE.
+fn temperature(fields: Fields<'_>) -> Result<Option<Temperature>> {
+    let is_on = fields.switch("attn_temperature_tuning")? == Some(true);
+    match (fields.number("attn_scale")?, fields.number("floor_scale")?) {
+        _ if !is_on => Ok(None),
+        (Some(growth), Some(floor)) if floor > 0.0 => {
+            Ok(Some(Temperature { growth: growth as f32, floor: floor as f32 }))
+        }
+        _ => Err(bad("attn_temperature_tuning without attn_scale and floor_scale".into())),
+    }
 }
 
 /// Where checkpoints keep a head of its own.

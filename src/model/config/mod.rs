@@ -74,7 +74,7 @@ mod tests {
     fn golden(case: &str) -> Option<ModelConfig> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/golden").join(case);
         if !path.exists() {
-            eprintln!("SKIPPED: no golden data beside the checkout");
+            println!("SKIPPED: .cache/golden/{case}: it is not there");
             return None;
         }
         let any = |_: &ConfigFacts| Ok(());

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use regex_syntax::hir::{self, Hir, HirKind, Literal};
 
 use super::parse::Parser;
+use super::write::push_letter;
 use super::{Fault, bad, unsupported};
 
 /// The word characters of `\w` and `\b`. Outside brackets Oniguruma counts these Latin-1 numbers as word characters, too.
@@ -313,13 +314,4 @@ fn property(parser: &mut Parser<'_>, negated: bool, word: &str) -> Result<String
         (_, false) => format!("[{set}]"),
         (_, true) => format!("[^{set}]"),
     })
-}
-
-/// Appends a literal character, escaped if it has a special meaning in or outside a class.
-pub(super) fn push_letter(out: &mut String, c: char) {
-    match c {
-        '\0'..='\u{1f}' | '\u{7f}' => *out += &format!("\\x{{{:x}}}", c as u32),
-        c if r"\.+*?()|[]{}^$#&-~".contains(c) => out.extend(['\\', c]),
-        c => out.push(c),
-    }
 }

@@ -7,6 +7,7 @@
 mod class;
 mod fold;
 mod parse;
+mod write;
 
 use crate::FormatKind;
 

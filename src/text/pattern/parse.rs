@@ -1,9 +1,10 @@
-//! Parses Oniguruma patterns and writes them for `fancy-regex`: groups, quantifiers, anchors, references.
+//! Parses Oniguruma patterns: groups, quantifiers, anchors, references.
 
 use std::collections::BTreeMap;
 
 use super::class::Escape;
-use super::{Fault, bad, class, fold, unsupported};
+use super::write::{Branch, Item, Writer};
+use super::{Fault, bad, class, unsupported};
 use crate::FormatKind;
 
 /// Maximum nesting of groups; `fancy-regex` allows 64.
@@ -35,20 +36,6 @@ impl Groups {
     }
 }
 
-/// An item of a branch.
-enum Item {
-    /// Literal characters, case-insensitive with `fold`; with `whole`, a quantifier applies to all of them.
-    Letters { letters: Vec<char>, fold: bool, whole: bool },
-    /// An atom, which a quantifier may follow.
-    Atom(String),
-    /// An atom with a quantifier.
-    Repeated(String),
-    /// A zero-width assertion.
-    Anchor(String),
-}
-
-type Branch = Vec<Item>;
-
 /// Options that apply up to the end of a group.
 #[derive(Clone, Copy, Default)]
 struct Flags {
@@ -69,7 +56,7 @@ pub(super) struct Parser<'a> {
     groups: Groups,
     /// Whether the parser is in a look-behind, and whether in a negated one.
     behind: Option<bool>,
-    folds: Option<Vec<(char, String)>>,
+    writer: Writer,
 }
 
 /// The groups, from a first pass: the meaning of a number depends on groups that follow it.
@@ -86,7 +73,7 @@ pub(super) fn translate(pattern: &str, groups: &Groups) -> Result<String, Fault>
 impl<'a> Parser<'a> {
     fn new(pattern: &'a str, known: Option<&'a Groups>) -> Self {
         let (flags, groups) = (Flags::default(), Groups::default());
-        Self { rest: pattern, flags, depth: 0, known, groups, behind: None, folds: None }
+        Self { rest: pattern, flags, depth: 0, known, groups, behind: None, writer: Writer::default() }
     }
 
     pub(super) fn peek(&self) -> Option<char> {
@@ -130,7 +117,7 @@ impl<'a> Parser<'a> {
         if self.peek().is_some() {
             return bad("a closing parenthesis without an opening one");
         }
-        Ok(self.join(branches))
+        Ok(self.writer.join(branches))
     }
 
     /// Parses a nested construct; options set inside apply up to its end.
@@ -201,7 +188,7 @@ impl<'a> Parser<'a> {
                 if !letters.is_empty() {
                     branch.push(Item::Letters { letters, fold, whole: false });
                 }
-                let text = self.letters(&last, fold);
+                let text = self.writer.letters(&last, fold);
                 if last.len() == 1 && !fold { text } else { format!("(?:{text})") }
             }
             Some(Item::Atom(atom)) => atom,
@@ -242,8 +229,8 @@ impl<'a> Parser<'a> {
                 let class = self.nested(class::read)?;
                 let fold = self.flags.fold;
                 let text = match class.only {
-                    Some(letter) => self.letters(&[letter], fold),
-                    None => class.text(fold, self.folds())?,
+                    Some(letter) => self.writer.letters(&[letter], fold),
+                    None => class.text(fold, self.writer.folds())?,
                 };
                 branch.push(Item::Atom(text));
             }
@@ -360,7 +347,7 @@ impl<'a> Parser<'a> {
             self.closed()?;
             // A group that only contains a zero-width assertion cannot be repeated, either.
             let places = branches.iter().any(|branch| matches!(branch[..], [Item::Anchor(_)]));
-            let text = format!("(?:{})", self.join(branches));
+            let text = format!("(?:{})", self.writer.join(branches));
             branch.push(if places { Item::Anchor(text) } else { Item::Atom(text) });
             return Ok(());
         }
@@ -383,7 +370,7 @@ impl<'a> Parser<'a> {
                 }
                 let branches = self.nested(Self::branches)?;
                 self.closed()?;
-                branch.push(Item::Anchor(format!("(?{mark}{})", self.join(branches))));
+                branch.push(Item::Anchor(format!("(?{mark}{})", self.writer.join(branches))));
                 return Ok(());
             }
         }
@@ -427,7 +414,7 @@ impl<'a> Parser<'a> {
 
     fn close(&mut self, branch: &mut Branch, opening: &str, branches: Vec<Branch>) -> Result<(), Fault> {
         self.closed()?;
-        let text = format!("{opening}{})", self.join(branches));
+        let text = format!("{opening}{})", self.writer.join(branches));
         branch.push(Item::Atom(text));
         Ok(())
     }
@@ -435,7 +422,8 @@ impl<'a> Parser<'a> {
     /// Alternatives of a look-behind may have different lengths: each becomes a separate assertion.
     fn look_behind(&mut self, branch: &mut Branch, mark: &str, branches: Vec<Branch>) -> Result<(), Fault> {
         self.closed()?;
-        let each: Vec<String> = branches.into_iter().map(|b| format!("(?{mark}{})", self.join(vec![b]))).collect();
+        let each: Vec<String> =
+            branches.into_iter().map(|b| format!("(?{mark}{})", self.writer.join(vec![b]))).collect();
         branch.push(Item::Anchor(format!("(?:{})", each.join(if mark == "<!" { "" } else { "|" }))));
         Ok(())
     }
@@ -462,7 +450,7 @@ impl<'a> Parser<'a> {
                     if let [one] = &mut branches[..] {
                         branch.append(one);
                     } else {
-                        let text = self.join(branches);
+                        let text = self.writer.join(branches);
                         branch.push(Item::Atom(format!("(?:{text})")));
                     }
                     return Ok(());
@@ -474,66 +462,5 @@ impl<'a> Parser<'a> {
             }
             any = true;
         }
-    }
-
-    fn join(&mut self, branches: Vec<Branch>) -> String {
-        let texts: Vec<String> = branches.into_iter().map(|branch| self.text(branch)).collect();
-        texts.join("|")
-    }
-
-    fn text(&mut self, branch: Branch) -> String {
-        let mut out = String::new();
-        let mut items = branch.into_iter().peekable();
-        while let Some(item) = items.next() {
-            match item {
-                Item::Letters { mut letters, fold, .. } => {
-                    while let Some(Item::Letters { letters: more, .. }) =
-                        items.next_if(|next| matches!(next, Item::Letters { fold: same, .. } if *same == fold))
-                    {
-                        letters.extend(more);
-                    }
-                    out += &self.letters(&letters, fold);
-                }
-                Item::Atom(text) | Item::Repeated(text) | Item::Anchor(text) => out += &text,
-            }
-        }
-        out
-    }
-
-    /// Literal characters; with `fold`, case-insensitive, including multi-character foldings.
-    fn letters(&mut self, letters: &[char], fold: bool) -> String {
-        let mut out = String::new();
-        if !fold {
-            letters.iter().for_each(|&c| class::push_letter(&mut out, c));
-            return out;
-        }
-        let folds = self.folds();
-        let mut rest = letters;
-        while let [first, more @ ..] = rest {
-            // The longest multi-character folding that begins here takes precedence.
-            let several = [3, 2].iter().find_map(|&count| {
-                let text: String = rest.get(..count)?.iter().map(|&c| fold::single(c)).collect();
-                let same: Vec<char> = folds.iter().filter(|(_, several)| *several == text).map(|(c, _)| *c).collect();
-                (!same.is_empty()).then_some((count, text, same))
-            });
-            if let Some((count, text, same)) = several {
-                out += "(?:";
-                same.iter().for_each(|&c| out.extend([c, '|']));
-                text.chars().for_each(|c| class::push_letter(&mut out, c));
-                out.push(')');
-                rest = &rest[count..];
-                continue;
-            }
-            match fold::several(*first) {
-                Some(several) => out += &format!("(?:{first}|{several})"),
-                None => class::push_letter(&mut out, *first),
-            }
-            rest = more;
-        }
-        format!("(?i:{out})")
-    }
-
-    fn folds(&mut self) -> &[(char, String)] {
-        self.folds.get_or_insert_with(|| fold::all().collect())
     }
 }

@@ -6,18 +6,23 @@
 //! work is bounded by fuel, and nesting by `bounded.rs`.
 
 pub(super) mod bounded;
+mod collections;
+mod escapes;
 mod filters;
 mod format;
 mod json;
+mod layout;
+mod markup;
 mod names;
 mod percent;
+mod pretty;
 mod repr;
 mod rewrite;
 mod strings;
 mod time;
 mod views;
 
-use minijinja::value::{ValueKind, from_args};
+use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 
 pub(crate) use json::tojson;
@@ -60,6 +65,15 @@ fn limit(what: &str) -> Error {
 /// Charges fuel for text that is read or created.
 fn charge(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
     state.consume_fuel(bytes as u64 / 64)
+}
+
+/// Positional arguments followed by named ones, as methods receive them.
+fn together(rest: Rest<Value>, named: Kwargs) -> Vec<Value> {
+    let mut all = rest.0;
+    if named.args().next().is_some() {
+        all.push(Value::from(named));
+    }
+    all
 }
 
 /// The arguments of a method, by position or by name.

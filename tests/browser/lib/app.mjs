@@ -2,7 +2,7 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -13,8 +13,11 @@ export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/Sm
 export const seeded = JSON.parse(readFileSync(join(root, "tests/seeded.json"), "utf8"));
 export const shots = join(root, "target/screenshots");
 
-/** Why a test cannot run, or false if the file exists. */
-export const absent = (path) => (existsSync(path) ? false : `${path.replace(root, "")} is not here`);
+/**
+ * Why a test cannot run, or false if the file exists: what it needs, a colon, the reason. xtask/src/skips.rs lists what may be missing;
+ * any other skip fails `cargo xtask test`.
+ */
+export const absent = (path) => (existsSync(path) ? false : `${relative(root, path)}: it is not there`);
 
 // The strictest policy the package must live with.
 const CSP = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'";

@@ -75,3 +75,13 @@ export const damage = (page, name, places, bit) => page.evaluate(async ([name, p
     await writable.close();
   }
 }, [name, places, bit]);
+
+/** Passes a fresh profile of the browser to `use`, and closes it afterwards. */
+export async function profile(browser, use) {
+  const context = await browser.newContext();
+  try {
+    return await use(context);
+  } finally {
+    await context.close();
+  }
+}
