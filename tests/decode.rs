@@ -11,7 +11,6 @@ use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
 use minke::gpu::DeviceOptions;
 use minke::kernels::KvFormat;
-use minke::plan::Counts;
 use serde_json::Value;
 
 fn generate(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use minke::engine::{Engine, Host, LoadOptions, LogitRows};
-use minke::gpu::Counts;
 use minke::kernels::Variants;
+use minke::plan::Counts;
 use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
 use minke::{Cancel, Result};
 
