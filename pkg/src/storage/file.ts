@@ -94,7 +94,7 @@ export class StoredFile {
     const part = (i: number) => bytes.subarray(i * BLOCK, (i + 1) * BLOCK);
     const hashes = await Promise.all(Array.from({ length: count }, (_, i) => sha256(part(i))));
     if (this.#closed) return; // closed meanwhile
-    while (!put(this.data, bytes, index * BLOCK)) if (!(await this.#room())) return;
+    while (!put(this.data, bytes, index * BLOCK)) if (!(await this.#room())) return this.#cut();
     this.data.flush();
     for (const [i, hash] of hashes.entries()) {
       if (!(await this.#append(encodeRecord(index + i, hash)))) return;
@@ -113,6 +113,13 @@ export class StoredFile {
     }
   }
 
+  /** Gives back what a write over the quota took of it: the manifest must still fit. */
+  #cut(): void {
+    if (this.#closed) return;
+    const end = Math.max(0, ...[...this.#hashes.keys()].map((index) => (index + 1) * BLOCK));
+    if (this.data.getSize() > end) this.data.truncate(end);
+  }
+
   async #append(bytes: Uint8Array): Promise<boolean> {
     while (!put(this.journal, bytes, this.#end)) if (!(await this.#room())) return false;
     this.#end += bytes.length;
@@ -126,8 +133,8 @@ export class StoredFile {
   }
 }
 
-/** Writes all bytes. A write beyond the quota throws in some browsers; in others it returns a number other than the length. */
-function put(handle: SyncHandle, bytes: Uint8Array, at: number): boolean {
+/** Writes all bytes; returns whether there was room. A write beyond the quota throws in some browsers; in others it returns a number other than the length. */
+export function put(handle: SyncHandle, bytes: Uint8Array, at: number): boolean {
   try {
     return handle.write(bytes, { at }) === bytes.length;
   } catch {

@@ -2,7 +2,7 @@
 
 import type { Failure } from "../errors.js";
 import type { EvictableModel, StorageFull } from "../types.js";
-import { StoredFile, type SyncHandle } from "./file.js";
+import { put, StoredFile, type SyncHandle } from "./file.js";
 import { fileNames, folderName, lockName, readManifest, root, type Manifest } from "./folder.js";
 import type { Identity } from "./journal.js";
 import { evictable, remove } from "./list.js";
@@ -143,15 +143,16 @@ export class StoredModel {
     return (await evictable()).filter(({ id }) => id !== this.manifest.id);
   }
 
-  /** Writes `model.json`. If storage is full, its contents are requested from the server again later. */
+  /** Writes `model.json`, or leaves what it holds if storage is full: what it lacks is requested from the server again later. */
   async note(): Promise<void> {
     const handle = await access(await this.folder.getFileHandle("model.json", { create: true }));
     try {
+      const before = new Uint8Array(handle.getSize());
+      handle.read(before, { at: 0 });
       const bytes = new TextEncoder().encode(JSON.stringify(this.manifest));
-      handle.truncate(0);
-      handle.write(bytes, { at: 0 });
-    } catch {
-      // some browsers throw over the quota
+      const kept = put(handle, bytes, 0) ? bytes : before;
+      if (kept === before) put(handle, before, 0);
+      handle.truncate(kept.length);
     } finally {
       handle.close();
     }
