@@ -9,15 +9,15 @@ use std::rc::Rc;
 
 use common::golden::{check, golden, greedy, ids};
 use common::{HOST, block_on, data};
+use minke::cpu::Cpu;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, Source};
-use minke::kernels::Reference;
 use minke::weights::{DiskFolder, MemoryFile};
 use minke::{Cancel, Result};
 
 fn on_reference(folder: &Path, options: LoadOptions) -> Result<Engine> {
     block_on(async {
         let checkpoint = Source::Folder(&DiskFolder::new(folder), None).open().await?;
-        let executor = Rc::new(Reference::default());
+        let executor = Rc::new(Cpu::reference());
         Engine::load_on(executor, &checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await
     })
 }

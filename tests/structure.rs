@@ -13,8 +13,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("kernels", &["plan"]),
     ("weights", &["plan"]),
     ("model", &["plan", "kernels", "weights"]),
-    ("engine", &["plan", "gpu", "kernels", "weights", "model", "text"]),
-    ("web", &["plan", "gpu", "kernels", "weights", "model", "text", "engine"]),
+    ("cpu", &["plan", "kernels"]),
+    ("engine", &["plan", "cpu", "gpu", "kernels", "weights", "model", "text"]),
+    ("web", &["plan", "cpu", "gpu", "kernels", "weights", "model", "text", "engine"]),
     ("bin", &[]), // a separate crate, which uses the library's public API
 ];
 

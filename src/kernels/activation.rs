@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: ActivationParams::FIELDS,
     reference,
+    cpu: None,
     small: Some(small),
 };
 

@@ -6,6 +6,7 @@
 //! workgroup's work, and a second kernel reduces the partial results. A window of 64 tokens or less is one split and needs
 //! no reduction.
 
+mod cpu;
 mod small;
 mod software;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     software: Some(Software { shaders: &[SOFTWARE_DECODE, SOFTWARE_PROMPT], form: software::attention }),
     params: AttentionParams::FIELDS,
     reference,
+    cpu: Some(cpu::attention),
     small: Some(small::attention),
 };
 /// See `shaders/attention_reduce.wgsl`.
@@ -42,6 +44,7 @@ pub static REDUCE: Kernel = Kernel {
     software: Some(Software { shaders: &[], form: few_threads }),
     params: ReduceParams::FIELDS,
     reference: reduce_reference,
+    cpu: None,
     small: Some(small::reduce),
 };
 

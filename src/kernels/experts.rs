@@ -7,8 +7,9 @@
 #[cfg(test)]
 mod tests;
 
+use super::cpu::{Products, exact, fast};
 use super::epilogue::Gate;
-use super::matvec::{lanes, products};
+use super::matvec::{lanes, weights};
 use super::route::{Route, choose};
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, params, shader};
@@ -23,6 +24,7 @@ pub static UP: Kernel = Kernel {
     software: None,
     params: UpParams::FIELDS,
     reference: up_reference,
+    cpu: Some(|step, memory| run_up(step, memory, fast)),
     small: Some(small_up),
 };
 /// See `shaders/expert_down.wgsl`.
@@ -34,6 +36,7 @@ pub static DOWN: Kernel = Kernel {
     software: None,
     params: DownParams::FIELDS,
     reference: down_reference,
+    cpu: Some(|step, memory| run_down(step, memory, fast)),
     small: Some(small_down),
 };
 
@@ -292,6 +295,14 @@ pub(super) fn entry_at(step: &Step, memory: &CpuMemory, at: usize) -> (u32, f64)
 }
 
 fn up_reference(step: &Step, memory: &mut CpuMemory) {
+    run_up(step, memory, exact);
+}
+
+fn down_reference(step: &Step, memory: &mut CpuMemory) {
+    run_down(step, memory, exact);
+}
+
+fn run_up(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = UpParams::of(step);
     let route = super::route::RouteParams {
         experts: p.experts,
@@ -305,7 +316,6 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         stride: 0,
     };
     choose(step, memory, &route, 0);
-    let layout = step.layout();
     let (width, rows) = (p.width as usize, p.rows as usize);
     let mut x: Vec<f64> = memory.floats(step.buffer(4))[..width].iter().map(|&v| v.into()).collect();
     if step.constant("NORM") == 1.0 {
@@ -314,6 +324,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
+    let inputs = [x];
     for j in 0..step.grid[2] as usize {
         let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);
         let (slot, weight) = entry_at(step, memory, at);
@@ -321,7 +332,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
             continue;
         }
         let first = (slot - p.first_slot) as usize * rows;
-        let mut v = products(step, memory, layout, first..first + rows, &x);
+        let mut v = products(&weights(step, memory, width), rows, &|r| first + r, &inputs).remove(0);
         if step.constant("INPUT_WEIGHT") == 1.0 {
             v.iter_mut().for_each(|v| *v *= weight);
         }
@@ -336,9 +347,8 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
     }
 }
 
-fn down_reference(step: &Step, memory: &mut CpuMemory) {
+fn run_down(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = DownParams::of(step);
-    let layout = step.layout();
     let factor = match step.constant("FACTOR") {
         0.0 => 1.0, // the shader's default
         factor => factor,
@@ -354,8 +364,8 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
         let start = j * p.x_stride as usize * 4;
         let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let local = (slot - p.first_slot) as usize;
-        let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.interleaved));
-        let v = products(step, memory, layout, of_expert, &h);
+        let of_expert = |r| expert_row(local, r, rows, p.interleaved);
+        let v = products(&weights(step, memory, width), rows, &of_expert, &[h]).remove(0);
         for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
             let bias = match step.constant("BIAS") == 1.0 {
                 true => memory.floats(step.buffer(7))[slot as usize * rows + i],

@@ -3,9 +3,10 @@
 //! The chunk's entries (a token and one of its experts) are sorted by expert and multiplied in tiles of 16 entries, so that
 //! an expert's rows are read once per tile. The steps are: sort, two grouped products, and a weighted sum per token.
 
+use super::cpu::{Products, exact, fast};
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};
-use super::matvec::products;
+use super::matvec::weights;
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, params, shader};
@@ -20,6 +21,7 @@ pub static SORT: Kernel = Kernel {
     software: None,
     params: SortParams::FIELDS,
     reference: sort_reference,
+    cpu: None,
     small: Some(small_sort),
 };
 /// See `shaders/expert_matmul.wgsl`.
@@ -34,6 +36,7 @@ pub static MATMUL: Kernel = Kernel {
     software: None,
     params: MatmulParams::FIELDS,
     reference: matmul_reference,
+    cpu: Some(|step, memory| run(step, memory, fast)),
     small: Some(small_matmul),
 };
 /// See `shaders/expert_sum.wgsl`.
@@ -45,6 +48,7 @@ pub static SUM: Kernel = Kernel {
     software: None,
     params: SumParams::FIELDS,
     reference: sum_reference,
+    cpu: None,
     small: Some(small_sum),
 };
 
@@ -266,8 +270,11 @@ fn sort_reference(step: &Step, memory: &mut CpuMemory) {
 }
 
 fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
+    run(step, memory, exact);
+}
+
+fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatmulParams::of(step);
-    let layout = step.layout();
     let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::plan::GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
     let sorted = memory.words(step.buffer(9)).to_vec();
@@ -277,14 +284,19 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
         if count == 0 || slot < p.first_slot || slot - p.first_slot >= p.slots {
             continue;
         }
-        for &entry in &order[first as usize..][..count as usize] {
+        let of_tile = &order[first as usize..][..count as usize];
+        let row = |entry: usize| entry / entries * p.count as usize + entry % entries - p.first_entry as usize;
+        let input = |&entry: &u32| {
             let entry = entry as usize;
-            let row = entry / entries * p.count as usize + entry % entries - p.first_entry as usize;
-            let start = if gated { entry / entries } else { row } * p.x_stride as usize * 4;
-            let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
-            let local = (slot - p.first_slot) as usize;
-            let of_expert = (0..rows).map(|r| expert_row(local, r, rows, p.interleaved));
-            let mut v = products(step, memory, layout, of_expert, &x);
+            let start = if gated { entry / entries } else { row(entry) } * p.x_stride as usize * 4;
+            memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect()
+        };
+        let inputs: Vec<Vec<f64>> = of_tile.iter().map(input).collect();
+        let local = (slot - p.first_slot) as usize;
+        let of_expert = |r| expert_row(local, r, rows, p.interleaved);
+        let all = products(&weights(step, memory, width), rows, &of_expert, &inputs);
+        for (&entry, mut v) in of_tile.iter().zip(all) {
+            let entry = entry as usize;
             let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };
             let bias = (step.constant("BIAS") == 1.0).then(|| &memory.floats(step.buffer(7))[slot as usize * rows..]);
             for (i, v) in v.iter_mut().enumerate() {
@@ -294,7 +306,7 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
             if gated {
                 v = v.chunks(2).map(|pair| Gate::of(step).apply(pair[0], pair[1])).collect();
             }
-            let out = if gated { row } else { entry } * p.y_stride as usize;
+            let out = if gated { row(entry) } else { entry } * p.y_stride as usize;
             let y = &mut memory.floats_mut(step.buffer(5))[out..];
             y.iter_mut().zip(v).for_each(|(y, v)| *y = v as f32);
         }

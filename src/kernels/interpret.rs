@@ -14,19 +14,20 @@ impl CpuMemory {
     }
 
     /// Adds zeroed buffers; returns the id of the first.
-    pub(super) fn extend(&mut self, buffers: &Buffers) -> BufferId {
+    pub fn extend(&mut self, buffers: &Buffers) -> BufferId {
         let first = self.0.len() as u32;
         self.0.append(&mut Self::new(buffers).0);
         BufferId(first)
     }
 
     /// How many buffers there are, without freed ones at the end.
-    pub(super) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty)] // nobody asks
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Frees a buffer's words.
-    pub(super) fn free(&mut self, id: BufferId) {
+    pub fn free(&mut self, id: BufferId) {
         if let Some(words) = self.0.get_mut(id.0 as usize) {
             *words = Vec::new();
         }
@@ -68,6 +69,17 @@ impl CpuMemory {
     /// A plain value at the start of a buffer.
     pub(crate) fn read<T: bytemuck::Pod>(&self, id: BufferId) -> T {
         *bytemuck::from_bytes(&self.bytes(id)[..size_of::<T>()])
+    }
+}
+
+/// Runs every step of the plan through its kernel's form for processors, or through its reference where it has none.
+///
+/// # Panics
+/// On a step whose kernel is not in the kernel table.
+pub fn run(plan: &Plan, memory: &mut CpuMemory) {
+    for step in &plan.steps {
+        let kernel = kernel_of(step);
+        kernel.cpu.unwrap_or(kernel.reference)(step, memory);
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Kernel {
     pub params: &'static [&'static str],
     /// The same computation in f64 on the CPU.
     pub reference: fn(&Step, &mut CpuMemory),
+    /// The same computation for processors, where it is another than the reference.
+    pub cpu: Option<fn(&Step, &mut CpuMemory)>,
     /// A small step with a step's pipeline, for the self-test; none for kernels that are in no plan of a model.
     pub(super) small: Option<fn(&mut Maker, &Step) -> Small>,
 }

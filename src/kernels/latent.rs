@@ -18,6 +18,7 @@ pub static QUERY: Kernel = Kernel {
     software: None,
     params: QueryParams::FIELDS,
     reference: query_reference,
+    cpu: None,
     small: Some(small_query),
 };
 /// See `shaders/latent_value.wgsl`.
@@ -29,6 +30,7 @@ pub static VALUE: Kernel = Kernel {
     software: None,
     params: ValueParams::FIELDS,
     reference: value_reference,
+    cpu: None,
     small: Some(small_value),
 };
 

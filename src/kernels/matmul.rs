@@ -1,7 +1,8 @@
 //! A matrix times the rows of all tokens of a step, `Y[t] = f(W · X[t] + bias)`: prefill.
 
+use super::cpu::{Products, exact, fast};
 use super::epilogue::{Epilogue, finish};
-use super::matvec::products;
+use super::matvec::weights;
 use super::small::{K, Maker, ROWS, Small};
 use super::software::{MAX_ROUNDS, software_shader};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};
@@ -24,6 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatmulParams::FIELDS,
     reference,
+    cpu: Some(|step, memory| run(step, memory, fast)),
     small: Some(small),
 };
 
@@ -98,16 +100,22 @@ impl Matmul<'_> {
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
+    run(step, memory, exact);
+}
+
+fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatmulParams::of(step);
     let state: State = memory.read(step.buffer(1));
-    let layout = step.layout();
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
-    for t in 0..state.count as usize {
-        // Padding is zero on both sides, so whole groups may be multiplied.
+    // Padding is zero on both sides, so whole groups may be multiplied.
+    let width = p.groups as usize * GROUP;
+    let input = |t: usize| {
         let start = t * p.x_stride as usize * 4;
-        let width = p.groups as usize * crate::plan::GROUP;
-        let x: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
-        let sums = products(step, memory, layout, 0..p.rows as usize, &x);
+        memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect()
+    };
+    let inputs: Vec<Vec<f64>> = (0..state.count as usize).map(input).collect();
+    let all = products(&weights(step, memory, width), p.rows as usize, &|r| r, &inputs);
+    for (t, sums) in all.into_iter().enumerate() {
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
     }

@@ -1,5 +1,6 @@
 //! A matrix times one row, `y = f(W · n(x) + bias)`: decode, and the head after prefill.
 
+use super::cpu::{Products, Weights, exact, fast};
 use super::epilogue::{Epilogue, finish};
 use super::small::{Maker, ROWS, Small, shared_row};
 use super::software::software_shader;
@@ -20,6 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatvecParams::FIELDS,
     reference,
+    cpu: Some(|step, memory| run(step, memory, fast)),
     small: Some(small),
 };
 
@@ -117,25 +119,18 @@ impl Matvec<'_> {
     }
 }
 
-/// The products of rows of the part with one row of the input, in f64.
-pub(super) fn products(
-    step: &Step,
-    memory: &CpuMemory,
-    layout: Layout,
-    rows: impl Iterator<Item = usize>,
-    x: &[f64],
-) -> Vec<f64> {
-    let codes = memory.bytes(step.buffer(2));
+/// The weights that a step reads, in rows of `k`.
+pub(super) fn weights<'a>(step: &Step, memory: &'a CpuMemory, k: usize) -> Weights<'a> {
+    let layout = step.layout();
     let scales = if layout.has_scales() { memory.bytes(step.buffer(3)) } else { &[] };
-    let (cb, sb) = (layout.code_row_bytes(x.len()), layout.scale_row_bytes(x.len()));
-    rows.map(|r| {
-        let w = layout.dequantize_row(x.len(), &codes[r * cb..][..cb], &scales[r * sb..][..sb]);
-        w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x).sum()
-    })
-    .collect()
+    Weights { layout, codes: memory.bytes(step.buffer(2)), scales, k }
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
+    run(step, memory, exact);
+}
+
+fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatvecParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let (width, start) = (p.width as usize, ((state.count - 1) * p.x_stride + p.x_from) as usize * 4);
@@ -146,7 +141,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = products(step, memory, step.layout(), 0..p.rows as usize, &x);
+    let sums = products(&weights(step, memory, width), p.rows as usize, &|r| r, &[x]).remove(0);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
     finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);

@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod cpu;
 mod embed;
 mod epilogue;
 mod experts;
@@ -19,7 +20,6 @@ mod norm;
 mod quantize;
 #[cfg(test)]
 mod real_shapes;
-mod reference;
 mod rope_append;
 mod route;
 mod sample;
@@ -36,7 +36,7 @@ pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
 pub use experts::{ExpertDown, ExpertUp, Experts};
 pub use grouped::{ExpertSum, GroupedMatmul, Half, MAX_SLOTS, Sorted};
-pub use interpret::{CpuMemory, interpret};
+pub use interpret::{CpuMemory, interpret, run};
 pub use kernel::Kernel;
 pub use kv::KvFormat;
 pub use latent::{LatentQuery, LatentShape, LatentValue, Latents, Queries};
@@ -44,7 +44,6 @@ pub use matmul::{Matmul, TOKEN_TILE};
 pub use matvec::{Matvec, RmsNorm};
 pub use norm::Norm;
 pub use quantize::Quantize;
-pub use reference::Reference;
 pub use rope_append::{QkNorm, RopeAppend, Temperature, rope_table};
 pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};

@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     software: Some(Software { shaders: &[], form: few_threads }),
     params: NormParams::FIELDS,
     reference,
+    cpu: None,
     small: Some(small),
 };
 

@@ -12,6 +12,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: PublishedParams::FIELDS,
     reference,
+    cpu: None,
     small: None,
 };
 /// See `shaders/arrange.wgsl`.
@@ -23,6 +24,7 @@ pub static ARRANGE: Kernel = Kernel {
     software: None,
     params: PublishedParams::FIELDS,
     reference: arrange_reference,
+    cpu: None,
     small: None,
 };
 

@@ -13,6 +13,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: RouteParams::FIELDS,
     reference,
+    cpu: None,
     small: Some(small),
 };
 

@@ -25,6 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: SampleParams::FIELDS,
     reference,
+    cpu: None,
     small: Some(small),
 };
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use half::{bf16, f16};
 
 use super::variants::Tolerance;
-use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, suited};
+use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, run, suited};
 use crate::gpu::{DeviceOptions, Gpu};
 use crate::plan::layout::SUPER_BLOCK;
 use crate::plan::{
@@ -89,6 +89,9 @@ impl Codes {
         Self { mean, deviation: (squares / COUNT as f32).sqrt() }
     }
 }
+
+/// How far the results of processors are off together, in relation to their length as a vector: inputs have 16 bits.
+const CPU_ERROR: f64 = 1e-4;
 
 /// Bytes of buffers: on the GPU, by the references.
 type Found = Vec<(Vec<u8>, Vec<u8>)>;
@@ -305,6 +308,14 @@ impl Bench {
         memory
     }
 
+    /// What the kernels' forms for processors make of the contents.
+    fn on_cpu(&self) -> CpuMemory {
+        let mut memory = CpuMemory::new(&self.buffers);
+        self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        run(&self.plan, &mut memory);
+        memory
+    }
+
     /// Runs the plan on both sides, and again in each of its variants that the device can run: the plan, and the bytes of
     /// `outs`: GPU, reference.
     fn run_all(&self, outs: &[BufferId]) -> Vec<(Plan, Found)> {
@@ -355,6 +366,17 @@ impl Bench {
 
     /// Asserts the same of several buffers after one run.
     pub(crate) fn check_all(&self, outs: &[BufferId], tolerance: f64, what: &str) {
+        let (cpu, reference) = (self.on_cpu(), self.reference());
+        for &out in outs {
+            let values = |memory: &CpuMemory| memory.floats(out).iter().map(|&v| v.into()).collect::<Vec<f64>>();
+            let tolerance = Tolerance { each: tolerance, all: CPU_ERROR };
+            compare(
+                values(&cpu).into_iter(),
+                values(&reference).into_iter(),
+                tolerance,
+                &format!("{what}, on the CPU"),
+            );
+        }
         for (plan, found) in self.run_all(outs) {
             let mut shaders = plan.steps.iter().map(|step| &step.shader);
             let own = shaders.clone().map(|shader| Tolerance::of(shader, tolerance));

@@ -1,11 +1,12 @@
-//! An executor that runs plans through the kernels' references, in f64 on one thread: the oracle for whole engines.
+//! The processor: an [`Executor`] that runs the same plans as a GPU, by the kernels' forms for processors or by their
+//! references in f64, which are the oracle for whole engines.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 
 use async_trait::async_trait;
 
-use super::{CpuMemory, interpret};
+use crate::kernels::{CpuMemory, interpret, run};
 use crate::plan::{
     BufferCopy, BufferId, Buffers, Bytes, Counts, DeviceFacts, Executor, MemoryUse, Plan, Prepared, Read, Readback,
     Role,
@@ -17,7 +18,9 @@ type Arrived = RefCell<Vec<u8>>;
 
 /// See the module. It needs no device and is never lost.
 #[derive(Debug)]
-pub struct Reference {
+pub struct Cpu {
+    /// Runs a plan.
+    run: fn(&Plan, &mut CpuMemory),
     facts: DeviceFacts,
     memory: RefCell<CpuMemory>,
     /// The role of each buffer ever allocated, by id.
@@ -25,11 +28,28 @@ pub struct Reference {
     counts: Cell<Counts>,
 }
 
-impl Default for Reference {
+impl Default for Cpu {
     fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cpu {
+    /// An executor that runs kernels' forms for processors.
+    pub fn new() -> Self {
+        Self::with(run)
+    }
+
+    /// An executor that runs kernels' references.
+    pub fn reference() -> Self {
+        Self::with(interpret)
+    }
+
+    fn with(run: fn(&Plan, &mut CpuMemory)) -> Self {
         Self {
+            run,
             facts: DeviceFacts {
-                name: "reference".into(),
+                name: "CPU".into(),
                 vendor: String::new(),
                 architecture: String::new(),
                 features: Vec::new(),
@@ -47,9 +67,7 @@ impl Default for Reference {
             counts: Cell::default(),
         }
     }
-}
 
-impl Reference {
     fn count(&self, change: impl FnOnce(&mut Counts)) {
         let mut counts = self.counts.get();
         change(&mut counts);
@@ -58,7 +76,7 @@ impl Reference {
 }
 
 #[async_trait(?Send)]
-impl Executor for Reference {
+impl Executor for Cpu {
     fn facts(&self) -> &DeviceFacts {
         &self.facts
     }
@@ -124,7 +142,7 @@ impl Executor for Reference {
     fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
         let memory = &mut *self.memory.borrow_mut();
         let plans: Vec<&Plan> = plans.iter().map(|plan| plan.inner()).collect();
-        plans.iter().for_each(|plan| interpret(plan, memory));
+        plans.iter().for_each(|plan| (self.run)(plan, memory));
         reads.iter().for_each(|read| read.to.inner::<Arrived>().borrow_mut().clear());
         for read in reads {
             let bytes = &memory.bytes(read.from)[read.bytes.start as usize..read.bytes.end as usize];

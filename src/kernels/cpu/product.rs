@@ -1,0 +1,184 @@
+//! Products of rows of weights with rows of inputs: in f64, and by vectors.
+
+use super::input::Input;
+use super::vector::F32x4;
+use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
+use crate::plan::{GROUP, Layout};
+
+/// The rows of a part of a matrix.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    /// How they lie.
+    pub layout: Layout,
+    /// The codes plane.
+    pub codes: &'a [u8],
+    /// The scales plane, empty where the layout has none.
+    pub scales: &'a [u8],
+    /// Weights of a row.
+    pub k: usize,
+}
+
+impl<'a> Weights<'a> {
+    /// The bytes of a row in both planes.
+    fn row(&self, row: usize) -> (&'a [u8], &'a [u8]) {
+        let (codes, scales) = (self.layout.code_row_bytes(self.k), self.layout.scale_row_bytes(self.k));
+        (&self.codes[row * codes..][..codes], &self.scales[row * scales..][..scales])
+    }
+}
+
+/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
+pub type Products =
+    fn(&Weights<'_>, count: usize, row: &(dyn Fn(usize) -> usize + Sync), inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
+
+/// Products in f64.
+pub fn exact(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let mut products = vec![Vec::with_capacity(count); inputs.len()];
+    for i in 0..count {
+        let (codes, scales) = weights.row(row(i));
+        let w = weights.layout.dequantize_row(weights.k, codes, scales);
+        for (x, products) in inputs.iter().zip(&mut products) {
+            products.push(w.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum());
+        }
+    }
+    products
+}
+
+/// Products by vectors: integers of 16 bits with integer weights, f32 with others.
+pub fn fast(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    match weights.layout {
+        Layout::F32 => numbers::<F32>(weights, count, row, inputs),
+        Layout::F16 => numbers::<F16>(weights, count, row, inputs),
+        Layout::Bf16 => numbers::<Bf16>(weights, count, row, inputs),
+        Layout::Q8 => codes::<Q8>(weights, count, row, inputs),
+        Layout::Q8Min => codes::<Q8Min>(weights, count, row, inputs),
+        Layout::Q4 => codes::<Q4>(weights, count, row, inputs),
+        Layout::Q4Min => codes::<Q4Min>(weights, count, row, inputs),
+        Layout::Q4K => codes::<Q4K>(weights, count, row, inputs),
+        Layout::Q5K => codes::<Q5K>(weights, count, row, inputs),
+        Layout::Q6K => codes::<Q6K>(weights, count, row, inputs),
+        Layout::Mxfp4 => codes::<Mxfp4>(weights, count, row, inputs),
+    }
+}
+
+/// Inputs that meet the weights of a row together.
+const TILE: usize = 8;
+
+fn codes<C: Codes>(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let inputs: Vec<Input> = inputs.iter().map(|x| Input::new(&floats(x), C::ORDER)).collect();
+    each_row(count, inputs.len(), |i, out| {
+        let (codes, scales) = weights.row(row(i));
+        let mut tiles = inputs.chunks_exact(TILE);
+        let mut out = out.iter_mut();
+        let mut put = |sums: &[f32]| sums.iter().zip(&mut out).for_each(|(sum, out)| *out = *sum);
+        for tile in &mut tiles {
+            put(&code_sums::<C, TILE>(codes, scales, tile.try_into().expect("a whole tile")));
+        }
+        for one in tiles.remainder().chunks_exact(1) {
+            put(&code_sums::<C, 1>(codes, scales, one.try_into().expect("one")));
+        }
+    })
+}
+
+/// The products of a row with `N` inputs.
+#[inline(always)]
+fn code_sums<C: Codes, const N: usize>(codes: &[u8], scales: &[u8], inputs: &[Input; N]) -> [f32; N] {
+    let mut sums = [F32x4::splat(0.0); N];
+    let mut minimums = [0.0; N];
+    for g in 0..inputs[0].codes.len() {
+        let [a, b, c, d] = C::codes(codes, scales, g);
+        let factors = C::factors(scales, g);
+        for (n, input) in inputs.iter().enumerate() {
+            let (x, scale) = (&input.codes[g], input.scales[g]);
+            let (first, last) = (a.dot(x[0]).add(c.dot(x[2])), b.dot(x[1]).add(d.dot(x[3])));
+            let scaled = |v: super::vector::I32x4, by: f32| v.to_floats().mul(F32x4::splat(by * scale));
+            sums[n] = if C::HALVES {
+                sums[n].add(scaled(first, factors.scale)).add(scaled(last, factors.second))
+            } else {
+                sums[n].add(scaled(first.add(last), factors.scale))
+            };
+            minimums[n] += factors.minimum * input.sums[g];
+        }
+    }
+    std::array::from_fn(|n| sums[n].values().iter().sum::<f32>() + minimums[n])
+}
+
+fn numbers<F: Numbers>(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let groups = Layout::groups(weights.k);
+    let inputs: Vec<Vec<F32x4>> = inputs
+        .iter()
+        .map(|x| {
+            let mut padded = floats(x);
+            padded.resize(groups * GROUP, 0.0);
+            padded.chunks_exact(4).map(|four| F32x4::new(four.try_into().expect("four"))).collect()
+        })
+        .collect();
+    each_row(count, inputs.len(), |i, out| {
+        let (codes, _) = weights.row(row(i));
+        let mut tiles = inputs.chunks_exact(TILE);
+        let mut out = out.iter_mut();
+        let mut put = |sums: &[f32]| sums.iter().zip(&mut out).for_each(|(sum, out)| *out = *sum);
+        for tile in &mut tiles {
+            put(&number_sums::<F, TILE>(codes, tile.try_into().expect("a whole tile")));
+        }
+        for one in tiles.remainder().chunks_exact(1) {
+            put(&number_sums::<F, 1>(codes, one.try_into().expect("one")));
+        }
+    })
+}
+
+#[inline(always)]
+fn number_sums<F: Numbers, const N: usize>(codes: &[u8], inputs: &[Vec<F32x4>; N]) -> [f32; N] {
+    let mut sums = [[F32x4::splat(0.0); 2]; N];
+    for (i, bytes) in codes.chunks_exact(F::BYTES).enumerate() {
+        let [a, b] = F::eight(bytes);
+        for (sums, x) in sums.iter_mut().zip(inputs) {
+            sums[0] = sums[0].add(a.mul(x[2 * i]));
+            sums[1] = sums[1].add(b.mul(x[2 * i + 1]));
+        }
+    }
+    sums.map(|[a, b]| a.add(b).values().iter().sum())
+}
+
+fn floats(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+/// Rows that a thread takes at once.
+#[cfg(not(target_arch = "wasm32"))]
+const ROWS: usize = 64;
+
+/// Calls `make` for every row, with room for a value for each input; returns the values by input. Natively, rows are made on
+/// all threads; each row is made by one, so that results do not depend on their number.
+fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<Vec<f64>> {
+    let mut values = vec![0.0f32; count * inputs];
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        use rayon::prelude::*;
+        values.par_chunks_mut(ROWS * inputs).enumerate().for_each(|(block, values)| {
+            values.chunks_exact_mut(inputs).enumerate().for_each(|(i, out)| make(block * ROWS + i, out));
+        });
+    }
+    #[cfg(target_arch = "wasm32")]
+    values.chunks_exact_mut(inputs).enumerate().for_each(|(i, out)| make(i, out));
+    (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).map(|&v| v.into()).collect()).collect()
+}

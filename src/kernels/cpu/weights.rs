@@ -1,0 +1,282 @@
+//! Weights of each layout as vectors: codes and factors of a group, or numbers.
+
+use super::input::Order;
+use super::vector::{F32x4, I16x8};
+use crate::plan::GROUP;
+
+/// What the codes of a group are multiplied with.
+#[derive(Clone, Copy)]
+pub struct Factors {
+    /// The scale of the group, or of its first 16 weights.
+    pub scale: f32,
+    /// The scale of the last 16 weights, where they have one of their own ([`Codes::HALVES`]).
+    pub second: f32,
+    /// Added to every weight.
+    pub minimum: f32,
+}
+
+impl Factors {
+    fn scale(scale: f32) -> Self {
+        Self { scale, second: scale, minimum: 0.0 }
+    }
+}
+
+/// A layout of integers with factors. `codes` and `scales` are the rows' bytes in the two planes.
+pub trait Codes {
+    /// The order in which [`Self::codes`] has a group's weights.
+    const ORDER: Order;
+    /// Whether the last 16 weights of a group have a scale of their own: they are in the second and fourth vector.
+    const HALVES: bool = false;
+
+    /// The codes of group `g`.
+    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4];
+
+    /// The factors of group `g`.
+    fn factors(scales: &[u8], g: usize) -> Factors;
+}
+
+fn sixteen(bytes: &[u8], at: usize) -> [u8; 16] {
+    bytes[at..at + 16].try_into().expect("16 bytes")
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
+}
+
+/// The value of an f16 at `at`; those that are not finite stay so.
+#[inline(always)]
+fn half(bytes: &[u8], at: usize) -> f32 {
+    let bits = u32::from(u16::from_le_bytes([bytes[at], bytes[at + 1]])) << 16;
+    let scaled = f32::from_bits(((bits as i32 >> 3) as u32) & 0x8fff_e000) * f32::from_bits(0x7780_0000);
+    if bits & 0x7c00_0000 == 0x7c00_0000 { f32::NAN } else { scaled }
+}
+
+/// The nibbles of a group, in the order of [`Order::Nibbles`].
+#[inline(always)]
+fn nibbles(codes: &[u8], g: usize) -> [I16x8; 4] {
+    let words = I16x8::from_bytes(sixteen(codes, 16 * g));
+    let low = I16x8::splat(15);
+    [words.and(low), words.shift_right::<4>().and(low), words.shift_right::<8>().and(low), words.shift_right::<12>()]
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q8;
+impl Codes for Q8 {
+    const ORDER: Order = Order::Natural;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        let [a, b] = I16x8::from_signed(sixteen(codes, GROUP * g));
+        let [c, d] = I16x8::from_signed(sixteen(codes, GROUP * g + 16));
+        [a, b, c, d]
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        Factors::scale(half(scales, 2 * g))
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q8Min;
+impl Codes for Q8Min {
+    const ORDER: Order = Order::Natural;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        let [a, b] = I16x8::from_unsigned(sixteen(codes, GROUP * g));
+        let [c, d] = I16x8::from_unsigned(sixteen(codes, GROUP * g + 16));
+        [a, b, c, d]
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        Factors { minimum: half(scales, 4 * g + 2), ..Factors::scale(half(scales, 4 * g)) }
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q4;
+impl Codes for Q4 {
+    const ORDER: Order = Order::Nibbles;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        nibbles(codes, g)
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        let scale = half(scales, 2 * g);
+        Factors { minimum: -8.0 * scale, ..Factors::scale(scale) }
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q4Min;
+impl Codes for Q4Min {
+    const ORDER: Order = Order::Nibbles;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        nibbles(codes, g)
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        Q8Min::factors(scales, g)
+    }
+}
+
+/// Scale and minimum of a group in a super-block that begins at `at`.
+#[inline(always)]
+fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
+    let g = g % 8;
+    let high = word(scales, at + 12);
+    let scale = word(scales, at + 4) >> (4 * g) & 15 | (high >> (2 * g) & 3) << 4;
+    let minimum = word(scales, at + 8) >> (4 * g) & 15 | (high >> (16 + 2 * g) & 3) << 4;
+    Factors { minimum: -half(scales, at + 2) * minimum as f32, ..Factors::scale(half(scales, at) * scale as f32) }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q4K;
+impl Codes for Q4K {
+    const ORDER: Order = Order::Nibbles;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        nibbles(codes, g)
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        k_factors(scales, g / 8 * 16, g)
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q5K;
+impl Codes for Q5K {
+    const ORDER: Order = Order::Nibbles;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+        let fifth = word(scales, g / 8 * 48 + 16 + g % 8 * 4);
+        let even = I16x8::new(std::array::from_fn(|i| 1 << (2 * i)));
+        let odd = I16x8::new(std::array::from_fn(|i| (1u16 << (2 * i + 1)) as i16));
+        let [first, last] = [fifth as i16, (fifth >> 16) as i16].map(I16x8::splat);
+        let sixteen = I16x8::splat(16);
+        let [a, b, c, d] = nibbles(codes, g);
+        let with = |v: I16x8, bits: I16x8, mask: I16x8| v.add(bits.and(mask).equal(mask).and(sixteen));
+        [with(a, first, even), with(b, last, even), with(c, first, odd), with(d, last, odd)]
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        k_factors(scales, g / 8 * 48, g)
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Q6K;
+impl Codes for Q6K {
+    const ORDER: Order = Order::Nibbles;
+    const HALVES: bool = true;
+
+    #[inline(always)]
+    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+        let at = g / 8 * 84 + 20 + g % 8 * 8;
+        // Each word has the upper two bits of 16 weights; multiplied, those of weight 2i come to bits 12 and 13 of lane i, and those
+        // of weight 2i + 1 above them.
+        let powers = I16x8::new([1 << 12, 1 << 8, 1 << 4, 1, 1 << 12, 1 << 8, 1 << 4, 1]);
+        let upper = |at: usize| {
+            let (a, b) = (word(scales, at) as i16, (word(scales, at) >> 16) as i16);
+            I16x8::new([a, a, a, a, b, b, b, b]).mul(powers)
+        };
+        let (three, offset) = (I16x8::splat(3 << 4), I16x8::splat(32));
+        let [a, b, c, d] = nibbles(codes, g);
+        let even = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<8>().and(three)).sub(offset);
+        let odd = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<10>().and(three)).sub(offset);
+        let [first, last] = [at, at + 4].map(upper);
+        [even(a, first), even(b, last), odd(c, first), odd(d, last)]
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        let (at, half_group) = (g / 8 * 84, g % 8 * 2);
+        let scale = half(scales, at);
+        let of = |i: usize| scale * f32::from(scales[at + 4 + half_group + i] as i8);
+        Factors { scale: of(0), second: of(1), minimum: 0.0 }
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Mxfp4;
+impl Codes for Mxfp4 {
+    const ORDER: Order = Order::Nibbles;
+
+    /// Twice the values of e2m1: magnitudes 0, 1, 2, 3, 4, 6, 8, 12.
+    #[inline(always)]
+    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+        let [four, six, seven, sign] = [4, 6, 7, 8].map(I16x8::splat);
+        nibbles(codes, g).map(|v| {
+            let m = v.and(seven);
+            let above = m.saturating_sub(six);
+            let magnitude = m.add(m.saturating_sub(four)).add(above).add(above);
+            let negative = v.and(sign).equal(sign);
+            magnitude.sub(magnitude.add(magnitude).and(negative))
+        })
+    }
+
+    #[inline(always)]
+    fn factors(scales: &[u8], g: usize) -> Factors {
+        // 2^-127 and its half are subnormals.
+        Factors::scale(match scales[g] {
+            0 => f32::from_bits(1 << 21),
+            1 => f32::from_bits(1 << 22),
+            e => f32::from_bits(u32::from(e - 1) << 23),
+        })
+    }
+}
+
+/// A layout of numbers.
+pub trait Numbers {
+    /// Bytes of eight numbers.
+    const BYTES: usize;
+
+    /// Eight numbers.
+    fn eight(bytes: &[u8]) -> [F32x4; 2];
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct F32;
+impl Numbers for F32 {
+    const BYTES: usize = 32;
+
+    #[inline(always)]
+    fn eight(bytes: &[u8]) -> [F32x4; 2] {
+        [0, 16].map(|at| F32x4::new(bytemuck::cast(sixteen(bytes, at))))
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct F16;
+impl Numbers for F16 {
+    const BYTES: usize = 16;
+
+    #[inline(always)]
+    fn eight(bytes: &[u8]) -> [F32x4; 2] {
+        F32x4::from_halves(I16x8::from_bytes(sixteen(bytes, 0)))
+    }
+}
+
+/// See [`Layout`](crate::plan::Layout).
+pub struct Bf16;
+impl Numbers for Bf16 {
+    const BYTES: usize = 16;
+
+    #[inline(always)]
+    fn eight(bytes: &[u8]) -> [F32x4; 2] {
+        F32x4::from_upper(I16x8::from_bytes(sixteen(bytes, 0)))
+    }
+}
