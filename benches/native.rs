@@ -20,6 +20,7 @@ const HOST: Host = Host {
     local_time: || 0,
     seed: || 1,
     warn: |message| eprintln!("{message}"),
+    pause: || Box::pin(std::future::ready(())),
 };
 
 /// The probe, which reads a buffer as fast as the adapter can.

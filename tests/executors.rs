@@ -1,4 +1,5 @@
-//! The engine on an executor that is not a GPU: the same plans through the kernels' references.
+//! The engine on executors that are not GPUs: the same plans through the kernels' forms for processors, and through their
+//! references.
 #![allow(missing_docs)]
 
 mod common;
@@ -7,10 +8,10 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use common::golden::{check, golden, greedy, ids};
-use common::{HOST, block_on, data};
+use common::golden::{check, f16_tolerance, golden, greedy, ids};
+use common::{HOST, block_on, data, load};
 use minke::cpu::Cpu;
-use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, Source};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, RunOn, Source};
 use minke::weights::{DiskFolder, MemoryFile};
 use minke::{Cancel, Result};
 
@@ -20,6 +21,23 @@ fn on_reference(folder: &Path, options: LoadOptions) -> Result<Engine> {
         let executor = Rc::new(Cpu::reference());
         Engine::load_on(executor, &checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await
     })
+}
+
+/// Every case that the GPU runs: logits of prefill and of decode, and the greedy continuation.
+#[test]
+fn golden_cases_on_the_cpu() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    let mut cases: Vec<_> =
+        std::fs::read_dir(&models).expect("a folder").map(|e| e.expect("an entry").path()).collect();
+    cases.sort();
+    for folder in cases {
+        let case = folder.file_name().expect("a name").to_string_lossy().into_owned();
+        let open = |options| load(&folder, LoadOptions { run_on: RunOn::Cpu, ..options });
+        let f32 = LoadOptions { f32: true, ..LoadOptions::default() };
+        let worst = check(&folder, &case, &open, f32, 1e-3).expect("it loads");
+        let normal = check(&folder, &case, &open, LoadOptions::default(), f16_tolerance(&folder)).expect("it loads");
+        println!("{case}: logits are off by at most {worst:.1e}; {normal:.1e} with a 16-bit cache");
+    }
 }
 
 /// Dense layers, windows and sinks, latent attention, mixtures; MXFP4, FP8 and bf16 weights.

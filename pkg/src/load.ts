@@ -14,7 +14,7 @@ import type { EngineEstimate } from "./wasm.js";
 const insecure = () => (globalThis.isSecureContext === false ? "browsers offer WebGPU and storage only to pages from https:// or localhost, and this page is from neither" : undefined);
 
 /**
- * Loads a model onto the GPU. Rejects with an EngineError, or with `signal.reason` if the signal aborted: data that
+ * Loads a model, onto the GPU if there is one. Rejects with an EngineError, or with `signal.reason` if the signal aborted: data that
  * arrived until then stays on this device, and the next load continues from it.
  */
 export async function load(source: ModelSource, given?: LoadOptions): Promise<Model> {
@@ -63,7 +63,10 @@ export async function availability(source: ModelSource, given?: LoadOptions): Pr
   const { opening, location } = await prepare(source, given);
   const known = await stored(opening.cache, location);
   if (known?.loading) return "downloading";
-  if (known?.complete) return (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)) == null ? "unavailable" : "available";
+  if (known?.complete) {
+    const runs = given?.device !== "gpu" || (await globalThis.navigator?.gpu?.requestAdapter().catch(() => null)) != null;
+    return runs ? "available" : "unavailable";
+  }
   const { fit } = await estimate(source, given);
   return fit === "no" ? "unavailable" : location.kind === "files" ? "available" : "downloadable";
 }

@@ -60,6 +60,11 @@ export interface LoadOptions {
    * before the load resolves.
    */
   integrity?: Record<string, `sha256-${string}`>;
+  /**
+   * What to run on; default "auto": a GPU, or the processor where there is none, or only a software adapter, which is slower.
+   * "gpu" rejects with "no-webgpu" without an adapter. `model.info.device` says what was chosen.
+   */
+  device?: "auto" | "gpu" | "cpu";
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;
@@ -113,7 +118,7 @@ export interface EvictableModel {
 }
 
 export interface DeviceInfo {
-  /** Whether the engine can run here. */
+  /** Whether there is a GPU adapter. Without one, models run on the processor. */
   webgpu: boolean;
   vendor: string;
   architecture: string;
@@ -341,6 +346,8 @@ export interface ModelInfo {
   quantization: string;
   contextLength: number;
   vocabSize: number;
+  /** What the model runs on, and the adapter's name as far as the browser tells it. */
+  device: { kind: "gpu" | "cpu"; name: string };
   format: "safetensors" | "gguf";
   license?: string;
   /** SHA-256 of the chat template, in hexadecimal: an application that has reviewed a template (`tokenizer.applyChatTemplate`) can pin it. */
@@ -381,7 +388,7 @@ export interface Estimate {
   /** Bytes of weights that a load reads, of which `cachedBytes` are on this device. */
   downloadBytes: number;
   cachedBytes: number;
-  /** Bytes of buffers on the GPU, at `maxContextLength` tokens. */
+  /** Bytes of buffers, at `maxContextLength` tokens: on the GPU, or in memory where the model runs on the processor. */
   gpuBytes: number;
   kvBytesPerToken: number;
   /** Peak bytes outside the GPU while loading. */

@@ -1,5 +1,8 @@
 //! The processor: an [`Executor`] that runs the same plans as a GPU, by the kernels' forms for processors or by their
 //! references in f64, which are the oracle for whole engines.
+//!
+//! A plan runs while it is submitted. Before a readback is returned, [`Pause`] gives the environment time: in a browser, the
+//! messages that stop or abort a call arrive then.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -13,14 +16,23 @@ use crate::plan::{
 };
 use crate::{Error, Result};
 
+/// Gives the environment time for its other tasks.
+pub type Pause = fn() -> Pin<Box<dyn Future<Output = ()>>>;
+
 /// The bytes of a readback.
 type Arrived = RefCell<Vec<u8>>;
+
+/// The largest buffer, in bytes.
+pub const MAX_BUFFER: u64 = 1 << 31;
+/// The alignment of a step's parameters, in bytes.
+pub const ALIGNMENT: u64 = 16;
 
 /// See the module. It needs no device and is never lost.
 #[derive(Debug)]
 pub struct Cpu {
     /// Runs a plan.
     run: fn(&Plan, &mut CpuMemory),
+    pause: Pause,
     facts: DeviceFacts,
     memory: RefCell<CpuMemory>,
     /// The role of each buffer ever allocated, by id.
@@ -28,38 +40,34 @@ pub struct Cpu {
     counts: Cell<Counts>,
 }
 
-impl Default for Cpu {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Cpu {
     /// An executor that runs kernels' forms for processors.
-    pub fn new() -> Self {
-        Self::with(run)
+    pub fn new(pause: Pause) -> Self {
+        Self::with(run, pause)
     }
 
     /// An executor that runs kernels' references.
     pub fn reference() -> Self {
-        Self::with(interpret)
+        Self::with(interpret, || Box::pin(std::future::ready(())))
     }
 
-    fn with(run: fn(&Plan, &mut CpuMemory)) -> Self {
+    fn with(run: fn(&Plan, &mut CpuMemory), pause: Pause) -> Self {
         Self {
             run,
+            pause,
             facts: DeviceFacts {
                 name: "CPU".into(),
                 vendor: String::new(),
                 architecture: String::new(),
                 features: Vec::new(),
-                max_buffer_size: 1 << 31,
-                max_storage_buffer_binding_size: 1 << 31,
-                min_uniform_buffer_offset_alignment: 16,
+                max_buffer_size: MAX_BUFFER,
+                max_storage_buffer_binding_size: MAX_BUFFER,
+                min_uniform_buffer_offset_alignment: ALIGNMENT as u32,
                 shader_f16: false,
                 subgroups: false,
                 packed_int8: false,
                 software: false,
+                cpu: true,
                 slow_compiler: false,
             },
             memory: RefCell::new(CpuMemory::new(&Buffers::default())),
@@ -100,7 +108,13 @@ impl Executor for Cpu {
     }
 
     async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
-        let first = self.memory.borrow_mut().extend(buffers);
+        let bytes = buffers.iter().map(|spec| spec.bytes).sum();
+        let refused = |()| {
+            let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
+            Error::Memory { what, bytes, allocated: self.memory().total() }
+        };
+        let extended = self.memory.borrow_mut().extend(buffers);
+        let first = extended.map_err(refused)?;
         let roles = &mut *self.roles.borrow_mut();
         roles.truncate(first.0 as usize);
         roles.extend(buffers.iter().map(|spec| spec.role));
@@ -110,7 +124,7 @@ impl Executor for Cpu {
     fn release(&self, buffers: &[BufferId]) {
         let memory = &mut *self.memory.borrow_mut();
         buffers.iter().for_each(|&id| memory.free(id));
-        self.roles.borrow_mut().truncate(memory.len());
+        self.roles.borrow_mut().truncate(memory.buffers());
     }
 
     fn write(&self, to: BufferId, offset: u64, bytes: &[u8]) {
@@ -157,11 +171,13 @@ impl Executor for Cpu {
     }
 
     async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
+        (self.pause)().await;
         self.count(|c| c.readbacks += 1);
         Ok(from.inner::<Arrived>().borrow().clone())
     }
 
     async fn idle(&self) -> Result<()> {
+        (self.pause)().await;
         Ok(())
     }
 

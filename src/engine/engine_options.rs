@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::load_options::LoadOptions;
+use super::load_options::{LoadOptions, RunOn};
 use super::rules::RULES;
 use crate::Result;
 use crate::kernels::{KvFormat, Variants};
@@ -15,6 +15,7 @@ pub struct EngineOptions {
     context_length: Option<f64>,
     quantization: Option<String>,
     kv_cache: Option<String>,
+    device: Option<String>,
     power_preference: Option<String>,
     internal: Internal,
 }
@@ -58,6 +59,12 @@ impl EngineOptions {
             Some("q8") => Some(KvFormat::Q8),
             Some(other) => return Err(rules.refused("kvCache", &other)),
         };
+        let run_on = match self.device.as_deref() {
+            None | Some("auto") => RunOn::Auto,
+            Some("gpu") => RunOn::Gpu,
+            Some("cpu") => RunOn::Cpu,
+            Some(other) => return Err(rules.refused("device", &other)),
+        };
         let high_performance = match self.power_preference.as_deref() {
             None => None,
             Some("high-performance") => Some(true),
@@ -76,6 +83,7 @@ impl EngineOptions {
             without_self_test,
             variants,
             copies_budget,
+            run_on,
             ..LoadOptions::default()
         };
         options.device.high_performance = high_performance;

@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::description::{rope_factors, tokenizer};
 use super::fit::{WEIGHT_BUDGET, choices, choose};
 use super::load::Source;
-use super::load_options::LoadOptions;
+use super::load_options::{LoadOptions, RunOn};
 use super::runner::Pipelines;
+use crate::cpu;
 use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
 use crate::weights::{Checkpoint, unquantised};
@@ -63,7 +64,7 @@ pub struct FileSize {
 pub struct Estimate {
     /// Bytes of weights that a load reads.
     pub download_bytes: u64,
-    /// Bytes of buffers on the GPU, at `max_context_length`.
+    /// Bytes of buffers, at `max_context_length`.
     pub gpu_bytes: u64,
     /// Bytes of the KV cache per token of context.
     pub kv_bytes_per_token: u64,
@@ -86,7 +87,7 @@ const HEAP_PER_TOKENIZER: u64 = 4;
 /// Bytes of files that the readers in JavaScript cache.
 const READERS: u64 = 32 << 20;
 
-/// Estimates what a load would cost on a device with these limits, or without a device.
+/// Estimates what a load would cost on a GPU with these limits, or on the processor if it has to run or is to run there.
 ///
 /// # Errors
 /// Faults of the files. A valid model that cannot run on the device is not an error: the estimate says so.
@@ -101,9 +102,14 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
         reasons: Vec::new(),
         files: Vec::new(),
     };
-    if limits.is_none() {
+    if limits.is_none() && options.run_on == RunOn::Gpu {
         estimate.refuse(&Error::NoWebGpu { reason: "this browser offers no adapter".to_owned() });
     }
+    let on_cpu = options.run_on == RunOn::Cpu || limits.is_none() && options.run_on == RunOn::Auto;
+    let limits = match limits {
+        _ if on_cpu => Limits { max_binding: cpu::MAX_BUFFER, uniform_alignment: cpu::ALIGNMENT },
+        limits => limits.unwrap_or_default(),
+    };
     let checkpoint = match source.open().await {
         Err(error @ Error::Architecture { .. }) => {
             estimate.refuse(&error);
@@ -116,7 +122,7 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
     tokenizer(&checkpoint)?;
     let wanted = ModelOptions {
-        max_binding: limits.map_or(ModelOptions::default().max_binding, |l| l.max_binding),
+        max_binding: limits.max_binding,
         context_length: options.context_length,
         kv_format: options.kv_format(),
         rope_factors: rope_factors(&checkpoint).await?,
@@ -124,7 +130,11 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
     };
     match choose(&checkpoint, &config, &options, &wanted, choices(&options)) {
         Err(error @ (Error::BufferLimit { .. } | Error::Dtype { .. })) => estimate.refuse(&error),
-        model => estimate.cost(&checkpoint, &model?.1, &options, limits.unwrap_or_default()),
+        model => estimate.cost(&checkpoint, &model?.1, &options, limits),
+    }
+    let bytes = estimate.gpu_bytes + estimate.peak_host_bytes;
+    if on_cpu && bytes > usize::MAX as u64 {
+        estimate.refuse(&Error::Memory { what: "the model".to_owned(), bytes, allocated: 0 });
     }
     Ok(estimate)
 }

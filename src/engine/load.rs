@@ -12,12 +12,13 @@ use super::description::Description;
 use super::fit::{Fitting, choices};
 use super::runner::{ModelRunner, Pipelines};
 
-use super::load_options::LoadOptions;
+use super::load_options::{LoadOptions, RunOn};
 use super::{Engine, Host};
+use crate::cpu::Cpu;
 use crate::gpu::Gpu;
 use crate::kernels::{SelfTest, Variants};
 use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, architecture, architecture_name};
-use crate::plan::{Allocation, Executor, ShaderId};
+use crate::plan::{Allocation, DeviceFacts, Executor, ShaderId};
 use crate::text::{ChatTemplate, DeclaredBy};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -58,6 +59,8 @@ pub struct ModelInfo {
     pub quantization: String,
     pub context_length: usize,
     pub vocab_size: usize,
+    /// What the model runs on.
+    pub device: RunsOn,
     pub format: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
@@ -66,6 +69,15 @@ pub struct ModelInfo {
     pub capabilities: Capabilities,
     /// Faults that the load worked around.
     pub warnings: Vec<Warning>,
+}
+
+/// What a model runs on.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunsOn {
+    /// "gpu" or "cpu".
+    pub kind: &'static str,
+    /// The adapter's name, as far as the platform tells it.
+    pub name: String,
 }
 
 /// Capabilities of a model.
@@ -136,10 +148,10 @@ impl Engine {
         Self::load(&Source::Gguf(file, folder).open().await?, options, host, cancel, progress).await
     }
 
-    /// Loads an opened checkpoint on the GPU.
+    /// Loads an opened checkpoint where the options say.
     ///
     /// # Errors
-    /// [`Error::NoWebGpu`], and the errors of [`Self::load_on`].
+    /// [`Error::NoWebGpu`] where a GPU is requested and there is none, and the errors of [`Self::load_on`].
     pub async fn load(
         checkpoint: &Checkpoint,
         options: LoadOptions,
@@ -149,8 +161,8 @@ impl Engine {
     ) -> Result<Self> {
         cancel.check()?;
         let description = Description::read(checkpoint).await?; // faults of the files are reported before those of the GPU
-        let gpu = Rc::new(Gpu::open(options.device).await?);
-        Self::place(gpu, checkpoint, description, options, host, cancel, progress).await
+        let executor = open(&options, host).await?;
+        Self::place(executor, checkpoint, description, options, host, cancel, progress).await
     }
 
     /// Loads an opened checkpoint on an executor that holds nothing.
@@ -190,8 +202,8 @@ impl Engine {
             chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
             ..ModelOptions::default()
         };
-        // A software adapter has no latency to hide: steps queued past the end would only cost time.
-        let suited = if facts.software { 1 } else { QUEUED_STEPS };
+        // A processor has no latency to hide: steps queued past the end would only cost time.
+        let suited = if facts.on_processor() { 1 } else { QUEUED_STEPS };
         let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
         let mut variants = options.variants.unwrap_or_else(|| Variants::of(facts));
         if options.f32 {
@@ -207,7 +219,7 @@ impl Engine {
             let ready = async {
                 let buffers = Allocation::new(&executor, &model.buffers).await?;
                 let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
-                if !options.without_self_test {
+                if !options.without_self_test && !facts.cpu {
                     while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
                         description.warnings.push(warning);
                         variants = left;
@@ -220,7 +232,7 @@ impl Engine {
             };
             match ready.await {
                 Ok((buffers, pipelines)) => {
-                    let info = info(checkpoint, &model, &description);
+                    let info = info(checkpoint, &model, &description, facts);
                     break (info, ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock));
                 }
                 Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
@@ -253,6 +265,23 @@ impl Engine {
             digest: RefCell::default(),
             busy: Cell::new(false),
         })
+    }
+}
+
+/// Opens what the options choose: a GPU, or the processor.
+async fn open(options: &LoadOptions, host: Host) -> Result<Rc<dyn Executor>> {
+    let cpu = || {
+        let cpu = if options.f32 { Cpu::reference() } else { Cpu::new(host.pause) };
+        Ok(Rc::new(cpu) as Rc<dyn Executor>)
+    };
+    match options.run_on {
+        RunOn::Cpu => cpu(),
+        RunOn::Gpu => Ok(Rc::new(Gpu::open(options.device).await?)),
+        RunOn::Auto => match Gpu::open(options.device).await {
+            Ok(gpu) if !gpu.facts().software => Ok(Rc::new(gpu)),
+            Ok(_) | Err(Error::NoWebGpu { .. }) => cpu(),
+            Err(error) => Err(error),
+        },
     }
 }
 
@@ -356,7 +385,7 @@ async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = 
     .await
 }
 
-fn info(checkpoint: &Checkpoint, model: &Model, description: &Description) -> ModelInfo {
+fn info(checkpoint: &Checkpoint, model: &Model, description: &Description, facts: &DeviceFacts) -> ModelInfo {
     let Description { config, template, declared_by, .. } = description;
     ModelInfo {
         architecture: config.architecture.clone(),
@@ -365,6 +394,7 @@ fn info(checkpoint: &Checkpoint, model: &Model, description: &Description) -> Mo
         quantization: model.quantization.clone(),
         context_length: model.context_length,
         vocab_size: config.vocab_size,
+        device: RunsOn { kind: if facts.cpu { "cpu" } else { "gpu" }, name: facts.name.clone() },
         format: match checkpoint.format {
             Format::Safetensors => "safetensors",
             Format::Gguf => "gguf",

@@ -16,7 +16,7 @@ pub struct LoadOptions {
     pub context_length: Option<usize>,
     /// Number format of the KV cache; by default f16, or q8 where f16 would leave a short context.
     pub kv_cache: Option<KvFormat>,
-    /// The KV cache in f32, to compare with f32 references.
+    /// The KV cache in f32, and on the processor all products in f64, to compare with f32 references.
     pub f32: bool,
     /// Tokens of a prefill chunk, at most; the default suits GPUs.
     pub chunk: Option<usize>,
@@ -30,8 +30,22 @@ pub struct LoadOptions {
     pub copies_budget: Option<u64>,
     /// Kernel variants to use; by default those that suit the device.
     pub variants: Option<Variants>,
-    /// The device.
+    /// What to run on.
+    pub run_on: RunOn,
+    /// Which GPU.
     pub device: DeviceOptions,
+}
+
+/// What a model is to run on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunOn {
+    /// A GPU; the processor where there is none, or only a software adapter, which is slower.
+    #[default]
+    Auto,
+    /// A GPU or software adapter.
+    Gpu,
+    /// The processor.
+    Cpu,
 }
 
 impl LoadOptions {

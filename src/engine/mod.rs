@@ -24,8 +24,8 @@ pub use description::{gguf_vocab, rope_factors, tokenizer};
 pub use engine_options::EngineOptions;
 pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generation::{FinishReason, GenerateResult, Input, StreamPart, TokenLogprob, Usage};
-pub use load::{ModelInfo, Progress, Source, Stage, accept};
-pub use load_options::LoadOptions;
+pub use load::{ModelInfo, Progress, RunsOn, Source, Stage, accept};
+pub use load_options::{LoadOptions, RunOn};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOptions};
 pub use score::{LogitRows, logit_rows};
 
@@ -51,6 +51,8 @@ pub struct Host {
     pub seed: fn() -> u64,
     /// Logs a warning for developers.
     pub warn: fn(&str),
+    /// Gives the environment time while the processor computes.
+    pub pause: crate::cpu::Pause,
 }
 
 impl std::fmt::Debug for Host {

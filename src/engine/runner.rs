@@ -164,7 +164,7 @@ impl ModelRunner {
         // The contents of the table change at run time.
         samples.retain(|(buffer, _)| model.long_rope.as_ref().is_none_or(|rope| rope.table != *buffer));
         let Model { plans, control, kv, context_length, chunk, all_logits, long_rope, .. } = model;
-        let software = executor.facts().software;
+        let on_processor = executor.facts().on_processor();
         Self {
             executor,
             plans,
@@ -174,7 +174,7 @@ impl ModelRunner {
             cached: RefCell::default(),
             long_rope,
             rope_is_long: Cell::new(false),
-            pace: Pace::new(chunk, clock, software),
+            pace: Pace::new(chunk, clock, on_processor),
             control,
             all_logits,
             pipelines,

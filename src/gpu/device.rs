@@ -298,6 +298,7 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
         software: info.device_type == wgpu::DeviceType::Cpu
             || text.contains("swiftshader")
             || text.contains("llvmpipe"),
+        cpu: false,
         slow_compiler: text.contains("llvmpipe"),
     }
 }

@@ -36,6 +36,9 @@ pub struct Variants {
 impl Variants {
     /// The variants that suit a device.
     pub fn of(facts: &DeviceFacts) -> Self {
+        if facts.cpu {
+            return Self::default(); // it runs no shaders
+        }
         let suits = |variant: &Variant| (variant.spec().runs_on)(facts) && (variant.spec().suits)(facts);
         let only = if facts.software { &[Variant::Software][..] } else { &Variant::ALL };
         let mut suited = Self::default();

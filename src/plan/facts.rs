@@ -17,6 +17,15 @@ pub struct DeviceFacts {
     pub packed_int8: bool,
     /// A software adapter (SwiftShader, lavapipe, WARP).
     pub software: bool,
+    /// It is the processor, which runs a plan while it is submitted, without shaders.
+    pub cpu: bool,
     /// It takes seconds to compile a large kernel (lavapipe, whose LLVM makes a coroutine of each).
     pub slow_compiler: bool,
+}
+
+impl DeviceFacts {
+    /// Whether plans run on a processor: there is no latency to hide.
+    pub fn on_processor(&self) -> bool {
+        self.software || self.cpu
+    }
 }

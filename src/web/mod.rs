@@ -5,6 +5,7 @@ mod source;
 mod value;
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use js_sys::{Array, Float32Array, Function, Promise, Uint8Array, Uint32Array};
@@ -58,7 +59,23 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
+/// Resolves after the messages that wait for this thread.
+fn pause() -> Pin<Box<dyn Future<Output = ()>>> {
+    let wait = Promise::new(&mut |resolve, _| {
+        let Ok(channel) = web_sys::MessageChannel::new() else {
+            let _ = resolve.call0(&JsValue::NULL);
+            return;
+        };
+        channel.port1().set_onmessage(Some(&resolve));
+        let _ = channel.port2().post_message(&JsValue::NULL); // null can always be sent
+    });
+    Box::pin(async {
+        let _ = wasm_bindgen_futures::JsFuture::from(wait).await; // it never rejects
+    })
+}
+
 const HOST: Host = Host {
+    pause,
     clock: performance_now,
     local_time: || {
         let now = js_sys::Date::new_0();

@@ -94,21 +94,37 @@ describe("without WebGPU", { skip: noBrowser }, () => {
     return bare;
   };
 
-  test("the chat page says so, and what to do", async () => {
+  test("the chat page says so, and that models run on the processor", async () => {
     const bare = await without("/page/");
     await bare.waitForSelector("#notice:not([hidden])");
-    assert.match(await bare.innerText("#notice"), /no WebGPU[^]*Chrome/);
-    assert.equal(await bare.isDisabled("#source"), true);
+    assert.match(await bare.innerText("#notice"), /no WebGPU[^]*processor[^]*Chrome/);
+    assert.equal(await bare.isDisabled("#source"), false);
     await bare.screenshot({ path: join(shots, "chat-without-webgpu.png") });
     await bare.close();
   });
 
-  test("a load is a typed error", { skip: noGolden }, async () => {
+  test("a load for the GPU is a typed error, any other runs on the processor", { skip: noGolden }, async () => {
     const bare = await without("/deep/path/");
     await bare.waitForFunction(() => document.title === "ready");
     assert.equal((await bare.evaluate(() => minke.deviceInfo())).webgpu, false);
     const error = await bare.evaluate(() => failed(minke.load("/golden/models/llama/", { worker: false })));
     assert.equal(error?.code, "no-webgpu", error?.message);
+    const { prompts } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8"));
+    const [{ ids, greedy_ids }] = Object.values(prompts);
+    for (const worker of [true, false]) {
+      const got = await bare.evaluate(async ([ids, n, worker]) => {
+        const { fit } = await minke.estimate("/golden/models/llama/");
+        const { model, info } = await open("/golden/models/llama/", { device: "auto", worker });
+        const { ids: answer } = await greedy(model, ids, { maxOutputTokens: n });
+        const stopping = models.get(model).stream(Uint32Array.from(ids), { maxOutputTokens: 400, temperature: 0 });
+        let parts = 0;
+        for await (const part of stopping) if (part.type === "text-delta" && ++parts === 3) stopping.stop();
+        const { finishReason } = await stopping.result;
+        await close(model);
+        return { fit, device: info.device.kind, answer, finishReason };
+      }, [ids, greedy_ids.length, worker]);
+      assert.deepEqual(got, { fit: "yes", device: "cpu", answer: greedy_ids, finishReason: "stopped" });
+    }
     await bare.close();
   });
 });
@@ -140,6 +156,13 @@ describe("golden models", { skip: noGolden }, () => {
           const result = await greedy(model, ids, { maxOutputTokens: greedy_ids.length });
           assert.deepEqual(result.ids, greedy_ids, prompt);
           assert.equal(result.finishReason, "length");
+        }
+      });
+      await withModel(url, { device: "cpu" }, async (model) => {
+        await differences(model, 3 * facts.noise_medium.f16.max_abs);
+        for (const [prompt, { ids, greedy_ids }] of Object.entries(facts.prompts)) {
+          const result = await greedy(model, ids, { maxOutputTokens: greedy_ids.length });
+          if (facts.min_router_gap === undefined) assert.deepEqual(result.ids, greedy_ids, prompt);
         }
       });
       // In this case the f16 cache decides between two experts with similar scores, natively too, as tests/golden.rs

@@ -11,7 +11,7 @@ mod skip;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use minke::engine::{Engine, Host, LoadOptions, LogitRows};
+use minke::engine::{Engine, Host, LoadOptions, LogitRows, RunOn};
 use minke::kernels::Variants;
 use minke::plan::Counts;
 use minke::weights::{DiskFile, DiskFolder, MemoryFolder};
@@ -25,6 +25,7 @@ pub const HOST: Host = Host {
     local_time: || 1_700_000_000,
     seed: || 42,
     warn: |message| eprintln!("{message}"),
+    pause: || Box::pin(std::future::ready(())),
 };
 
 /// A path from an environment variable, or in the checkout; if it does not exist, the test is skipped.
@@ -52,7 +53,8 @@ pub fn case(root: &Path, name: &str) -> Option<PathBuf> {
 
 /// Loads a GGUF file or a Hugging Face folder, with the kernels of GPUs unless `options` say otherwise.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
-    let options = LoadOptions { variants: options.variants.or(Some(Variants::default())), ..options };
+    let run_on = if options.run_on == RunOn::Auto { RunOn::Gpu } else { options.run_on };
+    let options = LoadOptions { variants: options.variants.or(Some(Variants::default())), run_on, ..options };
     let cancel = Cancel::default();
     let mut quiet = |_| {};
     block_on(async {

@@ -122,12 +122,12 @@ async function describeDevice(): Promise<void> {
     element("device").textContent = `WebGPU${name === "" ? "" : ` on ${name}`}${info.shaderF16 ? ", 16-bit arithmetic" : ""}, buffers of up to ${bytes(info.maxBufferSize)}.`;
     return;
   }
+  element("device").textContent = "Models run on the processor: choose a small one.";
   tell(
-    !isSecureContext ? "WebGPU is only offered to pages from https:// or localhost."
-    : navigator.gpu === undefined ? `This browser has no WebGPU, so no model can run here.\n${chat.NO_WEBGPU}`
-    : `This browser has WebGPU but offers no graphics card for it.\n${chat.NO_WEBGPU}`,
+    !isSecureContext ? "WebGPU is only offered to pages from https:// or localhost. Models run on the processor, which is slower."
+    : navigator.gpu === undefined ? `This browser has no WebGPU: models run on the processor, which is slower.\n${chat.NO_WEBGPU}`
+    : `This browser has WebGPU but offers no graphics card for it: models run on the processor, which is slower.\n${chat.NO_WEBGPU}`,
   );
-  for (const button of document.querySelectorAll<HTMLButtonElement | HTMLInputElement>("#start button, #start input")) button.disabled = true;
 }
 
 show("start");

@@ -56,11 +56,17 @@ fn wasm() -> Result<()> {
     let raw = root().join("target/minke_bindgen.wasm");
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
     let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-Os", "--strip-debug", "--strip-producers"]);
-    // The features of rustc's wasm32 baseline, listed explicitly: enabling all features would produce code that older
-    // engines reject.
-    for feature in
-        ["bulk-memory", "multivalue", "mutable-globals", "nontrapping-float-to-int", "reference-types", "sign-ext"]
-    {
+    // The features of rustc's wasm32 baseline and SIMD, listed explicitly: enabling all features would produce code that
+    // older engines reject.
+    for feature in [
+        "bulk-memory",
+        "multivalue",
+        "mutable-globals",
+        "nontrapping-float-to-int",
+        "reference-types",
+        "sign-ext",
+        "simd",
+    ] {
         optimise.arg(format!("--enable-{feature}"));
     }
     optimise.arg(&raw).arg("-o").arg(out.join("minke_bg.wasm"));

@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
+use minke::engine::RunOn;
 use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
 const HELP: &str = "minke inspect PATH [--json]
     shows what a checkpoint is, what it costs, and why it would not run
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
-               [--quantization q4|q8|none] [--kv f16|q8] [--context N]
+               [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
     generates; the answer goes to stdout, reasoning and statistics to stderr
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
@@ -115,6 +116,7 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("raw") => options.generate.raw = true,
             Arg::Long("quantization") => options.load.quantization = Some(parser.value()?.parse_with(quantization)?),
             Arg::Long("kv") => options.load.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
+            Arg::Long("device") => options.load.run_on = parser.value()?.parse_with(run_on)?,
             Arg::Long("context") => options.load.context_length = Some(parser.value()?.parse()?),
             other => return Err(other.unexpected().into()),
         }
@@ -149,6 +151,15 @@ fn quantization(name: &str) -> Result<Quantization, String> {
         "q8" => Ok(Quantization::Q8),
         "none" => Ok(Quantization::None),
         other => Err(format!("{other:?} must be q4, q8 or none")),
+    }
+}
+
+fn run_on(name: &str) -> Result<RunOn, String> {
+    match name {
+        "auto" => Ok(RunOn::Auto),
+        "gpu" => Ok(RunOn::Gpu),
+        "cpu" => Ok(RunOn::Cpu),
+        other => Err(format!("{other:?} must be auto, gpu or cpu")),
     }
 }
 

@@ -57,7 +57,7 @@ impl Place {
 }
 
 /// This machine's clocks and source of randomness.
-pub const HOST: Host = Host { clock, local_time, seed, warn };
+pub const HOST: Host = Host { clock, local_time, seed, warn, pause: || Box::pin(std::future::ready(())) };
 
 fn clock() -> f64 {
     since_epoch().as_secs_f64() * 1e3

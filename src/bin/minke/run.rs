@@ -41,12 +41,13 @@ pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure
     })?;
     let info = engine.info();
     eprintln!(
-        "{}{}: {} parameters as {}, {} on the GPU, a context of {} tokens, loaded in {:.1} s",
+        "{}{}: {} parameters as {}, {} on the {}, a context of {} tokens, loaded in {:.1} s",
         if terminal { "\r\x1b[K" } else { "" },
         info.architecture,
         info.parameters,
         info.quantization,
         bytes(engine.memory().total()),
+        info.device.kind.to_uppercase(),
         info.context_length,
         started.elapsed().as_secs_f64()
     );

@@ -40,7 +40,11 @@ export function installApp(name = "browser-app") {
 
 // Functions that the tests call in the page. Comparisons happen in the page, so that logits need not be sent to Node.
 const APP = `
-import * as minke from "./node_modules/minke/dist/index.js";
+import * as published from "./node_modules/minke/dist/index.js";
+
+// The browser has a software adapter only, on which "auto" chooses the processor: tests of the GPU's kernels run on the adapter
+// unless they say otherwise.
+const minke = { ...published, load: (source, options) => published.load(source, { device: "gpu", ...options }) };
 
 const models = new Map();
 let last = 0;
