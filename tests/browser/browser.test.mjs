@@ -123,7 +123,7 @@ describe("without WebGPU", { skip: noBrowser }, () => {
         await close(model);
         return { fit, device: info.device.kind, answer, finishReason };
       }, [ids, greedy_ids.length, worker]);
-      assert.deepEqual(got, { fit: "yes", device: "cpu", answer: greedy_ids, finishReason: "stopped" });
+      assert.deepEqual(got, { fit: "yes", device: "cpu", answer: greedy_ids, finishReason: "abort" });
     }
     await bare.close();
   });
