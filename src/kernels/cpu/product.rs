@@ -1,7 +1,7 @@
 //! Products of rows of weights with rows of inputs: in f64, and by vectors.
 
 use super::input::Input;
-use super::vector::F32x4;
+use super::vector::{F32x4, I16x8, I32x4};
 use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
 use crate::plan::{GROUP, Layout};
 
@@ -70,8 +70,27 @@ pub fn fast(
     }
 }
 
-/// Inputs that meet the weights of a row together.
-const TILE: usize = 8;
+/// Four inputs, group by group.
+struct Four {
+    codes: Vec<[[I16x8; 4]; 4]>,
+    scales: Vec<F32x4>,
+    sums: Vec<F32x4>,
+}
+
+impl Four {
+    fn new(inputs: &[Input; 4]) -> Self {
+        let groups = inputs[0].codes.len();
+        let each = |of: fn(&Input) -> &[f32]| {
+            let four = |g: usize| F32x4::new([0, 1, 2, 3].map(|n| of(&inputs[n])[g]));
+            (0..groups).map(four).collect()
+        };
+        Self {
+            codes: (0..groups).map(|g| [0, 1, 2, 3].map(|n| inputs[n].codes[g])).collect(),
+            scales: each(|input| &input.scales),
+            sums: each(|input| &input.sums),
+        }
+    }
+}
 
 fn codes<C: Codes>(
     weights: &Weights<'_>,
@@ -80,42 +99,93 @@ fn codes<C: Codes>(
     inputs: &[Vec<f64>],
 ) -> Vec<Vec<f64>> {
     let inputs: Vec<Input> = inputs.iter().map(|x| Input::new(&floats(x), C::ORDER)).collect();
+    let mut fours = inputs.chunks_exact(4);
+    let tiles: Vec<Four> = fours.by_ref().map(|four| Four::new(four.try_into().expect("four"))).collect();
+    let rest = fours.remainder();
     each_row(count, inputs.len(), |i, out| {
         let (codes, scales) = weights.row(row(i));
-        let mut tiles = inputs.chunks_exact(TILE);
-        let mut out = out.iter_mut();
-        let mut put = |sums: &[f32]| sums.iter().zip(&mut out).for_each(|(sum, out)| *out = *sum);
-        for tile in &mut tiles {
-            put(&code_sums::<C, TILE>(codes, scales, tile.try_into().expect("a whole tile")));
+        let (of_tiles, of_rest) = out.split_at_mut(4 * tiles.len());
+        for (tiles, out) in tiles.chunks(2).zip(of_tiles.chunks_mut(8)) {
+            match tiles {
+                [a, b] => out.copy_from_slice(code_sums::<C, 2>(codes, scales, [a, b]).as_flattened()),
+                [a] => out.copy_from_slice(code_sums::<C, 1>(codes, scales, [a]).as_flattened()),
+                _ => unreachable!("two at most"),
+            }
         }
-        for one in tiles.remainder().chunks_exact(1) {
-            put(&code_sums::<C, 1>(codes, scales, one.try_into().expect("one")));
-        }
+        of_rest.iter_mut().zip(rest).for_each(|(out, input)| *out = code_sum::<C>(codes, scales, input));
     })
 }
 
-/// The products of a row with `N` inputs.
+/// The products of a row with `N` times four inputs.
 #[inline(always)]
-fn code_sums<C: Codes, const N: usize>(codes: &[u8], scales: &[u8], inputs: &[Input; N]) -> [f32; N] {
+fn code_sums<C: Codes, const N: usize>(codes: &[u8], scales: &[u8], inputs: [&Four; N]) -> [[f32; 4]; N] {
     let mut sums = [F32x4::splat(0.0); N];
-    let mut minimums = [0.0; N];
-    for g in 0..inputs[0].codes.len() {
-        let [a, b, c, d] = C::codes(codes, scales, g);
+    for (g, group) in codes.chunks_exact(C::BYTES).enumerate() {
+        let [a, b, c, d] = C::codes(group, scales, g);
         let factors = C::factors(scales, g);
-        for (n, input) in inputs.iter().enumerate() {
-            let (x, scale) = (&input.codes[g], input.scales[g]);
-            let (first, last) = (a.dot(x[0]).add(c.dot(x[2])), b.dot(x[1]).add(d.dot(x[3])));
-            let scaled = |v: super::vector::I32x4, by: f32| v.to_floats().mul(F32x4::splat(by * scale));
-            sums[n] = if C::HALVES {
-                sums[n].add(scaled(first, factors.scale)).add(scaled(last, factors.second))
+        for (sum, four) in sums.iter_mut().zip(inputs) {
+            let (x, scale) = (&four.codes[g], four.scales[g]);
+            let scaled = if C::HALVES {
+                let first = I32x4::sums([0, 1, 2, 3].map(|n| a.dot(x[n][0]).add(c.dot(x[n][2])))).to_floats();
+                let last = I32x4::sums([0, 1, 2, 3].map(|n| b.dot(x[n][1]).add(d.dot(x[n][3])))).to_floats();
+                first.mul(F32x4::splat(factors.scale)).add(last.mul(F32x4::splat(factors.second)))
             } else {
-                sums[n].add(scaled(first.add(last), factors.scale))
+                let all = |n: usize| a.dot(x[n][0]).add(b.dot(x[n][1])).add(c.dot(x[n][2]).add(d.dot(x[n][3])));
+                I32x4::sums([0, 1, 2, 3].map(all)).to_floats().mul(F32x4::splat(factors.scale))
             };
-            minimums[n] += factors.minimum * input.sums[g];
+            *sum = sum.add(scaled.mul(scale)).add(four.sums[g].mul(F32x4::splat(factors.minimum)));
         }
     }
-    std::array::from_fn(|n| sums[n].values().iter().sum::<f32>() + minimums[n])
+    sums.map(F32x4::values)
 }
+
+/// The product of a row with an input, four groups at a time.
+#[inline(always)]
+fn code_sum<C: Codes>(codes: &[u8], scales: &[u8], input: &Input) -> f32 {
+    let groups = input.codes.len();
+    if C::HALVES {
+        return halved_sum::<C>(codes, scales, input);
+    }
+    let dot = |group: &[u8], g: usize, x: &[I16x8; 4]| {
+        let [a, b, c, d] = C::codes(group, scales, g);
+        a.dot(x[0]).add(b.dot(x[1])).add(c.dot(x[2]).add(d.dot(x[3])))
+    };
+    let mut sum = F32x4::splat(0.0);
+    let fours = codes.chunks_exact(4 * C::BYTES).zip(input.codes.chunks_exact(4));
+    let factors = input.scales.chunks_exact(4).zip(input.sums.chunks_exact(4));
+    for (i, ((codes, x), (scale, sums))) in fours.zip(factors).enumerate() {
+        let four = |values: &[f32]| F32x4::new(values.try_into().expect("four"));
+        let of = |n: usize| dot(&codes[n * C::BYTES..][..C::BYTES], 4 * i + n, &x[n]);
+        let [own, minimum] = C::four_factors(scales, 4 * i);
+        let dots = I32x4::sums([of(0), of(1), of(2), of(3)]).to_floats();
+        sum = sum.add(dots.mul(own.mul(four(scale)))).add(minimum.mul(four(sums)));
+    }
+    let mut rest = 0.0;
+    for g in groups / 4 * 4..groups {
+        let factors = C::factors(scales, g);
+        let dot = dot(&codes[g * C::BYTES..][..C::BYTES], g, &input.codes[g]);
+        let dot: f32 = dot.to_floats().values().iter().sum();
+        rest += dot * factors.scale * input.scales[g] + factors.minimum * input.sums[g];
+    }
+    sum.values().iter().sum::<f32>() + rest
+}
+
+/// The product of a row with an input, where the halves of a group have a scale each.
+#[inline(always)]
+fn halved_sum<C: Codes>(codes: &[u8], scales: &[u8], input: &Input) -> f32 {
+    let mut sum = F32x4::splat(0.0);
+    for (g, (group, x)) in codes.chunks_exact(C::BYTES).zip(&input.codes).enumerate() {
+        let [a, b, c, d] = C::codes(group, scales, g);
+        let (factors, scale) = (C::factors(scales, g), input.scales[g]);
+        let first = a.dot(x[0]).add(c.dot(x[2])).to_floats().mul(F32x4::splat(factors.scale * scale));
+        let last = b.dot(x[1]).add(d.dot(x[3])).to_floats().mul(F32x4::splat(factors.second * scale));
+        sum = sum.add(first.add(last));
+    }
+    sum.values().iter().sum()
+}
+
+/// Inputs that meet the weights of a row together.
+const TILE: usize = 8;
 
 fn numbers<F: Numbers>(
     weights: &Weights<'_>,

@@ -107,6 +107,11 @@ mod plain {
         pub fn to_floats(self) -> F32x4 {
             F32x4(self.0.map(|v| v as f32))
         }
+
+        /// The wrapping sum of each vector's values.
+        pub fn sums(of: [Self; 4]) -> Self {
+            Self(of.map(|v| v.0.iter().fold(0, |sum, &v| i32::wrapping_add(sum, v))))
+        }
     }
 
     impl F32x4 {
@@ -128,6 +133,11 @@ mod plain {
         /// The first, and the last, four of eight f16; those that are not finite stay so.
         pub fn from_halves(halves: I16x8) -> [Self; 2] {
             [0, 4].map(|first| Self(from_fn(|i| half::f16::from_bits(halves.0[first + i] as u16).to_f32())))
+        }
+
+        /// Eight f16: those at even places, and those at odd ones. Those that are not finite stay so.
+        pub fn from_pairs(halves: I16x8) -> [Self; 2] {
+            [0, 1].map(|first| Self(from_fn(|i| half::f16::from_bits(halves.0[2 * i + first] as u16).to_f32())))
         }
 
         /// Sums.
@@ -197,6 +207,13 @@ mod x86 {
     impl I32x4 {
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(sse2!(_mm_add_epi32(self.0, by.0))) }
         #[inline(always)] pub fn to_floats(self) -> F32x4 { F32x4(sse2!(_mm_cvtepi32_ps(self.0))) }
+        #[inline(always)] pub fn sums([a, b, c, d]: [Self; 4]) -> Self {
+            Self(sse2!({
+                let ab = _mm_add_epi32(_mm_unpacklo_epi32(a.0, b.0), _mm_unpackhi_epi32(a.0, b.0));
+                let cd = _mm_add_epi32(_mm_unpacklo_epi32(c.0, d.0), _mm_unpackhi_epi32(c.0, d.0));
+                _mm_add_epi32(_mm_unpacklo_epi64(ab, cd), _mm_unpackhi_epi64(ab, cd))
+            }))
+        }
     }
 
     #[rustfmt::skip]
@@ -207,15 +224,22 @@ mod x86 {
             let zero = must_cast([0u8; 16]);
             sse2!([_mm_unpacklo_epi16(zero, halves.0), _mm_unpackhi_epi16(zero, halves.0)]).map(|v| Self(must_cast(v)))
         }
-        #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
-            Self::from_upper(halves).map(|v| sse2!({
-                let bits = _mm_castps_si128(v.0);
+        /// The values of f16 in the upper halves of 32 bits, whose lower halves are zero.
+        #[inline(always)] fn upper_halves(bits: __m128i) -> Self {
+            Self(sse2!({
                 let exponent = _mm_set1_epi32(0x7c00_0000);
                 let endless = _mm_cmpeq_epi32(_mm_and_si128(bits, exponent), exponent);
                 let moved = _mm_and_si128(_mm_srai_epi32::<3>(bits), _mm_set1_epi32(0x8fff_e000_u32 as i32));
                 let scaled = _mm_mul_ps(_mm_castsi128_ps(moved), _mm_set1_ps(f32::from_bits(0x7780_0000)));
-                Self(_mm_or_ps(scaled, _mm_castsi128_ps(_mm_and_si128(endless, _mm_set1_epi32(0x7f80_0000)))))
+                _mm_or_ps(scaled, _mm_castsi128_ps(_mm_and_si128(endless, _mm_set1_epi32(0x7f80_0000))))
             }))
+        }
+        #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
+            Self::from_upper(halves).map(|v| Self::upper_halves(must_cast(v.0)))
+        }
+        #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
+            let upper = must_cast([0xffff_0000_u32; 4]);
+            sse2!([_mm_slli_epi32::<16>(halves.0), _mm_and_si128(halves.0, upper)]).map(Self::upper_halves)
         }
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(sse2!(_mm_add_ps(self.0, by.0))) }
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(sse2!(_mm_mul_ps(self.0, by.0))) }
@@ -264,6 +288,11 @@ mod wasm {
     impl I32x4 {
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(i32x4_add(self.0, by.0)) }
         #[inline(always)] pub fn to_floats(self) -> F32x4 { F32x4(f32x4_convert_i32x4(self.0)) }
+        #[inline(always)] pub fn sums([a, b, c, d]: [Self; 4]) -> Self {
+            let ab = i32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0));
+            let cd = i32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c.0, d.0), i32x4_shuffle::<2, 6, 3, 7>(c.0, d.0));
+            Self(i32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd)))
+        }
     }
 
     #[rustfmt::skip]
@@ -273,14 +302,20 @@ mod wasm {
         #[inline(always)] pub fn from_upper(halves: I16x8) -> [Self; 2] {
             [u32x4_extend_low_u16x8(halves.0), u32x4_extend_high_u16x8(halves.0)].map(|v| Self(i32x4_shl(v, 16)))
         }
+        /// The values of f16 in the upper halves of 32 bits, whose lower halves are zero.
+        #[inline(always)] fn upper_halves(bits: v128) -> Self {
+            let exponent = i32x4_splat(0x7c00_0000);
+            let endless = i32x4_eq(v128_and(bits, exponent), exponent);
+            let moved = v128_and(i32x4_shr(bits, 3), i32x4_splat(0x8fff_e000_u32 as i32));
+            let scaled = f32x4_mul(moved, f32x4_splat(f32::from_bits(0x7780_0000)));
+            Self(v128_or(scaled, v128_and(endless, i32x4_splat(0x7f80_0000))))
+        }
         #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
-            Self::from_upper(halves).map(|v| {
-                let exponent = i32x4_splat(0x7c00_0000);
-                let endless = i32x4_eq(v128_and(v.0, exponent), exponent);
-                let moved = v128_and(i32x4_shr(v.0, 3), i32x4_splat(0x8fff_e000_u32 as i32));
-                let scaled = f32x4_mul(moved, f32x4_splat(f32::from_bits(0x7780_0000)));
-                Self(v128_or(scaled, v128_and(endless, i32x4_splat(0x7f80_0000))))
-            })
+            Self::from_upper(halves).map(|v| Self::upper_halves(v.0))
+        }
+        #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
+            let upper = v128_and(halves.0, i32x4_splat(0xffff_0000_u32 as i32));
+            [i32x4_shl(halves.0, 16), upper].map(Self::upper_halves)
         }
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(f32x4_add(self.0, by.0)) }
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(f32x4_mul(self.0, by.0)) }
@@ -329,13 +364,18 @@ mod tests {
             same(x.shift_right::<12>(), p.shift_right::<12>());
             let dot = x.dot(y).add(x.dot(x)).to_floats().values();
             assert_eq!(dot, p.dot(q).add(p.dot(p)).to_floats().values());
+            let four = [x.dot(y), x.dot(x), y.dot(y), y.dot(x.add(y))];
+            let plain_four = [p.dot(q), p.dot(p), q.dot(q), q.dot(p.add(q))];
+            let sums = plain::I32x4::sums(plain_four).to_floats().values();
+            assert_eq!(I32x4::sums(four).to_floats().values(), sums);
             let upper = plain::F32x4::from_upper(p);
             assert_eq!(
                 bits(F32x4::from_upper(x)),
                 upper.iter().flat_map(|v| v.0.map(f32::to_bits)).collect::<Vec<_>>()
             );
-            let halves = plain::F32x4::from_halves(p).map(|v| v.0).concat();
-            for (got, want) in F32x4::from_halves(x).iter().flat_map(|v| v.values()).zip(halves) {
+            let halves = [plain::F32x4::from_halves(p), plain::F32x4::from_pairs(p)].concat();
+            let got = [F32x4::from_halves(x), F32x4::from_pairs(x)].concat();
+            for (got, want) in got.iter().flat_map(|v| v.values()).zip(halves.iter().flat_map(|v| v.values())) {
                 assert!(got == want || got.is_nan() && want.is_nan(), "{got} {want}");
             }
         }

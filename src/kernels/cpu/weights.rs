@@ -2,7 +2,6 @@
 
 use super::input::Order;
 use super::vector::{F32x4, I16x8};
-use crate::plan::GROUP;
 
 /// What the codes of a group are multiplied with.
 #[derive(Clone, Copy)]
@@ -21,18 +20,28 @@ impl Factors {
     }
 }
 
-/// A layout of integers with factors. `codes` and `scales` are the rows' bytes in the two planes.
+/// A layout of integers with factors. `scales` is a row of its plane.
 pub trait Codes {
     /// The order in which [`Self::codes`] has a group's weights.
     const ORDER: Order;
     /// Whether the last 16 weights of a group have a scale of their own: they are in the second and fourth vector.
     const HALVES: bool = false;
 
-    /// The codes of group `g`.
-    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4];
+    /// Bytes of a group in the codes plane.
+    const BYTES: usize;
+
+    /// The codes of group `g`, whose bytes in the codes plane are `group`.
+    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4];
 
     /// The factors of group `g`.
     fn factors(scales: &[u8], g: usize) -> Factors;
+
+    /// The scales and minimums of four groups from `g` on, of layouts without [`Self::HALVES`].
+    #[inline(always)]
+    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
+        let four: [Factors; 4] = std::array::from_fn(|i| Self::factors(scales, g + i));
+        [F32x4::new(four.map(|f| f.scale)), F32x4::new(four.map(|f| f.minimum))]
+    }
 }
 
 fn sixteen(bytes: &[u8], at: usize) -> [u8; 16] {
@@ -51,10 +60,17 @@ fn half(bytes: &[u8], at: usize) -> f32 {
     if bits & 0x7c00_0000 == 0x7c00_0000 { f32::NAN } else { scaled }
 }
 
+/// The values of four f16 from `at` on.
+#[inline(always)]
+fn four_halves(bytes: &[u8], at: usize) -> F32x4 {
+    let eight: [u8; 8] = bytes[at..at + 8].try_into().expect("8 bytes");
+    F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast([eight, [0; 8]])))[0]
+}
+
 /// The nibbles of a group, in the order of [`Order::Nibbles`].
 #[inline(always)]
-fn nibbles(codes: &[u8], g: usize) -> [I16x8; 4] {
-    let words = I16x8::from_bytes(sixteen(codes, 16 * g));
+fn nibbles(group: &[u8]) -> [I16x8; 4] {
+    let words = I16x8::from_bytes(sixteen(group, 0));
     let low = I16x8::splat(15);
     [words.and(low), words.shift_right::<4>().and(low), words.shift_right::<8>().and(low), words.shift_right::<12>()]
 }
@@ -63,11 +79,12 @@ fn nibbles(codes: &[u8], g: usize) -> [I16x8; 4] {
 pub struct Q8;
 impl Codes for Q8 {
     const ORDER: Order = Order::Natural;
+    const BYTES: usize = 32;
 
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
-        let [a, b] = I16x8::from_signed(sixteen(codes, GROUP * g));
-        let [c, d] = I16x8::from_signed(sixteen(codes, GROUP * g + 16));
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
+        let [a, b] = I16x8::from_signed(sixteen(group, 0));
+        let [c, d] = I16x8::from_signed(sixteen(group, 16));
         [a, b, c, d]
     }
 
@@ -75,17 +92,23 @@ impl Codes for Q8 {
     fn factors(scales: &[u8], g: usize) -> Factors {
         Factors::scale(half(scales, 2 * g))
     }
+
+    #[inline(always)]
+    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
+        [four_halves(scales, 2 * g), F32x4::splat(0.0)]
+    }
 }
 
 /// See [`Layout`](crate::plan::Layout).
 pub struct Q8Min;
 impl Codes for Q8Min {
     const ORDER: Order = Order::Natural;
+    const BYTES: usize = 32;
 
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
-        let [a, b] = I16x8::from_unsigned(sixteen(codes, GROUP * g));
-        let [c, d] = I16x8::from_unsigned(sixteen(codes, GROUP * g + 16));
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
+        let [a, b] = I16x8::from_unsigned(sixteen(group, 0));
+        let [c, d] = I16x8::from_unsigned(sixteen(group, 16));
         [a, b, c, d]
     }
 
@@ -93,16 +116,22 @@ impl Codes for Q8Min {
     fn factors(scales: &[u8], g: usize) -> Factors {
         Factors { minimum: half(scales, 4 * g + 2), ..Factors::scale(half(scales, 4 * g)) }
     }
+
+    #[inline(always)]
+    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
+        F32x4::from_pairs(I16x8::from_bytes(sixteen(scales, 4 * g)))
+    }
 }
 
 /// See [`Layout`](crate::plan::Layout).
 pub struct Q4;
 impl Codes for Q4 {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
 
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
-        nibbles(codes, g)
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
+        nibbles(group)
     }
 
     #[inline(always)]
@@ -110,21 +139,33 @@ impl Codes for Q4 {
         let scale = half(scales, 2 * g);
         Factors { minimum: -8.0 * scale, ..Factors::scale(scale) }
     }
+
+    #[inline(always)]
+    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
+        let scale = four_halves(scales, 2 * g);
+        [scale, scale.mul(F32x4::splat(-8.0))]
+    }
 }
 
 /// See [`Layout`](crate::plan::Layout).
 pub struct Q4Min;
 impl Codes for Q4Min {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
 
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
-        nibbles(codes, g)
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
+        nibbles(group)
     }
 
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         Q8Min::factors(scales, g)
+    }
+
+    #[inline(always)]
+    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
+        Q8Min::four_factors(scales, g)
     }
 }
 
@@ -142,10 +183,11 @@ fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
 pub struct Q4K;
 impl Codes for Q4K {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
 
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
-        nibbles(codes, g)
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
+        nibbles(group)
     }
 
     #[inline(always)]
@@ -158,15 +200,16 @@ impl Codes for Q4K {
 pub struct Q5K;
 impl Codes for Q5K {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
 
     #[inline(always)]
-    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
         let fifth = word(scales, g / 8 * 48 + 16 + g % 8 * 4);
         let even = I16x8::new(std::array::from_fn(|i| 1 << (2 * i)));
         let odd = I16x8::new(std::array::from_fn(|i| (1u16 << (2 * i + 1)) as i16));
         let [first, last] = [fifth as i16, (fifth >> 16) as i16].map(I16x8::splat);
         let sixteen = I16x8::splat(16);
-        let [a, b, c, d] = nibbles(codes, g);
+        let [a, b, c, d] = nibbles(group);
         let with = |v: I16x8, bits: I16x8, mask: I16x8| v.add(bits.and(mask).equal(mask).and(sixteen));
         [with(a, first, even), with(b, last, even), with(c, first, odd), with(d, last, odd)]
     }
@@ -181,10 +224,11 @@ impl Codes for Q5K {
 pub struct Q6K;
 impl Codes for Q6K {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
     const HALVES: bool = true;
 
     #[inline(always)]
-    fn codes(codes: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
         let at = g / 8 * 84 + 20 + g % 8 * 8;
         // Each word has the upper two bits of 16 weights; multiplied, those of weight 2i come to bits 12 and 13 of lane i, and those
         // of weight 2i + 1 above them.
@@ -194,7 +238,7 @@ impl Codes for Q6K {
             I16x8::new([a, a, a, a, b, b, b, b]).mul(powers)
         };
         let (three, offset) = (I16x8::splat(3 << 4), I16x8::splat(32));
-        let [a, b, c, d] = nibbles(codes, g);
+        let [a, b, c, d] = nibbles(group);
         let even = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<8>().and(three)).sub(offset);
         let odd = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<10>().and(three)).sub(offset);
         let [first, last] = [at, at + 4].map(upper);
@@ -214,12 +258,13 @@ impl Codes for Q6K {
 pub struct Mxfp4;
 impl Codes for Mxfp4 {
     const ORDER: Order = Order::Nibbles;
+    const BYTES: usize = 16;
 
     /// Twice the values of e2m1: magnitudes 0, 1, 2, 3, 4, 6, 8, 12.
     #[inline(always)]
-    fn codes(codes: &[u8], _: &[u8], g: usize) -> [I16x8; 4] {
+    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
         let [four, six, seven, sign] = [4, 6, 7, 8].map(I16x8::splat);
-        nibbles(codes, g).map(|v| {
+        nibbles(group).map(|v| {
             let m = v.and(seven);
             let above = m.saturating_sub(six);
             let magnitude = m.add(m.saturating_sub(four)).add(above).add(above);
