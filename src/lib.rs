@@ -4,7 +4,7 @@
 //! prompts go from text to tokens to a recorded plan of GPU passes and back to text, and weights go from their
 //! published files, a block of rows at a time, into GPU buffers. ARCHITECTURE.md describes the modules.
 
-#![deny(unsafe_code)] // allowed in kernels/cpu/vector.rs only
+#![forbid(unsafe_code)]
 
 mod cancel;
 pub mod cpu;

@@ -7,9 +7,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::cpu::{Products, exact, fast};
 use super::epilogue::Gate;
 use super::matvec::{lanes, weights};
+use super::product::{Products, exact, fast};
 use super::route::{Route, choose};
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, params, shader};

@@ -3,10 +3,10 @@
 //! The chunk's entries (a token and one of its experts) are sorted by expert and multiplied in tiles of 16 entries, so that
 //! an expert's rows are read once per tile. The steps are: sort, two grouped products, and a weighted sum per token.
 
-use super::cpu::{Products, exact, fast};
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};
 use super::matvec::weights;
+use super::product::{Products, exact, fast};
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, params, shader};

@@ -1,8 +1,8 @@
 //! A matrix times the rows of all tokens of a step, `Y[t] = f(W · X[t] + bias)`: prefill.
 
-use super::cpu::{Products, exact, fast};
 use super::epilogue::{Epilogue, finish};
 use super::matvec::weights;
+use super::product::{Products, exact, fast};
 use super::small::{K, Maker, ROWS, Small};
 use super::software::{MAX_ROUNDS, software_shader};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};

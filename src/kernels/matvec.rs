@@ -1,7 +1,7 @@
 //! A matrix times one row, `y = f(W · n(x) + bias)`: decode, and the head after prefill.
 
-use super::cpu::{Products, Weights, exact, fast};
 use super::epilogue::{Epilogue, finish};
+use super::product::{Products, Weights, exact, fast};
 use super::small::{Maker, ROWS, Small, shared_row};
 use super::software::software_shader;
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};

@@ -5,7 +5,6 @@
 
 mod activation;
 mod attention;
-mod cpu;
 mod embed;
 mod epilogue;
 mod experts;
@@ -17,6 +16,7 @@ mod latent;
 mod matmul;
 mod matvec;
 mod norm;
+mod product;
 mod quantize;
 #[cfg(test)]
 mod real_shapes;

@@ -1,7 +1,7 @@
 //! Weights of each layout as vectors: codes and factors of a group, or numbers.
 
 use super::input::Order;
-use super::vector::{F32x4, I16x8};
+use super::lanes::{F32x4, I16x8};
 
 /// What the codes of a group are multiplied with.
 #[derive(Clone, Copy)]
@@ -75,7 +75,7 @@ fn nibbles(group: &[u8]) -> [I16x8; 4] {
     [words.and(low), words.shift_right::<4>().and(low), words.shift_right::<8>().and(low), words.shift_right::<12>()]
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q8;
 impl Codes for Q8 {
     const ORDER: Order = Order::Natural;
@@ -99,7 +99,7 @@ impl Codes for Q8 {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q8Min;
 impl Codes for Q8Min {
     const ORDER: Order = Order::Natural;
@@ -123,7 +123,7 @@ impl Codes for Q8Min {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q4;
 impl Codes for Q4 {
     const ORDER: Order = Order::Nibbles;
@@ -147,7 +147,7 @@ impl Codes for Q4 {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q4Min;
 impl Codes for Q4Min {
     const ORDER: Order = Order::Nibbles;
@@ -179,7 +179,7 @@ fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
     Factors { minimum: -half(scales, at + 2) * minimum as f32, ..Factors::scale(half(scales, at) * scale as f32) }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q4K;
 impl Codes for Q4K {
     const ORDER: Order = Order::Nibbles;
@@ -196,7 +196,7 @@ impl Codes for Q4K {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q5K;
 impl Codes for Q5K {
     const ORDER: Order = Order::Nibbles;
@@ -220,7 +220,7 @@ impl Codes for Q5K {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Q6K;
 impl Codes for Q6K {
     const ORDER: Order = Order::Nibbles;
@@ -254,7 +254,7 @@ impl Codes for Q6K {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Mxfp4;
 impl Codes for Mxfp4 {
     const ORDER: Order = Order::Nibbles;
@@ -293,7 +293,7 @@ pub trait Numbers {
     fn eight(bytes: &[u8]) -> [F32x4; 2];
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct F32;
 impl Numbers for F32 {
     const BYTES: usize = 32;
@@ -304,7 +304,7 @@ impl Numbers for F32 {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct F16;
 impl Numbers for F16 {
     const BYTES: usize = 16;
@@ -315,7 +315,7 @@ impl Numbers for F16 {
     }
 }
 
-/// See [`Layout`](crate::plan::Layout).
+/// See [`Format`](super::Format).
 pub struct Bf16;
 impl Numbers for Bf16 {
     const BYTES: usize = 16;

@@ -3,8 +3,8 @@
 //! 16 bits keep logits within 0.02 of those of f32 inputs; 8 bits, which other engines use, do not: single inputs of a
 //! feed-forward layer reach thousands of times the others'.
 
-use super::vector::I16x8;
-use crate::plan::GROUP;
+use super::GROUP;
+use super::lanes::I16x8;
 
 /// The order of a group's values, which is that of the codes they meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -326,7 +326,19 @@ mod wasm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::Random;
+
+    /// SplitMix64.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        }
+    }
 
     fn bits(v: [F32x4; 2]) -> Vec<u32> {
         v.iter().flat_map(|v| v.values().map(f32::to_bits)).collect()

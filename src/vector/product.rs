@@ -1,72 +1,76 @@
-//! Products of rows of weights with rows of inputs: in f64, and by vectors.
+//! Products of rows of weights with rows of inputs.
 
 use super::input::Input;
-use super::vector::{F32x4, I16x8, I32x4};
+use super::lanes::{F32x4, I16x8, I32x4};
+use super::threads::each_chunk;
 use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
-use crate::plan::{GROUP, Layout};
 
-/// The rows of a part of a matrix.
-#[derive(Clone, Copy)]
-pub struct Weights<'a> {
-    /// How they lie.
-    pub layout: Layout,
-    /// The codes plane.
-    pub codes: &'a [u8],
-    /// The scales plane, empty where the layout has none.
-    pub scales: &'a [u8],
-    /// Weights of a row.
-    pub k: usize,
+/// How weights lie, as the table of `plan/layout.rs` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // the table says it
+pub enum Format {
+    F32,
+    F16,
+    Bf16,
+    Q8,
+    Q8Min,
+    Q4,
+    Q4Min,
+    Q4K,
+    Q5K,
+    Q6K,
+    Mxfp4,
 }
 
-impl<'a> Weights<'a> {
+/// A plane of weights.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Bytes of a row.
+    pub row: usize,
+}
+
+/// The rows to multiply.
+struct Rows<'a> {
+    codes: Plane<'a>,
+    scales: Plane<'a>,
+    count: usize,
+    row: &'a (dyn Fn(usize) -> usize + Sync),
+}
+
+impl<'a> Rows<'a> {
     /// The bytes of a row in both planes.
-    fn row(&self, row: usize) -> (&'a [u8], &'a [u8]) {
-        let (codes, scales) = (self.layout.code_row_bytes(self.k), self.layout.scale_row_bytes(self.k));
-        (&self.codes[row * codes..][..codes], &self.scales[row * scales..][..scales])
+    fn bytes(&self, i: usize) -> (&'a [u8], &'a [u8]) {
+        let row = (self.row)(i);
+        let of = |plane: Plane<'a>| &plane.bytes[row * plane.row..][..plane.row];
+        (of(self.codes), of(self.scales))
     }
 }
 
-/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
-pub type Products =
-    fn(&Weights<'_>, count: usize, row: &(dyn Fn(usize) -> usize + Sync), inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
-
-/// Products in f64.
-pub fn exact(
-    weights: &Weights<'_>,
+/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row. Integer
+/// weights meet inputs rounded to 16 bits; other weights meet f32.
+pub fn products(
+    format: Format,
+    codes: Plane<'_>,
+    scales: Plane<'_>,
     count: usize,
     row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
-    let mut products = vec![Vec::with_capacity(count); inputs.len()];
-    for i in 0..count {
-        let (codes, scales) = weights.row(row(i));
-        let w = weights.layout.dequantize_row(weights.k, codes, scales);
-        for (x, products) in inputs.iter().zip(&mut products) {
-            products.push(w.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum());
-        }
-    }
-    products
-}
-
-/// Products by vectors: integers of 16 bits with integer weights, f32 with others.
-pub fn fast(
-    weights: &Weights<'_>,
-    count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
-    match weights.layout {
-        Layout::F32 => numbers::<F32>(weights, count, row, inputs),
-        Layout::F16 => numbers::<F16>(weights, count, row, inputs),
-        Layout::Bf16 => numbers::<Bf16>(weights, count, row, inputs),
-        Layout::Q8 => codes::<Q8>(weights, count, row, inputs),
-        Layout::Q8Min => codes::<Q8Min>(weights, count, row, inputs),
-        Layout::Q4 => codes::<Q4>(weights, count, row, inputs),
-        Layout::Q4Min => codes::<Q4Min>(weights, count, row, inputs),
-        Layout::Q4K => codes::<Q4K>(weights, count, row, inputs),
-        Layout::Q5K => codes::<Q5K>(weights, count, row, inputs),
-        Layout::Q6K => codes::<Q6K>(weights, count, row, inputs),
-        Layout::Mxfp4 => codes::<Mxfp4>(weights, count, row, inputs),
+    inputs: &[Vec<f32>],
+) -> Vec<Vec<f32>> {
+    let rows = &Rows { codes, scales, count, row };
+    match format {
+        Format::F32 => of_numbers::<F32>(rows, inputs),
+        Format::F16 => of_numbers::<F16>(rows, inputs),
+        Format::Bf16 => of_numbers::<Bf16>(rows, inputs),
+        Format::Q8 => of_codes::<Q8>(rows, inputs),
+        Format::Q8Min => of_codes::<Q8Min>(rows, inputs),
+        Format::Q4 => of_codes::<Q4>(rows, inputs),
+        Format::Q4Min => of_codes::<Q4Min>(rows, inputs),
+        Format::Q4K => of_codes::<Q4K>(rows, inputs),
+        Format::Q5K => of_codes::<Q5K>(rows, inputs),
+        Format::Q6K => of_codes::<Q6K>(rows, inputs),
+        Format::Mxfp4 => of_codes::<Mxfp4>(rows, inputs),
     }
 }
 
@@ -92,18 +96,13 @@ impl Four {
     }
 }
 
-fn codes<C: Codes>(
-    weights: &Weights<'_>,
-    count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
-    let inputs: Vec<Input> = inputs.iter().map(|x| Input::new(&floats(x), C::ORDER)).collect();
+fn of_codes<C: Codes>(rows: &Rows<'_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let inputs: Vec<Input> = inputs.iter().map(|x| Input::new(x, C::ORDER)).collect();
     let mut fours = inputs.chunks_exact(4);
     let tiles: Vec<Four> = fours.by_ref().map(|four| Four::new(four.try_into().expect("four"))).collect();
     let rest = fours.remainder();
-    each_row(count, inputs.len(), |i, out| {
-        let (codes, scales) = weights.row(row(i));
+    each_row(rows.count, inputs.len(), |i, out| {
+        let (codes, scales) = rows.bytes(i);
         let (of_tiles, of_rest) = out.split_at_mut(4 * tiles.len());
         for (tiles, out) in tiles.chunks(2).zip(of_tiles.chunks_mut(8)) {
             match tiles {
@@ -187,23 +186,18 @@ fn halved_sum<C: Codes>(codes: &[u8], scales: &[u8], input: &Input) -> f32 {
 /// Inputs that meet the weights of a row together.
 const TILE: usize = 8;
 
-fn numbers<F: Numbers>(
-    weights: &Weights<'_>,
-    count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
-    let groups = Layout::groups(weights.k);
+fn of_numbers<F: Numbers>(rows: &Rows<'_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let width = rows.codes.row / F::BYTES * 8;
     let inputs: Vec<Vec<F32x4>> = inputs
         .iter()
         .map(|x| {
-            let mut padded = floats(x);
-            padded.resize(groups * GROUP, 0.0);
+            let mut padded = x.clone();
+            padded.resize(width, 0.0);
             padded.chunks_exact(4).map(|four| F32x4::new(four.try_into().expect("four"))).collect()
         })
         .collect();
-    each_row(count, inputs.len(), |i, out| {
-        let (codes, _) = weights.row(row(i));
+    each_row(rows.count, inputs.len(), |i, out| {
+        let (codes, _) = rows.bytes(i);
         let mut tiles = inputs.chunks_exact(TILE);
         let mut out = out.iter_mut();
         let mut put = |sums: &[f32]| sums.iter().zip(&mut out).for_each(|(sum, out)| *out = *sum);
@@ -229,26 +223,9 @@ fn number_sums<F: Numbers, const N: usize>(codes: &[u8], inputs: &[Vec<F32x4>; N
     sums.map(|[a, b]| a.add(b).values().iter().sum())
 }
 
-fn floats(values: &[f64]) -> Vec<f32> {
-    values.iter().map(|&v| v as f32).collect()
-}
-
-/// Rows that a thread takes at once.
-#[cfg(not(target_arch = "wasm32"))]
-const ROWS: usize = 64;
-
-/// Calls `make` for every row, with room for a value for each input; returns the values by input. Natively, rows are made on
-/// all threads; each row is made by one, so that results do not depend on their number.
-fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<Vec<f64>> {
+/// Calls `make` for every row, with room for a value for each input; returns the values by input.
+fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<Vec<f32>> {
     let mut values = vec![0.0f32; count * inputs];
-    #[cfg(not(target_arch = "wasm32"))]
-    {
-        use rayon::prelude::*;
-        values.par_chunks_mut(ROWS * inputs).enumerate().for_each(|(block, values)| {
-            values.chunks_exact_mut(inputs).enumerate().for_each(|(i, out)| make(block * ROWS + i, out));
-        });
-    }
-    #[cfg(target_arch = "wasm32")]
-    values.chunks_exact_mut(inputs).enumerate().for_each(|(i, out)| make(i, out));
-    (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).map(|&v| v.into()).collect()).collect()
+    each_chunk(&mut values, inputs, make);
+    (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).copied().collect()).collect()
 }

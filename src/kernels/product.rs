@@ -1,0 +1,80 @@
+//! Products of rows of weights with rows of inputs: in f64 for references, and by vectors for the kernels' forms for
+//! processors.
+
+use minke_vector::{Format, Plane, products};
+
+use crate::plan::Layout;
+
+/// The rows of a part of a matrix.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    /// How they lie.
+    pub layout: Layout,
+    /// The codes plane.
+    pub codes: &'a [u8],
+    /// The scales plane, empty where the layout has none.
+    pub scales: &'a [u8],
+    /// Weights of a row.
+    pub k: usize,
+}
+
+impl<'a> Weights<'a> {
+    /// The bytes of a row in both planes.
+    fn row(&self, row: usize) -> (&'a [u8], &'a [u8]) {
+        let (codes, scales) = (self.layout.code_row_bytes(self.k), self.layout.scale_row_bytes(self.k));
+        (&self.codes[row * codes..][..codes], &self.scales[row * scales..][..scales])
+    }
+}
+
+/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
+pub type Products =
+    fn(&Weights<'_>, count: usize, row: &(dyn Fn(usize) -> usize + Sync), inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
+
+/// Products in f64.
+pub fn exact(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let mut products = vec![Vec::with_capacity(count); inputs.len()];
+    for i in 0..count {
+        let (codes, scales) = weights.row(row(i));
+        let w = weights.layout.dequantize_row(weights.k, codes, scales);
+        for (x, products) in inputs.iter().zip(&mut products) {
+            products.push(w.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum());
+        }
+    }
+    products
+}
+
+/// Products by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
+pub fn fast(
+    weights: &Weights<'_>,
+    count: usize,
+    row: &(dyn Fn(usize) -> usize + Sync),
+    inputs: &[Vec<f64>],
+) -> Vec<Vec<f64>> {
+    let Weights { layout, codes, scales, k } = *weights;
+    let codes = Plane { bytes: codes, row: layout.code_row_bytes(k) };
+    let scales = Plane { bytes: scales, row: layout.scale_row_bytes(k) };
+    let inputs: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|&v| v as f32).collect()).collect();
+    let made = products(format(layout), codes, scales, count, row, &inputs);
+    made.into_iter().map(|values| values.into_iter().map(f64::from).collect()).collect()
+}
+
+fn format(layout: Layout) -> Format {
+    match layout {
+        Layout::F32 => Format::F32,
+        Layout::F16 => Format::F16,
+        Layout::Bf16 => Format::Bf16,
+        Layout::Q8 => Format::Q8,
+        Layout::Q8Min => Format::Q8Min,
+        Layout::Q4 => Format::Q4,
+        Layout::Q4Min => Format::Q4Min,
+        Layout::Q4K => Format::Q4K,
+        Layout::Q5K => Format::Q5K,
+        Layout::Q6K => Format::Q6K,
+        Layout::Mxfp4 => Format::Mxfp4,
+    }
+}
