@@ -224,7 +224,7 @@ fn number_sums<F: Numbers, const N: usize>(codes: &[u8], inputs: &[Vec<F32x4>; N
 }
 
 /// Calls `make` for every row, with room for a value for each input; returns the values by input.
-fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Sync) -> Vec<Vec<f32>> {
+fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Send + Sync) -> Vec<Vec<f32>> {
     let mut values = vec![0.0f32; count * inputs];
     each_chunk(&mut values, inputs, make);
     (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).copied().collect()).collect()

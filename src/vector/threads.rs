@@ -2,7 +2,7 @@
 //! depend on their number.
 
 /// What `make` makes of `0..count`.
-pub fn all<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub fn all<T: Send>(count: usize, make: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
     #[cfg(not(target_arch = "wasm32"))]
     {
         use rayon::prelude::*;
@@ -13,7 +13,7 @@ pub fn all<T: Send>(count: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 /// Calls `make` for every `width` values, with their number.
-pub fn each_chunk(values: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Sync) {
+pub fn each_chunk(values: &mut [f32], width: usize, make: impl Fn(usize, &mut [f32]) + Send + Sync) {
     #[cfg(not(target_arch = "wasm32"))]
     {
         use rayon::prelude::*;
