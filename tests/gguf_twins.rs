@@ -24,7 +24,7 @@ use std::rc::Rc;
 use common::golden::{check, f16_tolerance, golden, golden_logits, greedy, ids};
 use common::{HOST, all_logits, block_on, data};
 use facts::Keys;
-use minke::engine::{Engine, LoadOptions};
+use minke::engine::{Engine, LoadOptions, RunOn};
 use minke::weights::{Dtype, MemoryFile, dequantize_rows};
 use minke::{Cancel, Result};
 use serde_json::Value;
@@ -54,7 +54,7 @@ const CASES: [&str; 19] = [
 ];
 
 pub fn f32_mode() -> LoadOptions {
-    LoadOptions { f32: true, ..LoadOptions::default() }
+    LoadOptions { f32: true, run_on: RunOn::Gpu, ..LoadOptions::default() }
 }
 
 /// A model that is being converted to GGUF.
@@ -164,6 +164,7 @@ impl Twin {
 }
 
 pub fn open(bytes: &[u8], options: LoadOptions) -> Result<Engine> {
+    let options = LoadOptions { run_on: RunOn::Gpu, ..options };
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
     let file = Rc::new(MemoryFile::new("twin.gguf", bytes));
     block_on(Engine::load_gguf(file, None, options, HOST, &cancel, &mut quiet))

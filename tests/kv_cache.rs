@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{HOST, all_logits, argmax, block_on, copy, data, load};
 use minke::Cancel;
-use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, LogitRows, Reasoning, accept};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, LogitRows, Reasoning, RunOn, accept};
 use minke::kernels::KvFormat;
 use minke::model::{Model, ModelConfig, ModelOptions};
 use minke::plan::Role;
@@ -39,7 +39,7 @@ fn load_from(folder: &MemoryFolder, options: LoadOptions) -> Engine {
 }
 
 fn in_chunks(chunk: usize) -> LoadOptions {
-    LoadOptions { f32: true, chunk: Some(chunk), ..LoadOptions::default() }
+    LoadOptions { f32: true, chunk: Some(chunk), run_on: RunOn::Gpu, ..LoadOptions::default() }
 }
 
 #[test]

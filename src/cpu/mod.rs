@@ -109,12 +109,12 @@ impl Executor for Cpu {
 
     async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
         let bytes = buffers.iter().map(|spec| spec.bytes).sum();
-        let refused = |()| {
+        let refused = || {
             let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
             Error::Memory { what, bytes, allocated: self.memory().total() }
         };
         let extended = self.memory.borrow_mut().extend(buffers);
-        let first = extended.map_err(refused)?;
+        let first = extended.ok_or_else(refused)?;
         let roles = &mut *self.roles.borrow_mut();
         roles.truncate(first.0 as usize);
         roles.extend(buffers.iter().map(|spec| spec.role));

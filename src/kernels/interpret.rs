@@ -13,19 +13,19 @@ impl CpuMemory {
         Self(buffers.iter().map(|spec| vec![0; spec.bytes as usize / 4]).collect())
     }
 
-    /// Adds zeroed buffers, all or none; returns the id of the first. An error if there is not enough memory.
-    pub fn extend(&mut self, buffers: &Buffers) -> Result<BufferId, ()> {
+    /// Adds zeroed buffers, all or none; returns the id of the first, or `None` if there is not enough memory.
+    pub fn extend(&mut self, buffers: &Buffers) -> Option<BufferId> {
         let mut added = Vec::with_capacity(buffers.iter().len());
         for spec in buffers.iter() {
             let words = spec.bytes as usize / 4;
             let mut zeroed = Vec::new();
-            zeroed.try_reserve_exact(words).map_err(drop)?;
+            zeroed.try_reserve_exact(words).ok()?;
             zeroed.resize(words, 0);
             added.push(zeroed);
         }
         let first = self.0.len() as u32;
         self.0.append(&mut added);
-        Ok(BufferId(first))
+        Some(BufferId(first))
     }
 
     /// How many buffers there are, without freed ones at the end.

@@ -356,6 +356,7 @@ mod tests {
                 // Sums of neighbours' products with unit vectors tell each lane.
                 for lane in 0..8 {
                     let one = std::array::from_fn(|i| i16::from(i == lane));
+                    assert_eq!(p.dot(plain::I16x8::new(one)).0[lane / 2], i32::from(p.0[lane]));
                     let got = x.dot(I16x8::new(one)).to_floats().values()[lane / 2];
                     assert_eq!(got, f32::from(p.0[lane]), "round {round}, lane {lane}");
                 }
@@ -380,6 +381,11 @@ mod tests {
             let plain_four = [p.dot(q), p.dot(p), q.dot(q), q.dot(p.add(q))];
             let sums = plain::I32x4::sums(plain_four).to_floats().values();
             assert_eq!(I32x4::sums(four).to_floats().values(), sums);
+            let floats = [x.dot(y).to_floats().values(), x.dot(x).to_floats().values()];
+            let [f, g] = floats.map(F32x4::new);
+            let [h, i] = floats.map(plain::F32x4::new);
+            let half = (F32x4::splat(0.5), plain::F32x4::splat(0.5));
+            assert_eq!(f.add(g).mul(half.0).values(), h.add(i).mul(half.1).values());
             let upper = plain::F32x4::from_upper(p);
             assert_eq!(
                 bits(F32x4::from_upper(x)),
