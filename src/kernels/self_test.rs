@@ -158,8 +158,14 @@ mod tests {
         }
     }
 
-    const NONE: Variants = Variants { software: false, subgroups: false, f16: false, int8: false };
-    const SOFTWARE: Variants = Variants { software: true, ..NONE };
+    /// No variants.
+    fn none() -> Variants {
+        Variants::default()
+    }
+
+    fn software() -> Variants {
+        Variants { software: true, ..none() }
+    }
 
     fn failures(b: &Bench, variants: Variants) -> Vec<String> {
         let test = SelfTest::new(&[&b.plan], variants);
@@ -179,7 +185,7 @@ mod tests {
     fn kernels_that_are_right_pass() {
         let mut b = Bench::new(1, 8);
         products(&mut b);
-        assert!(failures(&b, NONE).is_empty());
+        assert!(failures(&b, none()).is_empty());
         for variants in Variants::each(device().facts()) {
             assert!(failures(&b, variants).is_empty(), "{variants:?}");
         }
@@ -212,22 +218,22 @@ mod tests {
         let device = device();
         let pipelines = |plan: &Plan| plan.steps.iter().map(|s| (s.shader.id, s.constants.clone())).collect::<Vec<_>>();
         let tested = |variants| SelfTest::new(&[&b.plan], variants).plan;
-        assert_eq!(pipelines(&tested(NONE)), pipelines(&b.plan));
+        assert_eq!(pipelines(&tested(none())), pipelines(&b.plan));
         assert_eq!(
-            pipelines(&suited(&tested(SOFTWARE), SOFTWARE, device.facts())),
-            pipelines(&suited(&b.plan, SOFTWARE, device.facts()))
+            pipelines(&suited(&tested(software()), software(), device.facts())),
+            pipelines(&suited(&b.plan, software(), device.facts()))
         );
-        assert!(failures(&b, NONE).is_empty());
-        assert!(failures(&b, SOFTWARE).is_empty());
+        assert!(failures(&b, none()).is_empty());
+        assert!(failures(&b, software()).is_empty());
     }
 
     #[test]
     fn a_sampler_that_draws_another_token_is_named() {
         let mut b = Bench::new(1, 300);
         b.plan.push([crate::kernels::Sample.step("sample", &b.control)]);
-        assert!(failures(&b, NONE).is_empty());
+        assert!(failures(&b, none()).is_empty());
         spoil(&mut b.plan.steps[0], "options.temperature", "(3.0 * options.temperature)");
-        assert_eq!(failures(&b, NONE), ["sample"]);
+        assert_eq!(failures(&b, none()), ["sample"]);
     }
 
     #[test]
@@ -235,6 +241,6 @@ mod tests {
         let mut b = Bench::new(1, 8);
         products(&mut b);
         spoil(&mut b.plan.steps[2 * Layout::Q8 as usize], "inverseSqrt(", "1.01 * inverseSqrt(");
-        assert_eq!(failures(&b, NONE), ["matvec.q8"]);
+        assert_eq!(failures(&b, none()), ["matvec.q8"]);
     }
 }
