@@ -23,15 +23,18 @@ impl Factors {
 /// A layout of integers with factors. `scales` is a row of its plane.
 pub trait Codes {
     /// The order in which [`Self::codes`] has a group's weights.
-    const ORDER: Order;
+    const ORDER: Order = Order::Nibbles;
     /// Whether the last 16 weights of a group have a scale of their own: they are in the second and fourth vector.
     const HALVES: bool = false;
 
     /// Bytes of a group in the codes plane.
-    const BYTES: usize;
+    const BYTES: usize = 16;
 
-    /// The codes of group `g`, whose bytes in the codes plane are `group`.
-    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4];
+    /// The codes of group `g`, whose bytes in the codes plane are `group`: its nibbles, unless the format says otherwise.
+    #[inline(always)]
+    fn codes(group: &[u8], _scales: &[u8], _g: usize) -> [I16x8; 4] {
+        nibbles(group)
+    }
 
     /// The factors of group `g`.
     fn factors(scales: &[u8], g: usize) -> Factors;
@@ -126,14 +129,6 @@ impl Codes for Q8Min {
 /// See [`Format`](super::Format).
 pub struct Q4;
 impl Codes for Q4 {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
-
-    #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        nibbles(group)
-    }
-
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         let scale = half(scales, 2 * g);
@@ -150,14 +145,6 @@ impl Codes for Q4 {
 /// See [`Format`](super::Format).
 pub struct Q4Min;
 impl Codes for Q4Min {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
-
-    #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        nibbles(group)
-    }
-
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         Q8Min::factors(scales, g)
@@ -182,14 +169,6 @@ fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
 /// See [`Format`](super::Format).
 pub struct Q4K;
 impl Codes for Q4K {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
-
-    #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        nibbles(group)
-    }
-
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         k_factors(scales, g / 8 * 16, g)
@@ -199,9 +178,6 @@ impl Codes for Q4K {
 /// See [`Format`](super::Format).
 pub struct Q5K;
 impl Codes for Q5K {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
-
     #[inline(always)]
     fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
         let fifth = word(scales, g / 8 * 48 + 16 + g % 8 * 4);
@@ -223,8 +199,6 @@ impl Codes for Q5K {
 /// See [`Format`](super::Format).
 pub struct Q6K;
 impl Codes for Q6K {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
     const HALVES: bool = true;
 
     #[inline(always)]
@@ -257,9 +231,6 @@ impl Codes for Q6K {
 /// See [`Format`](super::Format).
 pub struct Mxfp4;
 impl Codes for Mxfp4 {
-    const ORDER: Order = Order::Nibbles;
-    const BYTES: usize = 16;
-
     /// Twice the values of e2m1: magnitudes 0, 1, 2, 3, 4, 6, 8, 12.
     #[inline(always)]
     fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
