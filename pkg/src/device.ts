@@ -23,3 +23,9 @@ export async function deviceInfo(): Promise<DeviceInfo> {
     persisted,
   };
 }
+
+/** Whether an adapter runs on the processor (SwiftShader, lavapipe, WARP): models are faster there without it. */
+export function isSoftware(adapter: GPUAdapter): boolean {
+  const { isFallbackAdapter = false, architecture = "", description = "" } = adapter.info ?? ({} as Partial<GPUAdapterInfo>);
+  return isFallbackAdapter || /swiftshader|llvmpipe|basic render/i.test(`${architecture} ${description}`);
+}

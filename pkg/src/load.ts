@@ -1,6 +1,7 @@
 // The public functions that take a source: load a model, estimate its cost, check its availability, download its files.
 
 import { Connection, nextId } from "./connection.js";
+import { isSoftware } from "./device.js";
 import { EngineError, invalid } from "./errors.js";
 import { below, locate, storageKey, type Location } from "./locate.js";
 import { RemoteModel } from "./model.js";
@@ -43,7 +44,8 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
 export async function estimate(source: ModelSource, given?: LoadOptions): Promise<Estimate> {
   const { options, opening, location } = await prepare(source, given);
   const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: options.powerPreference }).catch(() => null);
-  const maxBinding = adapter == null ? 0 : Math.min(adapter.limits.maxStorageBufferBindingSize, adapter.limits.maxBufferSize);
+  const onGpu = adapter != null && (options.device === "gpu" || !isSoftware(adapter));
+  const maxBinding = !onGpu ? 0 : Math.min(adapter.limits.maxStorageBufferBindingSize, adapter.limits.maxBufferSize);
   const { files: _, ...known } = (await look(options, { ...opening, location, maxBinding, download: false })) as EngineEstimate;
   const cachedBytes = (await stored(opening.cache, location))?.bytes ?? 0;
   const reason = insecure();

@@ -113,7 +113,7 @@ describe("without WebGPU", { skip: noBrowser }, () => {
     const [{ ids, greedy_ids }] = Object.values(prompts);
     for (const worker of [true, false]) {
       const got = await bare.evaluate(async ([ids, n, worker]) => {
-        const { fit } = await minke.estimate("/golden/models/llama/");
+        const { fit } = await minke.estimate("/golden/models/llama/", { device: "auto" });
         const { model, info } = await open("/golden/models/llama/", { device: "auto", worker });
         const { ids: answer } = await greedy(model, ids, { maxOutputTokens: n });
         const stopping = models.get(model).stream(Uint32Array.from(ids), { maxOutputTokens: 400, temperature: 0 });
@@ -127,6 +127,20 @@ describe("without WebGPU", { skip: noBrowser }, () => {
     }
     await bare.close();
   });
+});
+
+test("a software adapter is passed over: models run on the processor, as estimated", { skip: noGolden, timeout: 60_000 }, async () => {
+  const got = await page.evaluate(async () => {
+    const bytes = {};
+    for (const device of ["auto", "cpu", "gpu"]) bytes[device] = (await minke.estimate("/golden/models/llama/", { device })).gpuBytes;
+    const { model, info, memory } = await open("/golden/models/llama/", { device: "auto" });
+    await close(model);
+    return { bytes, kind: info.device.kind, held: memory.weights + memory.kv + memory.scratch };
+  });
+  assert.equal(got.kind, "cpu");
+  assert.equal(got.bytes.auto, got.bytes.cpu);
+  assert.notEqual(got.bytes.auto, got.bytes.gpu);
+  assert.ok(got.held <= got.bytes.auto && got.bytes.auto <= 1.1 * got.held, JSON.stringify(got));
 });
 
 describe("golden models", { skip: noGolden }, () => {

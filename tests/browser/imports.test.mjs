@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL("../../pkg/src", import.meta.url));
 /** Files and folders of `pkg/src`, the highest first: each imports only those after it. A folder counts with all its files. */
 const LAYERS = [
   // The package's functions and objects, on the page.
-  "index.ts", "device.ts", "store.ts", "load.ts", "model.ts", "session.ts", "generation.ts",
+  "index.ts", "store.ts", "load.ts", "device.ts", "model.ts", "session.ts", "generation.ts",
   // Messages between the page and the engine, in a worker or on the same thread.
   "connection.ts", "engine.ts", "worker.ts",
   // The engine's side: models and their calls.

@@ -44,7 +44,8 @@ import * as published from "./node_modules/minke/dist/index.js";
 
 // The browser has a software adapter only, on which "auto" chooses the processor: tests of the GPU's kernels run on the adapter
 // unless they say otherwise.
-const minke = { ...published, load: (source, options) => published.load(source, { device: "gpu", ...options }) };
+const onGpu = (call) => (source, options) => call(source, { device: "gpu", ...options });
+const minke = { ...published, load: onGpu(published.load), estimate: onGpu(published.estimate) };
 
 const models = new Map();
 let last = 0;
