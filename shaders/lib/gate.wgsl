@@ -1,4 +1,4 @@
-// How a gate and an up become one value.
+// Combines a gate and an up value into one.
 override GATE: u32 = 0u;     // 0: silu(gate) · up (Shazeer 2020, arXiv 2002.05202); 1: gelu_tanh(gate) · up (Hendrycks &
                              // Gimpel 2016, arXiv 1606.08415); 2: gpt-oss, both clamped
 override LIMIT: f32 = 7.0;   // of the clamp
