@@ -52,6 +52,28 @@ fn golden_cases_on_the_reference_executor() {
     }
 }
 
+/// A generation whose model is unloaded meanwhile ends with an error, as it does on a GPU.
+#[test]
+fn unloading_ends_what_runs_on_the_cpu() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    let options = LoadOptions { run_on: RunOn::Cpu, ..LoadOptions::default() };
+    let engine = load(&models.join("llama"), options).expect("it loads");
+    let mut parts = 0;
+    let mut part = |_| {
+        parts += 1;
+        if parts == 3 {
+            engine.executor().destroy();
+        }
+    };
+    let options = GenerateOptions { max_output_tokens: Some(64.0), raw: true, ..GenerateOptions::default() };
+    let cancel = Cancel::default();
+    let result = block_on(engine.generate(Input::Ids(vec![5, 6, 7]), &options, &cancel, &mut part));
+    assert_eq!(result.map(|r| r.ids).unwrap_err().code(), "device-lost");
+    assert_eq!(engine.memory().total(), 0);
+    let again = block_on(engine.generate(Input::Ids(vec![5, 6, 7]), &options, &cancel, &mut |_| {}));
+    assert_eq!(again.map(|r| r.ids).unwrap_err().code(), "device-lost");
+}
+
 /// What an engine asks of an executor besides running plans: snapshots, saved conversations, memory that is released.
 #[test]
 fn conversations_and_memory_on_the_reference_executor() {

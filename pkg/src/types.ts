@@ -283,7 +283,7 @@ export interface Model extends TextGenerator, AsyncDisposable {
   score(input: Input, options?: { top?: number; raw?: boolean }): Promise<TokenLogprob[]>;
   /** Logits, [rows, vocabSize], of the last id or of all ids. */
   forward(ids: Uint32Array, options?: { rows?: "last" | "all" }): Promise<Float32Array>;
-  /** GPU bytes. */
+  /** Bytes of buffers, on the GPU or in memory. */
   memory(): { weights: number; kv: number; scratch: number };
   /** Settles only when the GPU device is lost and cannot be recovered. */
   readonly lost: Promise<import("./errors.js").EngineError>;

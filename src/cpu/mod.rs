@@ -38,6 +38,8 @@ pub struct Cpu {
     /// The role of each buffer ever allocated, by id.
     roles: RefCell<Vec<Role>>,
     counts: Cell<Counts>,
+    /// Whether it was destroyed: calls that are under way end with an error, as those on a lost device.
+    destroyed: Cell<bool>,
 }
 
 impl Cpu {
@@ -73,7 +75,15 @@ impl Cpu {
             memory: RefCell::new(CpuMemory::new(&Buffers::default())),
             roles: RefCell::default(),
             counts: Cell::default(),
+            destroyed: Cell::default(),
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.destroyed.get() {
+            return Err(Error::DeviceLost { message: "the model was unloaded".into() });
+        }
+        Ok(())
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
@@ -108,6 +118,7 @@ impl Executor for Cpu {
     }
 
     async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
+        self.check()?;
         let bytes = buffers.iter().map(|spec| spec.bytes).sum();
         let refused = || {
             let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
@@ -128,7 +139,9 @@ impl Executor for Cpu {
     }
 
     fn write(&self, to: BufferId, offset: u64, bytes: &[u8]) {
-        self.memory.borrow_mut().write(to, offset, bytes);
+        if !self.destroyed.get() {
+            self.memory.borrow_mut().write(to, offset, bytes);
+        }
     }
 
     fn upload(&self, to: BufferId, offset: u64, bytes: Bytes) {
@@ -136,6 +149,7 @@ impl Executor for Cpu {
     }
 
     fn copy(&self, copies: &[BufferCopy]) -> Result<()> {
+        self.check()?;
         let memory = &mut *self.memory.borrow_mut();
         for BufferCopy { from, bytes, to, offset } in copies {
             let copied = memory.bytes(*from)[bytes.start as usize..bytes.end as usize].to_vec();
@@ -146,6 +160,7 @@ impl Executor for Cpu {
     }
 
     async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
+        self.check()?;
         Ok(Prepared::new(plan.clone()))
     }
 
@@ -154,6 +169,7 @@ impl Executor for Cpu {
     }
 
     fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
+        self.check()?;
         let memory = &mut *self.memory.borrow_mut();
         let plans: Vec<&Plan> = plans.iter().map(|plan| plan.inner()).collect();
         plans.iter().for_each(|plan| (self.run)(plan, memory));
@@ -172,13 +188,14 @@ impl Executor for Cpu {
 
     async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
         (self.pause)().await;
+        self.check()?;
         self.count(|c| c.readbacks += 1);
         Ok(from.inner::<Arrived>().borrow().clone())
     }
 
     async fn idle(&self) -> Result<()> {
         (self.pause)().await;
-        Ok(())
+        self.check()
     }
 
     fn lost(&self) -> Pin<Box<dyn Future<Output = Error>>> {
@@ -186,6 +203,7 @@ impl Executor for Cpu {
     }
 
     fn destroy(&self) {
+        self.destroyed.set(true);
         *self.memory.borrow_mut() = CpuMemory::new(&Buffers::default());
         self.roles.borrow_mut().clear();
     }
