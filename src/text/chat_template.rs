@@ -188,12 +188,13 @@ impl ChatTemplate {
             let turns = turns.map(|(role, text)| Message::new(role, text).to_template(style));
             render(self, turns.to_vec(), Vec::new())
         };
-        let shows = |rendered: &Result<String>| rendered.as_ref().is_ok_and(|text| text.contains("probe3f7a"));
-        let plain = rendered(self.style)?;
+        let shows = |text: &str| text.contains("probe3f7a");
+        // One rendering is held at a time: each may be as long as the limit.
+        let plain = rendered(self.style)?.map(|text| shows(&text));
         let parts = MessageStyle { parts: true, ..self.style };
-        if !shows(&plain) && shows(&rendered(parts)?) {
+        if !matches!(plain, Ok(true)) && rendered(parts)?.is_ok_and(|text| shows(&text)) {
             self.style = parts;
-        } else if plain.is_ok() && !shows(&plain) {
+        } else if matches!(plain, Ok(false)) {
             let message = "the template omits the user's last message".to_owned();
             return Err(Error::Template { kind: TemplateKind::Suspicious, message });
         }
@@ -308,6 +309,11 @@ impl io::Write for &mut Capped {
         if bytes.len() > MAX_OUTPUT - self.bytes.len() {
             self.full = true;
             return Err(io::Error::other("too long"));
+        }
+        if bytes.len() > self.bytes.capacity() - self.bytes.len() {
+            // Doubles as `Vec` does, but not beyond the limit.
+            let target = (2 * self.bytes.capacity()).max(self.bytes.len() + bytes.len()).min(MAX_OUTPUT);
+            self.bytes.reserve_exact(target - self.bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())

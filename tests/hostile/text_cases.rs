@@ -7,6 +7,7 @@ use minke::text::{ChatInput, ChatTemplate, Tokenizer, TokenizerConfig};
 use minke::{Error, FormatKind, Result, TemplateKind};
 use serde_json::{Value, json};
 
+use super::guard::guarded;
 use super::support::{self, Stopwatch};
 use super::table::record;
 
@@ -283,6 +284,16 @@ fn templates_that_ask_for_too_much() {
     template_fails("J17 output_64mb", limit, output);
     let output = "{% set s = 'x' * 65536 %}{% for i in range(300) %}{{ s }}{% endfor %}";
     template_fails("J18 output_20mb", limit, output);
+}
+
+/// A rendering just below the limit is held once, however often the template is tried.
+#[test]
+fn the_longest_rendering_is_held_once() {
+    let source = "{% for m in messages %}{{ m.content }}{% endfor %}{% set s = 'x' * 53796 %}\
+                  {% for i in range(300) %}{{ s }}{% endfor %}";
+    let input = ChatInput { messages: vec![json!({ "role": "user", "content": "Hi" })], ..ChatInput::default() };
+    let text = guarded("longest rendering", || template(source).and_then(|t| t.render(&input)));
+    assert_eq!(text.map(|t| t.len()), Ok(2 + 300 * 53_796));
 }
 
 /// Lists that are extended step by step, as in templates for tool calls, are not deeply nested values.
