@@ -20,7 +20,7 @@ const HOST: Host = Host {
     local_time: || 0,
     seed: || 1,
     warn: |message| eprintln!("{message}"),
-    pause: || Box::pin(std::future::ready(())),
+    workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }),
 };
 
 /// The probe, which reads a buffer as fast as the adapter can.

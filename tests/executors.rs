@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use common::golden::{check, f16_tolerance, golden, greedy, ids};
-use common::{HOST, block_on, data, load};
+use common::{HOST, all_logits, block_on, data, load};
 use minke::cpu::Cpu;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, RunOn, Source};
 use minke::weights::{DiskFolder, MemoryFile};
@@ -37,6 +37,29 @@ fn golden_cases_on_the_cpu() {
         let worst = check(&folder, &case, &open, f32, 1e-3).expect("it loads");
         let normal = check(&folder, &case, &open, LoadOptions::default(), f16_tolerance(&folder)).expect("it loads");
         println!("{case}: logits are off by at most {worst:.1e}; {normal:.1e} with a 16-bit cache");
+    }
+}
+
+/// Logits of prefill and decode are bit for bit the same with any number of workers, also more than there are rows of a matrix.
+#[test]
+fn results_do_not_depend_on_the_number_of_workers() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    for entry in std::fs::read_dir(&models).expect("a folder") {
+        let folder = entry.expect("an entry").path();
+        let golden = golden(&folder);
+        let facts = golden["prompts"].as_object().and_then(|prompts| prompts.values().next()).expect("a prompt");
+        let tokens = [ids(&facts["ids"]), ids(&facts["greedy_ids"])].concat();
+        for f32 in [false, true] {
+            let made = |threads| {
+                let options = LoadOptions { run_on: RunOn::Cpu, threads: Some(threads), f32, ..LoadOptions::default() };
+                let engine = load(&folder, options).expect("it loads");
+                (all_logits(&engine, &tokens), greedy(&engine, &tokens, 8))
+            };
+            let one = made(1);
+            for threads in if f32 { vec![2] } else { vec![2, 3, 8] } {
+                assert!(made(threads) == one, "{}: {threads} threads, f32: {f32}", folder.display());
+            }
+        }
     }
 }
 

@@ -1,82 +1,111 @@
 //! The processor: an [`Executor`] that runs the same plans as a GPU, by the kernels' forms for processors or by their
 //! references in f64, which are the oracle for whole engines.
 //!
-//! A plan runs while it is submitted. Before a readback is returned, [`Pause`] gives the environment time: in a browser, the
-//! messages that stop or abort a call arrive then.
+//! Workers do the work, each with a memory of its own: it holds some rows of every matrix ([`DividedRows`](crate::plan::DividedRows))
+//! and a copy of everything else. All run every plan, and a product whose rows are divided ends with an exchange of its values.
+//! This room has both sides: [`Cpu`] tells [`Workers`] what to do, and a [`Worker`] does it, in a thread or in an instance of
+//! WebAssembly.
+
+mod command;
+#[cfg(not(target_arch = "wasm32"))]
+mod threads;
+mod worker;
+mod workers;
+
+pub use command::Command;
+#[cfg(not(target_arch = "wasm32"))]
+pub use threads::threads;
+pub use worker::{Arithmetic, Worker};
+pub use workers::{Answer, Workers};
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use crate::kernels::{CpuMemory, interpret, run};
 use crate::plan::{
-    BufferCopy, BufferId, Buffers, Bytes, Counts, DeviceFacts, Executor, MemoryUse, Plan, Prepared, Read, Readback,
-    Role,
+    BufferCopy, BufferId, BufferSpec, Buffers, Bytes, BytesRef, Counts, DeviceFacts, Executor, MemoryUse, Plan,
+    Prepared, Read, Readback, Role,
 };
 use crate::{Error, Result};
-
-/// Gives the environment time for its other tasks.
-pub type Pause = fn() -> Pin<Box<dyn Future<Output = ()>>>;
-
-/// The bytes of a readback.
-type Arrived = RefCell<Vec<u8>>;
 
 /// The largest buffer, in bytes.
 pub const MAX_BUFFER: u64 = 1 << 31;
 /// The alignment of a step's parameters, in bytes.
 pub const ALIGNMENT: u64 = 16;
 
-/// See the module. It needs no device and is never lost.
+/// The answers whose bytes, one after the other, are those of a readback.
+type Awaited = RefCell<Vec<Answer>>;
+
+/// See the module.
 #[derive(Debug)]
 pub struct Cpu {
-    /// Runs a plan.
-    run: fn(&Plan, &mut CpuMemory),
-    pause: Pause,
+    workers: Rc<dyn Workers>,
     facts: DeviceFacts,
-    memory: RefCell<CpuMemory>,
-    /// The role of each buffer ever allocated, by id.
-    roles: RefCell<Vec<Role>>,
+    /// The buffers by id, without freed ones at the end.
+    buffers: RefCell<Vec<Option<BufferSpec>>>,
+    /// Plans prepared so far.
+    plans: Cell<u32>,
     counts: Cell<Counts>,
     /// Whether it was destroyed: calls that are under way end with an error, as those on a lost device.
     destroyed: Cell<bool>,
 }
 
+/// A plan that the workers keep.
+struct Kept {
+    number: u32,
+    steps: usize,
+    workers: Rc<dyn Workers>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        tell_all(&*self.workers, &Command::Forget(self.number));
+    }
+}
+
+fn tell_all(workers: &dyn Workers, command: &Command) {
+    let command = command.to_bytes();
+    (0..workers.count()).for_each(|worker| workers.tell(worker, &command));
+}
+
 impl Cpu {
-    /// An executor that runs kernels' forms for processors.
-    pub fn new(pause: Pause) -> Self {
-        Self::with(run, pause)
-    }
-
-    /// An executor that runs kernels' references.
-    pub fn reference() -> Self {
-        Self::with(interpret, || Box::pin(std::future::ready(())))
-    }
-
-    fn with(run: fn(&Plan, &mut CpuMemory), pause: Pause) -> Self {
-        Self {
-            run,
-            pause,
-            facts: DeviceFacts {
-                name: "CPU".into(),
-                vendor: String::new(),
-                architecture: String::new(),
-                features: Vec::new(),
-                max_buffer_size: MAX_BUFFER,
-                max_storage_buffer_binding_size: MAX_BUFFER,
-                min_uniform_buffer_offset_alignment: ALIGNMENT as u32,
-                shader_f16: false,
-                subgroups: false,
-                packed_int8: false,
-                software: false,
-                cpu: true,
-                slow_compiler: false,
+    /// An executor that tells workers what to do.
+    pub fn new(workers: Rc<dyn Workers>) -> Self {
+        let facts = DeviceFacts {
+            name: match workers.count() {
+                1 => "CPU, 1 thread".into(),
+                count => format!("CPU, {count} threads"),
             },
-            memory: RefCell::new(CpuMemory::new(&Buffers::default())),
-            roles: RefCell::default(),
+            vendor: String::new(),
+            architecture: String::new(),
+            features: Vec::new(),
+            max_buffer_size: MAX_BUFFER,
+            max_storage_buffer_binding_size: MAX_BUFFER,
+            min_uniform_buffer_offset_alignment: ALIGNMENT as u32,
+            shader_f16: false,
+            subgroups: false,
+            packed_int8: false,
+            software: false,
+            cpu: true,
+            slow_compiler: false,
+        };
+        Self {
+            workers,
+            facts,
+            buffers: RefCell::default(),
+            plans: Cell::default(),
             counts: Cell::default(),
             destroyed: Cell::default(),
         }
+    }
+
+    /// An executor that runs kernels' references on a thread of its own.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn reference() -> Self {
+        Self::new(threads(Arithmetic::Exact, Some(1)))
     }
 
     fn check(&self) -> Result<()> {
@@ -91,6 +120,70 @@ impl Cpu {
         change(&mut counts);
         self.counts.set(counts);
     }
+
+    fn tell(&self, command: &Command) {
+        tell_all(&*self.workers, command);
+    }
+
+    /// Asks every worker, and waits for all answers.
+    async fn ask_all(&self, command: &Command) -> Result<Vec<Vec<u8>>> {
+        let command = command.to_bytes();
+        let asked: Vec<Answer> = (0..self.workers.count()).map(|worker| self.workers.ask(worker, &command)).collect();
+        let mut answers = Vec::with_capacity(asked.len());
+        for answer in asked {
+            answers.push(answer.await?);
+        }
+        Ok(answers)
+    }
+
+    /// Bytes that the workers hold of a buffer, together.
+    fn held(&self, spec: &BufferSpec) -> u64 {
+        if spec.rows.is_some() { spec.bytes } else { spec.bytes * self.workers.count() as u64 }
+    }
+
+    /// The pieces of a range of a buffer whose rows are divided; `None` where every worker has all of it.
+    fn pieces(&self, id: BufferId, bytes: Range<u64>) -> Option<Vec<crate::plan::Piece>> {
+        let rows = self.buffers.borrow()[id.0 as usize].as_ref().and_then(|spec| spec.rows)?;
+        (self.workers.count() > 1).then(|| rows.pieces(bytes, self.workers.count()))
+    }
+
+    fn put<'a>(&self, to: BufferId, offset: u64, len: u64, bytes: &'a dyn Fn(Range<usize>) -> BytesRef<'a>) {
+        if self.destroyed.get() {
+            return;
+        }
+        match self.pieces(to, offset..offset + len) {
+            None => (0..self.workers.count())
+                .for_each(|worker| self.workers.write(worker, to, offset, bytes(0..len as usize))),
+            Some(pieces) => {
+                for piece in pieces {
+                    let range = (piece.bytes.start - offset) as usize..(piece.bytes.end - offset) as usize;
+                    self.workers.write(piece.worker, to, piece.offset, bytes(range));
+                }
+            }
+        }
+    }
+
+    /// The answers that make up the ranges.
+    fn answers(&self, ranges: &[(BufferId, Range<u64>)]) -> Vec<Answer> {
+        let mut reads: Vec<(usize, Vec<(u32, Range<u64>)>)> = Vec::new();
+        let mut read = |worker: usize, range| match reads.last_mut() {
+            Some((last, ranges)) if *last == worker => ranges.push(range),
+            _ => reads.push((worker, vec![range])),
+        };
+        for (id, bytes) in ranges {
+            match self.pieces(*id, bytes.clone()) {
+                None => read(0, (id.0, bytes.clone())),
+                Some(pieces) => {
+                    for piece in pieces {
+                        let end = piece.offset + piece.bytes.end - piece.bytes.start;
+                        read(piece.worker, (id.0, piece.offset..end));
+                    }
+                }
+            }
+        }
+        let ask = |(worker, ranges)| self.workers.ask(worker, &Command::Read(ranges).to_bytes());
+        reads.into_iter().map(ask).collect()
+    }
 }
 
 #[async_trait(?Send)]
@@ -100,15 +193,14 @@ impl Executor for Cpu {
     }
 
     fn memory(&self) -> MemoryUse {
-        let memory = self.memory.borrow();
         let mut held = MemoryUse::default();
-        for (id, role) in (0..).map(BufferId).zip(self.roles.borrow().iter()) {
-            let of_role = match role {
+        for spec in self.buffers.borrow().iter().flatten() {
+            let of_role = match spec.role {
                 Role::Weights => &mut held.weights,
                 Role::Kv => &mut held.kv,
                 Role::Scratch => &mut held.scratch,
             };
-            *of_role += memory.bytes(id).len() as u64;
+            *of_role += self.held(spec);
         }
         held
     }
@@ -119,92 +211,103 @@ impl Executor for Cpu {
 
     async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
         self.check()?;
-        let bytes = buffers.iter().map(|spec| spec.bytes).sum();
-        let refused = || {
-            let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
-            Error::Memory { what, bytes, allocated: self.memory().total() }
-        };
-        let extended = self.memory.borrow_mut().extend(buffers);
-        let first = extended.ok_or_else(refused)?;
-        let roles = &mut *self.roles.borrow_mut();
-        roles.truncate(first.0 as usize);
-        roles.extend(buffers.iter().map(|spec| spec.role));
-        Ok(first)
+        let first = BufferId(self.buffers.borrow().len() as u32);
+        // Before the answer, so that allocations that are under way have ids of their own.
+        self.buffers.borrow_mut().extend(buffers.iter().cloned().map(Some));
+        let answers = self.ask_all(&Command::allocate(buffers)).await;
+        let allocated = answers.as_ref().is_ok_and(|answers| answers.iter().all(|answer| answer == &[1]));
+        if allocated {
+            return Ok(first);
+        }
+        let ids: Vec<_> = (first.0..first.0 + buffers.iter().len() as u32).map(BufferId).collect();
+        self.release(&ids);
+        answers?;
+        let bytes = buffers.iter().map(|spec| self.held(spec)).sum();
+        let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
+        Err(Error::Memory { what, bytes, allocated: self.memory().total() })
     }
 
     fn release(&self, buffers: &[BufferId]) {
-        let memory = &mut *self.memory.borrow_mut();
-        buffers.iter().for_each(|&id| memory.free(id));
-        self.roles.borrow_mut().truncate(memory.buffers());
+        let held = &mut *self.buffers.borrow_mut();
+        for id in buffers {
+            if let Some(spec) = held.get_mut(id.0 as usize) {
+                *spec = None;
+            }
+        }
+        held.truncate(held.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        self.tell(&Command::Release(buffers.iter().map(|id| id.0).collect()));
     }
 
     fn write(&self, to: BufferId, offset: u64, bytes: &[u8]) {
-        if !self.destroyed.get() {
-            self.memory.borrow_mut().write(to, offset, bytes);
-        }
+        self.put(to, offset, bytes.len() as u64, &|range| BytesRef::Here(&bytes[range]));
     }
 
     fn upload(&self, to: BufferId, offset: u64, bytes: Bytes) {
-        self.write(to, offset, &bytes.into_vec()); // what follows whole words is zero already
+        self.put(to, offset, bytes.len() as u64, &|range| bytes.range(range)); // what follows whole words is zero already
+        bytes.done();
     }
 
     fn copy(&self, copies: &[BufferCopy]) -> Result<()> {
         self.check()?;
-        let memory = &mut *self.memory.borrow_mut();
-        for BufferCopy { from, bytes, to, offset } in copies {
-            let copied = memory.bytes(*from)[bytes.start as usize..bytes.end as usize].to_vec();
-            memory.write(*to, *offset, &copied);
-        }
+        self.tell(&Command::copy(copies));
         self.count(|c| c.submits += 1);
         Ok(())
     }
 
     async fn prepare(&self, plan: &Plan) -> Result<Prepared> {
         self.check()?;
-        Ok(Prepared::new(plan.clone()))
+        let number = self.plans.replace(self.plans.get() + 1);
+        self.tell(&Command::prepare(number, plan));
+        Ok(Prepared::new(Kept { number, steps: plan.steps.len(), workers: self.workers.clone() }))
     }
 
     async fn readback(&self, _bytes: u64) -> Result<Readback> {
-        Ok(Readback::new(Arrived::default()))
+        Ok(Readback::new(Awaited::default()))
     }
 
     fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
         self.check()?;
-        let memory = &mut *self.memory.borrow_mut();
-        let plans: Vec<&Plan> = plans.iter().map(|plan| plan.inner()).collect();
-        plans.iter().for_each(|plan| (self.run)(plan, memory));
-        reads.iter().for_each(|read| read.to.inner::<Arrived>().borrow_mut().clear());
-        for read in reads {
-            let bytes = &memory.bytes(read.from)[read.bytes.start as usize..read.bytes.end as usize];
-            read.to.inner::<Arrived>().borrow_mut().extend_from_slice(bytes);
+        let plans: Vec<&Kept> = plans.iter().map(|plan| plan.inner()).collect();
+        if !plans.is_empty() {
+            self.tell(&Command::Run(plans.iter().map(|plan| plan.number).collect()));
+        }
+        reads.iter().for_each(|read| read.to.inner::<Awaited>().borrow_mut().clear());
+        // Reads into one destination are one question, in most cases.
+        for reads in reads.chunk_by(|a, b| std::ptr::eq(a.to, b.to)) {
+            let ranges: Vec<_> = reads.iter().map(|read| (read.from, read.bytes.clone())).collect();
+            reads[0].to.inner::<Awaited>().borrow_mut().extend(self.answers(&ranges));
         }
         self.count(|c| {
             c.submits += 1;
             c.passes += u64::from(!plans.is_empty());
-            c.dispatches += plans.iter().map(|plan| plan.steps.len() as u64).sum::<u64>();
+            c.dispatches += plans.iter().map(|plan| plan.steps as u64).sum::<u64>();
         });
         Ok(())
     }
 
     async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
-        (self.pause)().await;
+        let answers = std::mem::take(&mut *from.inner::<Awaited>().borrow_mut());
+        let mut bytes = Vec::new();
+        for answer in answers {
+            bytes.append(&mut answer.await?);
+        }
         self.check()?;
         self.count(|c| c.readbacks += 1);
-        Ok(from.inner::<Arrived>().borrow().clone())
+        Ok(bytes)
     }
 
     async fn idle(&self) -> Result<()> {
-        (self.pause)().await;
+        self.ask_all(&Command::Read(Vec::new())).await?;
         self.check()
     }
 
     fn lost(&self) -> Pin<Box<dyn Future<Output = Error>>> {
-        Box::pin(std::future::pending())
+        self.workers.lost()
     }
 
     fn destroy(&self) {
         self.destroyed.set(true);
-        *self.memory.borrow_mut() = CpuMemory::new(&Buffers::default());
-        self.roles.borrow_mut().clear();
+        self.workers.stop();
+        self.buffers.borrow_mut().clear();
     }
 }

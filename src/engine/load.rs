@@ -14,7 +14,7 @@ use super::runner::{ModelRunner, Pipelines};
 
 use super::load_options::{LoadOptions, RunOn};
 use super::{Engine, Host};
-use crate::cpu::Cpu;
+use crate::cpu::{Arithmetic, Cpu};
 use crate::gpu::Gpu;
 use crate::kernels::{SelfTest, Variants};
 use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, architecture, architecture_name};
@@ -270,16 +270,17 @@ impl Engine {
 
 /// Opens what the options choose: a GPU, or the processor.
 async fn open(options: &LoadOptions, host: Host) -> Result<Rc<dyn Executor>> {
-    let cpu = || {
-        let cpu = if options.f32 { Cpu::reference() } else { Cpu::new(host.pause) };
-        Ok(Rc::new(cpu) as Rc<dyn Executor>)
+    let cpu = async || {
+        let arithmetic = if options.f32 { Arithmetic::Exact } else { Arithmetic::Fast };
+        let workers = (host.workers)(arithmetic, options.threads).await?;
+        Ok(Rc::new(Cpu::new(workers)) as Rc<dyn Executor>)
     };
     match options.run_on {
-        RunOn::Cpu => cpu(),
+        RunOn::Cpu => cpu().await,
         RunOn::Gpu => Ok(Rc::new(Gpu::open(options.device).await?)),
         RunOn::Auto => match Gpu::open(options.device).await {
             Ok(gpu) if !gpu.facts().software => Ok(Rc::new(gpu)),
-            Ok(_) | Err(Error::NoWebGpu { .. }) => cpu(),
+            Ok(_) | Err(Error::NoWebGpu { .. }) => cpu().await,
             Err(error) => Err(error),
         },
     }

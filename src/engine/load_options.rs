@@ -32,6 +32,8 @@ pub struct LoadOptions {
     pub variants: Option<Variants>,
     /// What to run on.
     pub run_on: RunOn,
+    /// Threads on the processor; by default as many as suit the machine.
+    pub threads: Option<usize>,
     /// Which GPU.
     pub device: DeviceOptions,
 }

@@ -30,6 +30,7 @@ pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOpti
 pub use score::{LogitRows, logit_rows};
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use copies::Conversations;
@@ -39,6 +40,10 @@ use crate::model::config::GenerationDefaults;
 use crate::plan::{Counts, Executor, MemoryUse};
 use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::{Error, Result};
+
+/// Starts workers on the processor.
+pub type StartWorkers =
+    fn(crate::cpu::Arithmetic, Option<usize>) -> Pin<Box<dyn Future<Output = Result<Rc<dyn crate::cpu::Workers>>>>>;
 
 /// Clocks, randomness and logging that the host environment provides.
 #[derive(Clone, Copy)]
@@ -51,8 +56,8 @@ pub struct Host {
     pub seed: fn() -> u64,
     /// Logs a warning for developers.
     pub warn: fn(&str),
-    /// Gives the environment time while the processor computes.
-    pub pause: crate::cpu::Pause,
+    /// Starts workers on the processor: so many, or as many as suit the machine.
+    pub workers: StartWorkers,
 }
 
 impl std::fmt::Debug for Host {

@@ -75,16 +75,37 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let layout = step.layout();
     let k = p.groups as usize * crate::plan::GROUP;
     let (cb, sb) = (layout.code_row_bytes(k), layout.scale_row_bytes(k));
-    for t in 0..state.count as usize {
-        let token = memory.words(step.buffer(4))[t];
-        if !(p.row_start..p.row_end).contains(&token) {
-            continue;
-        }
-        let row = (token - p.row_start) as usize;
+    let tokens = memory.words(step.buffer(4))[..state.count as usize].to_vec();
+    let here: Vec<(usize, usize)> = tokens
+        .iter()
+        .enumerate()
+        .filter(|(_, token)| (p.row_start..p.row_end).contains(token))
+        .map(|(t, token)| (t, (token - p.row_start) as usize))
+        .collect();
+    for &(t, row) in &here {
+        let Some(row) = memory.local_row(step.buffer(2), row) else { continue };
         let scales = if sb > 0 { &memory.bytes(step.buffer(3))[row * sb..][..sb] } else { &[] };
         let w = layout.dequantize_row(k, &memory.bytes(step.buffer(2))[row * cb..][..cb], scales);
         let x = &mut memory.floats_mut(step.buffer(5))[t * p.stride as usize * 4..];
         x.iter_mut().zip(w).for_each(|(x, w)| *x = (f64::from(w) * f64::from(p.scale)) as f32);
+    }
+    exchange_rows(step, memory, &here, p.stride as usize * 4);
+}
+
+/// Exchanges the rows of `x` that workers have made, each for the tokens whose rows it holds; `here` are tokens and rows of this part.
+fn exchange_rows(step: &Step, memory: &mut CpuMemory, here: &[(usize, usize)], stride: usize) {
+    let codes = step.buffer(2);
+    let Some(division) = memory.division_of(codes).cloned() else { return };
+    let mut owners: Vec<(usize, usize)> = here.iter().map(|&(t, row)| (memory.owner(codes, row), t)).collect();
+    owners.sort_unstable();
+    let before = |worker: usize| owners.iter().filter(|(owner, _)| *owner < worker).count() * stride;
+    let own = before(division.share.index)..before(division.share.index + 1);
+    let row = |t: usize| t * stride..(t + 1) * stride;
+    let x = memory.floats_mut(step.buffer(5));
+    let mut all: Vec<f32> = owners.iter().flat_map(|&(_, t)| x[row(t)].to_vec()).collect();
+    division.gather(&mut all, own);
+    for (&(_, t), values) in owners.iter().zip(all.chunks_exact(stride)) {
+        x[row(t)].copy_from_slice(values);
     }
 }
 

@@ -331,8 +331,9 @@ fn run_up(step: &Step, memory: &mut CpuMemory, products: Products) {
         if slot < p.first_slot || slot - p.first_slot >= p.slots {
             continue;
         }
-        let first = (slot - p.first_slot) as usize * rows;
-        let mut v = products(&weights(step, memory, width), rows, &|r| first + r, &inputs).remove(0);
+        let local = (slot - p.first_slot) as usize;
+        let of_expert = |r, rows| local * rows + r;
+        let mut v = weights(step, memory, width).products(products, rows, &of_expert, &inputs).remove(0);
         if step.constant("INPUT_WEIGHT") == 1.0 {
             v.iter_mut().for_each(|v| *v *= weight);
         }
@@ -364,8 +365,8 @@ fn run_down(step: &Step, memory: &mut CpuMemory, products: Products) {
         let start = j * p.x_stride as usize * 4;
         let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let local = (slot - p.first_slot) as usize;
-        let of_expert = |r| expert_row(local, r, rows, p.interleaved);
-        let v = products(&weights(step, memory, width), rows, &of_expert, &[h]).remove(0);
+        let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
+        let v = weights(step, memory, width).products(products, rows, &of_expert, &[h]).remove(0);
         for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
             let bias = match step.constant("BIAS") == 1.0 {
                 true => memory.floats(step.buffer(7))[slot as usize * rows + i],

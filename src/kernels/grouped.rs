@@ -293,8 +293,8 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         };
         let inputs: Vec<Vec<f64>> = of_tile.iter().map(input).collect();
         let local = (slot - p.first_slot) as usize;
-        let of_expert = |r| expert_row(local, r, rows, p.interleaved);
-        let all = products(&weights(step, memory, width), rows, &of_expert, &inputs);
+        let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
+        let all = weights(step, memory, width).products(products, rows, &of_expert, &inputs);
         for (&entry, mut v) in of_tile.iter().zip(all) {
             let entry = entry as usize;
             let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };

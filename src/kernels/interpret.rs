@@ -1,55 +1,134 @@
-//! Runs a plan on the CPU through the kernels' references: the oracle for whole models, layer by layer.
+//! Runs a plan on the CPU, through the kernels' forms for processors or through their references: the oracle for whole models,
+//! layer by layer.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::rc::Rc;
 
 use super::kernel_of;
-use crate::plan::{BufferId, Buffers, Plan};
+use crate::plan::{BufferId, BufferSpec, Buffers, DividedRows, Plan, Share};
 
-/// The contents of a model's buffers on the CPU, as words.
+/// The workers that run a plan together, each on its share of the weights.
+pub trait Peers: Debug {
+    /// Exchanges blocks of bytes: `values` has one of every worker, in order, of which `own` is this worker's. Returns when all are
+    /// there. Every worker calls it with as many bytes, in the same order of calls.
+    fn exchange(&self, values: &mut [u8], own: Range<usize>);
+}
+
+/// Which share of a plan's work is done here, and with whom.
 #[derive(Debug, Clone)]
-pub struct CpuMemory(Vec<Vec<u32>>);
+pub struct Division {
+    /// The share.
+    pub share: Share,
+    peers: Rc<dyn Peers>,
+}
+
+impl Division {
+    /// Makes the items that each worker has made known to all: `own` are this worker's, those of the worker before it end there, and
+    /// those of the next begin where they end.
+    pub fn gather<T: bytemuck::Pod>(&self, values: &mut [T], own: Range<usize>) {
+        let size = size_of::<T>();
+        self.peers.exchange(bytemuck::cast_slice_mut(values), own.start * size..own.end * size);
+    }
+}
+
+/// A buffer's words, and the rows that are divided between workers.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    words: Vec<u32>,
+    rows: Option<DividedRows>,
+}
+
+/// The contents of a model's buffers on the CPU, as words: with several workers, those of one.
+#[derive(Debug, Clone)]
+pub struct CpuMemory {
+    buffers: Vec<Held>,
+    division: Option<Division>,
+}
 
 impl CpuMemory {
     /// Every buffer zeroed, as the GPU's are.
     pub fn new(buffers: &Buffers) -> Self {
-        Self(buffers.iter().map(|spec| vec![0; spec.bytes as usize / 4]).collect())
+        let mut memory = Self { buffers: Vec::new(), division: None };
+        memory.extend(buffers).expect("there is enough memory");
+        memory
+    }
+
+    /// Without buffers, for one of several workers.
+    pub fn shared(share: Share, peers: Rc<dyn Peers>) -> Self {
+        Self { buffers: Vec::new(), division: (share.count > 1).then_some(Division { share, peers }) }
+    }
+
+    /// The division of the work, where there are several workers.
+    pub fn division(&self) -> Option<&Division> {
+        self.division.as_ref()
+    }
+
+    /// The share that is held here.
+    pub fn share(&self) -> Share {
+        self.division.as_ref().map_or(Share::WHOLE, |division| division.share)
+    }
+
+    /// Where a row of a plane of weights lies here, if it does.
+    pub fn local_row(&self, id: BufferId, row: usize) -> Option<usize> {
+        match self.buffers[id.0 as usize].rows {
+            Some(rows) => rows.local(self.share(), row),
+            None => Some(row),
+        }
+    }
+
+    /// The worker that holds a row of a divided plane.
+    pub fn owner(&self, id: BufferId, row: usize) -> usize {
+        let rows = self.buffers[id.0 as usize].rows;
+        let holds = |share: Share| rows.is_none_or(|rows| rows.local(share, row).is_some());
+        Share::all(self.share().count).position(holds).expect("every row is some worker's")
+    }
+
+    /// The division of a plane's rows; `None` where all are here.
+    pub fn division_of(&self, id: BufferId) -> Option<&Division> {
+        self.buffers[id.0 as usize].rows.and(self.division.as_ref())
+    }
+
+    /// Bytes of a buffer here.
+    fn bytes_here(&self, spec: &BufferSpec) -> u64 {
+        match (spec.rows, &self.division) {
+            (Some(rows), Some(division)) => rows.bytes_of(division.share).next_multiple_of(4).max(16),
+            _ => spec.bytes,
+        }
     }
 
     /// Adds zeroed buffers, all or none; returns the id of the first, or `None` if there is not enough memory.
     pub fn extend(&mut self, buffers: &Buffers) -> Option<BufferId> {
         let mut added = Vec::with_capacity(buffers.iter().len());
         for spec in buffers.iter() {
-            let words = spec.bytes as usize / 4;
+            let words = self.bytes_here(spec) as usize / 4;
             let mut zeroed = Vec::new();
             zeroed.try_reserve_exact(words).ok()?;
             zeroed.resize(words, 0);
-            added.push(zeroed);
+            added.push(Held { words: zeroed, rows: spec.rows });
         }
-        let first = self.0.len() as u32;
-        self.0.append(&mut added);
+        let first = self.buffers.len() as u32;
+        self.buffers.append(&mut added);
         Some(BufferId(first))
-    }
-
-    /// How many buffers there are, without freed ones at the end.
-    pub fn buffers(&self) -> usize {
-        self.0.len()
     }
 
     /// Frees a buffer's words.
     pub fn free(&mut self, id: BufferId) {
-        if let Some(words) = self.0.get_mut(id.0 as usize) {
-            *words = Vec::new();
+        if let Some(held) = self.buffers.get_mut(id.0 as usize) {
+            *held = Held::default();
         }
-        let end = self.0.iter().rposition(|words| !words.is_empty()).map_or(0, |last| last + 1);
-        self.0.truncate(end);
+        let end = self.buffers.iter().rposition(|held| !held.words.is_empty()).map_or(0, |last| last + 1);
+        self.buffers.truncate(end);
     }
 
     /// The buffer's words.
     pub fn words(&self, id: BufferId) -> &[u32] {
-        &self.0[id.0 as usize]
+        &self.buffers[id.0 as usize].words
     }
 
     /// The buffer's words, to write.
     pub fn words_mut(&mut self, id: BufferId) -> &mut [u32] {
-        &mut self.0[id.0 as usize]
+        &mut self.buffers[id.0 as usize].words
     }
 
     /// The buffer as f32.

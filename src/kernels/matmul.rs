@@ -114,7 +114,7 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect()
     };
     let inputs: Vec<Vec<f64>> = (0..state.count as usize).map(input).collect();
-    let all = products(&weights(step, memory, width), p.rows as usize, &|r| r, &inputs);
+    let all = weights(step, memory, width).products(products, p.rows as usize, &|r, _| r, &inputs);
     for (t, sums) in all.into_iter().enumerate() {
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);

@@ -123,7 +123,8 @@ impl Matvec<'_> {
 pub(super) fn weights<'a>(step: &Step, memory: &'a CpuMemory, k: usize) -> Weights<'a> {
     let layout = step.layout();
     let scales = if layout.has_scales() { memory.bytes(step.buffer(3)) } else { &[] };
-    Weights { layout, codes: memory.bytes(step.buffer(2)), scales, k }
+    let codes = step.buffer(2);
+    Weights { layout, codes: memory.bytes(codes), scales, k, division: memory.division_of(codes) }
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
@@ -141,7 +142,7 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = products(&weights(step, memory, width), p.rows as usize, &|r| r, &[x]).remove(0);
+    let sums = weights(step, memory, width).products(products, p.rows as usize, &|r, _| r, &[x]).remove(0);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
     finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);

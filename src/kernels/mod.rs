@@ -36,7 +36,7 @@ pub use embed::Embed;
 pub use epilogue::{Epilogue, Gate};
 pub use experts::{ExpertDown, ExpertUp, Experts};
 pub use grouped::{ExpertSum, GroupedMatmul, Half, MAX_SLOTS, Sorted};
-pub use interpret::{CpuMemory, interpret, run};
+pub use interpret::{CpuMemory, Division, Peers, interpret, run};
 pub use kernel::Kernel;
 pub use kv::KvFormat;
 pub use latent::{LatentQuery, LatentShape, LatentValue, Latents, Queries};
@@ -77,6 +77,39 @@ pub static KERNELS: [&Kernel; 19] = [
     &rope_append::KERNEL,
     &route::KERNEL,
     &sample::KERNEL,
+];
+
+/// The names of all `override`s that steps set.
+pub const CONSTANTS: &[&str] = &[
+    "ADD",
+    "BIAS",
+    "COLUMNS",
+    "CORRECTED",
+    "FACTOR",
+    "FOUR_BITS",
+    "GATE",
+    "GATED",
+    "HALVES",
+    "INPUT_WEIGHT",
+    "INTERLEAVED",
+    "KV",
+    "LANES",
+    "LIMIT",
+    "NORM",
+    "PARTIALS",
+    "QK_NORM",
+    "Q_IN_OUT",
+    "RENORMALIZE",
+    "RESIDUAL",
+    "ROWS",
+    "SHARED_GATE",
+    "SIGMOID",
+    "SINKS",
+    "SPLITS",
+    "TEMPERATURE",
+    "TOP_TWO",
+    "WEIGHTED",
+    "WIDE",
 ];
 
 /// The record of a step's kernel.

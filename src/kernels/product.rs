@@ -3,6 +3,7 @@
 
 use minke_vector::{Format, Plane, products};
 
+use super::interpret::Division;
 use crate::plan::Layout;
 
 /// The rows of a part of a matrix.
@@ -16,9 +17,35 @@ pub struct Weights<'a> {
     pub scales: &'a [u8],
     /// Weights of a row.
     pub k: usize,
+    /// The division of the rows; `None` where all are here.
+    pub division: Option<&'a Division>,
 }
 
 impl<'a> Weights<'a> {
+    /// The products of the rows of a unit, of which there are `count`, with each of `inputs`: for each input, a value for each row.
+    /// `row` says where the unit's row lies among those held, which has how many rows of each unit.
+    pub fn products(
+        &self,
+        products: Products,
+        count: usize,
+        row: &dyn Fn(usize, usize) -> usize,
+        inputs: &[Vec<f64>],
+    ) -> Vec<Vec<f64>> {
+        let Some(division) = self.division else {
+            return products(self, count, &|r| row(r, count), inputs);
+        };
+        let own = division.share.of_rows(count);
+        let made = products(self, own.len(), &|r| row(r, own.len()), inputs);
+        // Row after row, so that each worker's are a block.
+        let n = inputs.len();
+        let mut all = vec![0.0; count * n];
+        for (i, values) in made.iter().enumerate() {
+            values.iter().enumerate().for_each(|(r, value)| all[(own.start + r) * n + i] = *value);
+        }
+        division.gather(&mut all, own.start * n..own.end * n);
+        (0..n).map(|i| all.iter().skip(i).step_by(n).copied().collect()).collect()
+    }
+
     /// The bytes of a row in both planes.
     fn row(&self, row: usize) -> (&'a [u8], &'a [u8]) {
         let (codes, scales) = (self.layout.code_row_bytes(self.k), self.layout.scale_row_bytes(self.k));
@@ -27,16 +54,10 @@ impl<'a> Weights<'a> {
 }
 
 /// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
-pub type Products =
-    fn(&Weights<'_>, count: usize, row: &(dyn Fn(usize) -> usize + Sync), inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
+pub type Products = fn(&Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
 
 /// Products in f64.
-pub fn exact(
-    weights: &Weights<'_>,
-    count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
+pub fn exact(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut products = vec![Vec::with_capacity(count); inputs.len()];
     for i in 0..count {
         let (codes, scales) = weights.row(row(i));
@@ -49,13 +70,8 @@ pub fn exact(
 }
 
 /// Products by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
-pub fn fast(
-    weights: &Weights<'_>,
-    count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
-    let Weights { layout, codes, scales, k } = *weights;
+pub fn fast(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let Weights { layout, codes, scales, k, .. } = *weights;
     let codes = Plane { bytes: codes, row: layout.code_row_bytes(k) };
     let scales = Plane { bytes: scales, row: layout.scale_row_bytes(k) };
     let inputs: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|&v| v as f32).collect()).collect();

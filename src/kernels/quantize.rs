@@ -99,7 +99,10 @@ fn fill(step: &Step, memory: &mut CpuMemory, numbers: bool) {
     };
     for row in 0..job.rows {
         let at = |i: u32| (job.base + row * job.row_stride + i * job.stride) as usize;
-        let (out, group) = ((job.first_row + row * job.row_step) as usize, job.first_group as usize);
+        let group = job.first_group as usize;
+        let Some(out) = memory.local_row(step.buffer(2), (job.first_row + row * job.row_step) as usize) else {
+            continue;
+        };
         if numbers {
             let width = if step.constant("HALVES") == 1.0 { 2 } else { 4 };
             let mut bytes: Vec<u8> = match width {

@@ -10,7 +10,8 @@ use super::{Control, CpuMemory, KvFormat, Router, State, Variants, interpret, ru
 use crate::gpu::{DeviceOptions, Gpu};
 use crate::plan::layout::SUPER_BLOCK;
 use crate::plan::{
-    Activation, Allocation, BufferId, Buffers, Executor, GROUP, Layout, Matrix, Plan, Role, Scales, Shader, Vector,
+    Activation, Allocation, BufferId, Buffers, Executor, GROUP, Layout, Matrix, Plan, Role, Scales, Shader, Units,
+    Vector,
 };
 
 pub(crate) use pollster::block_on;
@@ -202,7 +203,8 @@ impl Bench {
         max_binding: u64,
     ) -> Matrix {
         let (segments, limit) = ([(experts * rows, layout)], max_binding.min(1 << 40));
-        let m = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, rows, limit).unwrap();
+        let units = Units { rows, interleaved: 0, divided: false };
+        let m = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, units, limit).unwrap();
         self.fill(m, layout)
     }
 

@@ -1,5 +1,7 @@
 //! The buffers of a model, declared before any is allocated.
 
+use super::share::DividedRows;
+
 /// What a buffer is for: the rows of `Model.memory()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -26,6 +28,8 @@ pub struct BufferSpec {
     pub role: Role,
     /// Which part of a matrix it belongs to; 0 for buffers that are not divided.
     pub part: usize,
+    /// The rows that workers may divide.
+    pub rows: Option<DividedRows>,
 }
 
 /// Every buffer of a model, before any is allocated.
@@ -41,8 +45,19 @@ impl Buffers {
     /// As [`Self::add`], for the matrix part `part`.
     pub fn add_part(&mut self, label: impl Into<String>, part: usize, bytes: u64, role: Role) -> BufferId {
         let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
-        self.0.push(BufferSpec { label: label.into(), bytes: bytes.next_multiple_of(4).max(16), role, part });
+        self.0.push(BufferSpec {
+            label: label.into(),
+            bytes: bytes.next_multiple_of(4).max(16),
+            role,
+            part,
+            rows: None,
+        });
         id
+    }
+
+    /// Lets workers divide the buffer's rows.
+    pub fn divide(&mut self, id: BufferId, rows: DividedRows) {
+        self.0[id.0 as usize].rows = Some(rows);
     }
 
     /// The buffer's description.

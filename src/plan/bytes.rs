@@ -1,6 +1,28 @@
 //! Bytes on their way from a file to a buffer. Bytes that JavaScript has read stay in its memory unless something here has to
 //! look at them.
 
+use std::ops::Range;
+
+/// Bytes that belong to somebody else.
+pub enum BytesRef<'a> {
+    /// In this program's memory.
+    Here(&'a [u8]),
+    /// In JavaScript's memory; the lifetime is that of the [`Bytes`].
+    #[cfg(target_arch = "wasm32")]
+    Outside(js_sys::Uint8Array),
+}
+
+impl BytesRef<'_> {
+    /// A copy.
+    pub fn to_vec(&self) -> Vec<u8> {
+        match self {
+            Self::Here(bytes) => bytes.to_vec(),
+            #[cfg(target_arch = "wasm32")]
+            Self::Outside(bytes) => bytes.to_vec(),
+        }
+    }
+}
+
 /// Bytes of a file, where they arrived.
 pub enum Bytes {
     /// In this program's memory.
@@ -24,6 +46,24 @@ impl Bytes {
     /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Some of the bytes, where they are.
+    pub fn range(&self, range: Range<usize>) -> BytesRef<'_> {
+        match self {
+            Self::Here(bytes) => BytesRef::Here(&bytes[range]),
+            #[cfg(target_arch = "wasm32")]
+            Self::Outside(bytes, _) => BytesRef::Outside(bytes.subarray(range.start as u32, range.end as u32)),
+        }
+    }
+
+    /// Gives the memory back to whoever read the bytes.
+    pub fn done(self) {
+        match self {
+            Self::Here(_) => {}
+            #[cfg(target_arch = "wasm32")]
+            Self::Outside(bytes, done) => give_back(&bytes, done.as_ref()),
+        }
     }
 
     /// The bytes in this program's memory, copied there where they are not.

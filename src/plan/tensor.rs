@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::buffers::{BufferId, Buffers, Role};
 use super::layout::{GROUP, Layout};
+use super::share::DividedRows;
 use crate::{Error, Result};
 
 /// A run of rows of a matrix, small enough to bind.
@@ -43,6 +44,17 @@ const MAX_PART_ROWS: u64 = 65_535 * 64;
 /// Parts begin at multiples of this many rows, so that a kernel's row tile never spans two parts.
 pub const PART_ROWS: usize = 64;
 
+/// Units of rows that a matrix is not split within: experts, or heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Units {
+    /// Rows of a unit.
+    pub rows: usize,
+    /// Units at the start whose rows are interleaved.
+    pub interleaved: usize,
+    /// Whether workers may divide the rows of each unit.
+    pub divided: bool,
+}
+
 impl Matrix {
     /// Declares a matrix made of segments, which are so many rows in one layout, and splits it so that no plane is larger than
     /// `max_binding` bytes.
@@ -56,19 +68,33 @@ impl Matrix {
         segments: &[(usize, Layout)],
         max_binding: u64,
     ) -> Result<Self> {
-        Self::declare_in_units(buffers, label, k, segments, PART_ROWS, max_binding)
+        Self::declare_parts(buffers, label.into(), k, segments, None, max_binding)
     }
 
-    /// [`Self::declare`] with parts that begin at multiples of `unit` rows: those of an expert.
+    /// [`Self::declare`] with parts of whole units.
+    ///
+    /// # Errors
+    /// [`Error::BufferLimit`] where a unit does not fit one binding.
     pub fn declare_in_units(
         buffers: &mut Buffers,
         label: impl Into<String>,
         k: usize,
         segments: &[(usize, Layout)],
-        unit: usize,
+        units: Units,
         max_binding: u64,
     ) -> Result<Self> {
-        let label = label.into();
+        Self::declare_parts(buffers, label.into(), k, segments, Some(units), max_binding)
+    }
+
+    fn declare_parts(
+        buffers: &mut Buffers,
+        label: String,
+        k: usize,
+        segments: &[(usize, Layout)],
+        units: Option<Units>,
+        max_binding: u64,
+    ) -> Result<Self> {
+        let unit = units.map_or(PART_ROWS, |units| units.rows);
         let mut parts: Vec<Part> = Vec::new();
         let mut row = 0;
         for &(count, layout) in segments {
@@ -84,7 +110,14 @@ impl Matrix {
                 let n = parts.len();
                 let mut plane = |plane: &str, row_bytes: usize| {
                     let bytes = (rows.len() * row_bytes) as u64;
-                    buffers.add_part(format!("{label}.{n}.{plane}"), n, bytes, Role::Weights)
+                    let id = buffers.add_part(format!("{label}.{n}.{plane}"), n, bytes, Role::Weights);
+                    if units.is_none_or(|units| units.divided) {
+                        let unit = units.map_or(rows.len(), |units| units.rows);
+                        let interleaved = units.map_or(0, |units| if n == 0 { units.interleaved } else { 0 });
+                        let units = rows.len() / unit;
+                        buffers.divide(id, DividedRows { bytes: row_bytes, unit, units, interleaved });
+                    }
+                    id
                 };
                 let codes = plane("codes", layout.code_row_bytes(k));
                 let scales = layout.has_scales().then(|| plane("scales", layout.scale_row_bytes(k)));

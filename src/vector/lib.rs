@@ -8,12 +8,10 @@ mod attention;
 mod input;
 mod lanes;
 mod product;
-mod threads;
 mod weights;
 
 pub use attention::{Rows, softmax_sums};
 pub use product::{Format, Plane, products};
-pub use threads::all;
 
 /// Weights per group, in every format.
 const GROUP: usize = 32;

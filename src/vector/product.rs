@@ -2,7 +2,6 @@
 
 use super::input::Input;
 use super::lanes::{F32x4, I16x8, I32x4};
-use super::threads::each_chunk;
 use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
 
 /// How weights lie, as the table of `plan/layout.rs` says.
@@ -36,7 +35,7 @@ struct Rows<'a> {
     codes: Plane<'a>,
     scales: Plane<'a>,
     count: usize,
-    row: &'a (dyn Fn(usize) -> usize + Sync),
+    row: &'a dyn Fn(usize) -> usize,
 }
 
 impl<'a> Rows<'a> {
@@ -55,7 +54,7 @@ pub fn products(
     codes: Plane<'_>,
     scales: Plane<'_>,
     count: usize,
-    row: &(dyn Fn(usize) -> usize + Sync),
+    row: &dyn Fn(usize) -> usize,
     inputs: &[Vec<f32>],
 ) -> Vec<Vec<f32>> {
     let rows = &Rows { codes, scales, count, row };
@@ -224,8 +223,8 @@ fn number_sums<F: Numbers, const N: usize>(codes: &[u8], inputs: &[Vec<F32x4>; N
 }
 
 /// Calls `make` for every row, with room for a value for each input; returns the values by input.
-fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32]) + Send + Sync) -> Vec<Vec<f32>> {
+fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32])) -> Vec<Vec<f32>> {
     let mut values = vec![0.0f32; count * inputs];
-    each_chunk(&mut values, inputs, make);
+    values.chunks_exact_mut(inputs).enumerate().for_each(|(i, values)| make(i, values));
     (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).copied().collect()).collect()
 }

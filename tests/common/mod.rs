@@ -25,7 +25,7 @@ pub const HOST: Host = Host {
     local_time: || 1_700_000_000,
     seed: || 42,
     warn: |message| eprintln!("{message}"),
-    pause: || Box::pin(std::future::ready(())),
+    workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }),
 };
 
 /// A path from an environment variable, or in the checkout; if it does not exist, the test is skipped.

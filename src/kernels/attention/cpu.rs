@@ -1,6 +1,6 @@
 //! Attention on processors, in f32: the keys and values of a head are read from the cache once for all queries.
 
-use minke_vector::{Rows, all, softmax_sums};
+use minke_vector::{Rows, softmax_sums};
 
 use super::{AttentionParams, Span, TILE, sink};
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
@@ -36,7 +36,7 @@ pub fn attention(step: &Step, memory: &mut CpuMemory) {
     let made = {
         let memory = &*memory;
         let of_head = |kv_head: usize| head(step, memory, &p, &state, splits, kv_head);
-        all(p.kv_heads as usize, of_head)
+        (0..p.kv_heads as usize).map(of_head).collect::<Vec<_>>()
     };
     let out = memory.floats_mut(step.buffer(5));
     for Split { t, head, split, sums, maximum, denominator } in made.into_iter().flatten() {

@@ -4,7 +4,7 @@ use super::Builder;
 use super::scratch::{MAX_SHARED, MoeScratch, most_entries};
 use crate::kernels::{Router, Sorted};
 use crate::model::config::MoeConfig;
-use crate::plan::{Activation, BufferId, GROUP, Layout, Matrix, Role, Vector};
+use crate::plan::{Activation, BufferId, GROUP, Layout, Matrix, Role, Units, Vector};
 use crate::weights::load::{Form, Fuse, Piece, Slice, Task};
 use crate::weights::repack::unquantised;
 use crate::{Error, FormatKind, Result};
@@ -19,6 +19,8 @@ pub(super) struct Stack {
     pub layouts: Vec<(Layout, String)>,
     /// The pieces to load, by expert.
     pub pieces: Vec<Piece>,
+    /// Experts at the start whose rows are interleaved.
+    pub interleaved: usize,
 }
 
 impl Stack {
@@ -28,6 +30,7 @@ impl Stack {
         first.pieces.extend(self.pieces.into_iter().map(|piece| Piece { first: piece.first + rows, ..piece }));
         first.layouts.extend(self.layouts);
         first.experts += self.experts;
+        assert_eq!(self.interleaved, 0, "interleaved experts are the first");
         first
     }
 }
@@ -240,7 +243,7 @@ impl Builder<'_> {
                 Piece { first: e * 2 * inner, sources, fuse }
             })
             .collect();
-        Ok(Stack { experts, shape: [2 * inner, hidden], layouts, pieces })
+        Ok(Stack { experts, shape: [2 * inner, hidden], layouts, pieces, interleaved: 0 })
     }
 
     /// Down projections of all experts of a layer, `[experts · hidden, inner]`.
@@ -252,7 +255,7 @@ impl Builder<'_> {
             let form = |e: usize| Form::Columns { first: (e * inner) as u64, k: inner as u64 };
             let column = |e| Slice { tensor: columns.1.clone(), rows: 0..hidden as u64, form: form(e) };
             let pieces = vec![Piece { first: 0, sources: (0..experts).map(column).collect(), fuse: Fuse::Stack }];
-            return Ok(Stack { experts, shape: [hidden, inner], layouts: vec![columns], pieces });
+            return Ok(Stack { experts, shape: [hidden, inner], layouts: vec![columns], pieces, interleaved: 0 });
         }
         let blocks = format!("{whole}.blocks");
         let layouts = if let Some(WholeExperts::Rows(role)) = rows {
@@ -267,7 +270,7 @@ impl Builder<'_> {
         };
         let sources = layouts.iter().map(|(_, name)| self.whole(name)).collect();
         let pieces = vec![Piece { first: 0, sources, fuse: Fuse::Stack }];
-        Ok(Stack { experts, shape: [hidden, inner], layouts, pieces })
+        Ok(Stack { experts, shape: [hidden, inner], layouts, pieces, interleaved: 0 })
     }
 
     /// The experts of one tensor, `[experts, rows, k]` or, transposed, `[experts, k, rows]`; `None` if there is no such
@@ -313,7 +316,7 @@ impl Builder<'_> {
         let up = self.layout(&format!("{layer}.shared.up"), &[width, hidden])?;
         let sources = vec![self.whole(&gate.1), self.whole(&up.1)];
         let pieces = vec![Piece { first: 0, sources, fuse: Fuse::Interleave }];
-        Ok(Stack { experts: 1, shape: [2 * width, hidden], layouts: vec![gate, up], pieces })
+        Ok(Stack { experts: 1, shape: [2 * width, hidden], layouts: vec![gate, up], pieces, interleaved: 0 })
     }
 
     /// The shared expert's down projection, `[hidden, width]`.
@@ -321,7 +324,7 @@ impl Builder<'_> {
         let hidden = self.config.hidden_size;
         let down = self.layout(&format!("{layer}.shared.down"), &[hidden, width])?;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&down.1)], fuse: Fuse::Stack }];
-        Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces })
+        Ok(Stack { experts: 1, shape: [hidden, width], layouts: vec![down], pieces, interleaved: 0 })
     }
 
     /// The first tensor that cannot share a part with those before it, with the first tensor of all.
@@ -337,13 +340,19 @@ impl Builder<'_> {
 
     /// Declares the matrix of a stack of experts and its load task.
     pub(super) fn experts(&mut self, label: &str, stack: Stack) -> Result<Matrix> {
-        let Stack { experts, shape: [rows, k], layouts, pieces } = stack;
+        self.stack(label, stack, true)
+    }
+
+    /// Declares a matrix of units and its load task. Workers may divide the rows of each unit, if `divided` says so.
+    pub(super) fn stack(&mut self, label: &str, stack: Stack, divided: bool) -> Result<Matrix> {
+        let Stack { experts, shape: [rows, k], layouts, pieces, interleaved } = stack;
+        let units = Units { rows, interleaved, divided };
         if let Some([first, name]) = self.first_mismatch(layouts.iter()) {
             let message = format!("tensors {first:?} and {name:?} of one mixture are quantised differently");
             return Err(Error::format(FormatKind::UnsupportedFeature, &self.checkpoint.id, message));
         }
         let segments = [(experts * rows, layouts[0].0)];
-        let matrix = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, rows, self.max_binding)?;
+        let matrix = Matrix::declare_in_units(&mut self.buffers, label, k, &segments, units, self.max_binding)?;
         self.load(&matrix, pieces);
         Ok(matrix)
     }
@@ -356,5 +365,5 @@ fn split_shared_down(shared: Stack, moe: &MoeConfig) -> Stack {
     let experts = width / moe.inner;
     let mut pieces = shared.pieces;
     pieces[0].sources[0].rows = 0..(rows * experts) as u64;
-    Stack { experts, shape: [rows, moe.inner], pieces, ..shared }
+    Stack { experts, shape: [rows, moe.inner], pieces, interleaved: experts, ..shared }
 }

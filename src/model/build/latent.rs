@@ -18,7 +18,8 @@ impl Builder<'_> {
         let (units, k) = (self.config.num_heads, shape[shape.len() - 1]);
         let rows = shape[..shape.len() - 1].iter().product::<usize>() / units;
         let pieces = vec![Piece { first: 0, sources: vec![self.whole(&published.1)], fuse: Fuse::Stack }];
-        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
+        let stack = Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces, interleaved: 0 };
+        self.stack(label, stack, false)
     }
 
     /// A tensor stored as `[units, k, rows]`, each unit transposed on load: `[units · rows, k]`. Values that are stored
@@ -35,7 +36,8 @@ impl Builder<'_> {
         let form = |unit: usize| Form::Columns { first: (unit * k) as u64, k: k as u64 };
         let transposed = |unit| Slice { tensor: published.1.clone(), rows: 0..rows as u64, form: form(unit) };
         let pieces = vec![Piece { first: 0, sources: (0..units).map(transposed).collect(), fuse: Fuse::Stack }];
-        self.experts(label, Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces })
+        let stack = Stack { experts: units, shape: [rows, k], layouts: vec![published], pieces, interleaved: 0 };
+        self.stack(label, stack, false)
     }
 
     /// Two stored matrices `[rows, k]`, concatenated along rows with the second from row `at` on. Rows between them are
