@@ -8,16 +8,21 @@
 
 mod cancel;
 pub mod cpu;
+#[cfg(feature = "engine")]
 pub mod engine;
 mod error;
+#[cfg(feature = "engine")]
 pub mod gpu;
 pub mod kernels;
+#[cfg(feature = "engine")]
 pub mod model;
 pub mod plan;
+#[cfg(feature = "engine")]
 pub mod text;
 mod warning;
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", feature = "engine"))]
 mod web;
+#[cfg(feature = "engine")]
 pub mod weights;
 
 pub use cancel::Cancel;

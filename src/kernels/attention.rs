@@ -15,7 +15,7 @@ mod tests;
 pub(super) use software::fewer_splits;
 
 use super::software::few_threads;
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, Software, State, params, shader};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, Software, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
 
 const SOFTWARE_DECODE: Shader =
@@ -32,7 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     software: Some(Software { shaders: &[SOFTWARE_DECODE, SOFTWARE_PROMPT], form: software::attention }),
     params: AttentionParams::FIELDS,
     reference,
-    cpu: Some(cpu::attention),
+    cpu: on_processors(cpu::attention),
     small: Some(small::attention),
 };
 /// See `shaders/attention_reduce.wgsl`.

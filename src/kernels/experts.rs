@@ -12,7 +12,7 @@ use super::matvec::{lanes, weights};
 use super::product::{Products, exact, fast};
 use super::route::{Route, choose};
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
-use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, params, shader};
+use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step, Vector};
 
 /// See `shaders/expert_up.wgsl`.
@@ -24,7 +24,7 @@ pub static UP: Kernel = Kernel {
     software: None,
     params: UpParams::FIELDS,
     reference: up_reference,
-    cpu: Some(|step, memory| run_up(step, memory, fast)),
+    cpu: on_processors(|step, memory| run_up(step, memory, fast)),
     small: Some(small_up),
 };
 /// See `shaders/expert_down.wgsl`.
@@ -36,7 +36,7 @@ pub static DOWN: Kernel = Kernel {
     software: None,
     params: DownParams::FIELDS,
     reference: down_reference,
-    cpu: Some(|step, memory| run_down(step, memory, fast)),
+    cpu: on_processors(|step, memory| run_down(step, memory, fast)),
     small: Some(small_down),
 };
 

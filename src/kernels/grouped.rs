@@ -9,7 +9,7 @@ use super::matvec::weights;
 use super::product::{Products, exact, fast};
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, params, shader};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, Buffers, GROUP, Layout, Part, Role, Step, Vector};
 
 /// See `shaders/expert_sort.wgsl`.
@@ -36,7 +36,7 @@ pub static MATMUL: Kernel = Kernel {
     software: None,
     params: MatmulParams::FIELDS,
     reference: matmul_reference,
-    cpu: Some(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(|step, memory| run(step, memory, fast)),
     small: Some(small_matmul),
 };
 /// See `shaders/expert_sum.wgsl`.

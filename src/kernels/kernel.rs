@@ -28,6 +28,11 @@ pub struct Kernel {
     pub(super) small: Option<fn(&mut Maker, &Step) -> Small>,
 }
 
+/// A form for processors. The engine in a browser has none: its workers are instances of another module.
+pub(super) const fn on_processors(form: fn(&Step, &mut CpuMemory)) -> Option<fn(&Step, &mut CpuMemory)> {
+    if cfg!(all(target_arch = "wasm32", feature = "engine")) { None } else { Some(form) }
+}
+
 /// A kernel on software adapters.
 pub struct Software {
     /// Its shaders there; none where it differs by constants alone.

@@ -5,7 +5,7 @@ use super::matvec::weights;
 use super::product::{Products, exact, fast};
 use super::small::{K, Maker, ROWS, Small};
 use super::software::{MAX_ROUNDS, software_shader};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step};
 
 /// See `shaders/matmul.wgsl`.
@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatmulParams::FIELDS,
     reference,
-    cpu: Some(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(|step, memory| run(step, memory, fast)),
     small: Some(small),
 };
 

@@ -4,7 +4,7 @@ use super::epilogue::{Epilogue, finish};
 use super::product::{Products, Weights, exact, fast};
 use super::small::{Maker, ROWS, Small, shared_row};
 use super::software::software_shader;
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, params, shader};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step, Vector, fold_grid};
 
 /// See `shaders/matvec.wgsl`.
@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatvecParams::FIELDS,
     reference,
-    cpu: Some(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(|step, memory| run(step, memory, fast)),
     small: Some(small),
 };
 

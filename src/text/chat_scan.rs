@@ -71,15 +71,21 @@ fn limit(message: String) -> Error {
     Error::Template { kind: TemplateKind::Limit, message }
 }
 
+/// Checks the length of lines, which rewriting extends.
+pub(crate) fn check_lines(source: &str) -> Result<()> {
+    let longest = source.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
+    if longest > MAX_LINE {
+        return Err(limit(format!("a line of {longest} characters; at most {MAX_LINE}")));
+    }
+    Ok(())
+}
+
 /// Checks the bounds of a template's source.
 pub(crate) fn check(source: &str) -> Result<()> {
     if source.len() > MAX_SOURCE {
         return Err(limit(format!("the source has {} bytes; at most {MAX_SOURCE}", source.len())));
     }
-    let longest = source.split('\n').map(|line| line.chars().count()).max().unwrap_or(0);
-    if longest > MAX_LINE {
-        return Err(limit(format!("a line of {longest} characters; at most {MAX_LINE}")));
-    }
+    check_lines(source)?;
     let mut open_ifs: Vec<usize> = Vec::new();
     let mut blocks = 0usize;
     for tag in Tags::new(source) {

@@ -155,6 +155,7 @@ impl ChatTemplate {
         let messages = input.messages.len().min(MAX_SQUARED) as u64;
         let environment = environment(FUEL + bytes as u64 / 2 + messages * messages);
         let mut output = Capped { bytes: Vec::new(), full: false };
+        chat_scan::check_lines(source)?;
         let template = environment.template_from_str(source).map_err(|e| template_error(&e))?;
         match template.render_captured_to(Jinja::from(Serde(&context)), &mut output) {
             Ok(_) => {}
@@ -228,6 +229,7 @@ impl ChatTemplate {
     }
 
     fn check_syntax(&self) -> Result<()> {
+        chat_scan::check_lines(&self.rendered)?;
         environment(FUEL).template_from_str(&self.rendered).map(|_| ()).map_err(|e| template_error(&e))
     }
 }

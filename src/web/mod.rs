@@ -1,11 +1,11 @@
 //! The JavaScript bindings: the only module that uses `JsValue`. Its counterpart is the TypeScript of `pkg/src`;
 //! `pkg/src/wasm.ts` declares the types of the exports.
 
+mod processor;
 mod source;
 mod value;
 
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use js_sys::{Array, Float32Array, Function, Promise, Uint8Array, Uint32Array};
@@ -59,23 +59,8 @@ extern "C" {
     fn performance_now() -> f64;
 }
 
-/// Resolves after the messages that wait for this thread.
-fn pause() -> Pin<Box<dyn Future<Output = ()>>> {
-    let wait = Promise::new(&mut |resolve, _| {
-        let Ok(channel) = web_sys::MessageChannel::new() else {
-            let _ = resolve.call0(&JsValue::NULL);
-            return;
-        };
-        channel.port1().set_onmessage(Some(&resolve));
-        let _ = channel.port2().post_message(&JsValue::NULL); // null can always be sent
-    });
-    Box::pin(async {
-        let _ = wasm_bindgen_futures::JsFuture::from(wait).await; // it never rejects
-    })
-}
-
 const HOST: Host = Host {
-    pause,
+    workers: processor::start,
     clock: performance_now,
     local_time: || {
         let now = js_sys::Date::new_0();
@@ -116,8 +101,10 @@ pub async fn load_model(
     source: JsValue,
     options: JsValue,
     on_progress: Function,
+    start_workers: Function,
     canceller: &Canceller,
 ) -> Result<WasmModel, JsValue> {
+    processor::set_start(start_workers);
     let cancel = canceller.0.clone();
     load(source, options, on_progress, cancel).await.map_err(|e| failure(&e))
 }

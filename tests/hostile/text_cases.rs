@@ -281,6 +281,7 @@ fn templates_that_ask_for_too_much() {
     template_fails("J15 tree", limit, nest("[n.x, n.x]"));
     template_fails("J16 line_100k", limit, "{#".repeat(50_000));
     let output = "{% set s = 'x' * 65536 %}{% for i in range(1024) %}{{ s }}{% endfor %}";
+    template_fails("a line that rewriting makes too long", limit, "{{ a ~ b }}".repeat(3500));
     template_fails("J17 output_64mb", limit, output);
     let output = "{% set s = 'x' * 65536 %}{% for i in range(300) %}{{ s }}{% endfor %}";
     template_fails("J18 output_20mb", limit, output);

@@ -57,7 +57,13 @@ impl Place {
 }
 
 /// This machine's clocks and source of randomness.
-pub const HOST: Host = Host { clock, local_time, seed, warn, workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }) };
+pub const HOST: Host = Host {
+    clock,
+    local_time,
+    seed,
+    warn,
+    workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }),
+};
 
 fn clock() -> f64 {
     since_epoch().as_secs_f64() * 1e3
