@@ -48,7 +48,7 @@ export class Connection {
     if (worker === false) {
       const { Host } = await import("./engine.js");
       // Replies are asynchronous, as from a worker.
-      const host = new Host((reply) => queueMicrotask(() => connection.#receive(reply)), options.fetch);
+      const host = new Host((reply) => queueMicrotask(() => connection.#receive(reply)), startWorker, options.fetch);
       const connection: Connection = new Connection((request) => host.handle(request), () => {});
       return connection;
     }

@@ -89,7 +89,8 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   options.signal?.throwIfAborted();
   const location = await locate(source);
   const opening: Omit<Opening, "location"> = {
-    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity, location), wasm: wasmOption(options.wasm),
+    model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity, location), wasm: wasmOption("wasm", options.wasm) ?? new URL("./minke_bg.wasm", import.meta.url).href,
+    cpuWasm: wasmOption("cpuWasm", options.cpuWasm) ?? new URL("./minke_cpu_bg.wasm", import.meta.url).href,
     clockRate: options.internal?.clockRate ?? 1,
   };
   return { options, opening, location };
@@ -119,9 +120,9 @@ async function stored(cache: Opening["cache"], location: Location): Promise<Stor
   return cache === "none" || location.kind === "files" ? null : lookUp(storageKey(location));
 }
 
-function wasmOption(wasm: LoadOptions["wasm"]): string | BufferSource | WebAssembly.Module {
-  if (wasm === undefined) return new URL("./minke_bg.wasm", import.meta.url).href;
+function wasmOption(name: string, wasm: LoadOptions["wasm"]): string | BufferSource | WebAssembly.Module | undefined {
+  if (wasm === undefined) return undefined;
   if (typeof wasm === "string" || wasm instanceof URL) return new URL(wasm, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   if (wasm instanceof WebAssembly.Module || wasm instanceof ArrayBuffer || ArrayBuffer.isView(wasm)) return wasm;
-  throw invalid("wasm", "expected a URL, bytes or a WebAssembly.Module");
+  throw invalid(name, "expected a URL, bytes or a WebAssembly.Module");
 }

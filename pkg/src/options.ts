@@ -120,6 +120,7 @@ const LOAD: Checks<keyof LoadOptions> = {
   fetch: ofType("function"),
   worker: anything, // checked where it is used
   wasm: anything, // checked where it is used
+  cpuWasm: anything,
   internal: plain,
 };
 

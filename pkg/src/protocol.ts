@@ -40,6 +40,8 @@ export interface Opening extends Wanted {
   model: number;
   options: EngineOptions;
   wasm: string | BufferSource | WebAssembly.Module;
+  /** What the processor's workers run. */
+  cpuWasm: string | BufferSource | WebAssembly.Module;
 }
 
 /** Requests of the page. Ids are unique per page, so that several models can share a worker. */

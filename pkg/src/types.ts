@@ -65,6 +65,11 @@ export interface LoadOptions {
    * "gpu" rejects with "no-webgpu" without an adapter. `model.info.device` says what was chosen.
    */
   device?: "auto" | "gpu" | "cpu";
+  /**
+   * Threads on the processor, at most 8; default: as many as suit the device. Pages that are not cross-origin isolated have one,
+   * whatever is asked for. Results do not depend on the number.
+   */
+  threads?: number;
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;
@@ -72,6 +77,8 @@ export interface LoadOptions {
   worker?: boolean | Worker | (() => Worker);
   /** The engine's .wasm; default: the one beside the package's own script. */
   wasm?: string | URL | BufferSource | WebAssembly.Module;
+  /** The .wasm of models that run on the processor, fetched only for them; default: the one beside the package's own script. */
+  cpuWasm?: string | URL | BufferSource | WebAssembly.Module;
   /** @internal Options of tests: `clockRate`, how many times faster the clock of requests runs, and those of `Internal` in
    *  `src/engine/engine_options.rs`, which the engine checks. */
   internal?: { clockRate?: number; [name: string]: unknown };

@@ -87,5 +87,30 @@ export interface Glue {
   Canceller: new () => Canceller;
   Hasher: new () => Hasher;
   estimateModel(source: Source, options: EngineOptions, maxBinding: number): Promise<EngineEstimate>;
-  loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, canceller: Canceller): Promise<WasmModel>;
+  loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<WasmModel>;
+}
+
+/** Workers on the processor, which carry out commands in order. An answer rejects if a worker has ended. */
+export interface Workers {
+  readonly count: number;
+  tell(worker: number, command: Uint8Array): void;
+  write(worker: number, buffer: number, offset: number, bytes: Uint8Array): void;
+  ask(worker: number, command: Uint8Array): Promise<Uint8Array>;
+  /** Resolves when a worker has ended by itself. */
+  readonly lost: Promise<Error>;
+  stop(): void;
+}
+
+/** Starts workers: `count` if the page is isolated, by default as many as suit the device. */
+export type StartWorkers = (exact: boolean, count: number | undefined) => Promise<Workers>;
+
+/** Exports of the processor's module. */
+export interface ProcessorGlue {
+  init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Worker: new (index: number, count: number, meeting: { exchange(values: Uint8Array, from: number, to: number): void }, exact: boolean) => ProcessorWorker;
+}
+
+export interface ProcessorWorker {
+  carryOut(command: Uint8Array): Uint8Array;
+  write(buffer: number, offset: number, bytes: Uint8Array): void;
 }

@@ -1,11 +1,16 @@
-// The worker's entry point: connects a host to postMessage.
+// The worker's entry point: connects a host to postMessage, or a worker of the processor.
 
 import { Host } from "./host/index.js";
+import type { Telling, Told } from "./processor/protocol.js";
+import { Server } from "./processor/serve.js";
 import type { Reply, Request } from "./protocol.js";
 
 const post = (reply: Reply, transfer: Transferable[] = []) => self.postMessage(reply, { transfer });
-const host = new Host(post);
-self.addEventListener("message", ({ data }: MessageEvent<Request>) => {
-  if (typeof data === "object" && data !== null && data.minke === 1) host.handle(data);
+const host = new Host(post, () => new Worker(self.location.href, { type: "module", name: "minke-cpu" }));
+const server = new Server((told: Told, transfer: Transferable[] = []) => self.postMessage(told, { transfer }));
+self.addEventListener("message", ({ data }: MessageEvent<Request | Telling>) => {
+  if (typeof data !== "object" || data === null) return;
+  if ("minkeWorker" in data) void server.handle(data);
+  else if (data.minke === 1) host.handle(data);
 });
 post({ minke: 1, kind: "ready" });

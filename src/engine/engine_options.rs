@@ -16,6 +16,7 @@ pub struct EngineOptions {
     quantization: Option<String>,
     kv_cache: Option<String>,
     device: Option<String>,
+    threads: Option<f64>,
     power_preference: Option<String>,
     internal: Internal,
 }
@@ -45,6 +46,9 @@ impl EngineOptions {
         let rules = &RULES.load;
         if let Some(n) = self.context_length {
             rules.number("contextLength", n)?;
+        }
+        if let Some(n) = self.threads {
+            rules.number("threads", n)?;
         }
         let quantization = match self.quantization.as_deref() {
             None | Some("auto") => None,
@@ -84,6 +88,7 @@ impl EngineOptions {
             variants,
             copies_budget,
             run_on,
+            threads: self.threads.map(|n| n as usize),
             ..LoadOptions::default()
         };
         options.device.high_performance = high_performance;

@@ -17,6 +17,8 @@ const LAYERS = [
   // The engine's side: models and their calls.
   "host",
   "protocol.ts",
+  // Workers on the processor.
+  "processor",
   // Reading a model's files, and keeping them on the device.
   "sources", "storage",
   // What all of them share.
@@ -54,8 +56,9 @@ test("every file has its layer, and imports lower ones only", () => {
   assert.deepEqual([...new Set([...files.keys()].map(layer))].sort(), [...LAYERS].sort());
   for (const [name, imports] of files) {
     for (const target of imports) {
-      if (target === "../wasm/minke.ts") {
-        assert.equal(name, "host/instance.ts", "the glue of the wasm is instantiated in one place");
+      if (target.startsWith("../wasm/")) {
+        const place = { "../wasm/minke.ts": "host/instance.ts", "../wasm/minke_cpu.ts": "processor/serve.ts" }[target];
+        assert.equal(name, place, "the glue of each module is instantiated in one place");
         continue;
       }
       const [from, to] = [layer(name), layer(target)];

@@ -11,37 +11,79 @@ use wasm_bindgen_cli_support::Bindgen;
 use crate::run::{self, root};
 use crate::{notices, setup};
 
-/// Maximum compressed size of the package.
+/// Maximum compressed size of the package without what is fetched only for the processor.
 const LIMIT: u64 = 1_500_000;
 
 /// Builds everything; returns the package's compressed bytes.
 pub fn all() -> Result<u64> {
     setup::wasm_target()?;
     setup::npm("pkg")?;
-    wasm()?;
+    MODULES.iter().try_for_each(wasm)?;
     package()?;
     page()?;
     sizes()
 }
 
-/// Builds the crate to `pkg/wasm/minke_bg.wasm` and `pkg/wasm/minke.js`.
-fn wasm() -> Result<()> {
+/// A module of WebAssembly.
+struct Module {
+    /// Its crate.
+    package: &'static str,
+    /// The name of its files.
+    name: &'static str,
+    /// The Cargo profile.
+    profile: &'static str,
+    /// The flag of wasm-opt.
+    optimise: &'static str,
+    /// Types of the glue.
+    types: &'static str,
+    /// Maximum compressed size.
+    limit: u64,
+}
+
+const MODULES: [Module; 2] = [
+    Module {
+        package: "minke",
+        name: "minke",
+        profile: "wasm",
+        optimise: "-Os",
+        types: "import type { Glue } from \"../src/wasm.js\";
+export function instantiate(guard: <T extends object>(exports: T) => T): Glue;
+",
+        limit: LIMIT,
+    },
+    // What the processor's workers run.
+    Module {
+        package: "minke-worker",
+        name: "minke_cpu",
+        profile: "cpu",
+        optimise: "-O3",
+        types: "import type { ProcessorGlue } from \"../src/wasm.js\";
+export function instantiate(guard: <T extends object>(exports: T) => T): ProcessorGlue;
+",
+        limit: 350_000,
+    },
+];
+
+/// Builds a module to `pkg/wasm`, with its glue.
+fn wasm(module: &Module) -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
+    let Module { package, name, profile, .. } = *module;
     run::check(run::command(
         "cargo",
-        &["build", "--profile", "wasm", "--target", TARGET, "--lib", "--package", "minke"],
+        &["build", "--profile", profile, "--target", TARGET, "--lib", "--package", package],
     ))?;
-    let input = root().join("target").join(TARGET).join("wasm/minke.wasm");
+    let input = root().join("target").join(TARGET).join(profile).join(package.replace('-', "_") + ".wasm");
     let out = root().join("pkg/wasm");
-    let stamp = root().join("target/xtask-wasm.stamp");
+    let stamp = root().join(format!("target/xtask-{name}.stamp"));
     let digest = format!("{:x} {}", Sha256::digest(fs::read(&input)?), env!("CARGO_PKG_VERSION"));
-    if fs::read_to_string(&stamp).is_ok_and(|s| s == digest) && out.join("minke_bg.wasm").is_file() {
+    let made = out.join(format!("{name}_bg.wasm"));
+    if fs::read_to_string(&stamp).is_ok_and(|s| s == digest) && made.is_file() {
         return Ok(());
     }
     fs::create_dir_all(&out)?;
     let mut output = Bindgen::new()
         .input_path(&input)
-        .out_name("minke")
+        .out_name(name)
         .web(true)?
         .typescript(false)
         .omit_default_module_path(true)
@@ -51,11 +93,11 @@ fn wasm() -> Result<()> {
         .context("wasm-bindgen")?;
     let extra: Vec<_> = output.snippets().values().flatten().chain(output.local_modules().keys()).collect();
     ensure!(extra.is_empty(), "the glue must be one file, and brings {extra:?}");
-    fs::write(out.join("minke.js"), glue(output.js())?)?;
-    fs::write(out.join("minke.d.ts"), GLUE_TYPES)?;
-    let raw = root().join("target/minke_bindgen.wasm");
+    fs::write(out.join(format!("{name}.js")), glue(output.js())?)?;
+    fs::write(out.join(format!("{name}.d.ts")), module.types)?;
+    let raw = root().join(format!("target/{name}_bindgen.wasm"));
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
-    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &["-Os", "--strip-debug", "--strip-producers"]);
+    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &[module.optimise, "--strip-debug", "--strip-producers"]);
     // The features of rustc's wasm32 baseline and SIMD, listed explicitly: enabling all features would produce code that
     // older engines reject.
     for feature in [
@@ -69,15 +111,11 @@ fn wasm() -> Result<()> {
     ] {
         optimise.arg(format!("--enable-{feature}"));
     }
-    optimise.arg(&raw).arg("-o").arg(out.join("minke_bg.wasm"));
+    optimise.arg(&raw).arg("-o").arg(&made);
     run::quiet(optimise)?;
     fs::write(stamp, digest)?;
     Ok(())
 }
-
-const GLUE_TYPES: &str = "import type { Glue } from \"../src/wasm.js\";
-export function instantiate(guard: <T extends object>(exports: T) => T): Glue;
-";
 
 /// Rewrites wasm-bindgen's module so that all module-scope state is inside a function.
 ///
@@ -135,7 +173,10 @@ fn package() -> Result<()> {
         let evaluates = text.contains("new Function") || text.contains("eval(");
         ensure!(!evaluates, "{} evaluates text, which strict policies forbid", path.display());
     }
-    fs::copy(pkg.join("wasm/minke_bg.wasm"), dist.join("minke_bg.wasm"))?;
+    for module in &MODULES {
+        let file = format!("{}_bg.wasm", module.name);
+        fs::copy(pkg.join("wasm").join(&file), dist.join(&file))?;
+    }
     for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
         fs::copy(root().join(file), pkg.join(file)).with_context(|| file.to_owned())?;
     }
@@ -219,9 +260,13 @@ fn sizes() -> Result<u64> {
         let bytes = fs::read(dist.join(&*name))?;
         let packed = gzip(&bytes)?;
         println!("{name:>16} {:>9} bytes {packed:>9} gzip", bytes.len());
-        total += packed;
+        if let Some(module) = MODULES.iter().find(|module| *name == format!("{}_bg.wasm", module.name)) {
+            ensure!(packed <= module.limit, "{name} weighs {packed} bytes compressed; the limit is {}", module.limit);
+        }
+        // The processor's module is fetched only where it is used.
+        total += if name == "minke_cpu_bg.wasm" { 0 } else { packed };
     }
-    println!("{:>16} {total:>25} gzip (limit {LIMIT})", "all");
+    println!("{:>16} {total:>25} gzip (limit {LIMIT})", "all but the CPU's");
     if total > LIMIT {
         bail!("the package weighs {total} bytes compressed; the limit is {LIMIT}");
     }

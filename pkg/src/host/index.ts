@@ -20,6 +20,8 @@ export class Host {
 
   constructor(
     readonly post: Post,
+    /** Starts a worker that runs this package's worker script. */
+    readonly worker: () => Worker,
     readonly fetcher: typeof fetch = (input, init) => fetch(input, init),
   ) {}
 
@@ -45,7 +47,7 @@ export class Host {
 
   async #load(request: RequestOf<"load">, task: Task): Promise<Answer> {
     const instance = await this.#instance(request);
-    const wasm = await loadModel(request, instance, task, this.fetcher, this.#page(request.id));
+    const wasm = await loadModel(request, instance, task, this.fetcher, this.#page(request.id), this.worker);
     const model = new LoadedModel(instance, wasm);
     this.#models.set(request.model, model);
     wasm.lost().then(

@@ -50,8 +50,8 @@ function guard<T extends object>(exports: T, trapped: (error: unknown) => void):
 
 const compiled = new Map<string, Promise<WebAssembly.Module>>();
 
-/** Compiles the engine, once per URL. */
-function compile(wasm: Wasm, fetcher: typeof fetch): Promise<WebAssembly.Module> {
+/** Compiles a module, once per URL. */
+export function compile(wasm: Wasm, fetcher: typeof fetch): Promise<WebAssembly.Module> {
   if (typeof wasm !== "string") return wasm instanceof WebAssembly.Module ? Promise.resolve(wasm) : WebAssembly.compile(wasm);
   let module = compiled.get(wasm);
   if (module === undefined) {

@@ -2,10 +2,11 @@
 
 import { EngineError, failure } from "../errors.js";
 import type { RequestOf } from "../protocol.js";
+import { Processor } from "../processor/index.js";
 import { withFiles, type Files, type OnRead } from "../sources/index.js";
 import type { Progress, StorageFull } from "../types.js";
 import type { EngineEstimate, WasmModel } from "../wasm.js";
-import type { Instance } from "./instance.js";
+import { compile, type Instance } from "./instance.js";
 import { Meter } from "./progress.js";
 import type { Task } from "./task.js";
 
@@ -20,7 +21,7 @@ export interface Page {
 const FINAL = ["abort", "integrity", "network"];
 
 /** Loads a model. */
-export async function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, fetcher: typeof fetch, page: Page): Promise<WasmModel> {
+export async function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, fetcher: typeof fetch, page: Page, worker: () => Worker): Promise<WasmModel> {
   const { glue } = instance;
   const canceller = task.begin(instance);
   const meter = new Meter(page.progress, ["download", "upload", "compile", "verify"]);
@@ -44,7 +45,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
     const load = () => glue.loadModel(source, request.options, (p) => {
       if (stage === "download") meter.skip("upload"); // everything has been checked already
       meter.report(p.stage === "compile" ? p : { ...p, stage, fromCache: stored() });
-    }, canceller);
+    }, async (exact, count) => Processor.start(await compile(request.cpuWasm, fetcher), worker, exact, count), canceller);
     let model = await load();
     try {
       // The hub's digests are compared after all files have arrived, so that uploads to the GPU need not wait for the
