@@ -7,13 +7,11 @@
 //! WebAssembly.
 
 mod command;
-#[cfg(not(target_arch = "wasm32"))]
 mod threads;
 mod worker;
 mod workers;
 
 pub use command::Command;
-#[cfg(not(target_arch = "wasm32"))]
 pub use threads::threads;
 pub use worker::{Arithmetic, Worker};
 pub use workers::{Answer, Workers};
@@ -103,7 +101,6 @@ impl Cpu {
     }
 
     /// An executor that runs kernels' references on a thread of its own.
-    #[cfg(not(target_arch = "wasm32"))]
     pub fn reference() -> Self {
         Self::new(threads(Arithmetic::Exact, Some(1)))
     }

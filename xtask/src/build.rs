@@ -97,7 +97,8 @@ fn wasm(module: &Module) -> Result<()> {
     fs::write(out.join(format!("{name}.d.ts")), module.types)?;
     let raw = root().join(format!("target/{name}_bindgen.wasm"));
     fs::write(&raw, output.wasm_mut().emit_wasm())?;
-    let mut optimise = run::command("pkg/node_modules/.bin/wasm-opt", &[module.optimise, "--strip-debug", "--strip-producers"]);
+    let mut optimise =
+        run::command("pkg/node_modules/.bin/wasm-opt", &[module.optimise, "--strip-debug", "--strip-producers"]);
     // The features of rustc's wasm32 baseline and SIMD, listed explicitly: enabling all features would produce code that
     // older engines reject.
     for feature in [
