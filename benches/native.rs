@@ -143,7 +143,8 @@ fn main() {
     let mut shares: Vec<f64> = measured.iter().filter_map(|round| round["share"].as_f64()).collect();
     shares.sort_by(f64::total_cmp);
     let share = json!({ "min": shares[0], "median": shares[shares.len() / 2], "max": shares[shares.len() - 1], "runs": shares.len() });
-    let facts = engine.executor().facts();
+    let executor = engine.executor();
+    let facts = executor.facts();
     let result: Value =
         json!({ "quick": quick, "adapter": facts.name, "weights": weights, "rounds": measured, "share": share });
     let out = root.join("target/bench");

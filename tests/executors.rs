@@ -97,6 +97,65 @@ fn unloading_ends_what_runs_on_the_cpu() {
     assert_eq!(again.map(|r| r.ids).unwrap_err().code(), "device-lost");
 }
 
+/// A model whose device is lost goes on with the same tokens where its fallback moves it: in the middle of an answer, and between two.
+#[test]
+fn a_lost_device_is_replaced() {
+    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    let folder = models.join("llama");
+    let options = GenerateOptions {
+        max_output_tokens: Some(24.0),
+        seed: Some(7.0),
+        temperature: Some(1.0),
+        repetition_penalty: Some(1.3),
+        raw: true,
+        ..GenerateOptions::default()
+    };
+    let open =
+        || Rc::new(load(&folder, LoadOptions { run_on: RunOn::Cpu, ..LoadOptions::default() }).expect("it loads"));
+    let cancel = Cancel::default();
+    let turn = |engine: &Engine, conversation, ids: Vec<u32>, lost_after: usize| {
+        let mut parts = 0;
+        let mut part = |_| {
+            parts += 1;
+            if parts == lost_after {
+                engine.executor().destroy();
+            }
+        };
+        block_on(engine.generate_in(Some(conversation), Input::Ids(ids), &options, &cancel, &mut part))
+    };
+    let prompt = vec![5, 6, 7, 8, 9];
+    let engine = open();
+    let conversation = engine.open_conversation();
+    let want = turn(&engine, conversation, prompt.clone(), 0).expect("an answer").ids;
+    let longer = [&prompt[..], &want].concat();
+    let after = turn(&engine, conversation, longer.clone(), 0).expect("an answer").ids;
+    // Before the first token, in the middle, and not before the next turn.
+    for lost_after in [1, 9, 0] {
+        let engine = open();
+        let (moved, again) = (Rc::downgrade(&engine), folder.clone());
+        engine.set_fallback(Rc::new(move || {
+            let (engine, folder) = (moved.upgrade().expect("the engine"), again.clone());
+            Box::pin(async move {
+                let checkpoint = Source::Folder(&DiskFolder::new(&folder), None).open().await?;
+                engine.move_to_cpu(&checkpoint, &Cancel::default(), &mut |_| {}).await
+            })
+        }));
+        let conversation = engine.open_conversation();
+        assert_eq!(turn(&engine, conversation, prompt.clone(), lost_after).expect("an answer").ids, want);
+        if lost_after == 0 {
+            engine.executor().destroy();
+        }
+        assert_eq!(turn(&engine, conversation, longer.clone(), 0).expect("an answer").ids, after, "{lost_after}");
+        assert_eq!((engine.device().kind, &engine.device().reason[..]), ("cpu", "the GPU was lost"));
+        let all = block_on(engine.score(Input::Ids(longer.clone()), true, 0, &cancel)).expect("scores");
+        assert_eq!(all.len(), longer.len() - 1);
+        // There is one fallback.
+        engine.executor().destroy();
+        let error = turn(&engine, conversation, prompt.clone(), 0).map(|r| r.ids).unwrap_err();
+        assert_eq!(error.code(), "device-lost");
+    }
+}
+
 /// What an engine asks of an executor besides running plans: snapshots, saved conversations, memory that is released.
 #[test]
 fn conversations_and_memory_on_the_reference_executor() {

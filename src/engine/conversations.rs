@@ -33,6 +33,7 @@ impl Engine {
     /// [`Error::InvalidArgument`] if there is no such conversation, [`Error::DeviceLost`].
     pub async fn clone_conversation(&self, id: u32) -> Result<u32> {
         let _taken = self.take()?;
+        self.ready().await?;
         self.conversations.borrow_mut().get(id)?;
         if self.conversations.borrow().active == Some(id) {
             self.keep_active(None).await?;
@@ -49,13 +50,13 @@ impl Engine {
         let all = &mut *self.conversations.borrow_mut();
         let active = all.active == Some(id);
         let conversation = all.get(id)?;
-        Ok(if active { self.runner.cached.borrow().ids.clone() } else { conversation.ids.clone() })
+        Ok(if active { self.runner().cached.borrow().ids.clone() } else { conversation.ids.clone() })
     }
 
     /// Takes a snapshot of the active conversation's part of the cache, if there is one and the budget allows it.
     async fn keep_active(&self, spared: Option<u32>) -> Result<()> {
-        let cached = self.runner.cached.borrow().clone();
-        let ranges = cached.ranges(&self.runner.kv);
+        let cached = self.runner().cached.borrow().clone();
+        let ranges = cached.ranges(&self.runner().kv);
         let bytes = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         let Some(active) = self.conversations.borrow().active else { return Ok(()) };
         let room = {
@@ -69,7 +70,7 @@ impl Engine {
         if !room {
             return Ok(());
         }
-        match Snapshot::take(&self.runner.executor, &ranges, Role::Kv).await {
+        match Snapshot::take(&self.runner().executor, &ranges, Role::Kv).await {
             Ok(snapshot) => {
                 if let Ok(conversation) = self.conversations.borrow_mut().get(active) {
                     conversation.copy = Some(Rc::new(Copy { cached, snapshot }));
@@ -94,13 +95,13 @@ impl Engine {
             self.keep_active(id).await?;
         }
         let all = &mut *self.conversations.borrow_mut();
-        let reusable = |cached: &Cached| self.runner.reusable_in(cached, prompt, prompt.len());
-        let here = reusable(&self.runner.cached.borrow());
+        let reusable = |cached: &Cached| self.runner().reusable_in(cached, prompt, prompt.len());
+        let here = reusable(&self.runner().cached.borrow());
         if let Some(best) =
             all.copies().max_by_key(|copy| reusable(&copy.cached)).filter(|c| reusable(&c.cached) > here)
         {
             best.snapshot.restore()?;
-            self.runner.cached.borrow_mut().clone_from(&best.cached);
+            self.runner().cached.borrow_mut().clone_from(&best.cached);
         }
         all.active = id;
         if let Some(own) = id.and_then(|id| all.open.get_mut(&id)) {

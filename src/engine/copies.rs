@@ -58,6 +58,12 @@ impl Conversations {
         true
     }
 
+    /// Gives up all snapshots, and what is in the cache.
+    pub fn forget(&mut self) {
+        self.active = None;
+        self.open.values_mut().for_each(|conversation| conversation.copy = None);
+    }
+
     pub fn get(&mut self, id: u32) -> Result<&mut Conversation> {
         self.open.get_mut(&id).ok_or_else(|| Error::invalid("session", "it has been destroyed"))
     }

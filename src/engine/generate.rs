@@ -59,13 +59,16 @@ impl Engine {
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
-        let room = self.runner.context_length - prompt.len() + 1; // the last token needs no place in the cache
+        let room = self.runner().context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room);
 
-        self.take_turn(conversation, &prompt).await?;
+        if let Err(error) = self.take_turn(conversation, &prompt).await {
+            self.fall_back(error).await?;
+            self.take_turn(conversation, &prompt).await?;
+        }
         // The last token is always fed, for its logits.
         let most = if self.without_reuse { 0 } else { prompt.len() - 1 };
-        let cached = self.runner.reusable(&prompt, most);
+        let cached = self.runner().reusable(&prompt, most);
         let mut usage = Usage { input_tokens: prompt.len(), cached_tokens: cached, ..Usage::default() };
         let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
         let mut finish_reason = FinishReason::Length;
@@ -100,8 +103,15 @@ impl Engine {
             }
             Next::Go
         };
-        let request = Request { prompt: &prompt, cached, sampler, bias, limit };
-        self.runner.generate(&request, cancel, &mut prefilled, &mut token).await?;
+        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &[] };
+        let generated = self.runner().generate(&request, cancel, &mut prefilled, &mut token).await;
+        if let Err(error) = generated {
+            self.fall_back(error).await?;
+            self.take_turn(conversation, &[]).await?;
+            let begun = shared.borrow().ids.clone();
+            request = Request { cached: 0, begun: &begun, ..request };
+            self.runner().generate(&request, cancel, &mut |_| {}, &mut token).await?;
+        }
         output.finish();
         if output.ids.is_empty() {
             finish_reason = FinishReason::Abort; // stopped during prefill
@@ -139,8 +149,14 @@ impl Engine {
         let _taken = self.take()?;
         let ids = self.ids_of(input, options.raw, &options.template_args)?;
         self.check_ids(&ids)?;
-        self.take_turn(conversation, &ids).await?;
-        self.runner.prefill(&ids, cancel, &mut |_| {}).await?;
+        let fed = async || {
+            self.take_turn(conversation, &ids).await?;
+            self.runner().prefill(&ids, cancel, &mut |_| {}).await
+        };
+        if let Err(error) = fed().await {
+            self.fall_back(error).await?;
+            fed().await?;
+        }
         Ok(ids.len())
     }
 
@@ -269,7 +285,7 @@ impl Engine {
 
     /// Checks that ids can be fed: at least one, no more than the context holds, and all in the vocabulary.
     pub(super) fn check_ids(&self, ids: &[u32]) -> Result<()> {
-        let context_length = self.runner.context_length;
+        let context_length = self.runner().context_length;
         if ids.is_empty() {
             return Err(Error::invalid("input", "the input has no tokens"));
         }

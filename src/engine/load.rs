@@ -78,6 +78,8 @@ pub struct RunsOn {
     pub kind: &'static str,
     /// The adapter's name, as far as the platform tells it.
     pub name: String,
+    /// Why it was chosen.
+    pub reason: String,
 }
 
 /// Capabilities of a model.
@@ -160,9 +162,26 @@ impl Engine {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         cancel.check()?;
-        let description = Description::read(checkpoint).await?; // faults of the files are reported before those of the GPU
-        let executor = open(&options, host).await?;
-        Self::place(executor, checkpoint, description, options, host, cancel, progress).await
+        let mut description = Description::read(checkpoint).await?; // faults of the files are reported before those of the GPU
+        let (executor, mut reason) = open(&options, host).await?;
+        let on_gpu = !executor.facts().cpu;
+        let mut placed = place(executor, checkpoint, &mut description, &options, host, cancel, progress).await;
+        match &placed {
+            // A GPU that computes wrong results, or goes away, is as good as none.
+            Err(error @ (Error::NoWebGpu { .. } | Error::DeviceLost { .. }))
+                if on_gpu && options.run_on == RunOn::Auto =>
+            {
+                reason = error.to_string();
+                let cpu = open_cpu(&options, host).await?;
+                description.warnings.clear();
+                placed = place(cpu, checkpoint, &mut description, &options, host, cancel, progress).await;
+            }
+            _ => {}
+        }
+        let (mut info, runner) = placed?;
+        info.device.reason = reason;
+        cancel.check()?;
+        Ok(Self::of(checkpoint, description, options, host, info, runner))
     }
 
     /// Loads an opened checkpoint on an executor that holds nothing.
@@ -179,80 +198,52 @@ impl Engine {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         cancel.check()?;
-        let description = Description::read(checkpoint).await?;
-        Self::place(executor, checkpoint, description, options, host, cancel, progress).await
+        let mut description = Description::read(checkpoint).await?;
+        let (info, runner) = place(executor, checkpoint, &mut description, &options, host, cancel, progress).await?;
+        cancel.check()?;
+        Ok(Self::of(checkpoint, description, options, host, info, runner))
     }
 
-    /// Places a model on an executor.
-    async fn place(
-        executor: Rc<dyn Executor>,
+    /// Moves the model to the processor, after its GPU was lost. Conversations go on: what was cached of them is computed again.
+    ///
+    /// # Errors
+    /// The errors of [`Self::load`]. The engine is unchanged then.
+    pub async fn move_to_cpu(
+        &self,
         checkpoint: &Checkpoint,
-        mut description: Description,
-        options: LoadOptions,
-        host: Host,
         cancel: &Cancel,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self> {
-        let facts = executor.facts();
-        let wanted = ModelOptions {
-            max_binding: facts.max_storage_buffer_binding_size,
-            context_length: options.context_length,
-            kv_format: options.kv_format(),
-            rope_factors: std::mem::take(&mut description.rope_factors),
-            chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
-            ..ModelOptions::default()
-        };
-        // A processor has no latency to hide: steps queued past the end would only cost time.
-        let suited = if facts.on_processor() { 1 } else { QUEUED_STEPS };
-        let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-        let mut variants = options.variants.unwrap_or_else(|| Variants::of(facts));
-        if options.f32 {
-            variants = variants.in_f32();
-        }
-        let config = &description.config;
-        let mut fitting = Fitting { checkpoint, config, options: &options, choices: choices(&options), wanted };
-        let (info, runner): (ModelInfo, ModelRunner) = loop {
-            cancel.check()?;
-            let mut model = fitting.choose()?;
-            let own = model.plans.clone();
-            model.plans = own.suited(variants, facts);
-            let ready = async {
-                let buffers = Allocation::new(&executor, &model.buffers).await?;
-                let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
-                if !options.without_self_test && !facts.cpu {
-                    while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
-                        description.warnings.push(warning);
-                        variants = left;
-                        model.plans = own.suited(variants, facts);
-                        drop(pipelines);
-                        pipelines = Pipelines::build(&model, &*executor, queued_steps, &|| {}).await?;
-                    }
-                }
-                Ok((buffers, pipelines))
-            };
-            match ready.await {
-                Ok((buffers, pipelines)) => {
-                    let info = info(checkpoint, &model, &description, facts);
-                    break (info, ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock));
-                }
-                Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
-                // A platform may reject a pipeline that only a kernel variant needs.
-                Err(error @ Error::Plan { .. }) if variants != Variants::default() => {
-                    let message = format!("kernel variants are not used: {error}");
-                    description.warnings.push(Warning::new(WarningCode::Kernel, message));
-                    variants = Variants::default();
-                }
-                Err(error) => return Err(error),
-            }
-        };
+    ) -> Result<()> {
+        let mut description = Description::read(checkpoint).await?;
+        // The same model: what was fitted to the GPU's memory stays as it is.
+        let options = LoadOptions { run_on: RunOn::Cpu, ..self.options };
+        let cpu = open_cpu(&options, self.host).await?;
+        let (info, runner) = place(cpu, checkpoint, &mut description, &options, self.host, cancel, progress).await?;
         cancel.check()?;
+        self.conversations.borrow_mut().forget();
+        self.digest.take();
+        self.device.replace(RunsOn { reason: "the GPU was lost".into(), ..info.device });
+        self.runner.replace(Rc::new(runner)).executor.destroy();
+        Ok(())
+    }
+
+    fn of(
+        checkpoint: &Checkpoint,
+        description: Description,
+        options: LoadOptions,
+        host: Host,
+        info: ModelInfo,
+        runner: ModelRunner,
+    ) -> Self {
         info.warnings.iter().for_each(|warning| (host.warn)(&warning.message));
         let Description { tokenizer, tokenizer_config, template, reasoning, defaults, stop_ids, .. } = description;
-        Ok(Self {
+        Self {
             id: checkpoint.id.clone(),
+            device: RefCell::new(info.device.clone()),
+            options: LoadOptions { context_length: Some(runner.context_length), ..options },
             info,
             host,
-            runner,
+            runner: RefCell::new(Rc::new(runner)),
             tokenizer,
             tokenizer_config,
             template,
@@ -264,26 +255,95 @@ impl Engine {
             copies_budget: options.copies_budget.unwrap_or(super::COPIES),
             digest: RefCell::default(),
             busy: Cell::new(false),
-        })
+            fallback: RefCell::default(),
+        }
     }
 }
 
-/// Opens what the options choose: a GPU, or the processor.
-async fn open(options: &LoadOptions, host: Host) -> Result<Rc<dyn Executor>> {
-    let cpu = async || {
-        let arithmetic = if options.f32 { Arithmetic::Exact } else { Arithmetic::Fast };
-        let workers = (host.workers)(arithmetic, options.threads).await?;
-        Ok(Rc::new(Cpu::new(workers)) as Rc<dyn Executor>)
+/// Places a model on an executor.
+async fn place(
+    executor: Rc<dyn Executor>,
+    checkpoint: &Checkpoint,
+    description: &mut Description,
+    options: &LoadOptions,
+    host: Host,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(ModelInfo, ModelRunner)> {
+    let facts = executor.facts();
+    let wanted = ModelOptions {
+        max_binding: facts.max_storage_buffer_binding_size,
+        context_length: options.context_length,
+        kv_format: options.kv_format(),
+        rope_factors: description.rope_factors.clone(),
+        chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
+        ..ModelOptions::default()
     };
-    match options.run_on {
-        RunOn::Cpu => cpu().await,
-        RunOn::Gpu => Ok(Rc::new(Gpu::open(options.device).await?)),
-        RunOn::Auto => match Gpu::open(options.device).await {
-            Ok(gpu) if !gpu.facts().software => Ok(Rc::new(gpu)),
-            Ok(_) | Err(Error::NoWebGpu { .. }) => cpu().await,
-            Err(error) => Err(error),
-        },
+    // A processor has no latency to hide: steps queued past the end would only cost time.
+    let suited = if facts.on_processor() { 1 } else { QUEUED_STEPS };
+    let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
+    let mut variants = options.variants.unwrap_or_else(|| Variants::of(facts));
+    if options.f32 {
+        variants = variants.in_f32();
     }
+    let config = &description.config;
+    let mut fitting = Fitting { checkpoint, config, options, choices: choices(options), wanted };
+    loop {
+        cancel.check()?;
+        let mut model = fitting.choose()?;
+        let own = model.plans.clone();
+        model.plans = own.suited(variants, facts);
+        let ready = async {
+            let buffers = Allocation::new(&executor, &model.buffers).await?;
+            let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
+            if !options.without_self_test && !facts.cpu {
+                while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
+                    description.warnings.push(warning);
+                    variants = left;
+                    model.plans = own.suited(variants, facts);
+                    drop(pipelines);
+                    pipelines = Pipelines::build(&model, &*executor, queued_steps, &|| {}).await?;
+                }
+            }
+            Ok((buffers, pipelines))
+        };
+        match ready.await {
+            Ok((buffers, pipelines)) => {
+                let info = info(checkpoint, &model, description, facts);
+                return Ok((info, ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock)));
+            }
+            Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
+            // A platform may reject a pipeline that only a kernel variant needs.
+            Err(error @ Error::Plan { .. }) if variants != Variants::default() => {
+                let message = format!("kernel variants are not used: {error}");
+                description.warnings.push(Warning::new(WarningCode::Kernel, message));
+                variants = Variants::default();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Opens what the options choose, and says why it was chosen.
+async fn open(options: &LoadOptions, host: Host) -> Result<(Rc<dyn Executor>, String)> {
+    let reason = match options.run_on {
+        RunOn::Cpu => "it was requested".into(),
+        RunOn::Gpu => return Ok((Rc::new(Gpu::open(options.device).await?), "it was requested".into())),
+        RunOn::Auto => match Gpu::open(options.device).await {
+            Ok(gpu) if !gpu.facts().software => return Ok((Rc::new(gpu), "there is a GPU".into())),
+            Ok(gpu) => format!("the only adapter, {}, is software", gpu.facts().name),
+            Err(error @ Error::NoWebGpu { .. }) => error.to_string(),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok((open_cpu(options, host).await?, reason))
+}
+
+/// Starts workers on the processor.
+async fn open_cpu(options: &LoadOptions, host: Host) -> Result<Rc<dyn Executor>> {
+    let arithmetic = if options.f32 { Arithmetic::Exact } else { Arithmetic::Fast };
+    let workers = (host.workers)(arithmetic, options.threads).await?;
+    Ok(Rc::new(Cpu::new(workers)))
 }
 
 /// Builds a model's pipelines and fills its buffers concurrently: the platform compiles shaders while the weights
@@ -395,7 +455,7 @@ fn info(checkpoint: &Checkpoint, model: &Model, description: &Description, facts
         quantization: model.quantization.clone(),
         context_length: model.context_length,
         vocab_size: config.vocab_size,
-        device: RunsOn { kind: if facts.cpu { "cpu" } else { "gpu" }, name: facts.name.clone() },
+        device: RunsOn { kind: if facts.cpu { "cpu" } else { "gpu" }, name: facts.name.clone(), reason: String::new() },
         format: match checkpoint.format {
             Format::Safetensors => "safetensors",
             Format::Gguf => "gguf",

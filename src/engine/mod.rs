@@ -71,7 +71,11 @@ pub struct Engine {
     id: String,
     info: ModelInfo,
     host: Host,
-    runner: ModelRunner,
+    /// What the model runs on.
+    device: RefCell<RunsOn>,
+    /// The options of the load, with what was fitted to the device.
+    options: LoadOptions,
+    runner: RefCell<Rc<ModelRunner>>,
     tokenizer: Tokenizer,
     tokenizer_config: TokenizerConfig,
     template: Option<ChatTemplate>,
@@ -86,7 +90,12 @@ pub struct Engine {
     /// The digest that identifies this model's weights, computed on first use.
     digest: RefCell<Option<String>>,
     busy: Cell<bool>,
+    /// Moves the model elsewhere when its device is lost.
+    fallback: RefCell<Option<Fallback>>,
 }
+
+/// Moves a model elsewhere: it calls [`Engine::move_to_cpu`].
+pub type Fallback = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>>>>>;
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -105,6 +114,36 @@ impl Engine {
         &self.info
     }
 
+    /// What the model runs on: [`Self::info`] says what it was loaded on.
+    pub fn device(&self) -> RunsOn {
+        self.device.borrow().clone()
+    }
+
+    /// Has calls that meet a lost device run `fallback` and go on.
+    pub fn set_fallback(&self, fallback: Fallback) {
+        self.fallback.replace(Some(fallback));
+    }
+
+    /// Runs the fallback after `error`, if that is the loss of the device and there is one; otherwise returns the error.
+    async fn fall_back(&self, error: Error) -> Result<()> {
+        let fallback = self.fallback.borrow().clone().filter(|_| matches!(error, Error::DeviceLost { .. }));
+        fallback.ok_or(error)?().await?;
+        self.fallback.take(); // the processor is not lost
+        Ok(())
+    }
+
+    /// Waits for what is under way, and runs the fallback if the device was lost meanwhile.
+    async fn ready(&self) -> Result<()> {
+        match self.runner().executor.idle().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.fall_back(error).await,
+        }
+    }
+
+    fn runner(&self) -> Rc<ModelRunner> {
+        self.runner.borrow().clone()
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -112,22 +151,22 @@ impl Engine {
 
     /// Bytes held, by role.
     pub fn memory(&self) -> MemoryUse {
-        self.runner.executor.memory()
+        self.runner().executor.memory()
     }
 
     /// What the model runs on.
-    pub fn executor(&self) -> &Rc<dyn Executor> {
-        &self.runner.executor
+    pub fn executor(&self) -> Rc<dyn Executor> {
+        self.runner().executor.clone()
     }
 
     /// Counts of the work submitted so far.
     pub fn counts(&self) -> Counts {
-        self.runner.executor.counts()
+        self.runner().executor.counts()
     }
 
     /// The recorded plans.
-    pub fn plans(&self) -> &crate::model::Plans {
-        &self.runner.plans
+    pub fn plans(&self) -> crate::model::Plans {
+        self.runner().plans.clone()
     }
 
     /// The chat template.

@@ -72,6 +72,8 @@ pub(super) struct Request<'a> {
     pub bias: Bias,
     /// The maximum number of tokens to generate.
     pub limit: usize,
+    /// Tokens that were generated before: of a generation that goes on elsewhere.
+    pub begun: &'a [u32],
 }
 
 /// A token from the sampler.
@@ -292,11 +294,15 @@ impl ModelRunner {
         prefilled: &mut dyn FnMut(usize),
         token: &mut dyn FnMut(Sampled) -> Next,
     ) -> Result<()> {
-        let Request { prompt, cached, sampler, limit, .. } = request;
-        self.rotate_for(prompt.len());
+        let Request { prompt, cached, sampler, limit, begun, .. } = request;
+        let all = [*prompt, *begun].concat();
+        self.rotate_for(all.len());
         let mut steps = self.steps_before_rotation_changes(prompt.len());
+        if begun.len() > steps {
+            steps = usize::MAX; // the keys of all are rotated for long sequences
+        }
         self.executor.write(self.control.options, 0, bytemuck::bytes_of(sampler));
-        self.write_history(request, &[]);
+        self.write_history(request, begun);
         let slot_bytes = match sampler.logprobs {
             0 => 8,
             n => u64::from(4 + 2 * (n - 1).min(MAX_TOP)) * 4,
@@ -307,14 +313,14 @@ impl ModelRunner {
             Read { from: self.control.ring, bytes: start..start + slot_bytes, to: readback(step) }
         };
         let first = [&self.pipelines.head, &self.pipelines.sample];
-        let chunk = Chunk { ids: &prompt[*cached..], position: *cached, sampled: 0 };
+        let chunk = Chunk { ids: &all[*cached..], position: *cached, sampled: begun.len() };
         let mut fed = |done: usize| prefilled(cached + done);
-        if cancel.stopped() || !self.feed(chunk, &first, read(0), cancel, &mut fed).await? {
+        if cancel.stopped() || !self.feed(chunk, &first, read(begun.len()), cancel, &mut fed).await? {
             return Ok(());
         }
-        let mut generated = Vec::new();
-        let mut waiting = VecDeque::from([0]);
-        let mut queued = 1;
+        let mut generated = begun.to_vec();
+        let mut waiting = VecDeque::from([begun.len()]);
+        let mut queued = begun.len() + 1;
         while let Some(step) = waiting.pop_front() {
             while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < self.pipelines.readbacks.len() {
                 self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;

@@ -64,16 +64,17 @@ impl Engine {
     ) -> Result<()> {
         cancel.check()?;
         let _taken = self.take()?;
+        self.ready().await?;
         let ids = self.conversation_tokens(id)?;
         self.take_turn(Some(id), &ids).await?;
-        self.runner.prefill(&ids, cancel, &mut |_| {}).await?;
-        let cached = self.runner.cached.borrow().clone();
+        self.runner().prefill(&ids, cancel, &mut |_| {}).await?;
+        let cached = self.runner().cached.borrow().clone();
         let stored = |b: &crate::model::KvBuffer| Stored { tokens: b.tokens, token_bytes: b.token_bytes };
         let header = Header {
             version: 1,
             model: self.digest().await?,
             name: self.id.clone(),
-            buffers: self.runner.kv.iter().map(stored).collect(),
+            buffers: self.runner().kv.iter().map(stored).collect(),
             ids: cached.ids.clone(),
             written: cached.written,
             long: cached.long,
@@ -88,9 +89,9 @@ impl Engine {
         put(MAGIC);
         put(&(header.len() as u64).to_le_bytes());
         put(&header);
-        for (buffer, bytes) in pieces(&cached.ranges(&self.runner.kv)) {
+        for (buffer, bytes) in pieces(&cached.ranges(&self.runner().kv)) {
             cancel.check()?;
-            put(&self.runner.executor.read(&[(buffer, bytes)]).await?);
+            put(&self.runner().executor.read(&[(buffer, bytes)]).await?);
         }
         sink(&digest.finalize());
         Ok(())
@@ -123,8 +124,9 @@ impl Engine {
         let json = from.read(16..16 + length).await?;
         let header: Header =
             serde_json::from_slice(&json).map_err(|e| bad(FormatKind::BadJson, &format!("its header: {e}")))?;
+        self.ready().await?;
         let cached = self.accept_saved(&header, from).await?;
-        let ranges = cached.ranges(&self.runner.kv);
+        let ranges = cached.ranges(&self.runner().kv);
         let payload: u64 = ranges.iter().map(|(_, bytes)| bytes.end).sum();
         if from.len() != 48 + length + payload {
             let message = format!("it has {} bytes; expected {}", from.len(), 48 + length + payload);
@@ -134,7 +136,7 @@ impl Engine {
         let id = self.open_conversation();
         let filled = async {
             self.take_turn(Some(id), &[]).await?;
-            self.runner.forget(); // until all of it is restored and verified
+            self.runner().forget(); // until all of it is restored and verified
             let mut digest = Sha256::new().chain_update(&front).chain_update(&json);
             let mut at = 16 + length;
             for (buffer, bytes) in pieces(&ranges) {
@@ -142,7 +144,7 @@ impl Engine {
                 let size = bytes.end - bytes.start;
                 let piece = from.read(at..at + size).await?;
                 digest.update(&piece);
-                self.runner.executor.write(buffer, bytes.start, &piece);
+                self.runner().executor.write(buffer, bytes.start, &piece);
                 at += size;
             }
             let [found, expected] = [digest.finalize().to_vec(), from.read(at..at + 32).await?].map(hex);
@@ -155,7 +157,7 @@ impl Engine {
             self.close_conversation(id);
             return Err(e);
         }
-        self.runner.cached.replace(cached);
+        self.runner().cached.replace(cached);
         Ok((id, header.note))
     }
 
@@ -168,7 +170,7 @@ impl Engine {
                 format!("file format version {} is not supported", header.version),
             );
         }
-        let kv = &self.runner.kv;
+        let kv = &self.runner().kv;
         let same = |(b, s): (&crate::model::KvBuffer, &Stored)| b.token_bytes == s.token_bytes;
         if header.model != self.digest().await?
             || header.buffers.len() != kv.len()
@@ -180,7 +182,7 @@ impl Engine {
             );
             return bad(FormatKind::BadValue, message);
         }
-        let (tokens, context_length) = (header.ids.len(), self.runner.context_length);
+        let (tokens, context_length) = (header.ids.len(), self.runner().context_length);
         if tokens > context_length || header.written > context_length {
             return Err(Error::ContextOverflow { input_tokens: tokens.max(header.written), context_length });
         }
@@ -205,8 +207,8 @@ impl Engine {
         }
         let mut digest = Sha256::new();
         digest.update(format!("{} {} ", self.info.architecture, self.info.vocab_size));
-        digest.update(self.runner.executor.read(&self.runner.samples).await?);
-        self.runner.long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
+        digest.update(self.runner().executor.read(&self.runner().samples).await?);
+        self.runner().long_rope.iter().for_each(|rope| digest.update(Sha256::digest(&rope.long)));
         let digest = hex(digest.finalize().to_vec());
         *self.digest.borrow_mut() = Some(digest.clone());
         Ok(digest)

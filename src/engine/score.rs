@@ -43,8 +43,9 @@ impl Engine {
         cancel.check()?;
         let _taken = self.take()?;
         self.check_ids(ids)?;
+        self.ready().await?;
         self.take_turn(None, &[]).await?;
-        self.runner.logits(ids, rows, cancel, sink).await
+        self.runner().logits(ids, rows, cancel, sink).await
     }
 
     /// The log-probability of each token of the input after the first, given the tokens before it, with the `top`
@@ -59,6 +60,7 @@ impl Engine {
             let message = format!("{top} for each of {} tokens; at most {MAX_TOP} together", ids.len());
             return Err(Error::invalid("top", message));
         }
+        self.ready().await?;
         let mut scores = Vec::with_capacity(ids.len() - 1);
         let mut position = 0;
         let mut row = |logits: &[f32]| {
@@ -73,7 +75,7 @@ impl Engine {
             Ok(())
         };
         self.take_turn(None, &[]).await?;
-        self.runner.logits(&ids, Rows::All, cancel, &mut row).await?;
+        self.runner().logits(&ids, Rows::All, cancel, &mut row).await?;
         Ok(scores)
     }
 
