@@ -12,7 +12,7 @@ use std::rc::Rc;
 use async_trait::async_trait;
 use common::odd::{self, Stored};
 use common::{HOST, block_on, data};
-use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, RunOn, Source, estimate};
+use minke::engine::{Devices, Engine, Estimate, Fit, Limits, LoadOptions, RunOn, Source, estimate};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::model::Quantization;
 use minke::plan::Executor;
@@ -87,7 +87,9 @@ fn both(path: &Path, options: LoadOptions, limits: Limits) -> (Estimate, Engine,
         Some(file) => Source::Gguf(file, Some(&folder)),
     };
     block_on(async {
-        let said = estimate(source.clone(), options, Some(limits)).await.expect("an estimate");
+        let said = estimate(source.clone(), options, Devices { gpu: Some(limits), ..Devices::default() })
+            .await
+            .expect("an estimate");
         let checkpoint = source.open().await.expect("it opens");
         folder.read.set(0);
         let engine = Engine::load(&checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await.expect("it loads");
@@ -158,13 +160,19 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
         let options = LoadOptions { device, run_on: RunOn::Gpu, ..LoadOptions::default() };
         let limits = Limits { max_binding: 1024, ..limits() };
         let (cancel, mut quiet) = (Cancel::default(), |_| {});
-        let said = block_on(estimate(Source::Folder(&folder, None), options, Some(limits))).expect("an estimate");
+        let said = block_on(estimate(
+            Source::Folder(&folder, None),
+            options,
+            Devices { gpu: Some(limits), ..Devices::default() },
+        ))
+        .expect("an estimate");
         let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
         let refused = refused.expect_err("nothing fits 1 KiB");
         assert_eq!(said.fit, Fit::No, "{case}");
         assert_eq!((said.reasons[0].code, &said.reasons[0].message), (refused.code(), &refused.to_string()), "{case}");
         let options = LoadOptions { context_length: Some(1 << 30), run_on: RunOn::Gpu, ..LoadOptions::default() };
-        let said = block_on(estimate(Source::Folder(&folder, None), options, None)).expect_err("no model is so long");
+        let said = block_on(estimate(Source::Folder(&folder, None), options, Devices::default()))
+            .expect_err("no model is so long");
         let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
         assert_eq!(said.to_string(), refused.expect_err("nor is it loaded").to_string(), "{case}");
     }

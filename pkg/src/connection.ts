@@ -2,7 +2,7 @@
 
 import { EngineError, invalid, revive } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
-import type { LoadOptions, Progress, StorageFull, StreamPart } from "./types.js";
+import type { LoadOptions, ModelInfo, Progress, StorageFull, StreamPart } from "./types.js";
 
 /** Callbacks of a call while it is pending. */
 export interface Listener {
@@ -34,6 +34,7 @@ export class Connection {
   readonly #pending = new Map<number, Pending>();
   readonly #ended = new Map<number, EngineError>(); // models that will not answer again
   readonly #lost = new Map<number, (error: EngineError) => void>();
+  readonly #moved = new Map<number, (device: ModelInfo["device"], memory: Memory) => void>();
   readonly #lostEarly = new Map<number, EngineError>(); // lost before anyone called `lost`
   #broken?: EngineError;
 
@@ -129,6 +130,11 @@ export class Connection {
     this.#lost.set(model, lost);
   }
 
+  /** Calls back when a model has moved to the processor. */
+  onMoved(model: number, moved: (device: ModelInfo["device"], memory: Memory) => void): void {
+    this.#moved.set(model, moved);
+  }
+
   /** Rejects all pending and future calls of a model, except a pending unload. */
   end(model: number, error: EngineError): void {
     this.#end(model, error, (pending) => pending.kind !== "unload");
@@ -164,6 +170,8 @@ export class Connection {
       case "lost":
         this.#lostEarly.set(reply.model, revive(reply.failure));
         return this.#lost.get(reply.model)?.(revive(reply.failure));
+      case "moved":
+        return this.#moved.get(reply.model)?.(reply.device, reply.memory);
       case "dead":
         this.#end(reply.model, revive(reply.failure), () => true);
         return this.close();

@@ -1,5 +1,6 @@
-// Describes this browser's GPU and storage, without loading wasm.
+// Describes this browser's GPU, processor and storage, without loading wasm.
 
+import { threads } from "./processor/threads.js";
 import type { DeviceInfo } from "./types.js";
 
 /** Describes the adapter that a load would use. Never rejects: without an adapter, `webgpu` is false. */
@@ -10,6 +11,8 @@ export async function deviceInfo(): Promise<DeviceInfo> {
   const persisted = (await storage?.persisted?.().catch(() => false)) ?? false;
   const features = adapter == null ? [] : [...adapter.features].sort();
   return {
+    device: adapter != null && !isSoftware(adapter) ? "gpu" : "cpu",
+    threads: threads(),
     webgpu: adapter != null,
     vendor: adapter?.info?.vendor ?? "",
     architecture: adapter?.info?.architecture ?? "",

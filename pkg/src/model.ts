@@ -12,7 +12,7 @@ import type {
 
 export class RemoteModel implements Model {
   readonly id: string;
-  readonly info: ModelInfo;
+  info: ModelInfo;
   readonly tokenizer: Tokenizer;
   readonly lost: Promise<EngineError>;
   readonly #connection: Connection;
@@ -33,6 +33,10 @@ export class RemoteModel implements Model {
         ...listener,
       }) as Promise<never>;
     this.tokenizer = new RemoteTokenizer(this.#ask);
+    connection.onMoved(model, (device, memory) => {
+      this.info = { ...this.info, device };
+      this.#memory = memory;
+    });
     this.lost = new Promise((resolve) => connection.onLost(model, resolve));
   }
 

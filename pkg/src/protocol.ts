@@ -46,7 +46,8 @@ export interface Opening extends Wanted {
 
 /** Requests of the page. Ids are unique per page, so that several models can share a worker. */
 export type Request = { minke: 1; id: number } & (
-  | ({ kind: "load" } & Opening)
+  /** With `fallback`, a model whose GPU is lost moves to the processor. */
+  | ({ kind: "load"; fallback: boolean } & Opening)
   /** Reads headers only; with `download`, stores all weight files. */
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   /** With `parts`, what is generated is also told part by part. */
@@ -72,4 +73,6 @@ export type Reply = { minke: 1 } & (
   /** The model's wasm instance trapped: no further replies will come. */
   | { kind: "dead"; model: number; failure: Failure }
   | { kind: "lost"; model: number; failure: Failure }
+  /** The model's GPU was lost, and it has moved to the processor. */
+  | { kind: "moved"; model: number; device: ModelInfo["device"]; memory: Memory }
 );

@@ -70,6 +70,11 @@ export interface LoadOptions {
    * whatever is asked for. Results do not depend on the number.
    */
   threads?: number;
+  /**
+   * Whether a model whose GPU is lost moves to the processor: calls that are under way go on with what they have generated, and
+   * `model.info.device` changes. The files are read again, from this device if they are stored. Default: false.
+   */
+  fallback?: boolean;
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;
@@ -125,7 +130,11 @@ export interface EvictableModel {
 }
 
 export interface DeviceInfo {
-  /** Whether there is a GPU adapter. Without one, models run on the processor. */
+  /** What a load chooses by itself. */
+  device: "gpu" | "cpu";
+  /** Threads that a load runs on the processor by itself: one, unless the page is cross-origin isolated. */
+  threads: number;
+  /** Whether there is a GPU adapter, which may be software. */
   webgpu: boolean;
   vendor: string;
   architecture: string;
@@ -353,8 +362,8 @@ export interface ModelInfo {
   quantization: string;
   contextLength: number;
   vocabSize: number;
-  /** What the model runs on, and the adapter's name as far as the browser tells it. */
-  device: { kind: "gpu" | "cpu"; name: string };
+  /** What the model runs on, the adapter's name as far as the browser tells it, and why it was chosen. */
+  device: { kind: "gpu" | "cpu"; name: string; reason: string };
   format: "safetensors" | "gguf";
   license?: string;
   /** SHA-256 of the chat template, in hexadecimal: an application that has reviewed a template (`tokenizer.applyChatTemplate`) can pin it. */

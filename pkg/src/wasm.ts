@@ -62,6 +62,10 @@ export type EngineInput = string | readonly Message[] | Uint32Array;
 export interface WasmModel {
   readonly id: string;
   info(): ModelInfo;
+  device(): ModelInfo["device"];
+  /** Sets what a call does that meets a lost device. */
+  setFallback(move: () => Promise<void>): void;
+  moveToCpu(source: Source, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<void>;
   memory(): { weights: number; kv: number; scratch: number };
   generate(input: EngineInput, options: object, conversation: number | undefined, onPart: ((part: StreamPart) => void) | undefined, canceller: Canceller): Promise<GenerateResult>;
   append(input: EngineInput, options: object, conversation: number, canceller: Canceller): Promise<number>;
@@ -86,7 +90,7 @@ export interface Glue {
   init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
   Canceller: new () => Canceller;
   Hasher: new () => Hasher;
-  estimateModel(source: Source, options: EngineOptions, maxBinding: number): Promise<EngineEstimate>;
+  estimateModel(source: Source, options: EngineOptions, maxBinding: number, threads: number): Promise<EngineEstimate>;
   loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<WasmModel>;
 }
 

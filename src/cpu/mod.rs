@@ -64,6 +64,25 @@ impl Drop for Kept {
     }
 }
 
+/// Bytes that `workers` hold of a buffer, together.
+pub fn bytes_held(spec: &BufferSpec, workers: usize) -> u64 {
+    if spec.rows.is_some() { spec.bytes } else { spec.bytes * workers as u64 }
+}
+
+/// Checks that each of `workers`, which can hold `memory` bytes, has room for its part of the buffers beside the `allocated` bytes
+/// that all hold together.
+///
+/// # Errors
+/// [`Error::Memory`]
+pub fn check_memory(buffers: &Buffers, workers: usize, memory: u64, allocated: u64) -> Result<()> {
+    let bytes: u64 = buffers.iter().map(|spec| bytes_held(spec, workers)).sum();
+    if (bytes + allocated).div_ceil(workers as u64) <= memory {
+        return Ok(());
+    }
+    let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
+    Err(Error::Memory { what, bytes, allocated })
+}
+
 fn tell_all(workers: &dyn Workers, command: &Command) {
     let command = command.to_bytes();
     (0..workers.count()).for_each(|worker| workers.tell(worker, &command));
@@ -133,9 +152,8 @@ impl Cpu {
         Ok(answers)
     }
 
-    /// Bytes that the workers hold of a buffer, together.
     fn held(&self, spec: &BufferSpec) -> u64 {
-        if spec.rows.is_some() { spec.bytes } else { spec.bytes * self.workers.count() as u64 }
+        bytes_held(spec, self.workers.count())
     }
 
     /// The pieces of a range of a buffer whose rows are divided; `None` where every worker has all of it.
@@ -208,6 +226,7 @@ impl Executor for Cpu {
 
     async fn allocate(&self, buffers: &Buffers) -> Result<BufferId> {
         self.check()?;
+        check_memory(buffers, self.workers.count(), self.workers.memory(), self.memory().total())?;
         let first = BufferId(self.buffers.borrow().len() as u32);
         // Before the answer, so that allocations that are under way have ids of their own.
         self.buffers.borrow_mut().extend(buffers.iter().cloned().map(Some));

@@ -89,6 +89,10 @@ impl Workers for Threads {
         self.count
     }
 
+    fn memory(&self) -> u64 {
+        u64::MAX / self.count as u64
+    }
+
     fn tell(&self, worker: usize, command: &[u8]) {
         self.send(worker, Message::Command(command.to_vec(), None));
     }

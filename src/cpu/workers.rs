@@ -14,6 +14,9 @@ pub trait Workers: Debug {
     /// How many there are.
     fn count(&self) -> usize;
 
+    /// Bytes that each can hold, at most.
+    fn memory(&self) -> u64;
+
     /// Tells a worker a [`Command`](super::Command) without an answer.
     fn tell(&self, worker: usize, command: &[u8]);
 

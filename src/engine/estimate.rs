@@ -22,10 +22,28 @@ pub struct Limits {
     pub uniform_alignment: u64,
 }
 
+/// What a load would find.
+#[derive(Debug, Clone, Copy)]
+pub struct Devices {
+    /// The limits of the GPU, if there is one.
+    pub gpu: Option<Limits>,
+    /// Threads on the processor.
+    pub threads: usize,
+    /// Bytes that each of them can hold.
+    pub memory: u64,
+}
+
 impl Default for Limits {
     /// The limits that every WebGPU device has.
     fn default() -> Self {
         Self { max_binding: ModelOptions::default().max_binding, uniform_alignment: 256 }
+    }
+}
+
+impl Default for Devices {
+    /// No GPU, and a thread with as much memory as it takes.
+    fn default() -> Self {
+        Self { gpu: None, threads: 1, memory: u64::MAX }
     }
 }
 
@@ -87,11 +105,12 @@ const HEAP_PER_TOKENIZER: u64 = 4;
 /// Bytes of files that the readers in JavaScript cache.
 const READERS: u64 = 32 << 20;
 
-/// Estimates what a load would cost on a GPU with these limits, or on the processor if it has to run or is to run there.
+/// Estimates what a load would cost on the GPU, or on the processor if it has to run or is to run there.
 ///
 /// # Errors
 /// Faults of the files. A valid model that cannot run on the device is not an error: the estimate says so.
-pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<Limits>) -> Result<Estimate> {
+pub async fn estimate(source: Source<'_>, options: LoadOptions, devices: Devices) -> Result<Estimate> {
+    let limits = devices.gpu;
     let mut estimate = Estimate {
         download_bytes: 0,
         gpu_bytes: 0,
@@ -130,11 +149,17 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, limits: Option<L
     };
     match choose(&checkpoint, &config, &options, &wanted, choices(&options)) {
         Err(error @ (Error::BufferLimit { .. } | Error::Dtype { .. })) => estimate.refuse(&error),
-        model => estimate.cost(&checkpoint, &model?.1, &options, limits),
-    }
-    let bytes = estimate.gpu_bytes + estimate.peak_host_bytes;
-    if on_cpu && bytes > usize::MAX as u64 {
-        estimate.refuse(&Error::Memory { what: "the model".to_owned(), bytes, allocated: 0 });
+        model => {
+            let (_, model) = model?;
+            estimate.cost(&checkpoint, &model, &options, limits);
+            if on_cpu {
+                let Devices { threads, memory, .. } = devices;
+                estimate.gpu_bytes = model.buffers.iter().map(|spec| cpu::bytes_held(spec, threads)).sum();
+                if let Err(error) = cpu::check_memory(&model.buffers, threads, memory, 0) {
+                    estimate.refuse(&error);
+                }
+            }
+        }
     }
     Ok(estimate)
 }

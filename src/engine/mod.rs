@@ -22,7 +22,7 @@ mod score;
 pub use copies::COPIES;
 pub use description::{gguf_vocab, rope_factors, tokenizer};
 pub use engine_options::EngineOptions;
-pub use estimate::{Estimate, FileSize, Fit, FitReason, Limits, estimate};
+pub use estimate::{Devices, Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generation::{FinishReason, GenerateResult, Input, StreamPart, TokenLogprob, Usage};
 pub use load::{ModelInfo, Progress, RunsOn, Source, Stage, accept};
 pub use load_options::{LoadOptions, RunOn};

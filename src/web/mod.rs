@@ -15,13 +15,13 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
 use crate::engine::{
-    Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions, StreamPart, estimate,
-    logit_rows,
+    Devices, Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions, StreamPart,
+    estimate, logit_rows,
 };
 use crate::text::ToolSpec;
 use crate::{Cancel, Error, Result};
 use source::{JsReader, JsSource};
-use value::{failure, from_js, input, messages, object, result, to_js};
+use value::{failure, from_failure, from_js, input, messages, object, result, to_js};
 
 /// Runs when the module is instantiated: installs a panic hook that logs to the console before the instance traps.
 #[wasm_bindgen(start)]
@@ -112,9 +112,7 @@ pub async fn load_model(
 async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: Cancel) -> Result<WasmModel> {
     let options: EngineOptions = from_js("options", options)?;
     let options = options.load_options()?;
-    let mut progress = |p: Progress| {
-        let _ = on_progress.call1(&JsValue::NULL, &to_js(&p)); // errors thrown by a listener are ignored
-    };
+    let mut progress = reporter(on_progress);
     let source = JsSource::of(&source)?;
     let checkpoint = source.source().open().await?;
     let engine = Engine::load(&checkpoint, options, HOST, &cancel, &mut progress).await?;
@@ -122,18 +120,31 @@ async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: 
     Ok(WasmModel { id, engine: RefCell::new(Some(Rc::new(engine))) })
 }
 
+/// Passes progress to a listener.
+fn reporter(listener: Function) -> impl FnMut(Progress) {
+    move |progress| {
+        let _ = listener.call1(&JsValue::NULL, &to_js(&progress)); // errors thrown by a listener are ignored
+    }
+}
+
 /// Estimates what a model would cost: an `Estimate` without storage. `max_binding` is the adapter's limit, 0 without an
-/// adapter.
+/// adapter; `threads` are those that the processor would run.
 #[wasm_bindgen(js_name = estimateModel)]
-pub async fn estimate_model(source: JsValue, options: JsValue, max_binding: f64) -> Result<JsValue, JsValue> {
+pub async fn estimate_model(
+    source: JsValue,
+    options: JsValue,
+    max_binding: f64,
+    threads: usize,
+) -> Result<JsValue, JsValue> {
     let run = async {
         let options: EngineOptions = from_js("options", options)?;
         let options = options.load_options()?;
-        let limits = (max_binding > 0.0).then(|| Limits {
+        let gpu = (max_binding > 0.0).then(|| Limits {
             max_binding: options.device.max_binding.unwrap_or(u64::MAX).min(max_binding as u64),
             ..Limits::default()
         });
-        estimate(JsSource::of(&source)?.source(), options, limits).await
+        let devices = Devices { gpu, threads, memory: processor::MEMORY };
+        estimate(JsSource::of(&source)?.source(), options, devices).await
     };
     run.await.map(|estimate| to_js(&estimate)).map_err(|e| failure(&e))
 }
@@ -176,7 +187,45 @@ impl WasmModel {
         self.engine().map(|e| to_js(e.info())).map_err(|e| failure(&e))
     }
 
-    /// GPU bytes: `{ weights, kv, scratch }`.
+    /// `ModelInfo.device`, as it is now.
+    pub fn device(&self) -> Result<JsValue, JsValue> {
+        self.engine().map(|e| to_js(&e.device())).map_err(|e| failure(&e))
+    }
+
+    /// Sets what a call does that meets a lost device: `move` calls `moveToCpu`, and returns a promise of its end.
+    #[wasm_bindgen(js_name = setFallback)]
+    pub fn set_fallback(&self, fallback: Function) -> Result<(), JsValue> {
+        let engine = self.engine().map_err(|e| failure(&e))?;
+        engine.set_fallback(Rc::new(move || {
+            let moving = fallback.call0(&JsValue::NULL).map(Promise::from);
+            Box::pin(async {
+                let moved = async { wasm_bindgen_futures::JsFuture::from(moving?).await };
+                moved.await.map(drop).map_err(|thrown| from_failure(&thrown))
+            })
+        }));
+        Ok(())
+    }
+
+    /// Moves the model to the processor; the source and what follows it are as in `loadModel`.
+    #[wasm_bindgen(js_name = moveToCpu)]
+    pub async fn move_to_cpu(
+        &self,
+        source: JsValue,
+        on_progress: Function,
+        start_workers: Function,
+        canceller: &Canceller,
+    ) -> Result<(), JsValue> {
+        processor::set_start(start_workers);
+        let (engine, cancel) = (self.engine(), canceller.0.clone());
+        let run = async {
+            let mut progress = reporter(on_progress);
+            let checkpoint = JsSource::of(&source)?.source().open().await?;
+            engine?.move_to_cpu(&checkpoint, &cancel, &mut progress).await
+        };
+        run.await.map_err(|e| failure(&e))
+    }
+
+    /// Bytes held: `{ weights, kv, scratch }`.
     pub fn memory(&self) -> JsValue {
         let memory = self.engine().map(|e| e.memory()).unwrap_or_default();
         object(&[

@@ -33,6 +33,9 @@ extern "C" {
     fn stop(this: &JsWorkers);
 }
 
+/// Bytes that a worker can hold: WebAssembly's 4 GiB without what a step needs besides.
+pub(super) const MEMORY: u64 = (4 << 30) - (192 << 20);
+
 thread_local! {
     /// Starts workers; set by each load, as an instance has one model.
     static START: RefCell<Option<Function>> = const { RefCell::new(None) };
@@ -66,6 +69,10 @@ fn lost(thrown: &JsValue) -> Error {
 impl Workers for JsWorkers {
     fn count(&self) -> usize {
         self.count()
+    }
+
+    fn memory(&self) -> u64 {
+        MEMORY
     }
 
     fn tell(&self, worker: usize, command: &[u8]) {

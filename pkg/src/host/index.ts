@@ -4,7 +4,7 @@
 import { ABORTED, failure, invalid, type Failure } from "../errors.js";
 import type { LoadValue, Reply, Request, RequestOf } from "../protocol.js";
 import { Instance } from "./instance.js";
-import { estimateModel, loadModel, type Page } from "./load.js";
+import { estimateModel, loadModel, moveModel, type Means, type Page } from "./load.js";
 import { LoadedModel, type Answer } from "./model.js";
 import { Task } from "./task.js";
 
@@ -47,16 +47,38 @@ export class Host {
 
   async #load(request: RequestOf<"load">, task: Task): Promise<Answer> {
     const instance = await this.#instance(request);
-    const wasm = await loadModel(request, instance, task, this.fetcher, this.#page(request.id), this.worker);
+    const wasm = await loadModel(request, instance, task, this.#means(request.id));
     const model = new LoadedModel(instance, wasm);
     this.#models.set(request.model, model);
-    wasm.lost().then(
-      // An unload destroys the device itself, which does not count as lost.
-      (lost) => this.#models.get(request.model) === model && this.post({ minke: 1, kind: "lost", model: request.model, failure: failure(lost) }),
-      () => {}, // a trapped instance has been reported already
-    );
+    if (request.fallback && wasm.info().device.kind === "gpu") wasm.setFallback(() => this.#move(request, model));
+    else this.#watch(request.model, model);
     const value: LoadValue = { id: wasm.id, info: wasm.info() };
     return { value, memory: wasm.memory() };
+  }
+
+  /** Reports when the device of a model is lost. */
+  #watch(id: number, model: LoadedModel): void {
+    model.wasm.lost().then(
+      // An unload destroys the device itself, which does not count as lost.
+      (lost) => this.#models.get(id) === model && this.post({ minke: 1, kind: "lost", model: id, failure: failure(lost) }),
+      () => {}, // a trapped instance has been reported already
+    );
+  }
+
+  /** Moves a model whose GPU was lost to the processor. */
+  async #move(request: RequestOf<"load">, model: LoadedModel): Promise<void> {
+    const task = new Task(request.model);
+    try {
+      await moveModel(request, model.instance, task, this.#means(request.id), model.wasm);
+      this.post({ minke: 1, kind: "moved", model: request.model, device: model.wasm.device(), memory: model.wasm.memory() });
+    } finally {
+      task.release();
+      this.#watch(request.model, model); // of the GPU, if the model could not be moved
+    }
+  }
+
+  #means(id: number): Means {
+    return { fetcher: this.fetcher, page: this.#page(id), worker: this.worker };
   }
 
   async #estimate(request: RequestOf<"estimate">, task: Task): Promise<Answer> {

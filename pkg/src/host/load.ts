@@ -2,10 +2,10 @@
 
 import { EngineError, failure } from "../errors.js";
 import type { RequestOf } from "../protocol.js";
-import { Processor } from "../processor/index.js";
+import { Processor, threads } from "../processor/index.js";
 import { withFiles, type Files, type OnRead } from "../sources/index.js";
 import type { Progress, StorageFull } from "../types.js";
-import type { EngineEstimate, WasmModel } from "../wasm.js";
+import type { Canceller, EngineEstimate, Source, StartWorkers, WasmModel } from "../wasm.js";
 import { compile, type Instance } from "./instance.js";
 import { Meter } from "./progress.js";
 import type { Task } from "./task.js";
@@ -20,8 +20,28 @@ export interface Page {
 /** Codes of failures that always end a load. */
 const FINAL = ["abort", "integrity", "network"];
 
+/** What a load needs of the host. */
+export interface Means {
+  fetcher: typeof fetch;
+  page: Page;
+  /** Starts a worker that runs this package's worker script. */
+  worker(): Worker;
+}
+
+type Place = (source: Source, report: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller) => Promise<WasmModel>;
+
 /** Loads a model. */
-export async function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, fetcher: typeof fetch, page: Page, worker: () => Worker): Promise<WasmModel> {
+export function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, means: Means): Promise<WasmModel> {
+  return place(request, instance, task, means, (source, ...rest) => instance.glue.loadModel(source, request.options, ...rest), (model) => model.unload());
+}
+
+/** Moves a model whose device was lost to the processor. */
+export function moveModel(request: RequestOf<"load">, instance: Instance, task: Task, means: Means, model: WasmModel): Promise<WasmModel> {
+  return place(request, instance, task, means, (source, ...rest) => model.moveToCpu(source, ...rest).then(() => model), () => {});
+}
+
+/** Reads a model's files and gives them to `place`; what it placed of files that had to be replaced is given to `discard`. */
+async function place(request: RequestOf<"load">, instance: Instance, task: Task, { fetcher, page, worker }: Means, place: Place, discard: (model: WasmModel) => void): Promise<WasmModel> {
   const { glue } = instance;
   const canceller = task.begin(instance);
   const meter = new Meter(page.progress, ["download", "upload", "compile", "verify"]);
@@ -34,7 +54,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
     verifier.packed = async () => {
       if (checked) return;
       checked = verifier.looking = true;
-      const files = await glue.estimateModel(source, request.options, 0).then((known) => known.files, (error) => {
+      const files = await glue.estimateModel(source, request.options, 0, 1).then((known) => known.files, (error) => {
         if (FINAL.includes(failure(error).code)) throw error;
         return []; // the load reports the same fault
       });
@@ -42,7 +62,7 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
       verifier.looking = false;
     };
     if (verifier.digests.size > 0) await verifier.packed();
-    const load = () => glue.loadModel(source, request.options, (p) => {
+    const load = () => place(source, (p) => {
       if (stage === "download") meter.skip("upload"); // everything has been checked already
       meter.report(p.stage === "compile" ? p : { ...p, stage, fromCache: stored() });
     }, async (exact, count) => Processor.start(await compile(request.cpuWasm, fetcher), worker, exact, count), canceller);
@@ -52,12 +72,12 @@ export async function loadModel(request: RequestOf<"load">, instance: Instance, 
       // last byte.
       meter.end("verify");
       if (await verifier.opened(await hub, onRead("verify"))) {
-        model.unload();
+        discard(model);
         model = await load();
       }
       task.throwIfAborted();
     } catch (error) {
-      model.unload();
+      discard(model);
       throw error;
     }
     return model;
@@ -73,7 +93,7 @@ export async function estimateModel(request: RequestOf<"estimate">, instance: In
   const wanted = request.download ? request : { ...request, cache: "none" as const };
   return withFiles(wanted, means, async ({ source, verifier, hub, store }: Files) => {
     verifier.looking = true;
-    const known = await glue.estimateModel(source, request.options, request.maxBinding);
+    const known = await glue.estimateModel(source, request.options, request.maxBinding, threads(request.options.threads));
     if (request.download) {
       if (store === null) throw new EngineError("storage", "this browser cannot store files: it has no private file system, or does not offer it to this thread");
       const onRead = reporter(meter, (file, size) => store.requireRoom(file, size));

@@ -4,22 +4,11 @@
 import { networkFailure } from "../errors.js";
 import { end, sharedMemory } from "./meeting.js";
 import type { Told, Telling } from "./protocol.js";
+import { threads } from "./threads.js";
+
+export { threads };
 
 type Unanswered = { resolve(answer: Uint8Array): void; reject(error: Error): void };
-
-/** Threads at most. */
-const MOST = 8;
-
-/**
- * How many workers suit this device. Several need memory that they share, which browsers give to isolated pages only: they meet some
- * hundred times per token, and a message takes longer than the work between two meetings.
- */
-export function suitable(): number {
-  if (globalThis.crossOriginIsolated !== true) return 1;
-  const threads = globalThis.navigator?.hardwareConcurrency ?? 1;
-  // From 8 on they are mostly pairs that share a core, and products wait for memory; one of a few is left to the page.
-  return Math.min(MOST, threads <= 2 ? threads : threads < 8 ? threads - 1 : Math.ceil(threads / 2));
-}
 
 export class Processor {
   readonly #workers: Worker[];
@@ -42,7 +31,7 @@ export class Processor {
 
   /** Starts workers, which run `module`; `exact` has everything computed in f64. */
   static async start(module: WebAssembly.Module, worker: () => Worker, exact: boolean, wanted?: number): Promise<Processor> {
-    const count = globalThis.crossOriginIsolated === true ? Math.min(MOST, wanted ?? suitable()) : 1;
+    const count = threads(wanted);
     let processor: Processor | undefined;
     try {
       processor = new Processor(count, worker);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use minke::engine::{Estimate, Fit, Limits, LoadOptions, accept, estimate, rope_factors, tokenizer};
+use minke::engine::{Devices, Estimate, Fit, Limits, LoadOptions, accept, estimate, rope_factors, tokenizer};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization, architecture_name};
 use minke::weights::{Checkpoint, Format};
 use minke::{Error, Result, Warning};
@@ -142,7 +142,8 @@ impl Report {
                 Err(error) => refused = Some(error),
             }
             let options = LoadOptions { quantization: Some(quantization), ..LoadOptions::default() };
-            let estimate = block_on(estimate(place.source(), options, Some(limits)))?;
+            let estimate =
+                block_on(estimate(place.source(), options, Devices { gpu: Some(limits), ..Devices::default() }))?;
             self.costs.push(Cost { quantization: name, estimate });
         }
         match refused {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use minke::engine::{Engine, Estimate, Fit, Limits, LoadOptions, LogitRows, estimate, rope_factors};
+use minke::engine::{Devices, Engine, Estimate, Fit, Limits, LoadOptions, LogitRows, estimate, rope_factors};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
 use minke::weights::pack::{MANIFEST, Pack, PackedFile};
 use minke::weights::{ByteSource, Checkpoint, ConfigFacts, Folder, Format};
@@ -177,7 +177,11 @@ fn verify(folder: &Path, written: &Pack, load: bool) -> Result<Estimate, Failure
     }
     block_on(written.verify(&place.folder, &mut |_, _| {}))?;
     let limits = Limits::default();
-    let estimate = block_on(estimate(place.source(), LoadOptions::default(), Some(limits)))?;
+    let estimate = block_on(estimate(
+        place.source(),
+        LoadOptions::default(),
+        Devices { gpu: Some(limits), ..Devices::default() },
+    ))?;
     if let (Fit::No, Some(reason)) = (estimate.fit, estimate.reasons.first()) {
         return Err(Error::Internal { message: format!("the written pack does not load: {}", reason.message) }.into());
     }
