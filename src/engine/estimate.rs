@@ -9,6 +9,7 @@ use super::load_options::{LoadOptions, RunOn};
 use super::runner::Pipelines;
 use crate::cpu;
 use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
+use crate::plan::BufferSpec;
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
 use crate::weights::{Checkpoint, unquantised};
 use crate::{Error, Result};
@@ -154,7 +155,7 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, devices: Devices
             estimate.cost(&checkpoint, &model, &options, limits);
             if on_cpu {
                 let Devices { threads, memory, .. } = devices;
-                estimate.gpu_bytes = model.buffers.iter().map(|spec| cpu::bytes_held(spec, threads)).sum();
+                estimate.gpu_bytes = held(&model).map(|spec| cpu::bytes_held(spec, threads)).sum();
                 if let Err(error) = cpu::check_memory(&model.buffers, threads, memory, 0) {
                     estimate.refuse(&error);
                 }
@@ -171,10 +172,8 @@ impl Estimate {
     }
 
     fn cost(&mut self, checkpoint: &Checkpoint, model: &Model, options: &LoadOptions, limits: Limits) {
-        let staging = staging(&model.tasks);
-        let held = model.buffers.iter().enumerate().filter(|(id, _)| !staging.iter().any(|s| s.0 as usize == *id));
         let queued_steps = options.queued_steps.unwrap_or(QUEUED_STEPS);
-        self.gpu_bytes = held.map(|(_, buffer)| buffer.bytes).sum::<u64>()
+        self.gpu_bytes = held(model).map(|buffer| buffer.bytes).sum::<u64>()
             + Pipelines::bytes(model, queued_steps, limits.uniform_alignment);
         self.kv_bytes_per_token = model.kv_bytes() / model.context_length as u64;
         self.max_context_length = model.context_length;
@@ -193,6 +192,13 @@ impl Estimate {
             self.reasons.push(FitReason { code: "memory", message });
         }
     }
+}
+
+/// The buffers that stay after the load.
+fn held(model: &Model) -> impl Iterator<Item = &BufferSpec> {
+    let staging = staging(&model.tasks);
+    let stays = move |id: usize| !staging.iter().any(|s| s.0 as usize == id);
+    model.buffers.iter().enumerate().filter(move |(id, _)| stays(*id)).map(|(_, spec)| spec)
 }
 
 impl Fit {
