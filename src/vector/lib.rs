@@ -5,13 +5,16 @@
 #![deny(unsafe_code)]
 
 mod attention;
+mod cache;
+mod exp;
 mod input;
 mod lanes;
 mod product;
 mod threads;
 mod weights;
 
-pub use attention::{Rows, softmax_sums};
+pub use attention::{Attended, Query, attend};
+pub use cache::{Cache, Stored};
 pub use product::{Format, Plane, products};
 pub use threads::all;
 

@@ -1,0 +1,69 @@
+//! Rows of the KV cache as vectors.
+
+use super::GROUP;
+use super::lanes::{F32x4, I16x8};
+
+/// Numbers of a cache, as `kernels/kv.rs` describes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // see there
+pub enum Stored {
+    F32,
+    F16,
+    Q8,
+}
+
+/// The keys, or the values, that a layer keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Cache<'a> {
+    /// Rows of every token's heads.
+    pub words: &'a [u32],
+    /// How numbers are stored.
+    pub stored: Stored,
+    /// Values of a row.
+    pub dim: usize,
+    /// Words of a row.
+    pub row_words: usize,
+    /// Rows of a token.
+    pub heads: usize,
+    /// Tokens it has room for: a position lies at its remainder.
+    pub capacity: usize,
+}
+
+impl Cache<'_> {
+    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
+    pub(crate) fn read(&self, position: usize, head: usize, to: &mut [F32x4]) {
+        let row = position % self.capacity * self.heads + head;
+        let words = &self.words[row * self.row_words..][..self.row_words];
+        match self.stored {
+            Stored::F32 => {
+                for (to, four) in to.iter_mut().zip(words.chunks_exact(4)) {
+                    *to = F32x4::new(bytemuck::must_cast::<[u32; 4], _>(four.try_into().expect("four")));
+                }
+            }
+            Stored::F16 => {
+                let mut eights = words.chunks_exact(4);
+                for (to, eight) in to.chunks_mut(2).zip(&mut eights) {
+                    let eight: [u32; 4] = eight.try_into().expect("four words");
+                    let values = F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(eight)));
+                    to.copy_from_slice(&values[..to.len()]);
+                }
+                if let (&[a, b], Some(to)) = (eights.remainder(), to.get_mut(words.len() / 4 * 2)) {
+                    *to = F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast([a, b, 0, 0])))[0];
+                }
+            }
+            Stored::Q8 => {
+                let (codes, largest) = words.split_at(self.dim.div_ceil(4));
+                for (g, (to, codes)) in to.chunks_mut(GROUP / 4).zip(codes.chunks(GROUP / 4)).enumerate() {
+                    let bits = (largest[g / 2] >> (16 * (g % 2))) as i16;
+                    let scale = F32x4::from_halves(I16x8::splat(bits))[0].mul(F32x4::splat(1.0 / 127.0));
+                    for (to, codes) in to.chunks_mut(4).zip(codes.chunks(4)) {
+                        let mut four = [0; 4];
+                        four[..codes.len()].copy_from_slice(codes);
+                        let values = I16x8::from_signed(bytemuck::must_cast(four)).map(I16x8::widen);
+                        to.iter_mut().zip(values.as_flattened()).for_each(|(to, v)| *to = v.to_floats().mul(scale));
+                    }
+                }
+            }
+        }
+    }
+}
