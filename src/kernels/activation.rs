@@ -1,5 +1,7 @@
 //! The gate of an MLP (SwiGLU and others) over rows of gates followed by ups: where these could not be interleaved.
 
+mod cpu;
+
 use super::epilogue::Gate;
 use super::small::{Maker, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
@@ -14,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: ActivationParams::FIELDS,
     reference,
-    cpu: None,
+    cpu: Some(cpu::activation),
     small: Some(small),
 };
 

@@ -3,6 +3,8 @@
 //!
 //! The step that converts queries also writes the cache. The step of W_uv also reduces the splits of decode's attention.
 
+mod cpu;
+
 use super::attention::used_splits;
 use super::matvec::lanes;
 use super::small::{CAPACITY, K, LATENT_HEADS, LATENT_NOPE, LATENT_ROTARY, LATENT_VALUES, Maker, POSITION, Small};
@@ -18,7 +20,7 @@ pub static QUERY: Kernel = Kernel {
     software: None,
     params: QueryParams::FIELDS,
     reference: query_reference,
-    cpu: None,
+    cpu: Some(cpu::query),
     small: Some(small_query),
 };
 /// See `shaders/latent_value.wgsl`.
@@ -30,7 +32,7 @@ pub static VALUE: Kernel = Kernel {
     software: None,
     params: ValueParams::FIELDS,
     reference: value_reference,
-    cpu: None,
+    cpu: Some(cpu::value),
     small: Some(small_value),
 };
 

@@ -26,11 +26,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
-pub type Products =
-    fn(&Weights<'_>, count: usize, row: &(dyn Fn(usize) -> usize + Sync), inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
-
-/// Products in f64.
+/// The products of `count` rows, of which `row` says which, with each of `inputs`, in f64: for each input, a value for each row.
 pub fn exact(
     weights: &Weights<'_>,
     count: usize,
@@ -48,19 +44,17 @@ pub fn exact(
     products
 }
 
-/// Products by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
+/// The same by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
 pub fn fast(
     weights: &Weights<'_>,
     count: usize,
     row: &(dyn Fn(usize) -> usize + Sync),
-    inputs: &[Vec<f64>],
-) -> Vec<Vec<f64>> {
+    inputs: &[Vec<f32>],
+) -> Vec<Vec<f32>> {
     let Weights { layout, codes, scales, k } = *weights;
     let codes = Plane { bytes: codes, row: layout.code_row_bytes(k) };
     let scales = Plane { bytes: scales, row: layout.scale_row_bytes(k) };
-    let inputs: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|&v| v as f32).collect()).collect();
-    let made = products(format(layout), codes, scales, count, row, &inputs);
-    made.into_iter().map(|values| values.into_iter().map(f64::from).collect()).collect()
+    products(format(layout), codes, scales, count, row, inputs)
 }
 
 fn format(layout: Layout) -> Format {

@@ -41,14 +41,13 @@ impl Cache<'_> {
                 }
             }
             Stored::F16 => {
-                let mut eights = words.chunks_exact(4);
-                for (to, eight) in to.chunks_mut(2).zip(&mut eights) {
-                    let eight: [u32; 4] = eight.try_into().expect("four words");
-                    let values = F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(eight)));
-                    to.copy_from_slice(&values[..to.len()]);
-                }
-                if let (&[a, b], Some(to)) = (eights.remainder(), to.get_mut(words.len() / 4 * 2)) {
-                    *to = F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast([a, b, 0, 0])))[0];
+                let eight = |words: [u32; 4]| F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(words)));
+                let (pairs, last) = to.as_chunks_mut::<2>();
+                let (eights, rest) = words.as_chunks::<4>();
+                pairs.iter_mut().zip(eights).for_each(|(to, &words)| *to = eight(words));
+                if let Some(to) = last.first_mut() {
+                    let words = eights.get(pairs.len()).map_or_else(|| [rest[0], rest[1], 0, 0], |&words| words);
+                    *to = eight(words)[0];
                 }
             }
             Stored::Q8 => {

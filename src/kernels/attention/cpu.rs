@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use minke_vector::{Attended, Cache, Query, Stored, all, attend};
+use minke_vector::{Attended, Query, all, attend, combine};
 
-use super::{AttentionParams, Span, TILE, sink};
+use super::{AttentionParams, ReduceParams, Span, TILE, sink, used_splits};
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
 use crate::plan::Step;
 
@@ -69,17 +69,8 @@ fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
     let format = KvFormat::of(step);
     let splits = step.constant("SPLITS") as usize;
     let key_dim = p.key_dim as usize;
-    let cache = |slot: u32, dim: u32| Cache {
-        words: memory.words(step.buffer(slot)),
-        stored: match format {
-            KvFormat::F32 => Stored::F32,
-            KvFormat::F16 => Stored::F16,
-            KvFormat::Q8 => Stored::Q8,
-        },
-        dim: dim as usize,
-        row_words: format.row_words(dim as usize),
-        heads: p.kv_heads as usize,
-        capacity: p.capacity as usize,
+    let cache = |slot: u32, dim: u32| {
+        format.cache(memory, step.buffer(slot), dim as usize, p.kv_heads as usize, p.capacity as usize)
     };
     let (keys, values) = (cache(3, p.key_dim), cache(4, p.value_row));
     let q = memory.floats(step.buffer(2));
@@ -108,4 +99,20 @@ fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
             .collect::<Vec<_>>()
     };
     all(pieces.len(), make).into_iter().flatten().collect()
+}
+
+/// Combines the splits of each head.
+pub fn reduce(step: &Step, memory: &mut CpuMemory) {
+    let p = ReduceParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let splits = step.constant("SPLITS") as usize;
+    let dim = p.value_dim as usize;
+    let end = state.position as usize + 1;
+    let used = used_splits(end - Span::of([p.window, p.chunk]).first(end), splits);
+    for head in 0..step.grid[0] as usize {
+        let sink = sink(step, memory, head).map(|s| s as f32);
+        let parts = &memory.floats(step.buffer(2))[head * splits * (dim + 2)..][..used * (dim + 2)];
+        let combined = combine(parts, dim, sink);
+        memory.floats_mut(step.buffer(3))[head * dim..][..dim].copy_from_slice(&combined);
+    }
 }
