@@ -301,7 +301,7 @@ mod tests {
                 let head = heads - 1;
                 let all = attend(&queries, 0.7, &keys, &values, head, value_dim);
                 for (i, (query, all)) in queries.iter().zip(&all).enumerate() {
-                    let alone = attend(&[query.clone()], 0.7, &keys, &values, head, value_dim);
+                    let alone = attend(std::slice::from_ref(query), 0.7, &keys, &values, head, value_dim);
                     assert_eq!(&alone[0], all, "query {i} of {dim}");
                     let more = attend(&queries[i / 2..], 0.7, &keys, &values, head, value_dim);
                     assert_eq!(&more[i - i / 2], all, "query {i} of {dim}");

@@ -24,7 +24,7 @@ impl Gate {
                 // (1 + tanh(u)) / 2 is the sigmoid of 2u.
                 let cubed = gate.mul(gate).mul(gate);
                 let inner = gate.add(cubed.mul(of(0.044715)));
-                sigmoid(gate, inner.mul(of(1.595_769_1))).mul(up)
+                sigmoid(gate, inner.mul(of(1.595_769))).mul(up)
             }
             Self::Clamped { limit } => {
                 let (gate, up) = (gate.min(of(limit)), up.max(of(-limit)).min(of(limit)));
