@@ -300,18 +300,23 @@ impl Bench {
         allocation
     }
 
-    /// What the references make of the contents.
-    fn reference(&self) -> CpuMemory {
+    /// The contents on the processor.
+    pub(crate) fn filled(&self) -> CpuMemory {
         let mut memory = CpuMemory::new(&self.buffers);
         self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        memory
+    }
+
+    /// What the references make of the contents.
+    fn reference(&self) -> CpuMemory {
+        let mut memory = self.filled();
         interpret(&self.plan, &mut memory);
         memory
     }
 
     /// What the kernels' forms for processors make of the contents.
     fn on_cpu(&self) -> CpuMemory {
-        let mut memory = CpuMemory::new(&self.buffers);
-        self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        let mut memory = self.filled();
         run(&self.plan, &mut memory);
         memory
     }

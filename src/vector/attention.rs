@@ -134,19 +134,15 @@ fn places(keys: &Range<usize>, start: usize) -> Range<usize> {
 
 /// Two queries, or one, meet the tile that begins at `start`.
 fn meet(tile: &Tile, start: usize, rows: &mut [Row], queries: &[F32x4], sums: &mut [F32x4]) {
-    let seen: Vec<Range<usize>> = rows.iter().map(|row| places(&row.keys, start)).collect();
+    let seen = [0, 1].map(|i| rows.get(i).map_or(0..0, |row| places(&row.keys, start)));
     let mut scores = [[F32x4::splat(0.0); TILE / 4]; 2];
-    match seen.as_slice() {
-        [a, b] if !a.is_empty() && !b.is_empty() => {
-            let (first, second) = queries.split_at(tile.key_width);
-            let (end, begin) = (a.end.max(b.end), a.start.min(b.start));
-            score::<2, 4>(tile, begin..end, [first, second], &mut scores);
-        }
-        seen => {
-            for (i, seen) in seen.iter().enumerate().filter(|(_, seen)| !seen.is_empty()) {
-                let query = &queries[i * tile.key_width..][..tile.key_width];
-                score::<1, 8>(tile, seen.clone(), [query], (&mut scores[i..=i]).try_into().expect("one"));
-            }
+    let [a, b] = &seen;
+    let (first, second) = queries.split_at(tile.key_width);
+    if !a.is_empty() && !b.is_empty() {
+        score::<2, 4>(tile, a.start.min(b.start)..a.end.max(b.end), [first, second], &mut scores);
+    } else {
+        for ((query, seen), scores) in [first, second].into_iter().zip(&seen).zip(&mut scores) {
+            score::<1, 8>(tile, seen.clone(), [query], std::array::from_mut(scores));
         }
     }
     for (i, (row, seen)) in rows.iter_mut().zip(&seen).enumerate().filter(|(_, (_, seen))| !seen.is_empty()) {
@@ -161,22 +157,17 @@ fn meet(tile: &Tile, start: usize, rows: &mut [Row], queries: &[F32x4], sums: &m
     let [first, second] = &weights;
     let (values, row) = tile.values();
     let (sums, more) = sums.split_at_mut(tile.value_width);
-    match seen.as_slice() {
-        [a, b] => {
-            // Keys that both see, and before and after them those of one.
-            let both = a.start.max(b.start)..a.end.min(b.end);
-            let both = if both.is_empty() { a.end..a.end } else { both };
-            weigh(values, row, a.start..both.start, [first], [&mut *sums]);
-            if both.is_empty() {
-                return weigh(values, row, b.clone(), [second], [more]);
-            }
-            weigh(values, row, b.start..both.start, [second], [&mut *more]);
-            weigh(values, row, both.clone(), [first, second], [&mut *sums, &mut *more]);
-            weigh(values, row, both.end..a.end, [first], [sums]);
-            weigh(values, row, both.end..b.end, [second], [more]);
-        }
-        seen => weigh(values, row, seen[0].clone(), [first], [sums]),
+    // Keys that both see, and before and after them those of one.
+    let both = a.start.max(b.start)..a.end.min(b.end);
+    if both.is_empty() {
+        weigh(values, row, a.clone(), [first], [sums]);
+        return weigh(values, row, b.clone(), [second], [more]);
     }
+    weigh(values, row, a.start..both.start, [first], [&mut *sums]);
+    weigh(values, row, b.start..both.start, [second], [&mut *more]);
+    weigh(values, row, both.clone(), [first, second], [&mut *sums, &mut *more]);
+    weigh(values, row, both.end..a.end, [first], [sums]);
+    weigh(values, row, both.end..b.end, [second], [more]);
 }
 
 /// The scores of `N` queries with the keys of a tile, `K` at a time: those of `places`, and others around them.
@@ -187,6 +178,9 @@ fn score<const N: usize, const K: usize>(
     queries: [&[F32x4]; N],
     scores: &mut [Scores; N],
 ) {
+    if places.is_empty() {
+        return;
+    }
     let width = tile.key_width;
     let queries = queries.map(|query| &query[..width]);
     for first in (places.start / K * K..places.end).step_by(K) {
@@ -213,8 +207,7 @@ fn soften(row: &mut Row, seen: &Range<usize>, scores: &mut Scores) -> f32 {
     // Vectors at the ends may have scores of keys that the query does not see.
     for four in [fours.start, fours.end - 1] {
         let mut values = scores[four].values();
-        for (i, value) in values.iter_mut().enumerate().filter(|(i, _)| !seen.contains(&(4 * four + i))) {
-            debug_assert!(i < 4);
+        for (_, value) in values.iter_mut().enumerate().filter(|(i, _)| !seen.contains(&(4 * four + i))) {
             *value = f32::NEG_INFINITY;
         }
         scores[four] = F32x4::new(values);

@@ -13,7 +13,8 @@ use crate::plan::Step;
 const QUERIES: usize = 96;
 
 /// What attention makes of one query: of one token, head and split.
-struct Made {
+#[derive(Debug, PartialEq)]
+pub struct Made {
     t: usize,
     head: usize,
     split: usize,
@@ -47,23 +48,26 @@ pub fn attention(step: &Step, memory: &mut CpuMemory) {
     }
 }
 
-/// The work of a range of query heads.
-fn pieces(p: &AttentionParams, count: usize, splits: usize, heads: Range<usize>) -> Vec<Piece> {
+/// The work of a range of query heads. Heads of a split follow each other, since their keys are neighbours.
+fn pieces(p: &AttentionParams, count: usize, splits: usize, heads: &Range<usize>) -> Vec<Piece> {
     let group = (p.heads / p.kv_heads) as usize;
     let mut pieces = Vec::new();
-    for kv_head in heads.start / group..heads.end.div_ceil(group) {
+    for (split, kv_head) in
+        (0..splits).flat_map(|split| (heads.start / group..heads.end.div_ceil(group)).map(move |head| (split, head)))
+    {
         let own = heads.start.max(kv_head * group)..heads.end.min((kv_head + 1) * group);
+        if own.is_empty() {
+            continue; // of no heads
+        }
         let queries: Vec<(usize, usize)> = (0..count).flat_map(|t| own.clone().map(move |head| (t, head))).collect();
         let size = queries.len().div_ceil(queries.len().div_ceil(QUERIES));
-        for split in 0..splits {
-            pieces.extend(queries.chunks(size).map(|queries| Piece { kv_head, split, queries: queries.to_vec() }));
-        }
+        pieces.extend(queries.chunks(size).map(|queries| Piece { kv_head, split, queries: queries.to_vec() }));
     }
     pieces
 }
 
 /// Attention of a range of query heads.
-fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
+pub fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
     let p = AttentionParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let format = KvFormat::of(step);
@@ -84,19 +88,17 @@ fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
             sink: sink(step, memory, head).filter(|_| splits == 1).map(|s| s as f32),
         }
     };
-    let pieces = pieces(&p, state.count as usize, splits, heads);
+    // The last splits of a short context have no keys.
+    let end = state.position as usize + 1;
+    let seen = end - Span::of([p.window, p.chunk]).first(end);
+    let used = if splits == 1 { 1 } else { used_splits(seen, splits) };
+    let pieces = pieces(&p, state.count as usize, used, &heads);
     let make = |i: usize| {
-        let Piece { kv_head, split, queries } = &pieces[i];
-        // The last splits of a short context have no keys.
-        let some = |&&(t, head): &&(usize, usize)| !query(t, head, *split).keys.is_empty();
-        let own: Vec<(usize, usize)> = queries.iter().filter(some).copied().collect();
+        let Piece { kv_head, split, queries: own } = &pieces[i];
         let queries: Vec<Query<'_>> = own.iter().map(|&(t, head)| query(t, head, *split)).collect();
         let made = attend(&queries, p.scale, &keys, &values, *kv_head, p.value_dim as usize);
-        let split = *split;
-        own.into_iter()
-            .zip(made)
-            .map(move |((t, head), attended)| Made { t, head, split, attended })
-            .collect::<Vec<_>>()
+        let made = own.iter().zip(made).map(|(&(t, head), attended)| Made { t, head, split: *split, attended });
+        made.collect::<Vec<_>>()
     };
     all(pieces.len(), make).into_iter().flatten().collect()
 }
