@@ -1,12 +1,14 @@
 //! Measures where the time of a token and of a chunk goes: runs each step of a model's plans alone, by kernel and
 //! layout, on the default adapter. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only
-//! "prefill l0"]`; weights stay zero.
+//! "prefill l0"]`; weights stay zero. With `--cpu`, plans run on the processor, their steps one after the other, so that
+//! weights come from memory as in a whole plan.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
+use minke::cpu::Cpu;
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{State, Variants, suited};
 use minke::model::{Model, ModelConfig, ModelOptions};
@@ -79,9 +81,58 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
     Ok(())
 }
 
+/// The least time of each kernel's steps in several rounds of each plan, on the processor.
+async fn run_on_cpu(path: &str, position: u32) -> minke::Result<()> {
+    let checkpoint = Checkpoint::open_gguf(Rc::new(DiskFile::open(path)?), None, &|_| Ok(())).await?;
+    let config = ModelConfig::from_checkpoint(&checkpoint)?;
+    let executor = Cpu::new(|| Box::pin(std::future::ready(())));
+    let options = ModelOptions {
+        max_binding: executor.facts().max_storage_buffer_binding_size,
+        context_length: Some(8192),
+        ..ModelOptions::default()
+    };
+    let model = Model::new(&checkpoint, &config, options)?;
+    executor.allocate(&model.buffers).await?;
+    for (buffer, bytes) in &model.constants {
+        executor.write(*buffer, 0, bytes);
+    }
+    for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
+        let mut steps = Vec::new();
+        for step in &plan.steps {
+            steps.push(executor.prepare(&Plan { label: step.label.clone(), steps: vec![step.clone()] }).await?);
+        }
+        let rounds = if count == 1 { 30 } else { 8 };
+        let mut least = vec![f64::MAX; steps.len()];
+        let state = State { position, count, ..State::default() };
+        for _ in 0..rounds {
+            executor.write(model.control.state, 0, bytemuck::bytes_of(&state));
+            for (step, least) in steps.iter().zip(&mut least) {
+                let began = Instant::now();
+                executor.submit(&[step], &[])?;
+                *least = least.min(began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        let mut by_kernel: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for (step, ms) in plan.steps.iter().zip(&least) {
+            let words = step.detail.split(" x[").next().unwrap_or_default();
+            let row = by_kernel.entry(format!("{:<24} {words}", step.kernel)).or_default();
+            *row = (row.0 + 1, row.1 + ms);
+        }
+        println!("\n{}: {count} tokens at {position}, {:.2} ms", plan.label, least.iter().sum::<f64>());
+        for (name, (steps, ms)) in by_kernel {
+            println!("{ms:9.3} ms {steps:4} ×  {name}");
+        }
+    }
+    Ok(())
+}
+
 fn main() -> minke::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let position = args.iter().position(|a| a == "--position").map_or(128, |i| args[i + 1].parse().expect("a number"));
     let only = args.iter().position(|a| a == "--only").map_or("", |i| &args[i + 1]);
-    pollster::block_on(run(&args[0], position, args.iter().any(|a| a == "--base"), only))
+    let has = |name: &str| args.iter().any(|a| a == name);
+    if has("--cpu") {
+        return pollster::block_on(run_on_cpu(&args[0], position));
+    }
+    pollster::block_on(run(&args[0], position, has("--base"), only))
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use common::{all_logits, argmax, block_on, data, load};
 use minke::Cancel;
-use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions};
+use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions, RunOn};
 use minke::gpu::DeviceOptions;
 use minke::kernels::{KvFormat, Variants};
 use minke::model::Quantization;
@@ -105,7 +105,13 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
 
 #[test]
 fn reference() {
-    hold_against_reference(KvFormat::F16, 0.01, Variants::default(), &|_| true);
+    hold_against_reference(KvFormat::F16, 0.01, Variants::default(), RunOn::Gpu, &|_| true);
+}
+
+#[test]
+fn reference_on_the_processor() {
+    hold_against_reference(KvFormat::F16, 0.01, Variants::default(), RunOn::Cpu, &|_| true);
+    hold_against_reference(KvFormat::Q8, 0.02, Variants::default(), RunOn::Cpu, &|_| true);
 }
 
 #[test]
@@ -134,13 +140,21 @@ fn variant_holds(format: KvFormat, nll: f64, variants: Variants) {
     let prompts = reference["cases"].as_array().expect("cases").iter().filter(|case| case["greedy_ids"].is_array());
     let longest = prompts.max_by_key(|case| ids(&case["ids"]).len()).expect("a prompt");
     let all = std::env::var_os("MINKE_ALL").is_some();
-    hold_against_reference(format, nll, variants, &|case| all || case == longest || case["score_text"].is_string());
+    hold_against_reference(format, nll, variants, RunOn::Gpu, &|case| {
+        all || case == longest || case["score_text"].is_string()
+    });
 }
 
-/// Runs the cases that are `wanted`, with a KV-cache format and kernel variants.
-fn hold_against_reference(format: KvFormat, nll: f64, variants: Variants, wanted: &dyn Fn(&Value) -> bool) {
+/// Runs the cases that are `wanted`, with a KV-cache format and kernel variants, on the GPU or the processor.
+fn hold_against_reference(
+    format: KvFormat,
+    nll: f64,
+    variants: Variants,
+    run_on: RunOn,
+    wanted: &dyn Fn(&Value) -> bool,
+) {
     let Some((reference, model)) = reference_data() else { return };
-    let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), ..LoadOptions::default() };
+    let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), run_on, ..LoadOptions::default() };
     let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let plans = engine.plans();
     let runs = |plan: &Plan, name| plan.steps.iter().any(|step| step.shader.id.to_string().starts_with(name));

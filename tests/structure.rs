@@ -158,7 +158,16 @@ const KNOWN_CIRCLES: &[&str] = &["text/pattern/class.rs text/pattern/parse.rs"];
 /// Each parent module that defines what the files of its folder share and calls them, too: what it names of its folder does not count.
 const PARENTS: &[&str] = &[
     "kernels/mod.rs",
+    "kernels/activation.rs",
     "kernels/attention.rs",
+    "kernels/experts.rs",
+    "kernels/grouped.rs",
+    "kernels/latent.rs",
+    "kernels/matmul.rs",
+    "kernels/matvec.rs",
+    "kernels/norm.rs",
+    "kernels/rope_append.rs",
+    "kernels/sample.rs",
     "text/pattern/mod.rs",
     "text/python/mod.rs",
     "weights/dequantize/mod.rs",

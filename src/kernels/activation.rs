@@ -1,8 +1,10 @@
 //! The gate of an MLP (SwiGLU and others) over rows of gates followed by ups: where these could not be interleaved.
 
+mod cpu;
+
 use super::epilogue::Gate;
 use super::small::{Maker, Small};
-use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use super::{Control, CpuMemory, Kernel, Params, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, Step};
 
 /// See `shaders/activation.wgsl`.
@@ -14,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: ActivationParams::FIELDS,
     reference,
-    cpu: None,
+    cpu: on_processors(cpu::activation),
     small: Some(small),
 };
 

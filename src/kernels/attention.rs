@@ -44,7 +44,7 @@ pub static REDUCE: Kernel = Kernel {
     software: Some(Software { shaders: &[], form: few_threads }),
     params: ReduceParams::FIELDS,
     reference: reduce_reference,
-    cpu: None,
+    cpu: on_processors(cpu::reduce),
     small: Some(small::reduce),
 };
 

@@ -1,5 +1,9 @@
 //! The end of a matrix product, which its kernels share: bias, gate, factor and residual addition.
 
+mod cpu;
+
+pub(super) use cpu::{factor, finish as finish_fast};
+
 use crate::plan::{BufferId, Step, Vector};
 
 /// How a gate and an up become one value.

@@ -4,13 +4,13 @@
 //! rank is the number of better ones, and stores the result for the second. That costs each workgroup E² comparisons in its
 //! own memory and saves a dispatch. All experts of a layer are one matrix whose parts hold whole experts.
 
+mod cpu;
 #[cfg(test)]
 mod tests;
 
 use super::epilogue::Gate;
 use super::matvec::{lanes, weights};
-use super::product::{Products, exact, fast};
-use super::route::{Route, choose};
+use super::route::{Route, RouteParams, choose};
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step, Vector};
@@ -24,7 +24,7 @@ pub static UP: Kernel = Kernel {
     software: None,
     params: UpParams::FIELDS,
     reference: up_reference,
-    cpu: on_processors(|step, memory| run_up(step, memory, fast)),
+    cpu: on_processors(cpu::up),
     small: Some(small_up),
 };
 /// See `shaders/expert_down.wgsl`.
@@ -36,7 +36,7 @@ pub static DOWN: Kernel = Kernel {
     software: None,
     params: DownParams::FIELDS,
     reference: down_reference,
-    cpu: on_processors(|step, memory| run_down(step, memory, fast)),
+    cpu: on_processors(cpu::down),
     small: Some(small_down),
 };
 
@@ -294,28 +294,26 @@ pub(super) fn entry_at(step: &Step, memory: &CpuMemory, at: usize) -> (u32, f64)
     (words[at], f32::from_bits(words[at + 1]).into())
 }
 
+impl UpParams {
+    /// The routing's part.
+    fn route(&self) -> RouteParams {
+        RouteParams {
+            experts: self.experts,
+            top_k: self.top_k,
+            expert_groups: self.expert_groups,
+            kept_groups: self.kept_groups,
+            shared_slot: self.shared_slot,
+            routing_at: self.routing_at,
+            entries: self.entries,
+            factor: self.factor,
+            stride: 0,
+        }
+    }
+}
+
 fn up_reference(step: &Step, memory: &mut CpuMemory) {
-    run_up(step, memory, exact);
-}
-
-fn down_reference(step: &Step, memory: &mut CpuMemory) {
-    run_down(step, memory, exact);
-}
-
-fn run_up(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = UpParams::of(step);
-    let route = super::route::RouteParams {
-        experts: p.experts,
-        top_k: p.top_k,
-        expert_groups: p.expert_groups,
-        kept_groups: p.kept_groups,
-        shared_slot: p.shared_slot,
-        routing_at: p.routing_at,
-        entries: p.entries,
-        factor: p.factor,
-        stride: 0,
-    };
-    choose(step, memory, &route, 0);
+    choose(step, memory, &p.route(), 0);
     let (width, rows) = (p.width as usize, p.rows as usize);
     let mut x: Vec<f64> = memory.floats(step.buffer(4))[..width].iter().map(|&v| v.into()).collect();
     if step.constant("NORM") == 1.0 {
@@ -333,7 +331,7 @@ fn run_up(step: &Step, memory: &mut CpuMemory, products: Products) {
         }
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| local * rows + r;
-        let mut v = weights(step, memory, width).products(products, rows, &of_expert, &inputs).remove(0);
+        let mut v = weights(step, memory, width).exact(rows, &of_expert, &inputs).remove(0);
         if step.constant("INPUT_WEIGHT") == 1.0 {
             v.iter_mut().for_each(|v| *v *= weight);
         }
@@ -348,7 +346,7 @@ fn run_up(step: &Step, memory: &mut CpuMemory, products: Products) {
     }
 }
 
-fn run_down(step: &Step, memory: &mut CpuMemory, products: Products) {
+fn down_reference(step: &Step, memory: &mut CpuMemory) {
     let p = DownParams::of(step);
     let factor = match step.constant("FACTOR") {
         0.0 => 1.0, // the shader's default
@@ -366,7 +364,7 @@ fn run_down(step: &Step, memory: &mut CpuMemory, products: Products) {
         let h: Vec<f64> = memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect();
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
-        let v = weights(step, memory, width).products(products, rows, &of_expert, &[h]).remove(0);
+        let v = weights(step, memory, width).exact(rows, &of_expert, &[h]).remove(0);
         for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
             let bias = match step.constant("BIAS") == 1.0 {
                 true => memory.floats(step.buffer(7))[slot as usize * rows + i],

@@ -3,10 +3,11 @@
 //! The chunk's entries (a token and one of its experts) are sorted by expert and multiplied in tiles of 16 entries, so that
 //! an expert's rows are read once per tile. The steps are: sort, two grouped products, and a weighted sum per token.
 
+mod cpu;
+
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};
 use super::matvec::weights;
-use super::product::{Products, exact, fast};
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, on_processors, params, shader};
@@ -21,7 +22,7 @@ pub static SORT: Kernel = Kernel {
     software: None,
     params: SortParams::FIELDS,
     reference: sort_reference,
-    cpu: None,
+    cpu: on_processors(cpu::sort),
     small: Some(small_sort),
 };
 /// See `shaders/expert_matmul.wgsl`.
@@ -36,7 +37,7 @@ pub static MATMUL: Kernel = Kernel {
     software: None,
     params: MatmulParams::FIELDS,
     reference: matmul_reference,
-    cpu: on_processors(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(cpu::matmul),
     small: Some(small_matmul),
 };
 /// See `shaders/expert_sum.wgsl`.
@@ -48,7 +49,7 @@ pub static SUM: Kernel = Kernel {
     software: None,
     params: SumParams::FIELDS,
     reference: sum_reference,
-    cpu: None,
+    cpu: on_processors(cpu::sum),
     small: Some(small_sum),
 };
 
@@ -270,10 +271,6 @@ fn sort_reference(step: &Step, memory: &mut CpuMemory) {
 }
 
 fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
-    run(step, memory, exact);
-}
-
-fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatmulParams::of(step);
     let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::plan::GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
@@ -294,7 +291,7 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         let inputs: Vec<Vec<f64>> = of_tile.iter().map(input).collect();
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
-        let all = weights(step, memory, width).products(products, rows, &of_expert, &inputs);
+        let all = weights(step, memory, width).exact(rows, &of_expert, &inputs);
         for (&entry, mut v) in of_tile.iter().zip(all) {
             let entry = entry as usize;
             let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };

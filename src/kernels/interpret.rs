@@ -24,6 +24,26 @@ pub struct Division {
 }
 
 impl Division {
+    /// Makes blocks of a buffer known to all: `count` items, of which this worker has made those that [`Share::of`] tells, each of so
+    /// many blocks of `width` f32. `at` says where the block of an item begins.
+    pub fn gather_blocks(
+        &self,
+        buffer: &mut [f32],
+        [count, blocks, width]: [usize; 3],
+        at: impl Fn(usize, usize) -> usize,
+    ) {
+        let own = self.share.of(count);
+        let mut all = vec![0.0f32; count * blocks * width];
+        let place = |item: usize, block: usize| (item * blocks + block) * width..(item * blocks + block + 1) * width;
+        for (item, block) in own.clone().flat_map(|item| (0..blocks).map(move |block| (item, block))) {
+            all[place(item, block)].copy_from_slice(&buffer[at(item, block)..][..width]);
+        }
+        self.gather(&mut all, own.start * blocks * width..own.end * blocks * width);
+        for (item, block) in (0..count).flat_map(|item| (0..blocks).map(move |block| (item, block))) {
+            buffer[at(item, block)..][..width].copy_from_slice(&all[place(item, block)]);
+        }
+    }
+
     /// Makes the items that each worker has made known to all: `own` are this worker's, those of the worker before it end there, and
     /// those of the next begin where they end.
     pub fn gather<T: bytemuck::Pod>(&self, values: &mut [T], own: Range<usize>) {

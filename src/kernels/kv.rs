@@ -1,5 +1,7 @@
 //! How the KV cache stores a row: the values that one head keeps of one token.
 
+mod cpu;
+
 use half::f16;
 
 use super::CpuMemory;

@@ -3,10 +3,12 @@
 //!
 //! The step that converts queries also writes the cache. The step of W_uv also reduces the splits of decode's attention.
 
+mod cpu;
+
 use super::attention::used_splits;
 use super::matvec::lanes;
 use super::small::{CAPACITY, K, LATENT_HEADS, LATENT_NOPE, LATENT_ROTARY, LATENT_VALUES, Maker, POSITION, Small};
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, params, rope_table, shader};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, RmsNorm, State, on_processors, params, rope_table, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step};
 
 /// See `shaders/latent_query.wgsl`.
@@ -18,7 +20,7 @@ pub static QUERY: Kernel = Kernel {
     software: None,
     params: QueryParams::FIELDS,
     reference: query_reference,
-    cpu: None,
+    cpu: on_processors(cpu::query),
     small: Some(small_query),
 };
 /// See `shaders/latent_value.wgsl`.
@@ -30,7 +32,7 @@ pub static VALUE: Kernel = Kernel {
     software: None,
     params: ValueParams::FIELDS,
     reference: value_reference,
-    cpu: None,
+    cpu: on_processors(cpu::value),
     small: Some(small_value),
 };
 

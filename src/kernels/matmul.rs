@@ -1,8 +1,9 @@
 //! A matrix times the rows of all tokens of a step, `Y[t] = f(W · X[t] + bias)`: prefill.
 
+mod cpu;
+
 use super::epilogue::{Epilogue, finish};
 use super::matvec::weights;
-use super::product::{Products, exact, fast};
 use super::small::{K, Maker, ROWS, Small};
 use super::software::{MAX_ROUNDS, software_shader};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
@@ -25,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatmulParams::FIELDS,
     reference,
-    cpu: on_processors(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(cpu::matmul),
     small: Some(small),
 };
 
@@ -100,10 +101,6 @@ impl Matmul<'_> {
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
-    run(step, memory, exact);
-}
-
-fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatmulParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
@@ -114,7 +111,7 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect()
     };
     let inputs: Vec<Vec<f64>> = (0..state.count as usize).map(input).collect();
-    let all = weights(step, memory, width).products(products, p.rows as usize, &|r, _| r, &inputs);
+    let all = weights(step, memory, width).exact(p.rows as usize, &|r, _| r, &inputs);
     for (t, sums) in all.into_iter().enumerate() {
         let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
         finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);

@@ -1,7 +1,11 @@
 //! A matrix times one row, `y = f(W · n(x) + bias)`: decode, and the head after prefill.
 
+mod cpu;
+
+pub(super) use cpu::input;
+
 use super::epilogue::{Epilogue, finish};
-use super::product::{Products, Weights, exact, fast};
+use super::product::Weights;
 use super::small::{Maker, ROWS, Small, shared_row};
 use super::software::software_shader;
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
@@ -21,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     }),
     params: MatvecParams::FIELDS,
     reference,
-    cpu: on_processors(|step, memory| run(step, memory, fast)),
+    cpu: on_processors(cpu::matvec),
     small: Some(small),
 };
 
@@ -128,10 +132,6 @@ pub(super) fn weights<'a>(step: &Step, memory: &'a CpuMemory, k: usize) -> Weigh
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
-    run(step, memory, exact);
-}
-
-fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
     let p = MatvecParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let (width, start) = (p.width as usize, ((state.count - 1) * p.x_stride + p.x_from) as usize * 4);
@@ -142,7 +142,7 @@ fn run(step: &Step, memory: &mut CpuMemory, products: Products) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = weights(step, memory, width).products(products, p.rows as usize, &|r, _| r, &[x]).remove(0);
+    let sums = weights(step, memory, width).exact(p.rows as usize, &|r, _| r, &[x]).remove(0);
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
     finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);

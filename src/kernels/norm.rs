@@ -1,8 +1,10 @@
 //! RMS norm, `y[t] = x[t] · gain / sqrt(mean(x[t]²) + eps)`: prefill, where a product reads its input many times.
 
+mod cpu;
+
 use super::small::{Maker, Small};
 use super::software::few_threads;
-use super::{Control, CpuMemory, Kernel, Params, RmsNorm, Software, State, params, shader};
+use super::{Control, CpuMemory, Kernel, Params, RmsNorm, Software, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, Step};
 
 /// See `shaders/norm.wgsl`.
@@ -14,7 +16,7 @@ pub static KERNEL: Kernel = Kernel {
     software: Some(Software { shaders: &[], form: few_threads }),
     params: NormParams::FIELDS,
     reference,
-    cpu: None,
+    cpu: on_processors(cpu::norm),
     small: Some(small),
 };
 

@@ -6,6 +6,9 @@ use minke_vector::{Format, Plane, products};
 use super::interpret::Division;
 use crate::plan::Layout;
 
+/// The products of some rows with inputs: for each input, a value for each row.
+type Products<T> = fn(&Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<T>]) -> Vec<Vec<T>>;
+
 /// The rows of a part of a matrix.
 #[derive(Clone, Copy)]
 pub struct Weights<'a> {
@@ -22,15 +25,24 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// The products of the rows of a unit, of which there are `count`, with each of `inputs`: for each input, a value for each row.
-    /// `row` says where the unit's row lies among those held, which has how many rows of each unit.
-    pub fn products(
+    /// The products of the rows of a unit, of which there are `count`, with each of `inputs`, in f64: for each input, a value for each
+    /// row. `row` says where a row of the unit lies among those held here, which are so many of each unit.
+    pub fn exact(&self, count: usize, row: &dyn Fn(usize, usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        self.products(exact, count, row, inputs)
+    }
+
+    /// The same by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
+    pub fn fast(&self, count: usize, row: &dyn Fn(usize, usize) -> usize, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+        self.products(fast, count, row, inputs)
+    }
+
+    fn products<T: bytemuck::Pod>(
         &self,
-        products: Products,
+        products: Products<T>,
         count: usize,
         row: &dyn Fn(usize, usize) -> usize,
-        inputs: &[Vec<f64>],
-    ) -> Vec<Vec<f64>> {
+        inputs: &[Vec<T>],
+    ) -> Vec<Vec<T>> {
         let Some(division) = self.division else {
             return products(self, count, &|r| row(r, count), inputs);
         };
@@ -38,7 +50,7 @@ impl<'a> Weights<'a> {
         let made = products(self, own.len(), &|r| row(r, own.len()), inputs);
         // Row after row, so that each worker's are a block.
         let n = inputs.len();
-        let mut all = vec![0.0; count * n];
+        let mut all = vec![T::zeroed(); count * n];
         for (i, values) in made.iter().enumerate() {
             values.iter().enumerate().for_each(|(r, value)| all[(own.start + r) * n + i] = *value);
         }
@@ -53,11 +65,8 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The products of `count` rows, of which `row` says which, with each of `inputs`: for each input, a value for each row.
-pub type Products = fn(&Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>>;
-
-/// Products in f64.
-pub fn exact(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+/// The products of `count` rows, of which `row` says which, with each of `inputs`, in f64: for each input, a value for each row.
+fn exact(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let mut products = vec![Vec::with_capacity(count); inputs.len()];
     for i in 0..count {
         let (codes, scales) = weights.row(row(i));
@@ -69,14 +78,12 @@ pub fn exact(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, 
     products
 }
 
-/// Products by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
-pub fn fast(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+/// The same by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
+fn fast(weights: &Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let Weights { layout, codes, scales, k, .. } = *weights;
     let codes = Plane { bytes: codes, row: layout.code_row_bytes(k) };
     let scales = Plane { bytes: scales, row: layout.scale_row_bytes(k) };
-    let inputs: Vec<Vec<f32>> = inputs.iter().map(|x| x.iter().map(|&v| v as f32).collect()).collect();
-    let made = products(format(layout), codes, scales, count, row, &inputs);
-    made.into_iter().map(|values| values.into_iter().map(f64::from).collect()).collect()
+    products(format(layout), codes, scales, count, row, inputs)
 }
 
 fn format(layout: Layout) -> Format {

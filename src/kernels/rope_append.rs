@@ -1,8 +1,12 @@
 //! Rotary position embedding of queries and keys, with a norm of each head before it where a model has one, together
 //! with the append to the KV cache.
 
+mod cpu;
+
+pub(super) use cpu::angles;
+
 use super::small::{CAPACITY, Maker, POSITION, Small};
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, params, shader};
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, Step, Vector};
 
 /// See `shaders/rope_append.wgsl`.
@@ -14,7 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: RopeParams::FIELDS,
     reference,
-    cpu: None,
+    cpu: on_processors(cpu::rope_append),
     small: Some(small),
 };
 

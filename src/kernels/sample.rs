@@ -5,13 +5,14 @@
 //! a token's history changes (bias and penalties) is a table on the GPU that the sampler itself keeps up to date, so steps
 //! can be queued with penalties too.
 
+mod cpu;
 mod reference;
 
 #[cfg(test)]
 mod tests;
 
 use super::small::{Maker, POSITION, Small};
-use super::{Control, CpuMemory, Kernel, Params, State, params, shader};
+use super::{Control, CpuMemory, Kernel, Params, State, on_processors, params, shader};
 use crate::plan::{Access, Binding, Step};
 
 pub use reference::{adjusted, logprobs, sample_reference};
@@ -25,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
     software: None,
     params: SampleParams::FIELDS,
     reference,
-    cpu: None,
+    cpu: on_processors(cpu::sample),
     small: Some(small),
 };
 
@@ -130,14 +131,22 @@ impl Sample {
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
     let p = SampleParams::of(step);
-    let mut state: State = memory.read(step.buffer(1));
+    let state: State = memory.read(step.buffer(1));
     let options: SamplerOptions = memory.read(step.buffer(3));
     let raw = &memory.floats(step.buffer(2))[..p.vocabulary as usize];
     let history: Vec<History> = bytemuck::cast_slice(&memory.words(step.buffer(6))[..2 * raw.len()]).to_vec();
     let (id, finite) = sample_reference(&adjusted(raw, &options, &history), &options, state.draws);
+    let own = (options.logprobs > 0 && finite).then(|| logprobs(raw, id, (options.logprobs - 1) as usize));
+    report(step, memory, id, finite, own);
+}
+
+/// Writes down what was sampled, with log-probabilities where they are asked for, and moves the state on.
+fn report(step: &Step, memory: &mut CpuMemory, id: u32, finite: bool, own: Option<(f64, Vec<(u32, f64)>)>) {
+    let p = SampleParams::of(step);
+    let mut state: State = memory.read(step.buffer(1));
+    let options: SamplerOptions = memory.read(step.buffer(3));
     let mut slot = vec![id, u32::from(!finite), 0, 0];
-    if options.logprobs > 0 && finite {
-        let (own, top) = logprobs(raw, id, (options.logprobs - 1) as usize);
+    if let Some((own, top)) = own {
         slot[2..].copy_from_slice(&[(own as f32).to_bits(), top.len() as u32]);
         slot.extend(top.iter().flat_map(|&(id, logprob)| [id, (logprob as f32).to_bits()]));
     }

@@ -302,18 +302,23 @@ impl Bench {
         allocation
     }
 
-    /// What the references make of the contents.
-    fn reference(&self) -> CpuMemory {
+    /// The contents on the processor.
+    pub(crate) fn filled(&self) -> CpuMemory {
         let mut memory = CpuMemory::new(&self.buffers);
         self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        memory
+    }
+
+    /// What the references make of the contents.
+    fn reference(&self) -> CpuMemory {
+        let mut memory = self.filled();
         interpret(&self.plan, &mut memory);
         memory
     }
 
     /// What the kernels' forms for processors make of the contents.
     fn on_cpu(&self) -> CpuMemory {
-        let mut memory = CpuMemory::new(&self.buffers);
-        self.all_contents().for_each(|(id, data)| memory.write(id, 0, data));
+        let mut memory = self.filled();
         run(&self.plan, &mut memory);
         memory
     }
@@ -361,6 +366,11 @@ impl Bench {
         self.reference().words(out).to_vec()
     }
 
+    /// The words of a buffer after the forms for processors ran.
+    pub(crate) fn words_on_cpu(&self, out: BufferId) -> Vec<u32> {
+        self.on_cpu().words(out).to_vec()
+    }
+
     /// Asserts that the f32 buffer `out` is within `tolerance`, relative to the larger of 1 and the value.
     pub(crate) fn check(&self, out: BufferId, tolerance: f64, what: &str) {
         self.check_all(&[out], tolerance, what);
@@ -394,6 +404,7 @@ impl Bench {
     /// Asserts that the buffer has the reference's bytes.
     pub(crate) fn check_exact(&self, out: BufferId, what: &str) {
         let (got, want) = self.run(out);
+        assert!(self.on_cpu().bytes(out) == want, "{what}, on the CPU");
         let differ = (0..want.len()).find(|&i| got[i] != want[i]);
         if let Some(i) = differ {
             panic!("{what}: byte {i} is {}, expected {}", got[i], want[i]);
@@ -408,6 +419,7 @@ impl Bench {
             bytemuck::cast_slice(bytes).iter().skip(first).step_by(stride).copied().collect()
         };
         assert_eq!(words(&got), words(&want), "{what}");
+        assert_eq!(words(self.on_cpu().bytes(out)), words(&want), "{what}, on the CPU");
     }
 
     /// Asserts that rows of a KV cache hold the reference's values, but for what another rounding makes of them.
@@ -417,17 +429,20 @@ impl Bench {
             let words: &[u32] = bytemuck::cast_slice(bytes);
             words.chunks(format.row_words(dim)).flat_map(|row| format.values(row, dim)).collect()
         };
-        let (got, want) = (values(&got), values(&want));
+        let (got, want, cpu) = (values(&got), values(&want), values(self.on_cpu().bytes(out)));
         // For values of at most 4: one rounding to f16; one step of 127 where two that are nearly halfway part.
         let tolerance = match format {
             KvFormat::F32 => 1e-5,
             KvFormat::F16 => 4e-3,
             KvFormat::Q8 => 4.0 / 127.0,
         };
-        let apart =
-            got.iter().zip(&want).filter(|(got, want)| (*got - *want).abs() > 4e-3 * want.abs().max(1.0)).count();
-        assert!(apart * 500 <= got.len(), "{what}: {apart} of {} values differ by more than f16", got.len());
-        compare(got.into_iter(), want.into_iter(), Tolerance { each: tolerance, all: f64::INFINITY }, what);
+        for (got, what) in [(got, what), (cpu, &format!("{what}, on the CPU"))] {
+            let far = |(got, want): &(&f64, &f64)| (*got - *want).abs() > 4e-3 * want.abs().max(1.0);
+            let apart = got.iter().zip(&want).filter(far).count();
+            assert!(apart * 500 <= got.len(), "{what}: {apart} of {} values differ by more than f16", got.len());
+            let tolerance = Tolerance { each: tolerance, all: f64::INFINITY };
+            compare(got.into_iter(), want.iter().copied(), tolerance, what);
+        }
     }
 }
 

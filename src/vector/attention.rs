@@ -1,79 +1,306 @@
-//! The arithmetic of attention: scores, their softmax, and weighted sums of values.
+//! The arithmetic of attention: scores, their softmax, and weighted sums of values, a tile of keys at a time.
+//!
+//! Tiles begin at multiples of their length, and each query meets its keys in order. What a query makes depends on nothing else:
+//! not on the queries beside it, nor on how many there are.
 
 use std::ops::Range;
 
-use super::lanes::{F32x4, I16x8};
+use super::cache::Cache;
+use super::exp::exp;
+use super::lanes::F32x4;
 
-/// Rows of f32 values of one width, padded with zeros to fours.
-#[derive(Debug)]
-pub struct Rows {
+/// Keys that are read at once.
+const TILE: usize = 64;
+/// Vectors of values that are summed together.
+const BLOCK: usize = 4;
+
+/// A query and what it meets.
+#[derive(Debug, Clone)]
+pub struct Query<'a> {
+    /// Its values.
+    pub values: &'a [f32],
+    /// The positions that it sees: at least one.
+    pub keys: Range<usize>,
+    /// One more score, without a value.
+    pub sink: Option<f32>,
+}
+
+/// What attention makes of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attended {
+    /// The values weighted by the exponentials of the scores less the largest, and summed.
+    pub sums: Vec<f32>,
+    /// The largest score.
+    pub maximum: f32,
+    /// The sum of the weights.
+    pub denominator: f32,
+}
+
+/// What is known of a query before its last tile.
+struct Row {
+    keys: Range<usize>,
+    maximum: f32,
+    denominator: f32,
+}
+
+/// Keys and values of a tile, in rows of whole blocks.
+struct Tile {
+    keys: Vec<F32x4>,
+    /// Empty where values are the first of the keys' numbers.
     values: Vec<F32x4>,
-    /// Vectors of a row.
-    width: usize,
+    /// Vectors of a row of each.
+    key_width: usize,
+    value_width: usize,
 }
 
-impl Rows {
-    /// Room for `count` rows of `dim` values.
-    pub fn new(count: usize, dim: usize) -> Self {
-        let width = dim.div_ceil(4);
-        Self { values: Vec::with_capacity(count * width), width }
+impl Tile {
+    fn new(keys: &Cache<'_>, values: &Cache<'_>, value_dim: usize) -> Self {
+        let width = |dim: usize| dim.div_ceil(4).next_multiple_of(BLOCK);
+        let (key_width, value_width) = (width(keys.dim), width(value_dim));
+        let same = keys.words.as_ptr() == values.words.as_ptr() && keys.row_words == values.row_words;
+        let zeros = |width: usize| vec![F32x4::splat(0.0); TILE * width];
+        let values = if same { Vec::new() } else { zeros(value_width) };
+        Self { keys: zeros(key_width), values, key_width, value_width }
     }
 
-    /// Appends a row.
-    pub fn push(&mut self, row: &[f32]) {
-        let four = |four: &[f32]| F32x4::new(std::array::from_fn(|i| four.get(i).copied().unwrap_or(0.0)));
-        self.values.extend(row.chunks(4).map(four));
-    }
-
-    /// Appends a row of f16, two in each word and padded to fours.
-    pub fn push_halves(&mut self, words: &[u32]) {
-        let end = self.values.len() + self.width;
-        for four in words.chunks(4) {
-            let mut padded = [0; 4];
-            padded[..four.len()].copy_from_slice(four);
-            self.values.extend(F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(padded))));
+    /// Reads the positions of `part` of a head.
+    fn read(&mut self, keys: &Cache<'_>, values: &Cache<'_>, head: usize, part: Range<usize>) {
+        for position in part {
+            let at = position % TILE;
+            keys.read(position, head, &mut self.keys[at * self.key_width..][..keys.dim.div_ceil(4)]);
+            if !self.values.is_empty() {
+                let width = self.value_width.min(values.dim.div_ceil(4));
+                values.read(position, head, &mut self.values[at * self.value_width..][..width]);
+            }
         }
-        self.values.truncate(end);
     }
 
-    fn row(&self, row: usize) -> &[F32x4] {
-        &self.values[row * self.width..][..self.width]
+    /// The values, and vectors of a row of theirs.
+    fn values(&self) -> (&[F32x4], usize) {
+        if self.values.is_empty() { (&self.keys, self.key_width) } else { (&self.values, self.value_width) }
     }
 }
 
-fn dot(a: &[F32x4], b: &[F32x4]) -> f32 {
-    let mut sums = [F32x4::splat(0.0); 2];
-    let mut pairs = a.chunks_exact(2).zip(b.chunks_exact(2));
-    for (a, b) in &mut pairs {
-        sums[0] = sums[0].add(a[0].mul(b[0]));
-        sums[1] = sums[1].add(a[1].mul(b[1]));
+/// Attention of queries to the keys and values of `head`: of each key's value, the first `value_dim` numbers. Queries are
+/// multiplied with `scale`.
+pub fn attend(
+    queries: &[Query<'_>],
+    scale: f32,
+    keys: &Cache<'_>,
+    values: &Cache<'_>,
+    head: usize,
+    value_dim: usize,
+) -> Vec<Attended> {
+    let mut tile = Tile::new(keys, values, value_dim);
+    let (width, value_width) = (tile.key_width, tile.value_width);
+    let mut scaled = vec![F32x4::splat(0.0); queries.len() * width];
+    for (query, to) in queries.iter().zip(scaled.chunks_exact_mut(width)) {
+        for (four, to) in query.values.chunks(4).zip(to) {
+            *to = F32x4::new(std::array::from_fn(|i| four.get(i).map_or(0.0, |v| v * scale)));
+        }
     }
-    if a.len() % 2 == 1 {
-        sums[0] = sums[0].add(a[a.len() - 1].mul(b[a.len() - 1]));
+    let begin = |query: &Query<'_>| Row {
+        keys: query.keys.clone(),
+        maximum: query.sink.unwrap_or(f32::NEG_INFINITY),
+        denominator: if query.sink.is_some() { 1.0 } else { 0.0 },
+    };
+    let mut rows: Vec<Row> = queries.iter().map(begin).collect();
+    let mut sums = vec![F32x4::splat(0.0); queries.len() * value_width];
+    let first = rows.iter().map(|row| row.keys.start).min().unwrap_or(0);
+    let end = rows.iter().map(|row| row.keys.end).max().unwrap_or(0);
+    for start in (first / TILE * TILE..end).step_by(TILE) {
+        tile.read(keys, values, head, start.max(first)..end.min(start + TILE));
+        let pairs = rows.chunks_mut(2).zip(scaled.chunks(2 * width)).zip(sums.chunks_mut(2 * value_width));
+        for ((rows, queries), sums) in pairs {
+            meet(&tile, start, rows, queries, sums);
+        }
     }
-    sums[0].add(sums[1]).values().iter().sum()
+    let made = rows.iter().zip(sums.chunks_exact(value_width)).map(|(row, sums)| Attended {
+        sums: sums.iter().flat_map(|four| four.values()).take(value_dim).collect(),
+        maximum: row.maximum,
+        denominator: row.denominator,
+    });
+    made.collect()
 }
 
-/// The values of rows `part` weighted by the exponentials of the products of query and key less the largest, and summed; the
-/// largest product; and the sum of the weights. `sink` is one more score, without a value.
-pub fn softmax_sums(
-    query: &[f32],
-    keys: &Rows,
-    values: &Rows,
-    part: Range<usize>,
-    sink: Option<f32>,
-) -> (Vec<f32>, f32, f32) {
-    let mut padded = Rows::new(1, query.len());
-    padded.push(query);
-    let q = padded.row(0);
-    let mut scores: Vec<f32> = part.clone().map(|key| dot(q, keys.row(key))).collect();
-    let maximum = scores.iter().copied().chain(sink).fold(f32::NEG_INFINITY, f32::max);
-    scores.iter_mut().for_each(|s| *s = (*s - maximum).exp());
-    let denominator = scores.iter().sum::<f32>() + sink.map_or(0.0, |s| (s - maximum).exp());
-    let mut sums = vec![F32x4::splat(0.0); values.width];
-    for (key, weight) in part.zip(scores) {
-        let weight = F32x4::splat(weight);
-        sums.iter_mut().zip(values.row(key)).for_each(|(sum, v)| *sum = sum.add(v.mul(weight)));
+/// A tile's scores of a query, then their exponentials.
+type Scores = [F32x4; TILE / 4];
+
+/// The places of a tile that begins at `start` which `keys` have.
+fn places(keys: &Range<usize>, start: usize) -> Range<usize> {
+    let place = |position: usize| position.clamp(start, start + TILE) - start;
+    place(keys.start)..place(keys.end)
+}
+
+/// Two queries, or one, meet the tile that begins at `start`.
+fn meet(tile: &Tile, start: usize, rows: &mut [Row], queries: &[F32x4], sums: &mut [F32x4]) {
+    let seen = [0, 1].map(|i| rows.get(i).map_or(0..0, |row| places(&row.keys, start)));
+    let mut scores = [[F32x4::splat(0.0); TILE / 4]; 2];
+    let [a, b] = &seen;
+    let (first, second) = queries.split_at(tile.key_width);
+    if !a.is_empty() && !b.is_empty() {
+        score::<2, 4>(tile, a.start.min(b.start)..a.end.max(b.end), [first, second], &mut scores);
+    } else {
+        for ((query, seen), scores) in [first, second].into_iter().zip(&seen).zip(&mut scores) {
+            score::<1, 8>(tile, seen.clone(), [query], std::array::from_mut(scores));
+        }
     }
-    (sums.iter().flat_map(|sum| sum.values()).collect(), maximum, denominator)
+    for (i, (row, seen)) in rows.iter_mut().zip(&seen).enumerate().filter(|(_, (_, seen))| !seen.is_empty()) {
+        let factor = soften(row, seen, &mut scores[i]);
+        if factor != 1.0 {
+            let factor = F32x4::splat(factor);
+            let sums = &mut sums[i * tile.value_width..][..tile.value_width];
+            sums.iter_mut().for_each(|sum| *sum = sum.mul(factor));
+        }
+    }
+    let weights: [[f32; TILE]; 2] = scores.map(|scores| bytemuck::must_cast(scores.map(F32x4::values)));
+    let [first, second] = &weights;
+    let (values, row) = tile.values();
+    let (sums, more) = sums.split_at_mut(tile.value_width);
+    // Keys that both see, and before and after them those of one.
+    let both = a.start.max(b.start)..a.end.min(b.end);
+    if both.is_empty() {
+        weigh(values, row, a.clone(), [first], [sums]);
+        return weigh(values, row, b.clone(), [second], [more]);
+    }
+    weigh(values, row, a.start..both.start, [first], [&mut *sums]);
+    weigh(values, row, b.start..both.start, [second], [&mut *more]);
+    weigh(values, row, both.clone(), [first, second], [&mut *sums, &mut *more]);
+    weigh(values, row, both.end..a.end, [first], [sums]);
+    weigh(values, row, both.end..b.end, [second], [more]);
+}
+
+/// The scores of `N` queries with the keys of a tile, `K` at a time: those of `places`, and others around them.
+#[inline(always)]
+fn score<const N: usize, const K: usize>(
+    tile: &Tile,
+    places: Range<usize>,
+    queries: [&[F32x4]; N],
+    scores: &mut [Scores; N],
+) {
+    if places.is_empty() {
+        return;
+    }
+    let width = tile.key_width;
+    let queries = queries.map(|query| &query[..width]);
+    for first in (places.start / K * K..places.end).step_by(K) {
+        let keys: [&[F32x4]; K] = std::array::from_fn(|i| &tile.keys[(first + i) * width..][..width]);
+        let mut sums = [[F32x4::splat(0.0); K]; N];
+        for d in 0..width {
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                for (sum, key) in sums.iter_mut().zip(keys) {
+                    *sum = sum.add(query[d].mul(key[d]));
+                }
+            }
+        }
+        for (scores, sums) in scores.iter_mut().zip(sums) {
+            for (i, four) in sums.chunks_exact(4).enumerate() {
+                scores[first / 4 + i] = F32x4::sums(four.try_into().expect("four"));
+            }
+        }
+    }
+}
+
+/// Turns a query's scores at `seen` into weights, others into 0; returns what its sums are to be multiplied with.
+fn soften(row: &mut Row, seen: &Range<usize>, scores: &mut Scores) -> f32 {
+    let fours = seen.start / 4..seen.end.div_ceil(4);
+    // Vectors at the ends may have scores of keys that the query does not see.
+    for four in [fours.start, fours.end - 1] {
+        let mut values = scores[four].values();
+        for (_, value) in values.iter_mut().enumerate().filter(|(i, _)| !seen.contains(&(4 * four + i))) {
+            *value = f32::NEG_INFINITY;
+        }
+        scores[four] = F32x4::new(values);
+    }
+    let scores = &mut scores[fours];
+    let largest = scores.iter().fold(F32x4::splat(row.maximum), |most, score| most.max(*score));
+    let maximum = largest.values().into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = F32x4::splat(0.0);
+    for score in scores {
+        *score = exp(score.sub(F32x4::splat(maximum)));
+        sum = sum.add(*score);
+    }
+    let factor = if row.maximum == maximum { 1.0 } else { exp(F32x4::splat(row.maximum - maximum)).values()[0] };
+    row.denominator = row.denominator * factor + sum.values().iter().sum::<f32>();
+    row.maximum = maximum;
+    factor
+}
+
+/// Adds the values at `places`, in rows of `row` vectors, times the weights of `N` queries to their sums.
+#[inline(always)]
+fn weigh<const N: usize>(
+    values: &[F32x4],
+    row: usize,
+    places: Range<usize>,
+    weights: [&[f32; TILE]; N],
+    sums: [&mut [F32x4]; N],
+) {
+    if places.is_empty() {
+        return;
+    }
+    let width = sums[0].len();
+    let mut sums = sums.map(|sums| &mut sums[..width]);
+    for block in (0..width).step_by(BLOCK) {
+        let mut held: [[F32x4; BLOCK]; N] =
+            std::array::from_fn(|n| sums[n][block..block + BLOCK].try_into().expect("a whole block"));
+        for place in places.clone() {
+            let values: &[F32x4; BLOCK] = values[place * row + block..][..BLOCK].try_into().expect("a whole block");
+            for (held, weights) in held.iter_mut().zip(weights) {
+                let weight = F32x4::splat(weights[place]);
+                held.iter_mut().zip(values).for_each(|(sum, v)| *sum = sum.add(v.mul(weight)));
+            }
+        }
+        sums.iter_mut().zip(held).for_each(|(sums, held)| sums[block..block + BLOCK].copy_from_slice(&held));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cache::Stored;
+    use super::*;
+
+    fn values(n: usize, seed: u32) -> Vec<f32> {
+        let mix = |i: u32| (i ^ seed).wrapping_mul(0x9e37_79b9).rotate_left(13).wrapping_mul(0x85eb_ca6b) >> 8;
+        (0..n as u32).map(|i| mix(i) as f32 / 8_388_608.0 - 1.0).collect()
+    }
+
+    /// Whatever is computed beside a query, what it makes has the same bits.
+    #[test]
+    fn queries_do_not_depend_on_each_other() {
+        for (dim, value_dim, heads) in [(24, 24, 2), (64, 64, 1), (6, 6, 1), (48, 40, 1)] {
+            let capacity = 210;
+            let row_words = 4 * usize::div_ceil(dim, 4);
+            let [keys, others] = [1, 2].map(|seed| values(capacity * heads * row_words, seed));
+            let cache = |numbers: &'static [u32]| Cache {
+                words: numbers,
+                stored: Stored::F32,
+                dim,
+                row_words,
+                heads,
+                capacity,
+            };
+            let [keys, others] =
+                [keys, others].map(|v| &*v.iter().map(|v| v.to_bits()).collect::<Vec<_>>().leak()).map(cache);
+            let numbers = values(5 * dim, 3);
+            let spans = [0..140, 0..141, 130..131, 190..400, 320..330]; // of a ring
+            let spans = if heads == 1 { spans } else { [0..1, 63..65, 64..128, 1..128, 200..209] };
+            let queries = numbers.chunks(dim).zip(spans).enumerate().map(|(i, (values, keys))| Query {
+                values,
+                keys,
+                sink: (i == 1).then_some(0.3),
+            });
+            let queries: Vec<Query<'_>> = queries.collect();
+            for values in [keys, others] {
+                let head = heads - 1;
+                let all = attend(&queries, 0.7, &keys, &values, head, value_dim);
+                for (i, (query, all)) in queries.iter().zip(&all).enumerate() {
+                    let alone = attend(std::slice::from_ref(query), 0.7, &keys, &values, head, value_dim);
+                    assert_eq!(&alone[0], all, "query {i} of {dim}");
+                    let more = attend(&queries[i / 2..], 0.7, &keys, &values, head, value_dim);
+                    assert_eq!(&more[i - i / 2], all, "query {i} of {dim}");
+                    assert!(all.denominator > 0.0 && all.sums.len() == value_dim);
+                }
+            }
+        }
+    }
 }

@@ -95,6 +95,11 @@ mod plain {
         pub fn shift_right<const N: i32>(self) -> Self {
             self.with(self, |a, _| ((a as u16) >> N) as i16)
         }
+
+        /// The first, and the last, four values as 32-bit integers.
+        pub fn widen(self) -> [I32x4; 2] {
+            [0, 4].map(|first| I32x4(from_fn(|i| self.0[first + i].into())))
+        }
     }
 
     impl I32x4 {
@@ -145,9 +150,44 @@ mod plain {
             Self(from_fn(|i| self.0[i] + by.0[i]))
         }
 
+        /// Differences.
+        pub fn sub(self, by: Self) -> Self {
+            Self(from_fn(|i| self.0[i] - by.0[i]))
+        }
+
         /// Products.
         pub fn mul(self, by: Self) -> Self {
             Self(from_fn(|i| self.0[i] * by.0[i]))
+        }
+
+        /// Quotients.
+        pub fn div(self, by: Self) -> Self {
+            Self(from_fn(|i| self.0[i] / by.0[i]))
+        }
+
+        /// The smaller values; those of `self` that are no numbers stay.
+        pub fn min(self, by: Self) -> Self {
+            Self(from_fn(|i| if by.0[i] < self.0[i] { by.0[i] } else { self.0[i] }))
+        }
+
+        /// The larger values; those of `self` that are no numbers stay.
+        pub fn max(self, by: Self) -> Self {
+            Self(from_fn(|i| if self.0[i] < by.0[i] { by.0[i] } else { self.0[i] }))
+        }
+
+        /// The sum of each vector's values: of the first and third, and of the second and fourth, added.
+        pub fn sums(of: [Self; 4]) -> Self {
+            Self(of.map(|v| (v.0[0] + v.0[2]) + (v.0[1] + v.0[3])))
+        }
+
+        /// The values at even places of both, and those at odd ones.
+        pub fn unzip(self, by: Self) -> [Self; 2] {
+            [0, 1].map(|i| Self([self.0[i], self.0[2 + i], by.0[i], by.0[2 + i]]))
+        }
+
+        /// 2ⁿ, where values are `1.5 · 2²³ + n` and n is from -126 to 127.
+        pub fn two_to(self) -> Self {
+            Self(self.0.map(|v| f32::from_bits((v.to_bits() << 23).wrapping_add(0x3f80_0000))))
         }
 
         /// The four values.
@@ -201,6 +241,10 @@ mod x86 {
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(sse2!(_mm_mullo_epi16(self.0, by.0))) }
         #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(sse2!(_mm_cmpeq_epi16(self.0, to.0))) }
         #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(sse2!(_mm_srli_epi16::<N>(self.0))) }
+        #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
+            sse2!([_mm_unpacklo_epi16(self.0, self.0), _mm_unpackhi_epi16(self.0, self.0)])
+                .map(|v| I32x4(sse2!(_mm_srai_epi32::<16>(v))))
+        }
     }
 
     #[rustfmt::skip]
@@ -242,7 +286,25 @@ mod x86 {
             sse2!([_mm_slli_epi32::<16>(halves.0), _mm_and_si128(halves.0, upper)]).map(Self::upper_halves)
         }
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(sse2!(_mm_add_ps(self.0, by.0))) }
+        #[inline(always)] pub fn sub(self, by: Self) -> Self { Self(sse2!(_mm_sub_ps(self.0, by.0))) }
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(sse2!(_mm_mul_ps(self.0, by.0))) }
+        #[inline(always)] pub fn div(self, by: Self) -> Self { Self(sse2!(_mm_div_ps(self.0, by.0))) }
+        #[inline(always)] pub fn min(self, by: Self) -> Self { Self(sse2!(_mm_min_ps(by.0, self.0))) }
+        #[inline(always)] pub fn max(self, by: Self) -> Self { Self(sse2!(_mm_max_ps(by.0, self.0))) }
+        #[inline(always)] pub fn sums([a, b, c, d]: [Self; 4]) -> Self {
+            Self(sse2!({
+                let ab = _mm_add_ps(_mm_unpacklo_ps(a.0, b.0), _mm_unpackhi_ps(a.0, b.0));
+                let cd = _mm_add_ps(_mm_unpacklo_ps(c.0, d.0), _mm_unpackhi_ps(c.0, d.0));
+                _mm_add_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab))
+            }))
+        }
+        #[inline(always)] pub fn unzip(self, by: Self) -> [Self; 2] {
+            sse2!([_mm_shuffle_ps::<0x88>(self.0, by.0), _mm_shuffle_ps::<0xdd>(self.0, by.0)]).map(Self)
+        }
+        #[inline(always)] pub fn two_to(self) -> Self {
+            let bits = must_cast(self.0);
+            Self(must_cast(sse2!(_mm_add_epi32(_mm_slli_epi32::<23>(bits), _mm_set1_epi32(0x3f80_0000)))))
+        }
         #[inline(always)] pub fn values(self) -> [f32; 4] { must_cast(self.0) }
     }
 }
@@ -282,6 +344,9 @@ mod wasm {
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(i16x8_mul(self.0, by.0)) }
         #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(i16x8_eq(self.0, to.0)) }
         #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(u16x8_shr(self.0, N as u32)) }
+        #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
+            [I32x4(i32x4_extend_low_i16x8(self.0)), I32x4(i32x4_extend_high_i16x8(self.0))]
+        }
     }
 
     #[rustfmt::skip]
@@ -318,7 +383,20 @@ mod wasm {
             [i32x4_shl(halves.0, 16), upper].map(Self::upper_halves)
         }
         #[inline(always)] pub fn add(self, by: Self) -> Self { Self(f32x4_add(self.0, by.0)) }
+        #[inline(always)] pub fn sub(self, by: Self) -> Self { Self(f32x4_sub(self.0, by.0)) }
         #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(f32x4_mul(self.0, by.0)) }
+        #[inline(always)] pub fn div(self, by: Self) -> Self { Self(f32x4_div(self.0, by.0)) }
+        #[inline(always)] pub fn min(self, by: Self) -> Self { Self(f32x4_pmin(self.0, by.0)) }
+        #[inline(always)] pub fn max(self, by: Self) -> Self { Self(f32x4_pmax(self.0, by.0)) }
+        #[inline(always)] pub fn sums([a, b, c, d]: [Self; 4]) -> Self {
+            let ab = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(a.0, b.0), i32x4_shuffle::<2, 6, 3, 7>(a.0, b.0));
+            let cd = f32x4_add(i32x4_shuffle::<0, 4, 1, 5>(c.0, d.0), i32x4_shuffle::<2, 6, 3, 7>(c.0, d.0));
+            Self(f32x4_add(i64x2_shuffle::<0, 2>(ab, cd), i64x2_shuffle::<1, 3>(ab, cd)))
+        }
+        #[inline(always)] pub fn unzip(self, by: Self) -> [Self; 2] {
+            [i32x4_shuffle::<0, 2, 4, 6>(self.0, by.0), i32x4_shuffle::<1, 3, 5, 7>(self.0, by.0)].map(Self)
+        }
+        #[inline(always)] pub fn two_to(self) -> Self { Self(i32x4_add(i32x4_shl(self.0, 23), i32x4_splat(0x3f80_0000))) }
         #[inline(always)] pub fn values(self) -> [f32; 4] { must_cast(self.0) }
     }
 }
@@ -342,6 +420,22 @@ mod tests {
 
     fn bits(v: [F32x4; 2]) -> Vec<u32> {
         v.iter().flat_map(|v| v.values().map(f32::to_bits)).collect()
+    }
+
+    /// The arithmetic of floats on any bits.
+    fn same_floats([a, b]: [[f32; 4]; 2]) {
+        let (f, g, h, i) = (F32x4::new(a), F32x4::new(b), plain::F32x4::new(a), plain::F32x4::new(b));
+        let nan = F32x4::splat(f32::NAN);
+        let got = [f.sub(g), f.div(g), f.min(g), f.max(g), nan.min(f), nan.max(f), F32x4::sums([f, g, g, f])];
+        let nan = plain::F32x4::splat(f32::NAN);
+        let want = [h.sub(i), h.div(i), h.min(i), h.max(i), nan.min(h), nan.max(h), plain::F32x4::sums([h, i, i, h])];
+        let [even, odd] = f.unzip(g);
+        let [plain_even, plain_odd] = h.unzip(i);
+        let got = got.into_iter().chain([even, odd, f.two_to()]).flat_map(F32x4::values);
+        let want = want.into_iter().chain([plain_even, plain_odd, h.two_to()]).flat_map(plain::F32x4::values);
+        for (got, want) in got.zip(want) {
+            assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{got} {want} of {a:?} {b:?}");
+        }
     }
 
     #[test]
@@ -386,6 +480,10 @@ mod tests {
             let [h, i] = floats.map(plain::F32x4::new);
             let half = (F32x4::splat(0.5), plain::F32x4::splat(0.5));
             assert_eq!(f.add(g).mul(half.0).values(), h.add(i).mul(half.1).values());
+            for (i, w) in x.widen().into_iter().zip(p.widen()) {
+                assert_eq!(i.to_floats().values(), w.to_floats().values());
+            }
+            same_floats([a, b].map(bytemuck::must_cast));
             let upper = plain::F32x4::from_upper(p);
             assert_eq!(
                 bits(F32x4::from_upper(x)),

@@ -53,7 +53,9 @@ pub fn all() -> Result<()> {
         tally.node(file)?;
     }
     if built {
-        for file in ["worker", "browser", "processor", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"] {
+        for file in
+            ["worker", "browser", "processor", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"]
+        {
             tally.node(file)?;
         }
         tally.step("store campaign, each fault once", || {

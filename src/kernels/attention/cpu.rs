@@ -1,102 +1,136 @@
-//! Attention on processors, in f32: the keys and values of a head are read from the cache once for all queries.
+//! Attention on processors, in f32: a key and value head's part of the cache is read a tile at a time, for all queries that share
+//! it. Queries do not depend on each other, so any range of heads can be made alone.
 
-use minke_vector::{Rows, softmax_sums};
+use std::ops::Range;
 
-use super::{AttentionParams, Span, TILE, sink};
+use minke_vector::{Attended, Query, attend, combine};
+
+use super::{AttentionParams, ReduceParams, Span, TILE, sink, used_splits};
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
 use crate::plan::Step;
 
-/// Appends a row of `dim` values of the cache.
-fn push_row(format: KvFormat, words: &[u32], dim: usize, rows: &mut Rows) {
-    match format {
-        KvFormat::F16 => rows.push_halves(words),
-        KvFormat::F32 | KvFormat::Q8 => {
-            let values: Vec<f32> = format.values(words, dim).into_iter().map(|v| v as f32).collect();
-            rows.push(&values);
-        }
-    }
-}
+/// Queries that a piece of work has at most; a thread's next piece reads the keys again.
+const QUERIES: usize = 96;
 
-/// What a split of one query's keys makes: sums of values, the largest score, and the sum of weights.
-struct Split {
+/// What attention makes of one query: of one token, head and split.
+#[derive(Debug, PartialEq)]
+pub struct Made {
     t: usize,
     head: usize,
     split: usize,
-    sums: Vec<f32>,
-    maximum: f32,
-    denominator: f32,
+    attended: Attended,
+}
+
+/// Work for one thread: queries that share a key and value head and a split.
+struct Piece {
+    kv_head: usize,
+    split: usize,
+    /// Token and query head of each.
+    queries: Vec<(usize, usize)>,
 }
 
 /// See the module.
 pub fn attention(step: &Step, memory: &mut CpuMemory) {
     let p = AttentionParams::of(step);
-    let state: State = memory.read(step.buffer(1));
     let splits = step.constant("SPLITS") as usize;
     let value_dim = p.value_dim as usize;
-    let made = {
-        let memory = &*memory;
-        let of_head = |kv_head: usize| head(step, memory, &p, &state, splits, kv_head);
-        (0..p.kv_heads as usize).map(of_head).collect::<Vec<_>>()
-    };
+    let share = memory.share();
+    let made = heads(step, memory, share.of(p.heads as usize));
     let out = memory.floats_mut(step.buffer(5));
-    for Split { t, head, split, sums, maximum, denominator } in made.into_iter().flatten() {
+    for Made { t, head, split, attended: Attended { sums, maximum, denominator } } in made {
         if splits == 1 {
             let row = &mut out[t * p.out_stride as usize + head * value_dim..][..value_dim];
             row.iter_mut().zip(sums).for_each(|(y, v)| *y = v / denominator);
         } else {
             let row = &mut out[(head * splits + split) * (value_dim + 2)..][..value_dim + 2];
-            row[..value_dim].copy_from_slice(&sums[..value_dim]);
+            row[..value_dim].copy_from_slice(&sums);
             row[value_dim..].copy_from_slice(&[maximum, denominator]);
         }
     }
+    exchange_heads(step, memory, &p, splits);
 }
 
-/// The splits of all queries of a key and value head.
-fn head(
-    step: &Step,
-    memory: &CpuMemory,
-    p: &AttentionParams,
-    state: &State,
-    splits: usize,
-    kv_head: usize,
-) -> Vec<Split> {
-    let format = KvFormat::of(step);
-    let (heads, kv_heads, count) = (p.heads as usize, p.kv_heads as usize, state.count as usize);
-    let (key_dim, value_row) = (p.key_dim as usize, p.value_row as usize);
-    let span = Span::of([p.window, p.chunk]);
-    let position = state.position as usize;
-    let seen = span.first(position + 1)..position + count;
-    let rows = |slot: u32, dim: usize| {
-        let mut rows = Rows::new(seen.len(), dim);
-        let (words, row_words) = (memory.words(step.buffer(slot)), format.row_words(dim));
-        for key in seen.clone() {
-            let row = key % p.capacity as usize * kv_heads + kv_head;
-            push_row(format, &words[row * row_words..][..row_words], dim, &mut rows);
-        }
-        rows
+/// Exchanges what workers have made of their heads.
+fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionParams, splits: usize) {
+    let Some(division) = memory.division().cloned() else { return };
+    let state: State = memory.read(step.buffer(1));
+    let value_dim = p.value_dim as usize;
+    let (items, width) = if splits == 1 { (state.count as usize, value_dim) } else { (splits, value_dim + 2) };
+    // Item `i` of a head: a token, or a split.
+    let at = |head: usize, i: usize| match splits {
+        1 => i * p.out_stride as usize + head * value_dim,
+        _ => (head * splits + i) * width,
     };
-    let keys = rows(3, key_dim);
-    let values = rows(4, value_row);
-    let group = heads / kv_heads;
-    let mut made = Vec::with_capacity(count * group * splits);
-    for t in 0..count {
-        let end = position + t + 1;
-        let start = span.first(end);
-        let length = (end - start).div_ceil(splits).next_multiple_of(TILE);
-        for head in kv_head * group..(kv_head + 1) * group {
-            let q = &memory.floats(step.buffer(2))[t * p.q_stride as usize + head * key_dim..][..key_dim];
-            let q: Vec<f32> = q.iter().map(|v| v * p.scale).collect();
-            for split in 0..splits {
-                let part = start + split * length..end.min(start + (split + 1) * length);
-                if part.is_empty() {
-                    continue;
-                }
-                let part = part.start - seen.start..part.end - seen.start;
-                let sink = sink(step, memory, head).filter(|_| splits == 1).map(|s| s as f32);
-                let (sums, maximum, denominator) = softmax_sums(&q, &keys, &values, part, sink);
-                made.push(Split { t, head, split, sums, maximum, denominator });
-            }
+    division.gather_blocks(memory.floats_mut(step.buffer(5)), [p.heads as usize, items, width], at);
+}
+
+/// The work of a range of query heads. Heads of a split follow each other, since their keys are neighbours.
+fn pieces(p: &AttentionParams, count: usize, splits: usize, heads: &Range<usize>) -> Vec<Piece> {
+    let group = (p.heads / p.kv_heads) as usize;
+    let mut pieces = Vec::new();
+    for (split, kv_head) in
+        (0..splits).flat_map(|split| (heads.start / group..heads.end.div_ceil(group)).map(move |head| (split, head)))
+    {
+        let own = heads.start.max(kv_head * group)..heads.end.min((kv_head + 1) * group);
+        if own.is_empty() {
+            continue; // of no heads
         }
+        let queries: Vec<(usize, usize)> = (0..count).flat_map(|t| own.clone().map(move |head| (t, head))).collect();
+        let size = queries.len().div_ceil(queries.len().div_ceil(QUERIES));
+        pieces.extend(queries.chunks(size).map(|queries| Piece { kv_head, split, queries: queries.to_vec() }));
     }
-    made
+    pieces
+}
+
+/// Attention of a range of query heads.
+pub fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> {
+    let p = AttentionParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let format = KvFormat::of(step);
+    let splits = step.constant("SPLITS") as usize;
+    let key_dim = p.key_dim as usize;
+    let cache = |slot: u32, dim: u32| {
+        format.cache(memory, step.buffer(slot), dim as usize, p.kv_heads as usize, p.capacity as usize)
+    };
+    let (keys, values) = (cache(3, p.key_dim), cache(4, p.value_row));
+    let q = memory.floats(step.buffer(2));
+    let query = |t: usize, head: usize, split: usize| {
+        let end = state.position as usize + t + 1;
+        let start = Span::of([p.window, p.chunk]).first(end);
+        let length = (end - start).div_ceil(splits).next_multiple_of(TILE);
+        Query {
+            values: &q[t * p.q_stride as usize + head * key_dim..][..key_dim],
+            keys: start + split * length..end.min(start + (split + 1) * length),
+            sink: sink(step, memory, head).filter(|_| splits == 1).map(|s| s as f32),
+        }
+    };
+    // The last splits of a short context have no keys.
+    let end = state.position as usize + 1;
+    let seen = end - Span::of([p.window, p.chunk]).first(end);
+    let used = if splits == 1 { 1 } else { used_splits(seen, splits) };
+    let pieces = pieces(&p, state.count as usize, used, &heads);
+    let make = |piece: &Piece| {
+        let Piece { kv_head, split, queries: own } = piece;
+        let queries: Vec<Query<'_>> = own.iter().map(|&(t, head)| query(t, head, *split)).collect();
+        let made = attend(&queries, p.scale, &keys, &values, *kv_head, p.value_dim as usize);
+        let made = own.iter().zip(made).map(|(&(t, head), attended)| Made { t, head, split: *split, attended });
+        made.collect::<Vec<_>>()
+    };
+    pieces.iter().flat_map(make).collect()
+}
+
+/// Combines the splits of each head.
+pub fn reduce(step: &Step, memory: &mut CpuMemory) {
+    let p = ReduceParams::of(step);
+    let state: State = memory.read(step.buffer(1));
+    let splits = step.constant("SPLITS") as usize;
+    let dim = p.value_dim as usize;
+    let end = state.position as usize + 1;
+    let used = used_splits(end - Span::of([p.window, p.chunk]).first(end), splits);
+    for head in 0..step.grid[0] as usize {
+        let sink = sink(step, memory, head).map(|s| s as f32);
+        let parts = &memory.floats(step.buffer(2))[head * splits * (dim + 2)..][..used * (dim + 2)];
+        let combined = combine(parts, dim, sink);
+        memory.floats_mut(step.buffer(3))[head * dim..][..dim].copy_from_slice(&combined);
+    }
 }

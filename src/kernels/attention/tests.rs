@@ -143,3 +143,45 @@ fn one_cache_holds_keys_and_values() {
         check_values([heads, 1, key_dim], Some(value_dim), [70, 3, 80], Span::All, KvFormat::Q8, false);
     }
 }
+
+/// Heads can be shared out in any way: each makes the same bits.
+#[test]
+fn ranges_of_heads_make_the_same_bits() {
+    for (count, position, splits) in [(1, 300, true), (7, 100, false), (70, 30, false)] {
+        let (shape, capacity) = ([6, 2, 24], position + count);
+        let mut b = Bench::new(count, 8).at(position);
+        let [heads, kv_heads, dim] = shape;
+        let q = b.activation("q", count, heads * dim);
+        let out = b.scratch("out", count, heads * dim);
+        let [k_cache, v_cache] = ["k", "v"].map(|label| b.cache(label, capacity * kv_heads, dim, KvFormat::F16));
+        let attention = Attention {
+            q,
+            k_cache,
+            v_cache,
+            capacity,
+            out,
+            format: KvFormat::F16,
+            heads,
+            kv_heads,
+            key_dim: dim,
+            value_dim: dim,
+            value_row: dim,
+            span: Span::All,
+            scale: 0.2,
+            sinks: None,
+        };
+        let partials = Attention::declare_partials(&mut b.buffers, heads, attention.splits(), dim);
+        let step = match splits {
+            true => attention.split("split", &b.control, partials),
+            false => attention.whole("whole", &b.control),
+        };
+        let memory = b.filled();
+        let whole = cpu::heads(&step, &memory, 0..heads);
+        for cut in 0..=heads {
+            let mut both = cpu::heads(&step, &memory, 0..cut);
+            both.extend(cpu::heads(&step, &memory, cut..heads));
+            assert_eq!(both.len(), whole.len());
+            assert!(both.iter().all(|made| whole.contains(made)), "{count} tokens, cut at {cut}");
+        }
+    }
+}

@@ -36,7 +36,7 @@ pub fn logprobs(logits: &[f32], id: u32, top: usize) -> (f64, Vec<(u32, f64)>) {
 }
 
 /// Threads of the shader, in whose order a draw walks the vocabulary.
-const THREADS: usize = 256;
+pub(super) const THREADS: usize = 256;
 
 /// The id that draw number `draw` takes from adjusted logits, and whether every logit was finite.
 pub fn sample_reference(logits: &[f32], options: &SamplerOptions, draw: u32) -> (u32, bool) {
@@ -100,7 +100,7 @@ pub(super) fn threshold(logits: &[f32], masses: &[u32], options: &SamplerOptions
 }
 
 /// PCG-3D (Jarzynski & Olano 2020), first component.
-fn random(seed: [u32; 2], counter: u32) -> u32 {
+pub(super) fn random(seed: [u32; 2], counter: u32) -> u32 {
     let mix = |v: u32| v.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     let [mut x, mut y, mut z] = [mix(seed[0]), mix(seed[1]), mix(counter)];
     let round = |x: &mut u32, y: &mut u32, z: &mut u32| {

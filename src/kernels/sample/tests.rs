@@ -137,6 +137,53 @@ fn the_same_seed_draws_the_same_ids_as_the_reference() {
     }
 }
 
+/// The processor's form makes the reference's integers: whatever the options, the same ids, and the same words of all buffers.
+#[test]
+fn the_processor_draws_what_the_reference_draws() {
+    for n in [1, 2, 5, 255, 300, 5000, 49_152] {
+        let mut logits: Vec<f32> = testing::normals(n as u64, n).iter().map(|v| v * 3.0).collect();
+        logits[n / 2] = logits[n / 3]; // two of the same
+        let draws = if n > 5000 { 2 } else { 16 };
+        for temperature in [0.0, 0.3, 0.8, 1.5, 20.0] {
+            for (top_k, top_p, min_p) in [
+                (0, 1.0, 0.0),
+                (40, 1.0, 0.0),
+                (1, 0.5, 0.0),
+                (0, 0.9, 0.0),
+                (0, 0.999_999_9, 0.0),
+                (0, 0.0, 0.2),
+                (300, 0.95, 0.01),
+            ] {
+                let o = options(temperature, top_k, top_p, min_p);
+                if temperature > 0.0 {
+                    let maximum = logits.iter().copied().fold(f32::MIN, f32::max);
+                    let masses = integer_masses(&logits, maximum, temperature);
+                    assert_eq!(minke_vector::masses(&logits, maximum, temperature), masses);
+                    assert_eq!(cpu::threshold(&logits, &masses, &o), threshold(&logits, &masses, &o), "n={n} {o:?}");
+                }
+                for i in 0..draws {
+                    assert_eq!(cpu::draw(&logits, &o, i), sample_reference(&logits, &o, i), "n={n} {o:?}");
+                }
+            }
+        }
+    }
+    for bad in [f32::NAN, f32::INFINITY] {
+        let logits = [0.5, bad, 1.0, 0.0, 0.25];
+        let o = options(1.0, 0, 1.0, 0.0);
+        assert_eq!(cpu::draw(&logits, &o, 0), sample_reference(&logits, &o, 0));
+    }
+    let logits: Vec<f32> = testing::normals(3, 700).iter().map(|v| v * 3.0).collect();
+    let o = SamplerOptions { logprobs: 4, ..penalised(options(0.7, 30, 0.9, 0.02), 1.1, 0.3, 0.2) };
+    let mut b = Bench::new(1, logits.len());
+    b.set(b.control.logits.buffer, bytemuck::cast_slice(&logits));
+    b.set(b.control.options, bytemuck::bytes_of(&o));
+    b.set(b.control.history, bytemuck::cast_slice(&history(&logits, 2.0)));
+    b.plan.push((0..8).map(|_| Sample.step("sample", &b.control)));
+    for buffer in [b.control.state, b.control.tokens, b.control.ring, b.control.history] {
+        assert_eq!(b.words_on_cpu(buffer), b.words(buffer), "{buffer:?}");
+    }
+}
+
 /// Counts are kept from draw to draw, so that each step sees what the steps queued before it chose.
 #[test]
 fn penalties_follow_what_was_generated() {

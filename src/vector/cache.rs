@@ -1,0 +1,68 @@
+//! Rows of the KV cache as vectors.
+
+use super::GROUP;
+use super::lanes::{F32x4, I16x8};
+
+/// Numbers of a cache, as `kernels/kv.rs` describes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // see there
+pub enum Stored {
+    F32,
+    F16,
+    Q8,
+}
+
+/// The keys, or the values, that a layer keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Cache<'a> {
+    /// Rows of every token's heads.
+    pub words: &'a [u32],
+    /// How numbers are stored.
+    pub stored: Stored,
+    /// Values of a row.
+    pub dim: usize,
+    /// Words of a row.
+    pub row_words: usize,
+    /// Rows of a token.
+    pub heads: usize,
+    /// Tokens it has room for: a position lies at its remainder.
+    pub capacity: usize,
+}
+
+impl Cache<'_> {
+    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
+    pub(crate) fn read(&self, position: usize, head: usize, to: &mut [F32x4]) {
+        let row = position % self.capacity * self.heads + head;
+        let words = &self.words[row * self.row_words..][..self.row_words];
+        match self.stored {
+            Stored::F32 => {
+                for (to, four) in to.iter_mut().zip(words.chunks_exact(4)) {
+                    *to = F32x4::new(bytemuck::must_cast::<[u32; 4], _>(four.try_into().expect("four")));
+                }
+            }
+            Stored::F16 => {
+                let eight = |words: [u32; 4]| F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(words)));
+                let (pairs, last) = to.as_chunks_mut::<2>();
+                let (eights, rest) = words.as_chunks::<4>();
+                pairs.iter_mut().zip(eights).for_each(|(to, &words)| *to = eight(words));
+                if let Some(to) = last.first_mut() {
+                    let words = eights.get(pairs.len()).map_or_else(|| [rest[0], rest[1], 0, 0], |&words| words);
+                    *to = eight(words)[0];
+                }
+            }
+            Stored::Q8 => {
+                let (codes, largest) = words.split_at(self.dim.div_ceil(4));
+                for (g, (to, codes)) in to.chunks_mut(GROUP / 4).zip(codes.chunks(GROUP / 4)).enumerate() {
+                    let bits = (largest[g / 2] >> (16 * (g % 2))) as i16;
+                    let scale = F32x4::from_halves(I16x8::splat(bits))[0].mul(F32x4::splat(1.0 / 127.0));
+                    for (to, codes) in to.chunks_mut(4).zip(codes.chunks(4)) {
+                        let mut four = [0; 4];
+                        four[..codes.len()].copy_from_slice(codes);
+                        let values = I16x8::from_signed(bytemuck::must_cast(four)).map(I16x8::widen);
+                        to.iter_mut().zip(values.as_flattened()).for_each(|(to, v)| *to = v.to_floats().mul(scale));
+                    }
+                }
+            }
+        }
+    }
+}
