@@ -10,15 +10,15 @@ use std::rc::Rc;
 
 use common::golden::{check, f16_tolerance, golden, greedy, ids};
 use common::{HOST, all_logits, block_on, data, load};
-use minke::cpu::Cpu;
+use minke::cpu::{Arithmetic, Cpu, threads};
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, RunOn, Source};
 use minke::weights::{DiskFolder, MemoryFile};
 use minke::{Cancel, Result};
 
-fn on_reference(folder: &Path, options: LoadOptions) -> Result<Engine> {
+fn on_reference(folder: &Path, options: LoadOptions, workers: usize) -> Result<Engine> {
     block_on(async {
         let checkpoint = Source::Folder(&DiskFolder::new(folder), None).open().await?;
-        let executor = Rc::new(Cpu::reference());
+        let executor = Rc::new(Cpu::new(threads(Arithmetic::Exact, Some(workers))));
         Engine::load_on(executor, &checkpoint, options, HOST, &Cancel::default(), &mut |_| {}).await
     })
 }
@@ -70,7 +70,8 @@ fn golden_cases_on_the_reference_executor() {
     for case in ["llama", "gemma3_text", "gpt_oss", "deepseek_v3"] {
         let folder = models.join(case);
         let options = LoadOptions { f32: true, ..LoadOptions::default() };
-        let worst = check(&folder, case, &|options| on_reference(&folder, options), options, 1e-3).expect("it loads");
+        let worst =
+            check(&folder, case, &|options| on_reference(&folder, options, 1), options, 1e-3).expect("it loads");
         println!("{case}: logits are off by at most {worst:.1e}");
     }
 }
@@ -156,12 +157,21 @@ fn a_lost_device_is_replaced() {
     }
 }
 
-/// What an engine asks of an executor besides running plans: snapshots, saved conversations, memory that is released.
+/// What an engine asks of an executor besides running plans: snapshots, saved conversations, memory that is released. With several
+/// workers, each has a part of every cache and snapshot.
 #[test]
 fn conversations_and_memory_on_the_reference_executor() {
-    let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
+    let saved: Vec<_> = [1, 2, 3].into_iter().filter_map(conversations_and_memory).collect();
+    assert!(
+        saved.windows(2).all(|pair| pair[0] == pair[1]),
+        "saved conversations do not depend on the number of workers"
+    );
+}
+
+fn conversations_and_memory(workers: usize) -> Option<Vec<u8>> {
+    let models = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models"))?;
     let folder = models.join("llama");
-    let engine = on_reference(&folder, LoadOptions::default()).expect("it loads");
+    let engine = on_reference(&folder, LoadOptions::default(), workers).expect("it loads");
     let (_, facts) = golden(&folder)["prompts"]
         .as_object()
         .expect("prompts")
@@ -187,7 +197,8 @@ fn conversations_and_memory_on_the_reference_executor() {
     let saved = RefCell::new(Vec::new());
     let mut sink = |bytes: &[u8]| saved.borrow_mut().extend_from_slice(bytes);
     block_on(engine.save_conversation(first, "a note", &cancel, &mut sink)).expect("it is saved");
-    let file = MemoryFile::new("saved", saved.into_inner());
+    let saved = saved.into_inner();
+    let file = MemoryFile::new("saved", saved.clone());
     let (third, note) = block_on(engine.restore_conversation(&file, &cancel)).expect("it is restored");
     assert_eq!(note, "a note");
     let longest = [&longer[..], &want[4..8]].concat();
@@ -199,4 +210,5 @@ fn conversations_and_memory_on_the_reference_executor() {
     let executor = engine.executor().clone();
     drop(engine);
     assert_eq!(executor.memory().total(), 0);
+    Some(saved)
 }

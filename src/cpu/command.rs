@@ -30,8 +30,8 @@ pub enum Command {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Buffer {
     bytes: u64,
-    /// Bytes of a row, rows of a unit, units, and interleaved units.
-    rows: Option<[u32; 4]>,
+    /// Bytes of a row, rows of a unit, units, interleaved units, and readers.
+    rows: Option<[u32; 5]>,
 }
 
 /// A copy between buffers.
@@ -70,7 +70,7 @@ impl Command {
     /// Adds buffers.
     pub fn allocate(buffers: &Buffers) -> Self {
         let of = |spec: &BufferSpec| {
-            let rows = spec.rows.map(|r| [r.bytes, r.unit, r.units, r.interleaved].map(|n| n as u32));
+            let rows = spec.rows.map(|r| [r.bytes, r.unit, r.units, r.interleaved, r.readers].map(|n| n as u32));
             Buffer { bytes: spec.bytes, rows }
         };
         Self::Allocate(buffers.iter().map(of).collect())
@@ -105,8 +105,8 @@ pub fn buffers(added: &[Buffer]) -> Buffers {
     for buffer in added {
         let id = buffers.add("", buffer.bytes, Role::Scratch);
         if let Some(rows) = buffer.rows {
-            let [bytes, unit, units, interleaved] = rows.map(|n| n as usize);
-            buffers.divide(id, DividedRows { bytes, unit, units, interleaved });
+            let [bytes, unit, units, interleaved, readers] = rows.map(|n| n as usize);
+            buffers.divide(id, DividedRows { bytes, unit, units, interleaved, readers });
         }
     }
     buffers

@@ -24,8 +24,8 @@ use std::rc::Rc;
 use async_trait::async_trait;
 
 use crate::plan::{
-    BufferCopy, BufferId, BufferSpec, Buffers, Bytes, BytesRef, Counts, DeviceFacts, Executor, MemoryUse, Plan,
-    Prepared, Read, Readback, Role,
+    BufferCopy, BufferId, BufferSpec, Buffers, Bytes, BytesRef, Counts, DeviceFacts, DividedRows, Executor, Held,
+    MemoryUse, Plan, Prepared, Read, Readback, Role, Share,
 };
 use crate::{Error, Result};
 
@@ -34,8 +34,37 @@ pub const MAX_BUFFER: u64 = 1 << 31;
 /// The alignment of a step's parameters, in bytes.
 pub const ALIGNMENT: u64 = 16;
 
-/// The answers whose bytes, one after the other, are those of a readback.
-type Awaited = RefCell<Vec<Answer>>;
+/// Bytes of a readback that are on their way.
+enum Awaited {
+    /// They are the answer.
+    Whole(Answer),
+    /// A range of a buffer, whose bytes are in several answers.
+    Parts(Range<u64>, Vec<(Held, Answer)>),
+}
+
+impl Awaited {
+    async fn bytes(self) -> Result<Vec<u8>> {
+        match self {
+            Self::Whole(answer) => answer.await,
+            Self::Parts(whole, parts) => {
+                let mut bytes = vec![0; (whole.end - whole.start) as usize];
+                for (part, answer) in parts {
+                    let (answer, mut at) = (answer.await?, 0);
+                    for range in part.ranges {
+                        let place = (range.start - whole.start) as usize..(range.end - whole.start) as usize;
+                        let len = place.len();
+                        bytes[place].copy_from_slice(&answer[at..at + len]);
+                        at += len;
+                    }
+                }
+                Ok(bytes)
+            }
+        }
+    }
+}
+
+/// What a readback waits for: the bytes of one after those of the other.
+type Arriving = RefCell<Vec<Awaited>>;
 
 /// See the module.
 #[derive(Debug)]
@@ -64,9 +93,14 @@ impl Drop for Kept {
     }
 }
 
+/// Bytes that a worker holds of a buffer.
+fn bytes_of(spec: &BufferSpec, share: Share) -> u64 {
+    spec.rows.filter(|_| share.count > 1).map_or(spec.bytes, |rows| rows.bytes_of(share))
+}
+
 /// Bytes that `workers` hold of a buffer, together.
 pub fn bytes_held(spec: &BufferSpec, workers: usize) -> u64 {
-    if spec.rows.is_some() { spec.bytes } else { spec.bytes * workers as u64 }
+    Share::all(workers).map(|share| bytes_of(spec, share)).sum()
 }
 
 /// Checks that each of `workers`, which can hold `memory` bytes, has room for its part of the buffers beside the `allocated` bytes
@@ -75,10 +109,12 @@ pub fn bytes_held(spec: &BufferSpec, workers: usize) -> u64 {
 /// # Errors
 /// [`Error::Memory`]
 pub fn check_memory(buffers: &Buffers, workers: usize, memory: u64, allocated: u64) -> Result<()> {
-    let bytes: u64 = buffers.iter().map(|spec| bytes_held(spec, workers)).sum();
-    if (bytes + allocated).div_ceil(workers as u64) <= memory {
+    let of = |share| buffers.iter().map(|spec| bytes_of(spec, share)).sum::<u64>();
+    let most = Share::all(workers).map(of).max().unwrap_or(0);
+    if most + allocated.div_ceil(workers as u64) <= memory {
         return Ok(());
     }
+    let bytes = buffers.iter().map(|spec| bytes_held(spec, workers)).sum();
     let what = buffers.iter().next().map_or("", |spec| &spec.label).to_owned();
     Err(Error::Memory { what, bytes, allocated })
 }
@@ -119,11 +155,6 @@ impl Cpu {
         }
     }
 
-    /// An executor that runs kernels' references on a thread of its own.
-    pub fn reference() -> Self {
-        Self::new(threads(Arithmetic::Exact, Some(1)))
-    }
-
     fn check(&self) -> Result<()> {
         if self.destroyed.get() {
             return Err(Error::DeviceLost { message: "the model was unloaded".into() });
@@ -156,48 +187,58 @@ impl Cpu {
         bytes_held(spec, self.workers.count())
     }
 
-    /// The pieces of a range of a buffer whose rows are divided; `None` where every worker has all of it.
-    fn pieces(&self, id: BufferId, bytes: Range<u64>) -> Option<Vec<crate::plan::Piece>> {
-        let rows = self.buffers.borrow()[id.0 as usize].as_ref().and_then(|spec| spec.rows)?;
-        (self.workers.count() > 1).then(|| rows.pieces(bytes, self.workers.count()))
+    /// What each worker holds of a range of a buffer whose rows are divided; `None` where every worker has all of it.
+    fn parts(&self, id: BufferId, bytes: &Range<u64>) -> Option<Vec<Held>> {
+        let rows = self.divided(id).filter(|_| self.workers.count() > 1)?;
+        Some(Share::all(self.workers.count()).map(|share| rows.held(share, bytes.clone())).collect())
     }
 
     fn put<'a>(&self, to: BufferId, offset: u64, len: u64, bytes: &'a dyn Fn(Range<usize>) -> BytesRef<'a>) {
         if self.destroyed.get() {
             return;
         }
-        match self.pieces(to, offset..offset + len) {
-            None => (0..self.workers.count())
-                .for_each(|worker| self.workers.write(worker, to, offset, bytes(0..len as usize))),
-            Some(pieces) => {
-                for piece in pieces {
-                    let range = (piece.bytes.start - offset) as usize..(piece.bytes.end - offset) as usize;
-                    self.workers.write(piece.worker, to, piece.offset, bytes(range));
+        let Some(parts) = self.parts(to, &(offset..offset + len)) else {
+            let write = |worker| self.workers.write(worker, to, offset, bytes(0..len as usize));
+            return (0..self.workers.count()).for_each(write);
+        };
+        let of = |range: &Range<u64>| bytes((range.start - offset) as usize..(range.end - offset) as usize);
+        for (worker, part) in parts.iter().enumerate() {
+            match &part.ranges[..] {
+                [] => {}
+                [range] => self.workers.write(worker, to, part.offset, of(range)),
+                ranges => {
+                    let joined = ranges.iter().flat_map(|range| of(range).to_vec()).collect::<Vec<_>>();
+                    self.workers.write(worker, to, part.offset, BytesRef::Here(&joined));
                 }
             }
         }
     }
 
-    /// The answers that make up the ranges.
-    fn answers(&self, ranges: &[(BufferId, Range<u64>)]) -> Vec<Answer> {
-        let mut reads: Vec<(usize, Vec<(u32, Range<u64>)>)> = Vec::new();
-        let mut read = |worker: usize, range| match reads.last_mut() {
-            Some((last, ranges)) if *last == worker => ranges.push(range),
-            _ => reads.push((worker, vec![range])),
-        };
+    /// Asks for ranges of buffers.
+    fn awaited(&self, ranges: &[(BufferId, Range<u64>)]) -> Vec<Awaited> {
+        let ask =
+            |worker: usize, ranges: Vec<(u32, Range<u64>)>| self.workers.ask(worker, &Command::Read(ranges).to_bytes());
+        let mut awaited: Vec<Awaited> = Vec::new();
+        let mut whole: Vec<(u32, Range<u64>)> = Vec::new(); // of buffers that every worker has
         for (id, bytes) in ranges {
-            match self.pieces(*id, bytes.clone()) {
-                None => read(0, (id.0, bytes.clone())),
-                Some(pieces) => {
-                    for piece in pieces {
-                        let end = piece.offset + piece.bytes.end - piece.bytes.start;
-                        read(piece.worker, (id.0, piece.offset..end));
-                    }
-                }
+            let Some(parts) = self.parts(*id, bytes) else {
+                whole.push((id.0, bytes.clone()));
+                continue;
+            };
+            if !whole.is_empty() {
+                awaited.push(Awaited::Whole(ask(0, std::mem::take(&mut whole))));
             }
+            let of = |(worker, part): (usize, Held)| {
+                let range = (id.0, part.offset..part.offset + part.len());
+                (part, ask(worker, vec![range]))
+            };
+            let parts = parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()).map(of).collect();
+            awaited.push(Awaited::Parts(bytes.clone(), parts));
         }
-        let ask = |(worker, ranges)| self.workers.ask(worker, &Command::Read(ranges).to_bytes());
-        reads.into_iter().map(ask).collect()
+        if !whole.is_empty() {
+            awaited.push(Awaited::Whole(ask(0, whole)));
+        }
+        awaited
     }
 }
 
@@ -205,6 +246,10 @@ impl Cpu {
 impl Executor for Cpu {
     fn facts(&self) -> &DeviceFacts {
         &self.facts
+    }
+
+    fn divided(&self, id: BufferId) -> Option<DividedRows> {
+        self.buffers.borrow()[id.0 as usize].as_ref().and_then(|spec| spec.rows)
     }
 
     fn memory(&self) -> MemoryUse {
@@ -278,7 +323,7 @@ impl Executor for Cpu {
     }
 
     async fn readback(&self, _bytes: u64) -> Result<Readback> {
-        Ok(Readback::new(Awaited::default()))
+        Ok(Readback::new(Arriving::default()))
     }
 
     fn submit(&self, plans: &[&Prepared], reads: &[Read<'_>]) -> Result<()> {
@@ -287,11 +332,11 @@ impl Executor for Cpu {
         if !plans.is_empty() {
             self.tell(&Command::Run(plans.iter().map(|plan| plan.number).collect()));
         }
-        reads.iter().for_each(|read| read.to.inner::<Awaited>().borrow_mut().clear());
+        reads.iter().for_each(|read| read.to.inner::<Arriving>().borrow_mut().clear());
         // Reads into one destination are one question, in most cases.
         for reads in reads.chunk_by(|a, b| std::ptr::eq(a.to, b.to)) {
             let ranges: Vec<_> = reads.iter().map(|read| (read.from, read.bytes.clone())).collect();
-            reads[0].to.inner::<Awaited>().borrow_mut().extend(self.answers(&ranges));
+            reads[0].to.inner::<Arriving>().borrow_mut().extend(self.awaited(&ranges));
         }
         self.count(|c| {
             c.submits += 1;
@@ -302,10 +347,10 @@ impl Executor for Cpu {
     }
 
     async fn fetch(&self, from: &Readback) -> Result<Vec<u8>> {
-        let answers = std::mem::take(&mut *from.inner::<Awaited>().borrow_mut());
+        let answers = std::mem::take(&mut *from.inner::<Arriving>().borrow_mut());
         let mut bytes = Vec::new();
-        for answer in answers {
-            bytes.append(&mut answer.await?);
+        for awaited in answers {
+            bytes.append(&mut awaited.bytes().await?);
         }
         self.check()?;
         self.count(|c| c.readbacks += 1);

@@ -61,7 +61,9 @@ impl Worker {
     }
 
     fn copy(&mut self, copy: &BufferCopy) {
-        let copied = self.memory.bytes(copy.from)[copy.bytes.start as usize..copy.bytes.end as usize].to_vec();
-        self.memory.write(copy.to, copy.offset, &copied);
+        let here = |id, at: u64| self.memory.local_bytes(id, at);
+        let bytes = here(copy.from, copy.bytes.start)..here(copy.from, copy.bytes.end);
+        let (copied, offset) = (self.memory.bytes(copy.from)[bytes].to_vec(), here(copy.to, copy.offset));
+        self.memory.write(copy.to, offset as u64, &copied);
     }
 }

@@ -306,12 +306,14 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let end = state.position as usize + t + 1;
         let start = Span::of([p.window, p.chunk]).first(end);
         let length = (end - start).div_ceil(splits).next_multiple_of(TILE);
-        for head in 0..heads {
+        for head in memory.share().of(heads) {
             let q: Vec<f64> = memory.floats(step.buffer(2))[t * p.q_stride as usize + head * key_dim..][..key_dim]
                 .iter()
                 .map(|&v| f64::from(v) * f64::from(p.scale))
                 .collect();
-            let at = |key: usize| key % p.capacity as usize * kv_heads + head / (heads / kv_heads);
+            let kv_head = head / (heads / kv_heads);
+            let held = memory.cached_heads(step.buffer(3), kv_heads);
+            let at = |key: usize| key % p.capacity as usize * held.len() + kv_head - held.start;
             for split in 0..splits {
                 let keys = start + split * length..end.min(start + (split + 1) * length);
                 if keys.is_empty() {
@@ -344,6 +346,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
             }
         }
     }
+    cpu::exchange_heads(step, memory, &p, splits);
 }
 
 fn reduce_reference(step: &Step, memory: &mut CpuMemory) {

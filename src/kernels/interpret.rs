@@ -97,6 +97,25 @@ impl CpuMemory {
         }
     }
 
+    /// Bytes here of the first `bytes` of a buffer, which are whole units where its rows are divided.
+    pub(crate) fn local_bytes(&self, id: BufferId, bytes: u64) -> usize {
+        match (self.buffers[id.0 as usize].rows, &self.division) {
+            (Some(rows), Some(division)) => {
+                let units = bytes as usize / (rows.unit * rows.bytes);
+                units * rows.own(division.share).len() * rows.bytes
+            }
+            _ => bytes as usize,
+        }
+    }
+
+    /// Which of `heads` rows of each token a part of the KV cache has here.
+    pub(crate) fn cached_heads(&self, id: BufferId, heads: usize) -> Range<usize> {
+        match (self.buffers[id.0 as usize].rows, &self.division) {
+            (Some(rows), Some(division)) => rows.own(division.share),
+            _ => 0..heads,
+        }
+    }
+
     /// The worker that holds a row of a divided plane.
     pub fn owner(&self, id: BufferId, row: usize) -> usize {
         let rows = self.buffers[id.0 as usize].rows;

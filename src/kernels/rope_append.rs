@@ -227,7 +227,10 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let (k, v) = kv.split_at(kv_heads * dim);
         for (cache, values) in [(step.buffer(5), k), (step.buffer(6), v)] {
             for (head, values) in values.chunks(dim).enumerate() {
-                format.put(memory, cache, position % p.capacity as usize * kv_heads + head, values);
+                let row = position % p.capacity as usize * kv_heads + head;
+                if let Some(row) = memory.local_row(cache, row) {
+                    format.put(memory, cache, row, values);
+                }
             }
         }
     }

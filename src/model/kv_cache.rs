@@ -7,7 +7,7 @@
 
 use super::ModelConfig;
 use crate::kernels::{KvFormat, Span};
-use crate::plan::{BufferId, Buffers, Role};
+use crate::plan::{BufferId, Buffers, DividedRows, Role};
 
 /// Decode steps that may be in flight at once. Ring buffers have room for them: if they are rolled back because the
 /// sequence continues differently, the span that its queries attend to is still intact.
@@ -57,6 +57,8 @@ pub struct KvSizes {
     /// Rows per token, and the width of a row in keys and in values; 0 if there are no separate values.
     rows: usize,
     widths: [usize; 2],
+    /// Query heads that read a row; `None` for latents, which all heads read.
+    readers: Option<usize>,
     format: KvFormat,
     /// Tokens that may be written before their queries are evaluated.
     written: usize,
@@ -68,7 +70,8 @@ impl KvSizes {
         let spans = (0..config.num_layers).map(|layer| config.span(layer)).collect();
         let rows = if config.mla.is_some() { 1 } else { config.num_kv_heads };
         let widths = config.kv_widths().map(|width| width / rows);
-        Self { spans, rows, widths, format, written: chunk.max(QUEUED_STEPS) }
+        let readers = config.mla.is_none().then(|| config.num_heads / rows);
+        Self { spans, rows, widths, readers, format, written: chunk.max(QUEUED_STEPS) }
     }
 
     /// Tokens that a layer holds: if a query attends to `n` positions, those of the first query of a chunk plus the
@@ -110,6 +113,11 @@ impl KvSizes {
             let tokens = self.tokens(span, context);
             let mut add = |name: &str, width| {
                 let buffer = buffers.add(format!("l{i}.{name}"), self.bytes(tokens as u64, width), Role::Kv);
+                if let Some(readers) = self.readers {
+                    let bytes = self.format.bytes(1, width) as usize;
+                    let rows = DividedRows { bytes, unit: self.rows, units: tokens, interleaved: 0, readers };
+                    buffers.divide(buffer, rows);
+                }
                 all.push(KvBuffer { buffer, tokens, token_bytes: self.bytes(1, width), span });
                 buffer
             };
@@ -159,7 +167,7 @@ mod tests {
     #[test]
     fn a_model_with_windows_in_half_of_its_layers() {
         let spans = (0..24).map(|i| if i % 2 == 0 { Span::Window(128) } else { Span::All }).collect();
-        let sizes = KvSizes { spans, rows: 8, widths: [64; 2], format: KvFormat::F16, written: 64 };
+        let sizes = KvSizes { spans, rows: 8, widths: [64; 2], readers: Some(4), format: KvFormat::F16, written: 64 };
         let token = 2 * 512 * 2;
         assert_eq!(sizes.total(100), 24 * 100 * token, "all of a short context");
         assert_eq!(sizes.total(131_072), 12 * (131_072 + 127 + 64) * token);

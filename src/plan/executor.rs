@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use super::buffers::{BufferId, Buffers, Role};
 use super::bytes::Bytes;
 use super::facts::DeviceFacts;
+use super::share::DividedRows;
 use super::step::Plan;
 use crate::{Error, Result};
 
@@ -65,7 +66,7 @@ pub struct Read<'a> {
     pub to: &'a Readback,
 }
 
-/// A copy between two buffers.
+/// A copy between two buffers. If their rows are divided, they are alike, and whole units are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferCopy {
     /// Source.
@@ -111,6 +112,11 @@ pub struct Counts {
 pub trait Executor {
     /// The facts that plans and the choice of kernels depend on.
     fn facts(&self) -> &DeviceFacts;
+
+    /// How the rows of a buffer are divided, where they may be.
+    fn divided(&self, _id: BufferId) -> Option<DividedRows> {
+        None
+    }
 
     /// Bytes held, by role.
     fn memory(&self) -> MemoryUse;
@@ -238,8 +244,16 @@ impl Snapshot {
     /// The errors of [`Executor::allocate`] and [`Executor::copy`].
     pub async fn take(executor: &Rc<dyn Executor>, ranges: &[(BufferId, Range<u64>)], role: Role) -> Result<Self> {
         let mut buffers = Buffers::default();
-        let ids = ranges.iter().map(|(_, bytes)| buffers.add("snapshot", bytes.end - bytes.start, role));
-        let ids: Vec<_> = ids.collect();
+        let mut ids = Vec::with_capacity(ranges.len());
+        for (from, bytes) in ranges {
+            let len = bytes.end - bytes.start;
+            let id = buffers.add("snapshot", len, role);
+            ids.push(id);
+            // The copy is divided as the original is.
+            if let Some(rows) = executor.divided(*from) {
+                buffers.divide(id, DividedRows { units: len as usize / (rows.bytes * rows.unit), ..rows });
+            }
+        }
         let allocation = Allocation::new(executor, &buffers).await?;
         let copy = |(id, (from, bytes)): (BufferId, &(BufferId, Range<u64>))| BufferCopy {
             from: *from,

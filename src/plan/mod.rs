@@ -22,6 +22,6 @@ pub use facts::DeviceFacts;
 pub use layout::{GROUP, Layout, LayoutSpec, Scales};
 pub use quantize::{Arrival, QuantizeJob, e4m3_product};
 pub use shader::{Extension, Shader, ShaderId, Variant, VariantSpec};
-pub use share::{DividedRows, Piece, Share};
+pub use share::{DividedRows, Held, Share};
 pub use step::{Access, Binding, Plan, Step, fold_grid};
 pub use tensor::{Activation, Matrix, PART_ROWS, Part, Units, Vector};

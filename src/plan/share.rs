@@ -33,7 +33,8 @@ impl Share {
     }
 }
 
-/// The rows of a plane of weights that workers divide: those of units of which every worker has the same rows, as experts are.
+/// The rows of a buffer that workers divide: a plane of weights, or a part of the KV cache. They are those of units of which a worker
+/// has the same rows each, as experts are, or the tokens of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DividedRows {
     /// Bytes of a row.
@@ -44,28 +45,50 @@ pub struct DividedRows {
     pub units: usize,
     /// Units at the start whose rows are interleaved.
     pub interleaved: usize,
+    /// Query heads that read a row of the cache: a worker has the rows that its heads read, and two may have the same. 0 for weights,
+    /// which have one owner each.
+    pub readers: usize,
 }
 
-/// Bytes of a plane, and where they lie.
+/// What a worker holds of a range of a buffer's bytes: it is contiguous there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes of the whole plane.
-    pub bytes: Range<u64>,
-    /// The worker that holds them.
-    pub worker: usize,
-    /// Where they begin in the worker's plane.
+pub struct Held {
+    /// Where it begins in the worker's buffer.
     pub offset: u64,
+    /// Where the bytes are in the whole buffer, in order.
+    pub ranges: Vec<Range<u64>>,
+}
+
+impl Held {
+    /// How many bytes it is.
+    pub fn len(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// Whether it is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
 }
 
 impl DividedRows {
-    /// Bytes of a worker's plane.
-    pub fn bytes_of(&self, share: Share) -> u64 {
-        (share.of_rows(self.unit).len() * self.units * self.bytes) as u64
+    /// A worker's rows of each unit.
+    pub fn own(&self, share: Share) -> Range<usize> {
+        if self.readers == 0 {
+            return share.of_rows(self.unit);
+        }
+        let heads = share.of(self.unit * self.readers);
+        if heads.is_empty() { 0..0 } else { heads.start / self.readers..heads.end.div_ceil(self.readers) }
     }
 
-    /// Where a row of the whole plane lies in a worker's, if it is there.
+    /// Bytes of a worker's buffer.
+    pub fn bytes_of(&self, share: Share) -> u64 {
+        (self.own(share).len() * self.units * self.bytes) as u64
+    }
+
+    /// Where a row of the whole buffer lies in a worker's, if it is there.
     pub fn local(&self, share: Share, row: usize) -> Option<usize> {
-        let own = share.of_rows(self.unit);
+        let own = self.own(share);
         let (of_unit, unit) = match row / self.unit < self.interleaved {
             true => (row / self.interleaved, row % self.interleaved),
             false => (row % self.unit, row / self.unit),
@@ -78,27 +101,29 @@ impl DividedRows {
         Some(if interleaved { of_own * self.interleaved + unit } else { unit * own.len() + of_own })
     }
 
-    /// The pieces of a range of the plane's bytes, in order. Bytes after the last row are padding, and in no piece.
-    pub fn pieces(&self, bytes: Range<u64>, workers: usize) -> Vec<Piece> {
-        let mut pieces = Vec::new();
-        let mut at = bytes.start;
-        let end = bytes.end.min((self.unit * self.units * self.bytes) as u64);
-        while at < end {
-            let row = at as usize / self.bytes;
-            let local = |share: Share| Some((share, self.local(share, row)?));
-            let (share, local) = Share::all(workers).find_map(local).expect("every row is some worker's");
-            // Until the end of the worker's rows of the unit, or of the interleaved units.
-            let last = share.of_rows(self.unit).end;
-            let rows_end = match row / self.unit < self.interleaved {
-                true => last * self.interleaved,
-                false => row / self.unit * self.unit + last,
-            };
-            let piece_end = end.min((rows_end * self.bytes) as u64);
-            let offset = (local * self.bytes) as u64 + at % self.bytes as u64;
-            pieces.push(Piece { bytes: at..piece_end, worker: share.index, offset });
-            at = piece_end;
-        }
-        pieces
+    /// What a worker holds of a range of the buffer's bytes. Bytes after the last row are padding, which nobody holds.
+    pub fn held(&self, share: Share, bytes: Range<u64>) -> Held {
+        let own = self.own(share);
+        let mut held = Held { offset: 0, ranges: Vec::new() };
+        let mut put = |rows: Range<usize>| {
+            let whole = (rows.start * self.bytes) as u64..(rows.end * self.bytes) as u64;
+            let part = whole.start.max(bytes.start)..whole.end.min(bytes.end);
+            if part.is_empty() {
+                return;
+            }
+            if held.ranges.is_empty() {
+                let row = part.start as usize / self.bytes;
+                let local = self.local(share, row).expect("the row is this worker's");
+                held.offset = (local * self.bytes) as u64 + part.start % self.bytes as u64;
+            }
+            held.ranges.push(part);
+        };
+        put(own.start * self.interleaved..own.end * self.interleaved);
+        let unit_bytes = (self.unit * self.bytes) as u64;
+        let first = ((bytes.start / unit_bytes) as usize).max(self.interleaved);
+        let end = (bytes.end.div_ceil(unit_bytes) as usize).min(self.units);
+        (first..end).for_each(|unit| put(unit * self.unit + own.start..unit * self.unit + own.end));
+        held
     }
 }
 
@@ -107,31 +132,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_lies_with_one_worker_and_every_plane_is_full() {
-        for (unit, units, interleaved) in [(7, 1, 0), (8, 5, 0), (6, 5, 2), (1, 3, 0), (10, 4, 1), (2, 6, 3)] {
-            let rows = DividedRows { bytes: 12, unit, units, interleaved };
+    fn every_byte_lies_with_a_worker_and_every_buffer_is_full() {
+        let weights = [(7, 1, 0), (8, 5, 0), (6, 5, 2), (1, 3, 0), (10, 4, 1), (2, 6, 3)].map(|shape| (shape, 0));
+        let cache = [((3, 9, 0), 3), ((2, 5, 0), 6), ((8, 4, 0), 1), ((1, 7, 0), 2)];
+        for ((unit, units, interleaved), readers) in weights.into_iter().chain(cache) {
+            let rows = DividedRows { bytes: 12, unit, units, interleaved, readers };
             for count in 1..=8 {
-                let mut held: Vec<Vec<bool>> =
-                    Share::all(count).map(|share| vec![false; rows.bytes_of(share) as usize]).collect();
                 let total = (unit * units * 12) as u64;
-                // In uneven ranges, as a file is read.
-                let mut at = 0;
-                while at < total {
-                    let end = (at + 44).min(total + 4);
-                    let pieces = rows.pieces(at..end, count);
-                    assert_eq!(pieces.iter().map(|p| p.bytes.end - p.bytes.start).sum::<u64>(), end.min(total) - at);
-                    for piece in pieces {
-                        for i in 0..piece.bytes.end - piece.bytes.start {
-                            let row = ((piece.bytes.start + i) / 12) as usize;
-                            let share = Share { index: piece.worker, count };
-                            let local = rows.local(share, row).expect("the row is there");
-                            assert_eq!(local as u64, (piece.offset + i) / 12);
-                            assert!(!std::mem::replace(&mut held[piece.worker][(piece.offset + i) as usize], true));
+                let mut holders = vec![0; total as usize];
+                for share in Share::all(count) {
+                    let mut filled = vec![false; rows.bytes_of(share) as usize];
+                    // In uneven ranges, as a file is read.
+                    for at in (0..total).step_by(44) {
+                        let held = rows.held(share, at..(at + 44).min(total + 4));
+                        let mut local = held.offset;
+                        for byte in held.ranges.iter().cloned().flatten() {
+                            let row = rows.local(share, byte as usize / 12).expect("the row is there");
+                            assert_eq!((row as u64, local % 12), (local / 12, byte % 12));
+                            assert!(!std::mem::replace(&mut filled[local as usize], true));
+                            holders[byte as usize] += 1;
+                            local += 1;
                         }
                     }
-                    at = end;
+                    assert!(filled.iter().all(|filled| *filled));
                 }
-                assert!(held.iter().flatten().all(|held| *held));
+                assert!(holders.iter().all(|&n| if readers == 0 { n == 1 } else { n >= 1 }), "{rows:?} {count}");
             }
         }
     }

@@ -115,7 +115,7 @@ impl Matrix {
                         let unit = units.map_or(rows.len(), |units| units.rows);
                         let interleaved = units.map_or(0, |units| if n == 0 { units.interleaved } else { 0 });
                         let units = rows.len() / unit;
-                        buffers.divide(id, DividedRows { bytes: row_bytes, unit, units, interleaved });
+                        buffers.divide(id, DividedRows { bytes: row_bytes, unit, units, interleaved, readers: 0 });
                     }
                     id
                 };

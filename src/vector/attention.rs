@@ -276,7 +276,7 @@ mod tests {
                 stored: Stored::F32,
                 dim,
                 row_words,
-                heads,
+                heads: 0..heads,
                 capacity,
             };
             let [keys, others] =

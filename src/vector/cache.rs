@@ -1,5 +1,7 @@
 //! Rows of the KV cache as vectors.
 
+use std::ops::Range;
+
 use super::GROUP;
 use super::lanes::{F32x4, I16x8};
 
@@ -13,7 +15,7 @@ pub enum Stored {
 }
 
 /// The keys, or the values, that a layer keeps.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Cache<'a> {
     /// Rows of every token's heads.
     pub words: &'a [u32],
@@ -23,8 +25,8 @@ pub struct Cache<'a> {
     pub dim: usize,
     /// Words of a row.
     pub row_words: usize,
-    /// Rows of a token.
-    pub heads: usize,
+    /// The heads that have a row of each token here.
+    pub heads: Range<usize>,
     /// Tokens it has room for: a position lies at its remainder.
     pub capacity: usize,
 }
@@ -32,7 +34,7 @@ pub struct Cache<'a> {
 impl Cache<'_> {
     /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
     pub(crate) fn read(&self, position: usize, head: usize, to: &mut [F32x4]) {
-        let row = position % self.capacity * self.heads + head;
+        let row = position % self.capacity * self.heads.len() + head - self.heads.start;
         let words = &self.words[row * self.row_words..][..self.row_words];
         match self.stored {
             Stored::F32 => {

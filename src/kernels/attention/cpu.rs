@@ -51,7 +51,7 @@ pub fn attention(step: &Step, memory: &mut CpuMemory) {
 }
 
 /// Exchanges what workers have made of their heads.
-fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionParams, splits: usize) {
+pub(super) fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionParams, splits: usize) {
     let Some(division) = memory.division().cloned() else { return };
     let state: State = memory.read(step.buffer(1));
     let value_dim = p.value_dim as usize;

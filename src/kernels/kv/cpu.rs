@@ -8,7 +8,7 @@ use crate::kernels::CpuMemory;
 use crate::plan::{BufferId, GROUP};
 
 impl KvFormat {
-    /// A cache whose rows have `dim` values.
+    /// A cache whose rows have `dim` values; a token has those of `heads`, or of some of them here.
     pub(in crate::kernels) fn cache(
         self,
         memory: &CpuMemory,
@@ -22,6 +22,7 @@ impl KvFormat {
             Self::F16 => Stored::F16,
             Self::Q8 => Stored::Q8,
         };
+        let heads = memory.cached_heads(buffer, heads);
         Cache { words: memory.words(buffer), stored, dim, row_words: self.row_words(dim), heads, capacity }
     }
 

@@ -44,7 +44,10 @@ pub fn rope_append(step: &Step, memory: &mut CpuMemory) {
         memory.floats_mut(step.buffer(4))[t * p.q_stride as usize..][..q.len()].copy_from_slice(q);
         for (cache, values) in [(step.buffer(5), &*k), (step.buffer(6), &*v)] {
             for (head, values) in values.chunks(dim).enumerate() {
-                format.keep(memory, cache, position % p.capacity as usize * kv_heads + head, values);
+                let row = position % p.capacity as usize * kv_heads + head;
+                if let Some(row) = memory.local_row(cache, row) {
+                    format.keep(memory, cache, row, values);
+                }
             }
         }
     }
