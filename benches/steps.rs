@@ -1,14 +1,14 @@
 //! Measures where the time of a token and of a chunk goes: runs each step of a model's plans alone, by kernel and
 //! layout, on the default adapter. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only
-//! "prefill l0"]`; weights stay zero. With `--cpu`, plans run on the processor, their steps one after the other, so that
-//! weights come from memory as in a whole plan.
+//! "prefill l0"]`; weights stay zero. With `--cpu`, plans run on the processor, on `--threads N`; their steps run one after the
+//! other, so that weights come from memory as in a whole plan.
 #![allow(missing_docs)]
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use minke::cpu::Cpu;
+use minke::cpu::{Arithmetic, Cpu, threads};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{State, Variants, suited};
 use minke::model::{Model, ModelConfig, ModelOptions};
@@ -82,10 +82,10 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
 }
 
 /// The least time of each kernel's steps in several rounds of each plan, on the processor.
-async fn run_on_cpu(path: &str, position: u32) -> minke::Result<()> {
+async fn run_on_cpu(path: &str, position: u32, count: Option<usize>) -> minke::Result<()> {
     let checkpoint = Checkpoint::open_gguf(Rc::new(DiskFile::open(path)?), None, &|_| Ok(())).await?;
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
-    let executor = Cpu::new(|| Box::pin(std::future::ready(())));
+    let executor = Cpu::new(threads(Arithmetic::Fast, count));
     let options = ModelOptions {
         max_binding: executor.facts().max_storage_buffer_binding_size,
         context_length: Some(8192),
@@ -109,6 +109,7 @@ async fn run_on_cpu(path: &str, position: u32) -> minke::Result<()> {
             for (step, least) in steps.iter().zip(&mut least) {
                 let began = Instant::now();
                 executor.submit(&[step], &[])?;
+                executor.idle().await?;
                 *least = least.min(began.elapsed().as_secs_f64() * 1e3);
             }
         }
@@ -132,7 +133,8 @@ fn main() -> minke::Result<()> {
     let only = args.iter().position(|a| a == "--only").map_or("", |i| &args[i + 1]);
     let has = |name: &str| args.iter().any(|a| a == name);
     if has("--cpu") {
-        return pollster::block_on(run_on_cpu(&args[0], position));
+        let count = args.iter().position(|a| a == "--threads").map(|i| args[i + 1].parse().expect("a number"));
+        return pollster::block_on(run_on_cpu(&args[0], position, count));
     }
     pollster::block_on(run(&args[0], position, has("--base"), only))
 }

@@ -440,8 +440,7 @@ impl Bench {
             let far = |(got, want): &(&f64, &f64)| (*got - *want).abs() > 4e-3 * want.abs().max(1.0);
             let apart = got.iter().zip(&want).filter(far).count();
             assert!(apart * 500 <= got.len(), "{what}: {apart} of {} values differ by more than f16", got.len());
-            let tolerance = Tolerance { each: tolerance, all: f64::INFINITY };
-            compare(got.into_iter(), want.iter().copied(), tolerance, what);
+            compare(got.into_iter(), want.iter().copied(), Tolerance { each: tolerance, all: f64::INFINITY }, what);
         }
     }
 }
