@@ -14,7 +14,7 @@ mod workers;
 pub use command::Command;
 pub use threads::threads;
 pub use worker::{Arithmetic, Worker};
-pub use workers::{Answer, Workers};
+pub use workers::{Answer, Starting, Workers};
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;

@@ -2,12 +2,16 @@
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::plan::{BufferId, BytesRef};
 use crate::{Error, Result};
 
 /// An answer that arrives later; [`Error::DeviceLost`] if the workers have stopped.
 pub type Answer = Pin<Box<dyn Future<Output = Result<Vec<u8>>>>>;
+
+/// Workers that are being started.
+pub type Starting = Pin<Box<dyn Future<Output = Result<Rc<dyn Workers>>>>>;
 
 /// Workers, which carry out what they are told in order.
 pub trait Workers: Debug {

@@ -42,8 +42,7 @@ use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
 use crate::{Error, Result};
 
 /// Starts workers on the processor.
-pub type StartWorkers =
-    fn(crate::cpu::Arithmetic, Option<usize>) -> Pin<Box<dyn Future<Output = Result<Rc<dyn crate::cpu::Workers>>>>>;
+pub type StartWorkers = fn(crate::cpu::Arithmetic, Option<usize>) -> crate::cpu::Starting;
 
 /// Clocks, randomness and logging that the host environment provides.
 #[derive(Clone, Copy)]

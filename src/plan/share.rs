@@ -145,13 +145,11 @@ mod tests {
                     // In uneven ranges, as a file is read.
                     for at in (0..total).step_by(44) {
                         let held = rows.held(share, at..(at + 44).min(total + 4));
-                        let mut local = held.offset;
-                        for byte in held.ranges.iter().cloned().flatten() {
+                        for (local, byte) in (held.offset..).zip(held.ranges.iter().cloned().flatten()) {
                             let row = rows.local(share, byte as usize / 12).expect("the row is there");
                             assert_eq!((row as u64, local % 12), (local / 12, byte % 12));
                             assert!(!std::mem::replace(&mut filled[local as usize], true));
                             holders[byte as usize] += 1;
-                            local += 1;
                         }
                     }
                     assert!(filled.iter().all(|filled| *filled));

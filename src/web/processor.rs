@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::value::{from_failure, get};
-use crate::cpu::{Answer, Arithmetic, Workers};
+use crate::cpu::{Answer, Arithmetic, Starting, Workers};
 use crate::plan::{BufferId, BytesRef};
 use crate::{Error, Result};
 
@@ -47,10 +47,7 @@ pub(super) fn set_start(start: Function) {
 }
 
 /// Starts workers.
-pub(super) fn start(
-    arithmetic: Arithmetic,
-    count: Option<usize>,
-) -> Pin<Box<dyn Future<Output = Result<Rc<dyn Workers>>>>> {
+pub(super) fn start(arithmetic: Arithmetic, count: Option<usize>) -> Starting {
     Box::pin(async move {
         let start = START.with_borrow(Clone::clone).ok_or_else(|| Error::Internal { message: "no workers".into() })?;
         let exact = (arithmetic == Arithmetic::Exact).into();

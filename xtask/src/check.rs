@@ -38,7 +38,10 @@ pub fn all() -> Result<()> {
         let package = scope.spawn(|| timed("package and page (with tsc)", || build::all().map(drop)));
         let checks = [
             timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
-            timed("clippy, wasm32", || clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"])),
+            timed("clippy, wasm32", || {
+                clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"])?;
+                clippy(&["--package", "minke-worker", "--target", "wasm32-unknown-unknown"])
+            }),
             timed("native tests, compiled", || run::quiet(native(&["--no-run"])).map(drop)),
         ];
         (package.join().expect("the build does not panic"), checks)
