@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{all_logits, block_on, data, load};
+use common::{all_logits, block_on, data, load, on_gpu};
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::model::Quantization;
 use minke::weights::gguf::read_header;
@@ -287,7 +287,8 @@ fn inspect_says_what_every_case_is() {
         let costs = report["costs"].as_array().expect("costs");
         let gpu = |i: usize| costs[i]["gpuBytes"].as_u64().expect("bytes");
         assert!(gpu(0) >= gpu(1) && gpu(1) >= gpu(2) && gpu(2) > 0, "{name}: {costs:?}");
-        let engine = load(&folder, as_(Some(Quantization::Q4))).expect("it loads");
+        let options = LoadOptions { quantization: Some(Quantization::Q4), ..on_gpu() };
+        let engine = load(&folder, options).expect("it loads");
         let held = engine.memory().total();
         assert!(gpu(2).abs_diff(held) * 20 <= held, "{name}: {} estimated, {held} held", gpu(2));
     }

@@ -8,7 +8,7 @@ mod shapes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use common::{block_on, counts_since, data, load};
+use common::{block_on, counts_since, data, load, on_gpu};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::kernels::{KERNELS, KvFormat, TOKEN_TILE};
@@ -312,7 +312,7 @@ fn measured() -> Option<String> {
     let mut table = MEASURED.to_owned();
     for architecture in ARCHITECTURES {
         let name = architecture.name();
-        let options = LoadOptions { queued_steps: Some(3), ..LoadOptions::default() };
+        let options = LoadOptions { queued_steps: Some(3), ..on_gpu() };
         let engine = load(&root.join("models").join(name), options).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (few, many) = (counted(&engine, 5), counted(&engine, 21));
         let per_token = |of: fn(&Counts) -> u64| {

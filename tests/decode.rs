@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{argmax, block_on, counts_since, data, load};
+use common::{argmax, block_on, counts_since, data, load, on_gpu};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions};
 use minke::gpu::DeviceOptions;
@@ -22,7 +22,7 @@ fn generate(engine: &Engine, prompt: &[u32], n: usize) -> Vec<u32> {
 #[test]
 fn a_decoded_token_is_one_submit_of_one_pass_and_creates_nothing() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
-    let engine = load(&root.join("models/qwen2"), LoadOptions::default()).expect("it loads");
+    let engine = load(&root.join("models/qwen2"), on_gpu()).expect("it loads");
     let (short, long) = (5, 21);
     let prompt = [3, 1, 4, 1, 5];
     let count = |n| {
@@ -45,7 +45,7 @@ fn a_layer_decodes_in_at_most_eight_dispatches() {
     for (case, expected) in [("models/llama", 7), ("models/qwen2", 7), ("gguf/qwen2_tied", 7)] {
         let folder = root.join(case);
         let gguf = folder.join("model.gguf");
-        let engine = load(if gguf.exists() { &gguf } else { &folder }, LoadOptions::default()).expect("it loads");
+        let engine = load(if gguf.exists() { &gguf } else { &folder }, on_gpu()).expect("it loads");
         let layer = engine.plans().decode.steps.iter().filter(|s| s.label.starts_with("l0.")).count();
         assert_eq!(layer, expected, "{case}:\n{}", engine.plans().decode);
     }
@@ -54,7 +54,7 @@ fn a_layer_decodes_in_at_most_eight_dispatches() {
 #[test]
 fn plans_read_like_the_model() {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
-    let engine = load(&root.join("models/llama"), LoadOptions::default()).expect("it loads");
+    let engine = load(&root.join("models/llama"), on_gpu()).expect("it loads");
     let plans = engine.plans();
     insta::assert_snapshot!("decode", plans.decode);
     insta::assert_snapshot!("prefill", plans.prefill);
@@ -111,13 +111,13 @@ fn a_context_that_does_not_fit_is_a_typed_error() {
     let folder: &Path = &root.join("models/llama");
     let bound = |max_binding: u64, kv_cache| {
         let device = DeviceOptions { max_binding: Some(max_binding), ..DeviceOptions::default() };
-        load(folder, LoadOptions { context_length: Some(512), kv_cache, device, ..LoadOptions::default() })
+        load(folder, LoadOptions { context_length: Some(512), kv_cache, device, ..on_gpu() })
     };
     for (limit, kv_cache) in [(40 << 10, Some(KvFormat::F16)), (20 << 10, None)] {
         let error = bound(limit, kv_cache).unwrap_err();
         assert_eq!(error.code(), "buffer-limit", "{error}");
     }
     bound(40 << 10, None).expect("bytes fit");
-    let error = load(folder, LoadOptions { context_length: Some(513), ..LoadOptions::default() }).unwrap_err();
+    let error = load(folder, LoadOptions { context_length: Some(513), ..on_gpu() }).unwrap_err();
     assert_eq!(error.code(), "invalid-argument", "{error}");
 }

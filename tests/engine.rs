@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use common::{HOST, all_logits, block_on, copy, data, load};
+use common::{HOST, all_logits, block_on, copy, data, load, on_cpu, on_gpu};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, LogitRows, Progress, Stage, StreamPart,
 };
@@ -219,7 +219,7 @@ impl Folder for Watched {
 }
 
 fn load_from(folder: &dyn Folder, cancel: &Cancel, progress: &mut dyn FnMut(Progress)) -> Result<Engine> {
-    block_on(Engine::load_folder(folder, None, LoadOptions::default(), HOST, cancel, progress))
+    block_on(Engine::load_folder(folder, None, on_cpu(), HOST, cancel, progress))
 }
 
 #[test]
@@ -304,14 +304,16 @@ fn four_bit_floats_are_held_as_they_were_published() {
 #[test]
 fn dropping_a_model_frees_its_memory() {
     let Some(folder) = llama() else { return };
-    let engine = load(&folder, LoadOptions::default()).expect("it loads");
-    let memory = engine.memory();
-    // bf16 weights; keys and values of 512 tokens, 3 layers, 2 heads of 24, in f16
-    assert_eq!(memory.kv, 2 * 512 * 3 * 2 * 24 * 2);
-    assert!(memory.weights >= 361_344 && memory.scratch > 0, "{memory:?}");
-    let executor = engine.executor().clone();
-    drop(engine);
-    assert_eq!(executor.memory().total(), 0);
+    for (options, copies) in [(on_gpu(), 1), (LoadOptions { threads: Some(2), ..on_cpu() }, 2)] {
+        let engine = load(&folder, options).expect("it loads");
+        let memory = engine.memory();
+        // bf16 weights; keys and values of 512 tokens, 3 layers, 2 heads of 24, in f16, in each worker
+        assert_eq!(memory.kv, copies * 2 * 512 * 3 * 2 * 24 * 2);
+        assert!(memory.weights >= 361_344 && memory.scratch > 0, "{memory:?}");
+        let executor = engine.executor().clone();
+        drop(engine);
+        assert_eq!(executor.memory().total(), 0);
+    }
 }
 
 /// With the first 99.6 MB of the real DeepSeek-R1-Distill-Qwen-7B, everything is read up to the missing rest, which the

@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use common::odd::{self, Stored};
-use common::{HOST, block_on, data};
-use minke::engine::{Devices, Engine, Estimate, Fit, Limits, LoadOptions, RunOn, Source, estimate};
+use common::{HOST, block_on, data, on_gpu};
+use minke::engine::{Devices, Engine, Estimate, Fit, Limits, LoadOptions, Source, estimate};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::model::Quantization;
 use minke::plan::Executor;
@@ -105,8 +105,7 @@ fn off(said: u64, is: u64) -> f64 {
 /// One model, loaded as it would be by default and in 4 bits.
 fn check(path: &Path, limits: Limits, worst: &mut f64) {
     for quantization in [None, Some(Quantization::Q4)] {
-        let (said, engine, read) =
-            both(path, LoadOptions { quantization, run_on: RunOn::Gpu, ..LoadOptions::default() }, limits);
+        let (said, engine, read) = both(path, LoadOptions { quantization, ..on_gpu() }, limits);
         let (held, name) = (engine.memory(), format!("{} {quantization:?}", path.display()));
         assert_eq!(said.fit, Fit::Yes, "{name}");
         assert_eq!(said.max_context_length, engine.info().context_length, "{name}: context");
@@ -157,7 +156,7 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
     for case in ["models/llama", "models/deepseek_v2", "models/gpt_oss_mxfp4"] {
         let folder = DiskFolder::new(root.join(case));
         let device = DeviceOptions { max_binding: Some(1024), ..DeviceOptions::default() };
-        let options = LoadOptions { device, run_on: RunOn::Gpu, ..LoadOptions::default() };
+        let options = LoadOptions { device, ..on_gpu() };
         let limits = Limits { max_binding: 1024, ..limits() };
         let (cancel, mut quiet) = (Cancel::default(), |_| {});
         let said = block_on(estimate(
@@ -170,7 +169,7 @@ fn a_load_refuses_for_the_reason_that_was_estimated() {
         let refused = refused.expect_err("nothing fits 1 KiB");
         assert_eq!(said.fit, Fit::No, "{case}");
         assert_eq!((said.reasons[0].code, &said.reasons[0].message), (refused.code(), &refused.to_string()), "{case}");
-        let options = LoadOptions { context_length: Some(1 << 30), run_on: RunOn::Gpu, ..LoadOptions::default() };
+        let options = LoadOptions { context_length: Some(1 << 30), ..on_gpu() };
         let said = block_on(estimate(Source::Folder(&folder, None), options, Devices::default()))
             .expect_err("no model is so long");
         let refused = block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet));
@@ -206,7 +205,7 @@ fn a_long_context_is_shortened_before_weights_go_below_8_bits() {
     let folder = odd::folder(&config, &tensors, &|_| Stored::Bf16).with("tokenizer.json", tokenizer);
     let given = |max_memory| {
         let device = DeviceOptions { max_memory, ..DeviceOptions::default() };
-        let options = LoadOptions { device, run_on: RunOn::Gpu, ..LoadOptions::default() };
+        let options = LoadOptions { device, ..on_gpu() };
         let (cancel, mut quiet) = (Cancel::default(), |_| {});
         block_on(Engine::load_folder(&folder, None, options, HOST, &cancel, &mut quiet))
             .map(|e| (e.info().quantization.clone(), e.info().context_length, e.memory()))

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::rc::Rc;
 
 use common::golden::{check, f16_tolerance, golden, greedy, ids};
-use common::{HOST, all_logits, block_on, data, load};
+use common::{HOST, all_logits, block_on, data, load, on_cpu};
 use minke::cpu::{Arithmetic, Cpu, threads};
-use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, RunOn, Source};
+use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, Source};
 use minke::weights::{DiskFolder, MemoryFile};
 use minke::{Cancel, Result};
 
@@ -32,10 +32,10 @@ fn golden_cases_on_the_cpu() {
     cases.sort();
     for folder in cases {
         let case = folder.file_name().expect("a name").to_string_lossy().into_owned();
-        let open = |options| load(&folder, LoadOptions { run_on: RunOn::Cpu, ..options });
-        let f32 = LoadOptions { f32: true, ..LoadOptions::default() };
+        let open = |options| load(&folder, options);
+        let f32 = LoadOptions { f32: true, ..on_cpu() };
         let worst = check(&folder, &case, &open, f32, 1e-3).expect("it loads");
-        let normal = check(&folder, &case, &open, LoadOptions::default(), f16_tolerance(&folder)).expect("it loads");
+        let normal = check(&folder, &case, &open, on_cpu(), f16_tolerance(&folder)).expect("it loads");
         println!("{case}: logits are off by at most {worst:.1e}; {normal:.1e} with a 16-bit cache");
     }
 }
@@ -51,7 +51,7 @@ fn results_do_not_depend_on_the_number_of_workers() {
         let tokens = [ids(&facts["ids"]), ids(&facts["greedy_ids"])].concat();
         for f32 in [false, true] {
             let made = |threads| {
-                let options = LoadOptions { run_on: RunOn::Cpu, threads: Some(threads), f32, ..LoadOptions::default() };
+                let options = LoadOptions { threads: Some(threads), f32, ..on_cpu() };
                 let engine = load(&folder, options).expect("it loads");
                 (all_logits(&engine, &tokens), greedy(&engine, &tokens, 8))
             };
@@ -80,8 +80,7 @@ fn golden_cases_on_the_reference_executor() {
 #[test]
 fn unloading_ends_what_runs_on_the_cpu() {
     let Some(models) = data("MINKE_GOLDEN", ".cache/golden").map(|root| root.join("models")) else { return };
-    let options = LoadOptions { run_on: RunOn::Cpu, ..LoadOptions::default() };
-    let engine = load(&models.join("llama"), options).expect("it loads");
+    let engine = load(&models.join("llama"), on_cpu()).expect("it loads");
     let mut parts = 0;
     let mut part = |_| {
         parts += 1;
@@ -111,8 +110,7 @@ fn a_lost_device_is_replaced() {
         raw: true,
         ..GenerateOptions::default()
     };
-    let open =
-        || Rc::new(load(&folder, LoadOptions { run_on: RunOn::Cpu, ..LoadOptions::default() }).expect("it loads"));
+    let open = || Rc::new(load(&folder, on_cpu()).expect("it loads"));
     let cancel = Cancel::default();
     let turn = |engine: &Engine, conversation, ids: Vec<u32>, lost_after: usize| {
         let mut parts = 0;

@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use common::golden::{check, f16_tolerance, golden, golden_logits, greedy, ids};
-use common::{HOST, all_logits, block_on, data};
+use common::{HOST, all_logits, block_on, data, on_cpu};
 use facts::Keys;
-use minke::engine::{Engine, LoadOptions, RunOn};
+use minke::engine::{Engine, LoadOptions};
 use minke::weights::{Dtype, MemoryFile, dequantize_rows};
 use minke::{Cancel, Result};
 use serde_json::Value;
@@ -54,7 +54,7 @@ const CASES: [&str; 19] = [
 ];
 
 pub fn f32_mode() -> LoadOptions {
-    LoadOptions { f32: true, run_on: RunOn::Gpu, ..LoadOptions::default() }
+    LoadOptions { f32: true, ..on_cpu() }
 }
 
 /// A model that is being converted to GGUF.
@@ -164,7 +164,6 @@ impl Twin {
 }
 
 pub fn open(bytes: &[u8], options: LoadOptions) -> Result<Engine> {
-    let options = LoadOptions { run_on: RunOn::Gpu, ..options };
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
     let file = Rc::new(MemoryFile::new("twin.gguf", bytes));
     block_on(Engine::load_gguf(file, None, options, HOST, &cancel, &mut quiet))
@@ -237,7 +236,7 @@ fn they_compute_what_the_safetensors_do() {
             check(&twin.folder, name, &|options| open(&bytes, options), options, tolerance)
                 .unwrap_or_else(|e| panic!("{name}: {e}"))
         };
-        let (exact, normal) = (run(f32_mode(), 1e-3), run(LoadOptions::default(), f16_tolerance(&twin.folder)));
+        let (exact, normal) = (run(f32_mode(), 1e-3), run(on_cpu(), f16_tolerance(&twin.folder)));
         println!("{name}: f32 mode {exact:.1e}, normal mode {normal:.1e}");
     }
 }

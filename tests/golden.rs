@@ -1,7 +1,7 @@
 //! Compares whole models with Hugging Face transformers: `MINKE_GOLDEN`, or the cases that `cargo xtask setup` unpacks.
 //!
 //! For every case with a supported architecture: all logits of prompt and continuation, and the greedy continuation
-//! token by token through the KV cache, in f32 mode and in normal mode. A case of an architecture that is not built
+//! token by token through the KV cache, on a GPU, in f32 mode and in normal mode. A case of an architecture that is not built
 //! must be refused by its name, which `REFUSED` lists.
 #![allow(missing_docs)]
 
@@ -9,8 +9,8 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::golden::{check, compare_with_rounding, f16_tolerance};
-use common::{data, load};
+use common::golden::{WIDE_CASES, check, compare_with_rounding, f16_tolerance};
+use common::{data, load, on_cpu, on_gpu};
 use minke::Error;
 use minke::engine::LoadOptions;
 use minke::gpu::DeviceOptions;
@@ -55,36 +55,38 @@ const REFUSED: &[&str] = &[
     "qwen3_5_moe_text", "qwen3_5_text", "qwen3_next", "qwen3next", "seed_oss",
 ];
 
-#[test]
-fn golden() {
+/// Runs every case that is built with the options and tolerance that `mode` gives for its folder.
+fn every_case(mode: impl Fn(&Path) -> (LoadOptions, f64)) {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
     let (mut passed, mut refused) = (0, 0);
     for folder in cases(&root) {
         let name = folder.strip_prefix(&root).unwrap_or(&folder).display().to_string();
-        let f32_mode = LoadOptions { f32: true, ..LoadOptions::default() };
-        let from = whole(&folder);
-        let open = |options| load(&from, options);
-        let worst = match check(&folder, &name, &open, f32_mode, 1e-3) {
-            Ok(worst) => worst,
-            Err(Error::Architecture { name: architecture, .. }) if REFUSED.contains(&&*architecture) => {
-                println!("{name}: refused, {architecture} is not built");
-                refused += 1;
-                continue;
+        let (options, tolerance) = mode(&folder);
+        for from in [Some(whole(&folder)), split(&folder)].into_iter().flatten() {
+            match check(&folder, &name, &|options| load(&from, options), options, tolerance) {
+                Ok(worst) => println!("{}: {worst:.1e} (at most {tolerance:.1e})", from.display()),
+                Err(Error::Architecture { name: architecture, .. }) if REFUSED.contains(&&*architecture) => {
+                    println!("{name}: refused, {architecture} is not built");
+                    refused += 1;
+                    continue;
+                }
+                Err(e) => panic!("{}: {e}", from.display()),
             }
-            Err(e) => panic!("{name}: {e}"),
-        };
-        let tolerance = f16_tolerance(&folder);
-        let normal = check(&folder, &name, &open, LoadOptions::default(), tolerance).expect("it loads in f32");
-        if let Some(first) = split(&folder) {
-            let open = |options| load(&first, options);
-            check(&folder, &name, &open, f32_mode, 1e-3).unwrap_or_else(|e| panic!("{name}, split: {e}"));
-            println!("{name}: the same from its parts");
+            passed += 1;
         }
-        println!("{name}: f32 mode {worst:.1e}, normal mode {normal:.1e} (at most {tolerance:.1e})");
-        passed += 1;
     }
     println!("{passed} cases hold, {refused} are refused as expected");
     assert!(passed > 0, "no case of {} is of an architecture that is built", root.display());
+}
+
+#[test]
+fn golden_in_f32_mode() {
+    every_case(|_| (LoadOptions { f32: true, ..on_gpu() }, 1e-3));
+}
+
+#[test]
+fn golden_in_normal_mode() {
+    every_case(|folder| (on_gpu(), f16_tolerance(folder)));
 }
 
 #[test]
@@ -100,8 +102,9 @@ fn windows_and_chunks_go_around_their_caches() {
     for case in ["gemma3_text", "gpt_oss", "llama4_text", "mistral", "phi3"] {
         let Some(folder) = common::case(&root, &format!("models/{case}")) else { continue };
         let half = f16_tolerance(&folder);
-        for (f32, chunk, tolerance) in [(true, 5, 1e-3), (true, 1, 1e-3), (false, 16, half)] {
-            let options = LoadOptions { f32, chunk: Some(chunk), queued_steps: Some(3), ..LoadOptions::default() };
+        let modes = [(on_gpu(), true, 5, 1e-3), (on_cpu(), true, 1, 1e-3), (on_cpu(), false, 16, half)];
+        for (device, f32, chunk, tolerance) in modes {
+            let options = LoadOptions { f32, chunk: Some(chunk), queued_steps: Some(3), ..device };
             let open = |options| load(&folder, options);
             let worst = check(&folder, case, &open, options, tolerance).unwrap_or_else(|e| panic!("{case}: {e}"));
             println!("{case} in chunks of {chunk}: {worst:.1e}");
@@ -113,8 +116,10 @@ fn windows_and_chunks_go_around_their_caches() {
 /// others.
 #[test]
 fn a_q8_cache_is_slightly_less_exact() {
-    let options = LoadOptions { kv_cache: Some(KvFormat::Q8), ..LoadOptions::default() };
-    compare_with_rounding("q8 cache", options, Some(LoadOptions::default()), 6.0);
+    for (cases, device) in [(&WIDE_CASES[..], on_cpu()), (&["gemma3_text", "gpt_oss", "deepseek_v2"], on_gpu())] {
+        let options = LoadOptions { kv_cache: Some(KvFormat::Q8), ..device };
+        compare_with_rounding("q8 cache", cases, options, Some(device), 6.0);
+    }
 }
 
 /// Tests the report of a failure: where a model begins to differ.
@@ -135,7 +140,7 @@ fn small_bindings_change_nothing() {
     for case in ["models/llama", "gguf/qwen2_tied"] {
         let Some(folder) = common::case(&root, case) else { continue };
         let device = DeviceOptions { max_binding: Some(48 << 10), ..DeviceOptions::default() };
-        let options = LoadOptions { f32: true, device, ..LoadOptions::default() };
+        let options = LoadOptions { f32: true, device, ..on_gpu() };
         let from = whole(&folder);
         check(&folder, case, &|options| load(&from, options), options, 1e-3).unwrap_or_else(|e| panic!("{case}: {e}"));
     }

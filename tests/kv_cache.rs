@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{HOST, all_logits, argmax, block_on, copy, data, load};
+use common::{HOST, all_logits, argmax, block_on, copy, data, load, on_cpu};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, LogitRows, Reasoning, RunOn, accept};
 use minke::kernels::KvFormat;
@@ -39,7 +39,7 @@ fn load_from(folder: &MemoryFolder, options: LoadOptions) -> Engine {
 }
 
 fn in_chunks(chunk: usize) -> LoadOptions {
-    LoadOptions { f32: true, chunk: Some(chunk), run_on: RunOn::Gpu, ..LoadOptions::default() }
+    LoadOptions { f32: true, chunk: Some(chunk), ..on_cpu() }
 }
 
 #[test]
@@ -47,7 +47,9 @@ fn ring_buffers_hold_what_layers_attend_to() {
     // Layers that attend to the whole context, layers that attend to 16 tokens, and f32 values per token and layer.
     for (case, whole, near) in [("mistral", 0, 3), ("gemma3_text", 2, 4), ("gpt_oss", 2, 2), ("llama4_text", 1, 3)] {
         let Some(folder) = golden(case) else { return };
-        let bytes = |options| load(&folder, options).expect("it loads").memory().kv as usize;
+        let bytes = |options| {
+            load(&folder, LoadOptions { run_on: RunOn::Gpu, ..options }).expect("it loads").memory().kv as usize
+        };
         let token = bytes(in_chunks(WHOLE)) / ((whole + near) * 512);
         assert_eq!(bytes(in_chunks(WHOLE)), (whole + near) * 512 * token, "{case}");
         assert_eq!(bytes(in_chunks(40)), (whole * 512 + near * (15 + 40)) * token, "{case}");

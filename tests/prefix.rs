@@ -7,7 +7,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::odd::Random;
-use common::{HOST, block_on, copy, data, load};
+use common::{HOST, block_on, copy, data, load, on_cpu, on_gpu};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, Logprobs, Reasoning, StreamPart,
 };
@@ -48,10 +48,10 @@ fn pair(case: &str, options: LoadOptions) -> Option<[Engine; 2]> {
 /// Prefill kernels do not mix tokens: keys and values are bit-identical however the prompt is split into chunks.
 #[test]
 fn chunking_does_not_change_keys_and_values() {
-    for case in CASES {
-        let Some([with, without]) = pair(case, LoadOptions { chunk: Some(24), ..LoadOptions::default() }) else {
-            return;
-        };
+    let on_both =
+        CASES.map(|case| (case, on_cpu())).into_iter().chain([("gpt_oss", on_gpu()), ("deepseek_v3", on_gpu())]);
+    for (case, options_) in on_both {
+        let Some([with, without]) = pair(case, LoadOptions { chunk: Some(24), ..options_ }) else { return };
         let mut random = Random(case.len() as u64);
         let mut prompt: Vec<u32> = Vec::new();
         let (mut reused, mut from_the_start) = (0, 0);
@@ -105,10 +105,10 @@ fn a_change_of_rotation_prefills_again() {
 /// too; they differ from those of prefill in the last bits, which has no effect in f32.
 #[test]
 fn turns_are_the_same_with_and_without_reuse() {
-    for case in ["llama", "mistral", "llama4_text", "deepseek_v3", "qwen2_moe"] {
+    let on_cpu = ["llama", "mistral", "llama4_text", "deepseek_v3", "qwen2_moe"].map(|case| (case, on_cpu()));
+    for (case, options_) in on_cpu.into_iter().chain([("mistral", on_gpu())]) {
         for queued_steps in [1, 3] {
-            let f32 =
-                LoadOptions { f32: true, chunk: Some(16), queued_steps: Some(queued_steps), ..Default::default() };
+            let f32 = LoadOptions { f32: true, chunk: Some(16), queued_steps: Some(queued_steps), ..options_ };
             let Some([with, without]) = pair(case, f32) else { return };
             let mut random = Random(17 * queued_steps as u64);
             let mut said: Vec<u32> = Vec::new();
@@ -160,7 +160,7 @@ fn turns_are_the_same_with_and_without_reuse() {
 fn a_stop_costs_at_most_the_queued_steps() {
     let Some(folder) = golden("llama") else { return };
     for queued_steps in [1, 2, 3] {
-        let options_ = LoadOptions { queued_steps: Some(queued_steps), f32: true, ..LoadOptions::default() };
+        let options_ = LoadOptions { queued_steps: Some(queued_steps), f32: true, ..on_gpu() };
         let engine = load(&folder, options_).expect("it loads");
         let prompt: Vec<u32> = (0..20).map(|i| i * 17 + 3).collect();
         let whole = generate(&engine, &prompt, &options(30));
@@ -302,7 +302,7 @@ fn conversations_without_room_are_fed_again() {
     let of = |seed: u32| -> Vec<u32> { (0..100).map(|i| (i * 31 + seed * 41) % 480).collect() };
     let run = |copies_budget, max_memory| {
         let device = DeviceOptions { max_memory, ..DeviceOptions::default() };
-        let options = LoadOptions { f32: true, copies_budget: Some(copies_budget), device, ..LoadOptions::default() };
+        let options = LoadOptions { f32: true, copies_budget: Some(copies_budget), device, ..on_gpu() };
         let engine = load(&folder, options).expect("it loads");
         let total = engine.memory().total();
         let held = engine.memory().kv;
@@ -320,8 +320,7 @@ fn conversations_without_room_are_fed_again() {
     let (plenty, some, none) = (run(1 << 30, None), run(100 << 10, None), run(0, None));
     // The least memory in which the model loads is more than it holds afterwards: some snapshots fit, others do not.
     let device = |max_memory| DeviceOptions { max_memory: Some(max_memory), ..DeviceOptions::default() };
-    let loads =
-        |limit| load(&folder, LoadOptions { f32: true, device: device(limit), ..LoadOptions::default() }).is_ok();
+    let loads = |limit| load(&folder, LoadOptions { f32: true, device: device(limit), ..on_gpu() }).is_ok();
     let limit = (0..256).map(|i| plenty.2 + (i << 13)).find(|&limit| loads(limit)).expect("room to load in");
     let refused = run(1 << 30, Some(limit));
     assert!(refused.0 == none.0, "a device that grants no copy");
@@ -337,10 +336,10 @@ fn conversations_without_room_are_fed_again() {
 /// nothing.
 #[test]
 fn conversations_are_saved_and_restored() {
-    for case in ["llama", "mistral", "deepseek_v3"] {
+    for (case, device) in [("llama", on_cpu()), ("llama", on_gpu()), ("mistral", on_cpu()), ("deepseek_v3", on_cpu())] {
         let Some(folder) = golden(case) else { return };
         let open = |case: &str, options: LoadOptions| load(&folder.with_file_name(case), options).expect("it loads");
-        let engine = open(case, LoadOptions::default());
+        let engine = open(case, device);
         let id = engine.open_conversation();
         let mut said = Vec::new();
         turn(&engine, id, &mut said, &(0..150).map(|i| i * 7 % 480).collect::<Vec<_>>(), 20);
@@ -357,14 +356,14 @@ fn conversations_are_saved_and_restored() {
         let before = said.clone();
         let want = turn(&engine, id, &mut said, &[9; 5], 15);
         // Only the last token of the last answer, which was never fed, is fed.
-        let other = open(case, LoadOptions::default());
+        let other = open(case, device);
         let (there, note) = restore(&other, &file).expect("it is restored");
         assert_eq!(note, "a note");
         let got = turn(&other, there, &mut before.clone(), &[9; 5], 15);
         assert_eq!((&got.ids, owed(&got)), (&want.ids, owed(&want)), "{case}");
         println!("{case}: {} bytes for {} tokens", file.len(), before.len());
         // Saved again from a snapshot, and after the snapshot was evicted.
-        let tight = open(case, LoadOptions { copies_budget: Some(0), ..LoadOptions::default() });
+        let tight = open(case, LoadOptions { copies_budget: Some(0), ..device });
         for engine in [&other, &tight] {
             let (there, _) = restore(engine, &file).expect("it is restored");
             generate(engine, &[3; 9], &options(2));
@@ -387,10 +386,10 @@ fn conversations_are_saved_and_restored() {
         assert_eq!(refused(&other, b""), "format");
         let longer = [&file[..8], &u64::MAX.to_le_bytes(), &file[16..]].concat();
         assert_eq!(refused(&other, &longer), "format");
-        assert_eq!(refused(&open("qwen2", LoadOptions::default()), &file), "format", "another model's");
-        let f32 = LoadOptions { f32: true, ..LoadOptions::default() };
+        assert_eq!(refused(&open("qwen2", device), &file), "format", "another model's");
+        let f32 = LoadOptions { f32: true, ..device };
         assert_eq!(refused(&open(case, f32), &file), "format", "another format of the cache");
-        let short = LoadOptions { context_length: Some(100), ..LoadOptions::default() };
+        let short = LoadOptions { context_length: Some(100), ..device };
         assert_eq!(refused(&open(case, short), &file), "context-overflow");
         let cancel = Cancel::default();
         cancel.abort();
@@ -414,7 +413,7 @@ fn a_turn_after_reasoning_reuses_the_prefix_before_it() {
         }
     });
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
-    let options_ = LoadOptions { f32: true, ..LoadOptions::default() };
+    let options_ = LoadOptions { f32: true, ..on_cpu() };
     let engine = block_on(Engine::load_folder(&folder, None, options_, HOST, &cancel, &mut quiet)).expect("it loads");
     let mut quiet = |_: StreamPart| {};
     let mut answer = |messages: &[Message]| {

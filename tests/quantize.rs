@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use common::{HOST, all_logits, block_on, data, load};
+use common::{HOST, all_logits, block_on, data, load, on_cpu, on_gpu};
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::CpuMemory;
@@ -58,8 +58,7 @@ fn logits_stay_near_and_auto_takes_what_fits() {
     let Some(folder) = golden("models/llama") else { return };
     let ids: Vec<u32> = (0..40).map(|i| i * 37 % 480).collect();
     let with = |quantization, weight_budget| {
-        let engine =
-            load(&folder, LoadOptions { quantization, weight_budget, ..LoadOptions::default() }).expect("it loads");
+        let engine = load(&folder, LoadOptions { quantization, weight_budget, ..on_gpu() }).expect("it loads");
         (engine.info().quantization.clone(), all_logits(&engine, &ids), engine.memory().weights)
     };
     let (name, exact, whole) = with(Some(Quantization::None), None);
@@ -101,11 +100,12 @@ fn greedy(engine: &Engine) -> Result<Vec<u32>> {
 #[test]
 fn refused_memory_steps_down_and_the_next_load_is_as_good_as_the_first() {
     let Some(folder) = golden("models/llama") else { return };
-    let with = |quantization| load(&folder, as_(quantization)).expect("it loads");
+    let on = |quantization| LoadOptions { quantization, ..on_gpu() };
+    let with = |quantization| load(&folder, on(quantization)).expect("it loads");
     let (exact, eight) = (with(Some(Quantization::None)).memory(), with(Some(Quantization::Q8)).memory());
     let given = |quantization, bytes| {
         let device = DeviceOptions { max_memory: Some(bytes), ..DeviceOptions::default() };
-        load(&folder, LoadOptions { device, ..as_(quantization) })
+        load(&folder, LoadOptions { device, ..on(quantization) })
     };
     // A load needs a little more memory than it leaves in use: input buffers for rearranging weights, at most a block.
     assert_eq!(given(None, exact.total() + BLOCK).expect("it loads").info().quantization, "bf16");
@@ -160,9 +160,12 @@ fn weights_that_are_not_finite_are_an_error_and_never_text() {
             }
             copy = copy.with(&name, bytes);
         }
-        let (options, cancel) = (as_(Some(quantization)), Cancel::default());
-        let engine = block_on(Engine::load_folder(&copy, None, options, HOST, &cancel, &mut |_| {})).expect("it loads");
-        let result = greedy(&engine);
-        assert!(matches!(result, Err(Error::NonFinite { .. })), "{quantization:?} {bad:04x}: {result:?}");
+        for device in [on_cpu(), on_gpu()] {
+            let (options, cancel) = (LoadOptions { quantization: Some(quantization), ..device }, Cancel::default());
+            let load = block_on(Engine::load_folder(&copy, None, options, HOST, &cancel, &mut |_| {}));
+            let result = greedy(&load.expect("it loads"));
+            let on = options.run_on;
+            assert!(matches!(result, Err(Error::NonFinite { .. })), "{on:?} {quantization:?} {bad:04x}: {result:?}");
+        }
     }
 }

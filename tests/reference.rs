@@ -1,15 +1,15 @@
 //! Compares a real model with transformers: `MINKE_REFERENCE` (a file like `tests/golden/smollm2.json`) and
 //! `MINKE_REFERENCE_MODEL` (its GGUF; by default SmolLM2-135M-Instruct, which `cargo xtask test` fetches).
 //!
-//! The base kernels run every prompt; kernel variants run the longest prompt and the text to score, or every prompt
-//! with `MINKE_ALL` (`cargo xtask soak cases`).
+//! The processor runs every prompt; a GPU runs the longest prompt and, in its base kernels, the text to score, or every prompt with
+//! `MINKE_ALL` (`cargo xtask soak cases`).
 #![allow(missing_docs)]
 
 mod common;
 
 use std::path::PathBuf;
 
-use common::{all_logits, argmax, block_on, data, load};
+use common::{all_logits, argmax, block_on, data, load, on_cpu, on_gpu};
 use minke::Cancel;
 use minke::engine::{Engine, FinishReason, GenerateOptions, Input, LoadOptions, RunOn};
 use minke::gpu::DeviceOptions;
@@ -23,6 +23,8 @@ use serde_json::Value;
 const LOGIT: f32 = 0.05;
 /// The tolerance with a q8 KV cache: a fiftieth of the largest logits, which are above 20.
 const Q8_LOGIT: f32 = 1.0;
+/// Tokens of a continuation that are compared on a GPU: on a software adapter each costs a quarter of a second.
+const ON_A_GPU: usize = 12;
 /// A margin below which the argmax may differ.
 const MARGIN: f64 = 0.1;
 
@@ -50,6 +52,15 @@ fn input_of(engine: &Engine, case: &Value) -> (Input, bool) {
     assert_eq!(prompt.text, case["rendered"].as_str().expect("rendered"));
     assert_eq!(prompt.ids, want);
     (Input::Messages(messages), false)
+}
+
+/// A case with `most` tokens of its continuation.
+fn shortened(case: &Value, most: usize) -> Value {
+    let mut case = case.clone();
+    for list in ["greedy_ids", "margins", "top10"] {
+        case[list].as_array_mut().expect("a list").truncate(most);
+    }
+    case
 }
 
 /// Compares the top logits along the reference's continuation.
@@ -105,63 +116,58 @@ fn free_running(engine: &Engine, case: &Value, what: &str, margin: f64) -> usize
 
 #[test]
 fn reference() {
-    hold_against_reference(KvFormat::F16, 0.01, Variants::default(), RunOn::Gpu, &|_| true);
+    hold_against_reference(LoadOptions { kv_cache: Some(KvFormat::F16), ..on_cpu() }, 0.01, &|_| true);
 }
 
 #[test]
-fn reference_on_the_processor() {
-    hold_against_reference(KvFormat::F16, 0.01, Variants::default(), RunOn::Cpu, &|_| true);
-    hold_against_reference(KvFormat::Q8, 0.02, Variants::default(), RunOn::Cpu, &|_| true);
+fn reference_on_a_gpu() {
+    holds_on_a_gpu(Variants::default());
 }
 
 #[test]
 fn reference_on_a_software_adapter() {
-    variant_holds(KvFormat::F16, 0.01, Variants { software: true, ..Variants::default() });
+    holds_on_a_gpu(Variants { software: true, ..Variants::default() });
 }
 
 #[test]
 fn reference_by_subgroups_and_16_bit_floats() {
-    variant_holds(KvFormat::F16, 0.01, Variants { subgroups: true, f16: true, ..Variants::default() });
+    holds_on_a_gpu(Variants { subgroups: true, f16: true, ..Variants::default() });
 }
 
 #[test]
 fn reference_by_subgroups_and_bytes() {
-    variant_holds(KvFormat::F16, 0.01, Variants { subgroups: true, int8: true, ..Variants::default() });
+    holds_on_a_gpu(Variants { subgroups: true, int8: true, ..Variants::default() });
 }
 
 #[test]
 fn reference_with_a_cache_of_bytes() {
-    variant_holds(KvFormat::Q8, 0.02, Variants::default());
+    hold_against_reference(LoadOptions { kv_cache: Some(KvFormat::Q8), ..on_cpu() }, 0.02, &|_| true);
 }
 
-/// Selects the longest prompt, whose prefill fills whole tiles, and the text to score; with `MINKE_ALL` every case.
-fn variant_holds(format: KvFormat, nll: f64, variants: Variants) {
+/// The longest prompt, whose prefill fills whole tiles, and for the base kernels the text to score; with `MINKE_ALL` every case.
+fn holds_on_a_gpu(variants: Variants) {
     let Some((reference, _)) = reference_data() else { return };
     let prompts = reference["cases"].as_array().expect("cases").iter().filter(|case| case["greedy_ids"].is_array());
     let longest = prompts.max_by_key(|case| ids(&case["ids"]).len()).expect("a prompt");
     let all = std::env::var_os("MINKE_ALL").is_some();
-    hold_against_reference(format, nll, variants, RunOn::Gpu, &|case| {
-        all || case == longest || case["score_text"].is_string()
-    });
+    let options = LoadOptions { kv_cache: Some(KvFormat::F16), variants: Some(variants), ..on_gpu() };
+    let base = variants == Variants::default();
+    let wanted = |case: &Value| all || case == longest || base && case["score_text"].is_string();
+    hold_against_reference(options, 0.01, &wanted);
 }
 
-/// Runs the cases that are `wanted`, with a KV-cache format and kernel variants, on the GPU or the processor.
-fn hold_against_reference(
-    format: KvFormat,
-    nll: f64,
-    variants: Variants,
-    run_on: RunOn,
-    wanted: &dyn Fn(&Value) -> bool,
-) {
+/// Runs the cases that are `wanted`; the mean of the text's log-probabilities may be off by `nll`.
+fn hold_against_reference(options: LoadOptions, nll: f64, wanted: &dyn Fn(&Value) -> bool) {
     let Some((reference, model)) = reference_data() else { return };
-    let options = LoadOptions { kv_cache: Some(format), variants: Some(variants), run_on, ..LoadOptions::default() };
+    let variants = options.variants.unwrap_or_default();
     let engine = load(&model, options).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let plans = engine.plans();
     let runs = |plan: &Plan, name| plan.steps.iter().any(|step| step.shader.id.to_string().starts_with(name));
     assert_eq!(runs(&plans.decode, "subgroups/"), variants.subgroups);
     assert_eq!(runs(&plans.prefill, "f16/"), variants.f16);
     assert_eq!(runs(&plans.prefill, "int8/"), variants.int8);
-    let (limit, margin) = if format == KvFormat::Q8 { (Q8_LOGIT, f64::from(Q8_LOGIT)) } else { (LOGIT, MARGIN) };
+    let (limit, margin) =
+        if options.kv_cache == Some(KvFormat::Q8) { (Q8_LOGIT, f64::from(Q8_LOGIT)) } else { (LOGIT, MARGIN) };
     for case in reference["cases"].as_array().expect("cases").iter().filter(|case| wanted(case)) {
         if let Some(text) = case["score_text"].as_str() {
             let (want, cancel) = (case["mean_nll"].as_f64().expect("mean_nll"), Cancel::default());
@@ -181,6 +187,7 @@ fn hold_against_reference(
             continue;
         }
         let what = case["prompt"].as_str().unwrap_or("chat");
+        let case = &shortened(case, if options.run_on == RunOn::Gpu { ON_A_GPU } else { usize::MAX });
         let worst = teacher_forced(&engine, case, what, limit, margin);
         let compared = free_running(&engine, case, what, margin);
         println!("{what:?}: top-10 logits within {worst:.4}, {compared} free-running tokens equal");
@@ -201,11 +208,11 @@ fn reference_in_parts() {
     let device = DeviceOptions { max_binding: Some(1 << 20), ..DeviceOptions::default() };
     // With such a small binding limit, f16 would leave a short context, so that the default cache would be q8.
     let kv_cache = Some(KvFormat::F16);
-    let engine = load(&model, LoadOptions { device, kv_cache, ..LoadOptions::default() }).expect("it loads");
+    let engine = load(&model, LoadOptions { device, kv_cache, ..on_gpu() }).expect("it loads");
     let parts = |label: &str| engine.plans().decode.steps.iter().filter(|s| s.label == label).count();
     println!("parts: embed {}, head {}, l0.mlp.gate_up {}", parts("embed"), parts("head"), parts("l0.mlp.gate_up"));
     assert!(parts("embed") > 1 && parts("head") > 1);
-    let case = &reference["cases"][0];
+    let case = &shortened(&reference["cases"][0], ON_A_GPU);
     teacher_forced(&engine, case, "in parts", LOGIT, MARGIN);
     free_running(&engine, case, "in parts", MARGIN);
 }

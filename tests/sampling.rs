@@ -6,7 +6,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{HOST, argmax, block_on, copy, data, load};
+use common::{HOST, argmax, block_on, copy, data, load, on_cpu, on_gpu};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, LogitRows, Logprobs, Reasoning,
     ReasoningMode, StreamPart,
@@ -141,7 +141,7 @@ fn thinker(template: &str) -> Option<Engine> {
         }
     });
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
-    let load = Engine::load_folder(&folder, None, LoadOptions::default(), HOST, &cancel, &mut quiet);
+    let load = Engine::load_folder(&folder, None, on_cpu(), HOST, &cancel, &mut quiet);
     Some(block_on(load).expect("it loads"))
 }
 
@@ -230,18 +230,19 @@ fn a_budget_closes_the_reasoning_and_the_answer_follows() {
 }
 
 /// `tests/seeded.json` holds the results of seeds on this project's first adapter; the browser tests read it too, so
-/// that a seed gives the same tokens natively, in Chromium and in Firefox. `MINKE_RECORD=1` rewrites it.
+/// that a seed gives the same tokens natively, in Chromium and in Firefox, on GPUs and on the processor. `MINKE_RECORD=1` rewrites it.
 #[test]
 fn a_seed_gives_the_recorded_tokens() {
     let Some(folder) = llama() else { return };
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/seeded.json");
     let mut record: serde_json::Value =
         serde_json::from_slice(&std::fs::read(&path).expect("seeded.json")).expect("JSON");
-    let engine = load(&folder, LoadOptions::default()).expect("it loads");
+    let [engine, other] = [on_gpu(), on_cpu()].map(|options| load(&folder, options).expect("it loads"));
     let prompt: Vec<u32> = serde_json::from_value(record["prompt"].clone()).expect("ids");
     for case in record["cases"].as_array_mut().expect("cases") {
         let options: GenerateOptions = serde_json::from_value(case["options"].clone()).expect("options");
         let got = from_ids(&engine, &prompt, &options).ids;
+        assert_eq!(from_ids(&other, &prompt, &options).ids, got, "on the processor: {options:?}");
         if std::env::var_os("MINKE_RECORD").is_some() {
             case["ids"] = got.into();
         } else {

@@ -10,12 +10,11 @@ mod gguf;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use common::{HOST, all_logits, block_on};
+use common::{HOST, all_logits, block_on, on_cpu};
 use gguf::{array, boolv, f32v, text, texts, u32v};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, Reasoning, ReasoningMode,
 };
-use minke::kernels::Variants;
 use minke::text::Message;
 use minke::weights::{MemoryFile, MemoryFolder};
 use minke::{Cancel, Error, Result, WarningCode};
@@ -217,7 +216,7 @@ fn safetensors(tensors: &[Tensor]) -> Vec<u8> {
 }
 
 fn options() -> LoadOptions {
-    LoadOptions { variants: Some(Variants::default()), without_self_test: true, ..LoadOptions::default() }
+    LoadOptions { without_self_test: true, ..on_cpu() }
 }
 
 fn load(folder: &MemoryFolder) -> Result<Engine> {

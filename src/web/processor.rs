@@ -9,9 +9,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::value::{from_failure, get};
+use crate::Error;
 use crate::cpu::{Answer, Arithmetic, Starting, Workers};
 use crate::plan::{BufferId, BytesRef};
-use crate::{Error, Result};
 
 #[wasm_bindgen]
 extern "C" {

@@ -107,7 +107,7 @@ describe("without WebGPU", { skip: noBrowser }, () => {
     const bare = await without("/deep/path/");
     await bare.waitForFunction(() => document.title === "ready");
     assert.equal((await bare.evaluate(() => minke.deviceInfo())).webgpu, false);
-    const error = await bare.evaluate(() => failed(minke.load("/golden/models/llama/", { worker: false })));
+    const error = await bare.evaluate(() => failed(minke.load("/golden/models/llama/", { device: "gpu", worker: false })));
     assert.equal(error?.code, "no-webgpu", error?.message);
     const { prompts } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8"));
     const [{ ids, greedy_ids }] = Object.values(prompts);
@@ -164,7 +164,7 @@ describe("golden models", { skip: noGolden }, () => {
         }
         assert.ok(compared > 0);
       };
-      await withModel(url, { internal: { f32: true } }, async (model) => {
+      await withModel(url, { device: "gpu", internal: { f32: true } }, async (model) => {
         await differences(model, 1e-3);
         for (const [prompt, { ids, greedy_ids }] of Object.entries(facts.prompts)) {
           const result = await greedy(model, ids, { maxOutputTokens: greedy_ids.length });
@@ -172,8 +172,12 @@ describe("golden models", { skip: noGolden }, () => {
           assert.equal(result.finishReason, "length");
         }
       });
+      const seeds = async (model) => {
+        for (const { options, ids } of seeded.cases) assert.deepEqual((await greedy(model, seeded.prompt, options)).ids, ids, JSON.stringify(options));
+      };
       await withModel(url, { device: "cpu" }, async (model) => {
         await differences(model, 3 * facts.noise_medium.f16.max_abs);
+        if (url === LLAMA) await seeds(model);
         for (const [prompt, { ids, greedy_ids }] of Object.entries(facts.prompts)) {
           const result = await greedy(model, ids, { maxOutputTokens: greedy_ids.length });
           if (facts.min_router_gap === undefined) assert.deepEqual(result.ids, greedy_ids, prompt);
@@ -183,10 +187,9 @@ describe("golden models", { skip: noGolden }, () => {
       // notes.
       if (name === "models/gpt_oss_mxfp4") return;
       if (!all && !["models/llama", "models/deepseek_v3_fp8"].includes(name)) return;
-      await withModel(url, { internal: { withoutSelfTest: true } }, async (model) => {
+      await withModel(url, { device: "gpu", internal: { withoutSelfTest: true } }, async (model) => {
         await differences(model, 3 * facts.noise_medium.f16.max_abs);
-        if (url !== LLAMA) return;
-        for (const { options, ids } of seeded.cases) assert.deepEqual((await greedy(model, seeded.prompt, options)).ids, ids, JSON.stringify(options));
+        if (url === LLAMA) await seeds(model);
       });
     });
   }
@@ -212,8 +215,7 @@ describe("behaviour", { skip: noGolden }, () => {
   const { ids, greedy_ids } = noGolden ? {} : JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
   const f32 = { internal: { f32: true } };
   const right = async (model) => assert.deepEqual((await greedy(model, ids, { maxOutputTokens: 24 })).ids, greedy_ids);
-  // Compiling kernels takes seconds on a software GPU, so tests share a model if possible.
-  let shared;
+  let shared; // by tests that need any model
   before(async () => {
     shared = (await page.evaluate(([source, options]) => open(source, options), [LLAMA, { ...f32, contextLength: 256 }])).model;
   }, { timeout: 120_000 });
@@ -231,7 +233,7 @@ describe("behaviour", { skip: noGolden }, () => {
         return make.call(this, { ...descriptor, compute: { module, entryPoint: "main" } });
       };
       try {
-        const { model } = await window.open(LLAMA, { worker: false, internal: { f32: true } });
+        const { model } = await window.open(LLAMA, { device: "gpu", worker: false, internal: { f32: true } });
         const result = await greedy(model, ids, { maxOutputTokens: 8 });
         await close(model);
         return result.ids;
@@ -267,7 +269,7 @@ describe("behaviour", { skip: noGolden }, () => {
       console.warn = (...words) => warnings.push(words.join(" "));
       const before = GPUAdapter.prototype.requestDevice;
       try {
-        const { model } = await window.open(source, { worker: false, quantization: "q8", contextLength: 256, internal: { variants } });
+        const { model } = await window.open(source, { device: "gpu", worker: false, quantization: "q8", contextLength: 256, internal: { variants } });
         const result = await greedy(model, ids, { maxOutputTokens: 16 });
         await close(model);
         return { ids: result.ids, labels, subgroups, warnings, untouched: GPUAdapter.prototype.requestDevice === before };
@@ -313,7 +315,7 @@ describe("behaviour", { skip: noGolden }, () => {
       wrap(GPUQueue, ["submit"]);
       wrap(GPUCommandEncoder, ["beginComputePass"]);
       wrap(GPUComputePassEncoder, ["dispatchWorkgroups"]);
-      const { model, ...rest } = await open("/golden/models/llama/", { ...f32, worker: false });
+      const { model, ...rest } = await open("/golden/models/llama/", { ...f32, device: "gpu", worker: false });
       const of = async (tokens) => {
         for (const key of Object.keys(counts)) counts[key] = 0;
         const result = await greedy(model, ids, { maxOutputTokens: tokens });
@@ -340,7 +342,7 @@ describe("behaviour", { skip: noGolden }, () => {
 
   test("weights quantised while they load", { timeout: 120_000 }, async () => {
     const facts = JSON.parse(readFileSync(join(golden, "models/qwen2/golden.json"), "utf8")).prompts.short;
-    for (const [options, name, limit] of [[{ quantization: "q8" }, "q8", 0.6], [{ internal: { weightBudget: 1 } }, "q4+q8", 6]]) {
+    for (const [options, name, limit] of [[{ quantization: "q8" }, "q8", 0.6], [{ device: "gpu", internal: { weightBudget: 1 } }, "q4+q8", 6]]) {
       await withModel("/golden/models/qwen2/", options, async (model, { info, memory }) => {
         assert.equal(info.quantization.split("+").sort().join("+"), name.split("+").sort().join("+"));
         assert.ok(memory.weights < info.parameters * 1.5);
@@ -561,7 +563,7 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
     });
     await watched.goto(`${server.origin}/deep/path/`);
     await watched.waitForFunction(() => document.title === "ready");
-    await withModel("/smol.gguf", { contextLength: 512, worker: false }, async () => {
+    await withModel("/smol.gguf", { device: "gpu", contextLength: 512, worker: false }, async () => {
       const bytes = await watched.evaluate(() => globalThis.heap.buffer.byteLength);
       console.log(`wasm heap after loading 98 MB of weights: ${(bytes / 2 ** 20).toFixed(0)} MiB`);
       assert.ok(bytes < 256 * 2 ** 20);

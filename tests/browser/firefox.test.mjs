@@ -41,15 +41,15 @@ async function inFirefox(use) {
 }
 
 test("Firefox generates on the processor", { skip, timeout: 180_000 }, () => inFirefox(async (_, answers) => {
-  for (const worker of [false, true]) await answers({ device: "cpu", worker });
+  for (const worker of [false, true]) await answers({ worker });
 }));
 
 test("Firefox generates with WebGPU", { skip, timeout: 180_000 }, (t) => inFirefox(async (page, answers) => {
   const info = await page.evaluate(() => minke.deviceInfo());
   if (!info.webgpu) return t.skip("WebGPU in Firefox: it finds no adapter");
-  for (const worker of [false, true]) await answers({ worker, internal: { f32: true } });
+  for (const worker of [false, true]) await answers({ device: "gpu", worker, internal: { f32: true } });
   const drawn = await page.evaluate(async ({ prompt, cases }) => {
-    const { model } = await open("/golden/models/llama/", {});
+    const { model } = await open("/golden/models/llama/", { device: "gpu" });
     const drawn = [];
     for (const { options } of cases) drawn.push((await greedy(model, prompt, options)).ids);
     await close(model);

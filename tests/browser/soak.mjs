@@ -121,7 +121,7 @@ const FORMATS = ["none", "q8", "q4"];
 const undisturbedTensors = new Map();
 /** Loads one of the folders: label, size and hash of every weight buffer, which must match the ledger. */
 async function onGpu(page, url, quantization) {
-  const { error, buffers, weights } = await tensors(page, url, { quantization, contextLength: 64, internal: { clockRate: CLOCK, withoutSelfTest: true } });
+  const { error, buffers, weights } = await tensors(page, url, { device: "gpu", quantization, contextLength: 64, internal: { clockRate: CLOCK, withoutSelfTest: true } });
   if (error) throw new Error(`${error.code}: ${error.message}`);
   const held = buffers.filter(({ label }) => isWeight(label));
   const bytes = held.reduce((sum, { size }) => sum + size, 0);
@@ -204,7 +204,7 @@ const load = (page, url, weights = false) => page.evaluate(([url, clockRate, wei
   window.stop = new AbortController();
   const onProgress = ({ stage, loaded, total }) => weights && stage === "download" && loaded === total && stop.abort("weights");
   const worker = () => (window.worker = new Worker("./node_modules/minke/dist/worker.js", { type: "module" }));
-  window.loading = minke.load(url, { worker, contextLength: 64, signal: stop.signal, onProgress, internal: { clockRate } }).then(async (model) => {
+  window.loading = minke.load(url, { device: "gpu", worker, contextLength: 64, signal: stop.signal, onProgress, internal: { clockRate } }).then(async (model) => {
     const logits = await model.forward(Uint32Array.of(1, 2, 3, 5, 8, 13), { rows: "all" });
     const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", logits));
     await model.unload();

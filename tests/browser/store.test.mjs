@@ -270,23 +270,18 @@ describe("a download", { skip: noSmol }, () => {
 describe("integrity", { skip: noGolden }, () => {
   const name = "model-00002-of-00004.safetensors";
   const digest = () => `sha256-${createHash("sha256").update(readFileSync(join(golden, "models/llama", name))).digest("base64")}`;
-  /** The stages of a load, up to the last weight on the GPU unless `whole`, because a software adapter compiles slowly. */
-  const load = async (page, source, options, whole = false) => {
-    const { error, events } = await page.evaluate(async ([source, options, whole]) => {
+  /** The stages of a load, and the files that were checked. */
+  const load = async (page, source, options) => {
+    const { error, events } = await page.evaluate(async ([source, options]) => {
       const events = [];
-      const stop = new AbortController();
-      const onProgress = (event) => {
-        if (!whole && event.stage === "compile") stop.abort("compiling");
-        else events.push(event);
-      };
       try {
-        const { model } = await open(source, { ...options, signal: stop.signal, onProgress });
+        const { model } = await open(source, { ...options, onProgress: (event) => events.push(event) });
         await close(model);
         return { events };
       } catch (e) {
-        return e === "compiling" ? { events } : { error: facts(e) };
+        return { error: facts(e) };
       }
-    }, [source, options, whole]);
+    }, [source, options]);
     return error === undefined ? { stages: bar(events), checked: events.filter(({ stage }) => stage === "verify").map(({ file }) => file) } : { error };
   };
   /** Serves the file with one bit flipped, `times` times. */
@@ -313,9 +308,9 @@ describe("integrity", { skip: noGolden }, () => {
     }
     const right = { integrity: { [name]: digest() } };
     // The damaged part is stored; the rest is fetched with it.
-    assert.deepEqual((await load(page, LLAMA, right)).stages.map((stage) => stage.split(" ")[0]), ["download", "upload"]);
-    assert.deepEqual((await load(page, LLAMA, right)).stages, ["download device"], "hashed once");
-    assert.deepEqual((await load(page, LLAMA, { ...right, cache: "none" })).stages, ["download network", "upload network"]);
+    assert.deepEqual((await load(page, LLAMA, right)).stages.map((stage) => stage.split(" ")[0]), ["download", "upload", "compile"]);
+    assert.deepEqual((await load(page, LLAMA, right)).stages, ["download device", "compile"], "hashed once");
+    assert.deepEqual((await load(page, LLAMA, { ...right, cache: "none" })).stages, ["download network", "upload network", "compile"]);
   }));
 
   test("a bit that flips on the way is found, and its block fetched again", { timeout: 300_000 }, () => profile(async (context) => {
@@ -323,7 +318,7 @@ describe("integrity", { skip: noGolden }, () => {
     flip(1);
     const { error, stages } = await load(page, LLAMA, { integrity: { [name]: digest() } });
     assert.equal(error, undefined, error?.message);
-    assert.deepEqual(stages, ["download network", "upload network"]);
+    assert.deepEqual(stages, ["download network", "upload network", "compile"]);
     assert.equal(await storedHash(page, name), sha256(join(golden, "models/llama", name)));
     flip(Infinity);
     const other = await open(await browser.newContext());
@@ -334,18 +329,18 @@ describe("integrity", { skip: noGolden }, () => {
   test("a hub's own digests are asked for", { timeout: 300_000 }, () => profile(async (context) => {
     const page = await open(context);
     const source = { repo: "org/llama", endpoint: `${server.origin}/hub` };
-    const { error, stages, checked } = await load(page, source, {}, true);
+    const { error, stages, checked } = await load(page, source, {});
     assert.equal(error, undefined, error?.message);
     assert.deepEqual(stages, ["download network", "compile", "verify network"]);
     assert.ok(checked.every((file) => file === name), `${checked}`);
     flip(Infinity);
     const other = await open(await browser.newContext());
-    assert.equal((await load(other, source, {}, true)).error?.code, "integrity");
+    assert.equal((await load(other, source, {})).error?.code, "integrity");
     await other.context().close();
     // One flip in transit: the upload is repeated with the block that was fetched again.
     flip(1);
     const third = await open(await browser.newContext());
-    const mended = await load(third, source, {}, true);
+    const mended = await load(third, source, {});
     assert.equal(mended.error, undefined, mended.error?.message);
     assert.equal(await storedHash(third, name), sha256(join(golden, "models/llama", name)));
     await third.context().close();
@@ -392,16 +387,16 @@ async function damaged(context, match) {
 describe("an estimate", { skip: noGolden }, () => {
   test("is what a load then takes", { timeout: 300_000 }, () => profile(async (context) => {
     const page = await open(context);
-    for (const url of [LLAMA, "/golden/models/deepseek_v2/", "/golden/models/gpt_oss_mxfp4/"]) {
+    for (const [url, device] of [[LLAMA, "cpu"], [LLAMA, "gpu"], ["/golden/models/deepseek_v2/", "cpu"], ["/golden/models/gpt_oss_mxfp4/", "cpu"]]) {
       const from = server.requests.length;
-      const estimate = await page.evaluate((url) => minke.estimate(url), url);
+      const estimate = await page.evaluate(([url, device]) => minke.estimate(url, { device }), [url, device]);
       const weights = server.requests.slice(from).filter((r) => r.path.endsWith(".safetensors") && r.path.startsWith(url));
       assert.ok(weights.length > 0 && weights.every((r) => Number(r.range.split("-")[1]) < BLOCK), `${weights.map((r) => r.range)}`);
-      const { memory, info } = await page.evaluate(async (url) => {
-        const { model, memory, info } = await open(url, { cache: "none" });
+      const { memory, info } = await page.evaluate(async ([url, device]) => {
+        const { model, memory, info } = await open(url, { device, cache: "none" });
         await close(model);
         return { memory, info };
-      }, url);
+      }, [url, device]);
       const held = memory.weights + memory.kv + memory.scratch;
       assert.ok(Math.abs(estimate.gpuBytes - held) <= 0.05 * held, `${url}: ${estimate.gpuBytes} estimated, ${held} held`);
       assert.equal(estimate.maxContextLength, info.contextLength);

@@ -112,9 +112,15 @@ pub const WIDE_CASES: [&str; 8] =
 /// Checks an engine that rounds more than an f16 cache: logits within `factor` times the f16 limit of the golden ones,
 /// or of those with other options, and the same greedy tokens until two logits are closer than that. In mixtures of
 /// experts a quarter of the rows may be further off, because another expert was selected.
-pub fn compare_with_rounding(what: &str, options: LoadOptions, other: Option<LoadOptions>, factor: f64) {
+pub fn compare_with_rounding(
+    what: &str,
+    cases: &[&str],
+    options: LoadOptions,
+    other: Option<LoadOptions>,
+    factor: f64,
+) {
     let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
-    for case in WIDE_CASES {
+    for case in cases {
         let Some(folder) = super::case(&root, &format!("models/{case}")) else { continue };
         let engine = load(&folder, options);
         let engine = engine.unwrap_or_else(|e| panic!("{case}: {e}"));

@@ -51,9 +51,21 @@ pub fn case(root: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Loads a GGUF file or a Hugging Face folder, with the kernels of GPUs unless `options` say otherwise.
+/// Options of a load on the processor, for tests that need any engine: it is several times as fast as the software adapters of machines
+/// without a GPU.
+pub fn on_cpu() -> LoadOptions {
+    LoadOptions { run_on: RunOn::Cpu, ..LoadOptions::default() }
+}
+
+/// Options of a load on a GPU, for tests of what only a GPU does.
+pub fn on_gpu() -> LoadOptions {
+    LoadOptions { run_on: RunOn::Gpu, ..LoadOptions::default() }
+}
+
+/// Loads a GGUF file or a Hugging Face folder, on the processor unless `options` name a GPU; there with the base kernels unless they name
+/// others.
 pub fn load(path: &Path, options: LoadOptions) -> Result<Engine> {
-    let run_on = if options.run_on == RunOn::Auto { RunOn::Gpu } else { options.run_on };
+    let run_on = if options.run_on == RunOn::Auto { RunOn::Cpu } else { options.run_on };
     let options = LoadOptions { variants: options.variants.or(Some(Variants::default())), run_on, ..options };
     let cancel = Cancel::default();
     let mut quiet = |_| {};

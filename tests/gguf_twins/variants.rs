@@ -6,7 +6,7 @@ use minke::model::Quantization;
 use minke::weights::{Folder, MemoryFolder};
 use minke::{Cancel, Error, FormatKind};
 
-use crate::common::{HOST, all_logits, block_on};
+use crate::common::{HOST, all_logits, block_on, on_gpu};
 use crate::facts::int;
 use crate::gguf::{typed, u32v};
 use crate::tensors::{BF16, F16, F32, Q8_0, Tensor};
@@ -151,8 +151,8 @@ fn parts_of_files_and_of_matrices() {
     for name in ["deepseek_v3", "gpt_oss_mxfp4"] {
         let mut twin = Twin::of(&root, name);
         let device = DeviceOptions { max_binding: Some(48 << 10), ..DeviceOptions::default() };
-        let small =
-            open(&twin.bytes(F32), LoadOptions { device, ..f32_mode() }).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let small = open(&twin.bytes(F32), LoadOptions { f32: true, device, ..on_gpu() })
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(error(&twin, &small) <= 1e-3, "{name} in small bindings");
 
         let mut all = std::mem::take(&mut twin.tensors);
