@@ -1,6 +1,6 @@
 // Describes this browser's GPU, processor and storage, without loading wasm.
 
-import { threads } from "./processor/threads.js";
+import { threads } from "./processor/index.js";
 import type { DeviceInfo } from "./types.js";
 
 /** Describes the adapter that a load would use. Never rejects: without an adapter, `webgpu` is false. */

@@ -1,8 +1,7 @@
 // The worker's entry point: connects a host to postMessage, or a worker of the processor.
 
 import { Host } from "./host/index.js";
-import type { Telling, Told } from "./processor/protocol.js";
-import { Server } from "./processor/serve.js";
+import { Server, type Telling, type Told } from "./processor/index.js";
 import type { Reply, Request } from "./protocol.js";
 
 const post = (reply: Reply, transfer: Transferable[] = []) => self.postMessage(reply, { transfer });

@@ -6,6 +6,8 @@ import { end, sharedMemory } from "./meeting.js";
 import type { Told, Telling } from "./protocol.js";
 import { threads } from "./threads.js";
 
+export { Server } from "./serve.js";
+export type { Telling, Told };
 export { threads };
 
 type Unanswered = { resolve(answer: Uint8Array): void; reject(error: Error): void };
