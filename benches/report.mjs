@@ -22,7 +22,7 @@ const table = (head, rows) => row(head) + row(head.map(() => "---")) + rows.map(
 const when = ({ at, quick }) => `${at.slice(0, 10)}${quick ? ", a quick run: too few tokens and rounds to quote" : ""}`;
 
 const peers = result("peers");
-const parts = [intro(), peers && besides(peers), ceiling(result("ceiling"), result("native")), host(result("host")), scaling(result("scaling"))];
+const parts = [intro(), peers && besides(peers), ceiling(result("ceiling"), result("native")), processor(result("processor")), host(result("host")), scaling(result("scaling"))];
 writeFileSync(join(root, "docs/evidence/bench.md"), parts.filter(Boolean).join("\n"));
 console.log("docs/evidence/bench.md is written");
 
@@ -40,12 +40,16 @@ figures by the clock do not. Medians, with the least and the greatest of all run
 function besides({ engines, judged, decoded, skipped, ...facts }) {
   const runs = (engine, kind, size, key) => spread(engine.rounds.flatMap((r) => r[kind][size] ?? []).map((r) => r[key]));
   const measured = engines.filter((e) => e.rounds.length > 0);
-  const COLUMNS = [["prefill", 128], ["prefill", 512], ["decode", "short"], ["decode", 1024]];
-  const names = ["prefill, 128", "prefill, 512", "decode, short", "decode, after 1,024"];
+  const COLUMNS = [["prefill", 128], ["prefill", 512], ["prefill", 4096], ["decode", "short"], ["decode", 1024], ["decode", 4096]];
+  const names = ["prefill, 128", "prefill, 512", "prefill, 4,096", "decode, short", "decode, after 1,024", "decode, after 4,096"];
   const rates = (key) => table(["engine", "ran on", ...names], measured.map((e) => [e.name, e.rounds.at(-1).ranOn, ...COLUMNS.map(([kind, size]) => range(runs(e, kind, size, key)))]));
-  const [minke, ...others] = measured[0]?.name.startsWith("Minke") ? measured : [undefined, ...measured];
+  // Those that run on as many threads are set against each other.
+  const own = measured.filter((e) => /^Minke, processor, \d/.test(e.name));
+  const others = measured.filter((e) => !e.name.startsWith("Minke"));
+  const threads = (e) => (/(\d) thread/.exec(e.name) ?? /(\d) thread/.exec(e.rounds.at(-1).ranOn))?.[1];
+  const against = (e) => own.find((minke) => threads(minke) === threads(e)) ?? own[0];
   const ratio = (mine, theirs) => (mine && theirs ? range({ median: mine.median / theirs.median, min: mine.min / theirs.max, max: mine.max / theirs.min, runs: mine.runs + theirs.runs }) : "–");
-  const ratios = (key) => table(["Minke to", ...names], others.map((e) => [e.name, ...COLUMNS.map(([kind, size]) => ratio(runs(minke, kind, size, key), runs(e, kind, size, key)))]));
+  const ratios = (key) => table(["Minke to", "Minke's threads", ...names], others.map((e) => [e.name, threads(against(e)), ...COLUMNS.map(([kind, size]) => ratio(runs(against(e), kind, size, key), runs(e, kind, size, key)))]));
   const cost = table(["engine", "load, s", "load, processor s", "scripts and wasm, MB gzip", "peak memory, MB"], measured.map((e) => [
     e.name, range(spread(e.rounds.map((r) => r.load.seconds))), range(spread(e.rounds.map((r) => r.load.cpu))), megabytes(e.rounds.at(-1).bytes), range(spread(e.rounds.map((r) => r.peakBytes / 1e6)), (v) => v.toFixed(0)),
   ]));
@@ -67,7 +71,7 @@ SmolLM2-135M-Instruct, ${when(facts)}. A round of an engine is a fresh browser w
 warm-up that is not counted (128 tokens, then 4 decoded), then prompts of which nothing can be reused: each starts elsewhere in
 a licence's text. Engines take turns; one runs at a time. Everyone decodes ${decoded} tokens greedily and none may end early. Prefill is
 to the first token; decode is from the first to the last. Pages are isolated, so that engines may have threads. Minke and wllama load
-the same file (Q4_1, 98 MB); Transformers.js loads an export of the same weights in 4 bits (\`benches/export_onnx.py\`), quantised anew. Ran on:
+the same file (Q4_1, 98 MB), and so does llama.cpp (node-llama-cpp), which is no web page but what the processor can do; Transformers.js loads an export of the same weights in 4 bits (\`benches/export_onnx.py\`), quantised anew. Ran on:
 what did the work, by the engine's own log or by the submits that the GPU's queue saw. Transformers.js on WebGPU takes minutes a
 round and is given one round and repeat fewer.
 
@@ -77,7 +81,7 @@ ${rates("rate")}
 Tokens for each processor second of all the browser's processes:
 
 ${rates("perCpu")}
-${minke ? `Minke's rate in terms of each other's, by the clock (above 1: Minke is faster; in brackets, the worst against the best and the reverse):\n\n${ratios("rate")}\nBy processor second:\n\n${ratios("perCpu")}` : ""}
+${own.length > 0 ? `Minke's rate on the processor in terms of each other's, by the clock (above 1: Minke is faster; in brackets, the worst against the best and the reverse):\n\n${ratios("rate")}\nBy processor second:\n\n${ratios("perCpu")}` : ""}
 ${bar("Decode, tokens a second (logarithmic)", "rate", "tokens/s", "decode")}${bar("Decode, tokens for a processor second (logarithmic)", "perCpu", "tokens/CPU s", "decode-cpu")}
 Costs. Peak memory is the proportional set size of all the browser's processes together, at most, seen every two seconds:
 
@@ -105,6 +109,22 @@ SmolLM2's decode reads ${megabytes((chromium ?? native).weights)} MB of weights 
 of 16 to 256 threads, each with contiguous or interleaved ranges), alternated with decode${chromium ? ` (${when(chromium)})` : ""}.
 
 ${table(["adapter", "reads, GB/s", "decode, GB/s", "share"], rows)}`;
+}
+
+function processor(r) {
+  if (!r) return undefined;
+  const share = (value, ceiling) => `${figures(value)} (${percent(value / ceiling)})`;
+  const rows = r.cases.map((c) => [
+    c.name, share(c.bytes / c.seconds / 1e9, r.reads), figures(c.products / c.seconds / 1e9),
+    ...(c.wasmSeconds ? [share(c.bytes / c.wasmSeconds / 1e9, r.wasm.reads), share(c.products / c.wasmSeconds / 1e9, r.wasm.multiplies)] : ["–", "–"]),
+  ]);
+  return `## The processor's kernels alone
+
+On one thread, the least of some rounds${r.quick ? " (a quick run)" : ""}, natively and in WebAssembly (V8 in Node). A core reads ${figures(r.reads)} GB/s natively; in WebAssembly it reads
+${r.wasm ? figures(r.wasm.reads) : "–"} GB/s and multiplies ${r.wasm ? figures(r.wasm.multiplies) : "–"} G pairs of 16-bit numbers a second (\`i32x4.dot_i16x8_s\` on registers). In brackets, the share of that: what is left is unpacking.
+GB/s count the weights in their layouts, or the cache. By kernel in a whole model: \`cargo run --release --example step_times -- --cpu\`.
+
+${table(["kernel", "native, GB/s", "native, G products/s", "wasm, GB/s", "wasm, G products/s"], rows)}`;
 }
 
 function host(r) {

@@ -8,7 +8,7 @@ use crate::check::vulkan;
 use crate::run::{self, root};
 use crate::{assets, build, setup};
 
-const PARTS: [&str; 5] = ["counts", "host", "ceiling", "scaling", "peers"];
+const PARTS: [&str; 6] = ["counts", "host", "ceiling", "cpu", "scaling", "peers"];
 /// The parts that a busy machine cannot disturb.
 const COUNTS: &str = "counts";
 
@@ -39,6 +39,13 @@ pub fn run(words: &[&str]) -> Result<()> {
             "ceiling" => {
                 native(&quick)?;
                 node("ceiling", &quick)?;
+            }
+            "cpu" => {
+                let mut bench =
+                    run::command("cargo", &["run", "--quiet", "--release", "--example", "bench_processor", "--"]);
+                bench.args(&quick);
+                run::check(bench)?;
+                node("processor", &quick)?;
             }
             "peers" => node("peers", &[&quick[..], &rounds[..]].concat())?,
             _ => node(part, &quick)?,

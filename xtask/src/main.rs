@@ -22,7 +22,7 @@ cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (de
 cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask soak cases             every case of what the tests play a part of
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
-cargo xtask bench [counts|host|ceiling|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
+cargo xtask bench [counts|host|ceiling|cpu|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
