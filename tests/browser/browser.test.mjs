@@ -221,36 +221,22 @@ describe("behaviour", { skip: noGolden }, () => {
   }, { timeout: 120_000 });
   after(() => page.evaluate((id) => close(id), shared));
 
-  test("kernels that compute something else: variants are dropped, others refused by name", { timeout: 120_000 }, async () => {
-    const { ids, greedy_ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.short;
+  test("kernels that compute something else are refused by name", { timeout: 120_000 }, async () => {
     const bare = await open();
-    /** Loads on a device whose pipelines with matching labels do nothing, and generates eight tokens. */
-    const broken = (labels) => bare.evaluate(async ([LLAMA, labels, ids]) => {
+    const { code, message } = await bare.evaluate((LLAMA) => {
       const make = GPUDevice.prototype.createComputePipeline;
       GPUDevice.prototype.createComputePipeline = function (descriptor) {
-        if (!descriptor.label.startsWith(labels)) return make.call(this, descriptor);
         const module = this.createShaderModule({ code: "@compute @workgroup_size(1) fn main() {}" });
         return make.call(this, { ...descriptor, compute: { module, entryPoint: "main" } });
       };
-      try {
-        const { model } = await window.open(LLAMA, { device: "gpu", worker: false, internal: { f32: true } });
-        const result = await greedy(model, ids, { maxOutputTokens: 8 });
-        await close(model);
-        return result.ids;
-      } catch ({ code, message }) {
-        return { code, message };
-      } finally {
-        GPUDevice.prototype.createComputePipeline = make;
-      }
-    }, [LLAMA, labels, ids]);
-    assert.deepEqual(await broken("software/"), greedy_ids.slice(0, 8));
-    const { code, message } = await broken("");
+      return failed(minke.load(LLAMA, { device: "gpu", worker: false, internal: { f32: true } }));
+    }, LLAMA);
     assert.equal(code, "no-webgpu");
     assert.match(message, /wrong results.*attention.*matvec/);
     await bare.close();
   });
 
-  test("variants by features: a device with subgroups, bytes for prompts, and the same tokens", { timeout: 180_000 }, async () => {
+  test("variants by features: a device with subgroups, bytes for prompts, and the same tokens; a wrong one is dropped", { timeout: 180_000 }, async () => {
     const { ids } = JSON.parse(readFileSync(join(golden, "models/llama/golden.json"), "utf8")).prompts.medium;
     const bare = await open();
     /** Loads with kernel variants, disabling pipelines with matching labels, and generates sixteen tokens; returns pipelines and warnings, too. */
