@@ -1,5 +1,5 @@
 //! Measures where the time of a token and of a chunk goes: runs each step of a model's plans alone, by kernel and
-//! layout, on the default adapter. `cargo run --example step_times -- MODEL.gguf [--position N] [--base] [--only
+//! layout, in the base kernels on the default adapter. `cargo run --example step_times -- MODEL.gguf [--position N] [--only
 //! "prefill l0"]`; weights stay zero. With `--cpu`, plans run on the processor, on `--threads N`; their steps run one after the
 //! other, so that weights come from memory as in a whole plan.
 #![allow(missing_docs)]
@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use minke::cpu::{Arithmetic, Cpu, threads};
 use minke::gpu::{DeviceOptions, Gpu};
-use minke::kernels::{State, Variants, suited};
+use minke::kernels::State;
 use minke::model::{Model, ModelConfig, ModelOptions};
 use minke::plan::{Executor, Plan};
 use minke::weights::DiskFile;
@@ -24,14 +24,13 @@ fn cpu_ms() -> f64 {
     ran.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e6
 }
 
-async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result<()> {
+async fn run(path: &str, position: u32, only: &str) -> minke::Result<()> {
     let file = Rc::new(DiskFile::open(path)?);
     let checkpoint = Checkpoint::open_gguf(file, None, &|_| Ok(())).await?;
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
     let executor = Gpu::open(DeviceOptions::default()).await?;
     let facts = executor.facts().clone();
-    let software = facts.software && !base;
-    println!("{:?}, {} kernels", facts.name, if software { "software" } else { "base" });
+    println!("{:?}", facts.name);
     let options = ModelOptions {
         max_binding: facts.max_storage_buffer_binding_size,
         context_length: Some(2048),
@@ -43,7 +42,6 @@ async fn run(path: &str, position: u32, base: bool, only: &str) -> minke::Result
         executor.write(*buffer, 0, bytes);
     }
     for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
-        let plan = if software { &suited(plan, Variants { software, ..Variants::default() }, &facts) } else { plan };
         let state = State { position, count, ..State::default() };
         let mut by_kernel: BTreeMap<String, (usize, f64, f64, f64)> = BTreeMap::new();
         for step in plan.steps.iter().filter(|step| format!("{} {}", plan.label, step.label).starts_with(only)) {
@@ -136,5 +134,5 @@ fn main() -> minke::Result<()> {
         let count = args.iter().position(|a| a == "--threads").map(|i| args[i + 1].parse().expect("a number"));
         return pollster::block_on(run_on_cpu(&args[0], position, count));
     }
-    pollster::block_on(run(&args[0], position, has("--base"), only))
+    pollster::block_on(run(&args[0], position, only))
 }

@@ -1,7 +1,7 @@
 // Reduces the partial results of the SPLITS splits of attention for one token: each is rescaled to the common maximum.
 override SPLITS: u32 = 16u;   // at most 64
 override SINKS: bool = false; // as in attention
-override THREADS: u32 = 64u;   // of a workgroup
+const THREADS = 64u;          // of a workgroup
 
 struct Params {
     value_dim: u32,

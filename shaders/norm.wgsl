@@ -1,7 +1,7 @@
 // y[t] = x[t] · g / sqrt(mean(x[t]²) + eps), a workgroup per token (RMSNorm, arXiv 1910.07467); with ADD it is added to
 // what y holds: the norm after a block of Gemma 2 and 3.
 override ADD: bool = false;
-override THREADS: u32 = 64u; // of a workgroup, a power of two
+const THREADS = 64u; // of a workgroup, a power of two
 
 struct Params {
     x_stride: u32, // f32 elements from one row of x to the next

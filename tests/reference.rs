@@ -125,11 +125,6 @@ fn reference_on_a_gpu() {
 }
 
 #[test]
-fn reference_on_a_software_adapter() {
-    holds_on_a_gpu(Variants { software: true, ..Variants::default() });
-}
-
-#[test]
 fn reference_by_subgroups_and_16_bit_floats() {
     holds_on_a_gpu(Variants { subgroups: true, f16: true, ..Variants::default() });
 }

@@ -33,11 +33,6 @@ fn variant_holds(name: &str, variants: Variants) {
 }
 
 #[test]
-fn software_adapters_compute_the_same() {
-    variant_holds("software/", Variants { software: true, ..Variants::default() });
-}
-
-#[test]
 fn subgroups_compute_the_same() {
     variant_holds("subgroups/", Variants { subgroups: true, ..Variants::default() });
 }

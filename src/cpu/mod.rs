@@ -143,7 +143,6 @@ impl Cpu {
             packed_int8: false,
             software: false,
             cpu: true,
-            slow_compiler: false,
         };
         Self {
             workers,

@@ -292,7 +292,7 @@ async fn place(
         cancel.check()?;
         let mut model = fitting.choose()?;
         let own = model.plans.clone();
-        model.plans = own.suited(variants, facts);
+        model.plans = own.suited(variants);
         let ready = async {
             let buffers = Allocation::new(&executor, &model.buffers).await?;
             let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
@@ -300,7 +300,7 @@ async fn place(
                 while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
                     description.warnings.push(warning);
                     variants = left;
-                    model.plans = own.suited(variants, facts);
+                    model.plans = own.suited(variants);
                     drop(pipelines);
                     pipelines = Pipelines::build(&model, &*executor, queued_steps, &|| {}).await?;
                 }

@@ -299,6 +299,5 @@ fn facts(adapter: &wgpu::Adapter, options: DeviceOptions) -> DeviceFacts {
             || text.contains("swiftshader")
             || text.contains("llvmpipe"),
         cpu: false,
-        slow_compiler: text.contains("llvmpipe"),
     }
 }

@@ -13,7 +13,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("activation", "state", "gate"),
     reads_weights: false,
     variants: &[],
-    software: None,
     params: ActivationParams::FIELDS,
     reference,
     cpu: on_processors(cpu::activation),

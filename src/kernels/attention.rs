@@ -8,20 +8,11 @@
 
 mod cpu;
 mod small;
-mod software;
 #[cfg(test)]
 mod tests;
 
-pub(super) use software::fewer_splits;
-
-use super::software::few_threads;
-use super::{Control, CpuMemory, Kernel, KvFormat, Params, Software, State, on_processors, params, shader};
-use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Shader, Step, Vector};
-
-const SOFTWARE_DECODE: Shader =
-    shader!(Software "attention" in "software", "state", "kv", "halves", "kv_read", "span", "queries");
-const SOFTWARE_PROMPT: Shader =
-    shader!(Software "attention_rows" in "software", "state", "kv", "../software/halves", "kv_read", "span", "queries");
+use super::{Control, CpuMemory, Kernel, KvFormat, Params, State, on_processors, params, shader};
+use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Step, Vector};
 
 /// See `shaders/attention.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -29,7 +20,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("attention", "state", "kv", "halves", "kv_read", "span", "queries"),
     reads_weights: false,
     variants: &[],
-    software: Some(Software { shaders: &[SOFTWARE_DECODE, SOFTWARE_PROMPT], form: software::attention }),
     params: AttentionParams::FIELDS,
     reference,
     cpu: on_processors(cpu::attention),
@@ -41,7 +31,6 @@ pub static REDUCE: Kernel = Kernel {
     shader: shader!("attention_reduce", "state", "span"),
     reads_weights: false,
     variants: &[],
-    software: Some(Software { shaders: &[], form: few_threads }),
     params: ReduceParams::FIELDS,
     reference: reduce_reference,
     cpu: on_processors(cpu::reduce),

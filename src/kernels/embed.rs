@@ -10,7 +10,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("embed", "state", "block"),
     reads_weights: true,
     variants: &[],
-    software: None,
     params: EmbedParams::FIELDS,
     reference,
     cpu: None,

@@ -4,7 +4,7 @@ use super::CpuMemory;
 use super::small::{Maker, Small};
 #[cfg(test)]
 use crate::plan::Layout;
-use crate::plan::{DeviceFacts, Shader, Step, Variant};
+use crate::plan::{Shader, Step, Variant};
 
 /// A kernel: its WGSL, what it computes, its variants and how it is tested at start-up.
 pub struct Kernel {
@@ -16,8 +16,6 @@ pub struct Kernel {
     pub reads_weights: bool,
     /// Shaders of its variants, which run the same step: grid, bindings and parameters stay.
     pub variants: &'static [Shader],
-    /// Its form on software adapters, where it is another.
-    pub software: Option<Software>,
     /// Field names of the `Params` uniform, all 4 bytes wide.
     pub params: &'static [&'static str],
     /// The same computation in f64 on the CPU.
@@ -33,14 +31,6 @@ pub(super) const fn on_processors(form: fn(&Step, &mut CpuMemory)) -> Option<fn(
     if cfg!(all(target_arch = "wasm32", feature = "engine")) { None } else { Some(form) }
 }
 
-/// A kernel on software adapters.
-pub struct Software {
-    /// Its shaders there; none where it differs by constants alone.
-    pub shaders: &'static [Shader],
-    /// Changes a step of the base form to this one.
-    pub form: fn(&mut Step, &DeviceFacts),
-}
-
 impl Kernel {
     /// The kernel's variant for a step.
     pub fn variant(&self, variant: Variant, step: &Step) -> Option<Shader> {
@@ -54,8 +44,7 @@ impl Kernel {
     /// The kernel's modules: those of every variant, in every layout.
     #[cfg(test)]
     pub(super) fn modules(&self) -> Vec<Shader> {
-        let software = self.software.iter().flat_map(|software| software.shaders);
-        let shaders = std::iter::once(&self.shader).chain(self.variants).chain(software);
+        let shaders = std::iter::once(&self.shader).chain(self.variants);
         if !self.reads_weights {
             return shaders.copied().collect();
         }
@@ -95,22 +84,18 @@ macro_rules! params {
 pub(super) use params;
 
 /// A module made of library files and the kernel's own file. What it needs of a layout is added by [`Shader::of`]. A variant has its
-/// name in front; one whose file is not the kernel's says where that is.
+/// name in front.
 macro_rules! shader {
     ($name:literal $(, $lib:literal)*) => {
         $crate::plan::Shader::new($name, shader!(@files $name $(, $lib)*))
     };
-    ($variant:ident $name:literal $(in $folder:literal)? $(, $lib:literal)*) => {
-        $crate::plan::Shader::variant(
-            $crate::plan::Variant::$variant,
-            $name,
-            shader!(@files $name $(in $folder)? $(, $lib)*),
-        )
+    ($variant:ident $name:literal $(, $lib:literal)*) => {
+        $crate::plan::Shader::variant($crate::plan::Variant::$variant, $name, shader!(@files $name $(, $lib)*))
     };
-    (@files $name:literal $(in $folder:literal)? $(, $lib:literal)*) => {
+    (@files $name:literal $(, $lib:literal)*) => {
         &[
             $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
-            include_str!(concat!("../../shaders/", $($folder, "/",)? $name, ".wgsl")),
+            include_str!(concat!("../../shaders/", $name, ".wgsl")),
         ]
     };
 }

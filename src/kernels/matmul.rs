@@ -5,9 +5,8 @@ mod cpu;
 use super::epilogue::{Epilogue, finish};
 use super::matvec::weights;
 use super::small::{K, Maker, ROWS, Small};
-use super::software::{MAX_ROUNDS, software_shader};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
-use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, on_processors, params, shader};
+use crate::plan::{Access, Activation, Binding, GROUP, Layout, Matrix, Part, Step};
 
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -18,12 +17,6 @@ pub static KERNEL: Kernel = Kernel {
         shader!(F16 "matmul", "state", "block", "gate", "epilogue", "../variants/stored", "tile"),
         shader!(Int8 "matmul", "state", "block", "gate", "epilogue", "../variants/packed", "../variants/tile_int8"),
     ],
-    software: Some(Software {
-        shaders: &[
-            shader!(Software "matmul" in "software", "state", "gate", "epilogue", "block", "../software/in_place", "../software/held"),
-        ],
-        form: software,
-    }),
     params: MatmulParams::FIELDS,
     reference,
     cpu: on_processors(cpu::matmul),
@@ -132,17 +125,6 @@ fn small(maker: &mut Maker, step: &Step) -> Small {
     maker.floats(5, 3 * ROWS);
     maker.floats(7, ROWS);
     (params.words(), [1, 1, 1], vec![(5, None)])
-}
-
-/// Tokens that a workgroup of `shaders/software/matmul.wgsl` takes.
-const SOFTWARE_TOKENS: u32 = 32;
-
-fn software(step: &mut Step, facts: &DeviceFacts) {
-    let rounds = MatmulParams::of(step).groups * ROW_TILE as u32;
-    if rounds < MAX_ROUNDS && !facts.slow_compiler {
-        step.shader = software_shader(step);
-        step.grid[1] = (step.grid[1] * TOKEN_TILE as u32).div_ceil(SOFTWARE_TOKENS); // the rows' tiles are the same
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,8 @@ pub(super) use cpu::input;
 use super::epilogue::{Epilogue, finish};
 use super::product::Weights;
 use super::small::{Maker, ROWS, Small, shared_row};
-use super::software::software_shader;
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, Software, State, on_processors, params, shader};
-use crate::plan::{Access, Activation, Binding, DeviceFacts, GROUP, Layout, Matrix, Part, Step, Vector, fold_grid};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, on_processors, params, shader};
+use crate::plan::{Access, Activation, Binding, GROUP, Layout, Matrix, Part, Step, Vector, fold_grid};
 
 /// See `shaders/matvec.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -17,12 +16,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("matvec", "state", "block", "gate", "epilogue", "share", "x", "reduce"),
     reads_weights: true,
     variants: &[shader!(Subgroups "matvec", "state", "block", "gate", "epilogue", "share", "x", "../variants/reduce")],
-    software: Some(Software {
-        shaders: &[
-            shader!(Software "matvec" in "software", "state", "gate", "epilogue", "block", "../software/in_place", "../software/held"),
-        ],
-        form: software,
-    }),
     params: MatvecParams::FIELDS,
     reference,
     cpu: on_processors(cpu::matvec),
@@ -167,16 +160,6 @@ fn small(maker: &mut Maker, step: &Step) -> Small {
     maker.floats(6, k);
     maker.floats(7, ROWS);
     (params.words(), [ROWS as u32 / 4, 1, 1], vec![(5, None)])
-}
-
-/// Rows that a workgroup of `shaders/software/matvec.wgsl` takes; its loops have K / 32 / 4 · 48 rounds at most.
-const SOFTWARE_ROWS: u32 = 48;
-
-fn software(step: &mut Step, _: &DeviceFacts) {
-    step.shader = software_shader(step);
-    step.constants.retain(|(name, _)| *name != "LANES");
-    let [x, y] = fold_grid(MatvecParams::of(step).rows.div_ceil(SOFTWARE_ROWS), MAX_WORKGROUPS);
-    step.grid = [x, y, 1];
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ mod route;
 mod sample;
 mod self_test;
 mod small;
-mod software;
 #[cfg(test)]
 pub(crate) mod testing;
 mod variants;
@@ -51,7 +50,7 @@ pub use self_test::SelfTest;
 pub use variants::{Variants, suited};
 
 use crate::plan::{Activation, BufferId, Buffers, Role, Step};
-use kernel::{Params, Software, on_processors, params, shader};
+use kernel::{Params, on_processors, params, shader};
 
 /// WebGPU's guaranteed limit on workgroups per dimension.
 pub(crate) const MAX_WORKGROUPS: u32 = 65_535;

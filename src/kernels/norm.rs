@@ -3,8 +3,7 @@
 mod cpu;
 
 use super::small::{Maker, Small};
-use super::software::few_threads;
-use super::{Control, CpuMemory, Kernel, Params, RmsNorm, Software, State, on_processors, params, shader};
+use super::{Control, CpuMemory, Kernel, Params, RmsNorm, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, Step};
 
 /// See `shaders/norm.wgsl`.
@@ -13,7 +12,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("norm", "state"),
     reads_weights: false,
     variants: &[],
-    software: Some(Software { shaders: &[], form: few_threads }),
     params: NormParams::FIELDS,
     reference,
     cpu: on_processors(cpu::norm),

@@ -15,7 +15,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("rope_append", "state", "rotate", "kv", "kv_write"),
     reads_weights: false,
     variants: &[],
-    software: None,
     params: RopeParams::FIELDS,
     reference,
     cpu: on_processors(cpu::rope_append),

@@ -10,7 +10,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("route", "state", "route"),
     reads_weights: false,
     variants: &[],
-    software: None,
     params: RouteParams::FIELDS,
     reference,
     cpu: None,

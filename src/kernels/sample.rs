@@ -23,7 +23,6 @@ pub static KERNEL: Kernel = Kernel {
     shader: shader!("sample", "state"),
     reads_weights: false,
     variants: &[],
-    software: None,
     params: SampleParams::FIELDS,
     reference,
     cpu: on_processors(cpu::sample),

@@ -7,7 +7,6 @@
 
 use std::rc::Rc;
 
-use super::attention::fewer_splits;
 use super::small::Maker;
 use super::variants::Tolerance;
 use super::{CpuMemory, KvFormat, Variants, interpret, kernel_of, suited};
@@ -41,14 +40,13 @@ impl SelfTest {
         let mut maker = Maker::new();
         let (mut plan, mut outputs) = (Plan::new("self-test"), Vec::new());
         let mut seen = Vec::new();
-        let plans = plans.iter().map(|plan| if variants.software { fewer_splits(plan) } else { (*plan).clone() });
-        for step in plans.flat_map(|plan| plan.steps) {
+        for step in plans.iter().flat_map(|plan| &plan.steps) {
             let key = (step.shader.id, step.constants.clone());
             if seen.contains(&key) {
                 continue;
             }
             seen.push(key);
-            let (step, written) = small(&mut maker, &step);
+            let (step, written) = small(&mut maker, step);
             plan.steps.push(step);
             outputs.push(written);
         }
@@ -67,7 +65,7 @@ impl SelfTest {
             executor.write(own.id(*id), 0, bytes);
         }
         interpret(&self.plan, &mut memory);
-        let mut plan = suited(&self.plan, self.variants, executor.facts());
+        let mut plan = suited(&self.plan, self.variants);
         for binding in plan.steps.iter_mut().flat_map(|step| &mut step.bindings) {
             binding.buffer = own.id(binding.buffer);
         }
@@ -163,10 +161,6 @@ mod tests {
         Variants::default()
     }
 
-    fn software() -> Variants {
-        Variants { software: true, ..none() }
-    }
-
     fn failures(b: &Bench, variants: Variants) -> Vec<String> {
         let test = SelfTest::new(&[&b.plan], variants);
         assert_eq!(test.plan.steps.len(), b.plan.steps.len());
@@ -215,16 +209,9 @@ mod tests {
         };
         let partials = Attention::declare_partials(&mut b.buffers, 9, attention.splits(), 64);
         b.plan.push(attention.decode("decode", &b.control, partials));
-        let device = device();
         let pipelines = |plan: &Plan| plan.steps.iter().map(|s| (s.shader.id, s.constants.clone())).collect::<Vec<_>>();
-        let tested = |variants| SelfTest::new(&[&b.plan], variants).plan;
-        assert_eq!(pipelines(&tested(none())), pipelines(&b.plan));
-        assert_eq!(
-            pipelines(&suited(&tested(software()), software(), device.facts())),
-            pipelines(&suited(&b.plan, software(), device.facts()))
-        );
+        assert_eq!(pipelines(&SelfTest::new(&[&b.plan], none()).plan), pipelines(&b.plan));
         assert!(failures(&b, none()).is_empty());
-        assert!(failures(&b, software()).is_empty());
     }
 
     #[test]

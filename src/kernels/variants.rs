@@ -15,7 +15,6 @@
 
 use serde::Deserialize;
 
-use super::attention::fewer_splits;
 use super::kernel_of;
 use crate::plan::{DeviceFacts, Plan, Shader, ShaderId, Variant};
 
@@ -23,8 +22,6 @@ use crate::plan::{DeviceFacts, Plan, Shader, ShaderId, Variant};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Variants {
-    /// For software adapters.
-    pub software: bool,
     /// Threads that share rows of a product reduce their sums by subgroups: decode.
     pub subgroups: bool,
     /// Tiled products keep weights as 16-bit floats in a workgroup's memory: prefill.
@@ -36,13 +33,12 @@ pub struct Variants {
 impl Variants {
     /// The variants that suit a device.
     pub fn of(facts: &DeviceFacts) -> Self {
-        if facts.cpu {
-            return Self::default(); // it runs no shaders
+        if facts.on_processor() {
+            return Self::default(); // it runs no shaders, or gains nothing by them
         }
         let suits = |variant: &Variant| (variant.spec().runs_on)(facts) && (variant.spec().suits)(facts);
-        let only = if facts.software { &[Variant::Software][..] } else { &Variant::ALL };
         let mut suited = Self::default();
-        only.iter().filter(|variant| suits(variant)).for_each(|&variant| *suited.flag(variant) = true);
+        Variant::ALL.iter().filter(|variant| suits(variant)).for_each(|&variant| *suited.flag(variant) = true);
         suited
     }
 
@@ -70,7 +66,6 @@ impl Variants {
 
     fn flag(&mut self, variant: Variant) -> &mut bool {
         match variant {
-            Variant::Software => &mut self.software,
             Variant::Subgroups => &mut self.subgroups,
             Variant::F16 => &mut self.f16,
             Variant::Int8 => &mut self.int8,
@@ -117,16 +112,7 @@ impl Tolerance {
 }
 
 /// The plan with each step in the first of the variants that has a form of it.
-pub fn suited(plan: &Plan, mut variants: Variants, facts: &DeviceFacts) -> Plan {
-    if variants.software {
-        let mut plan = fewer_splits(plan);
-        for step in &mut plan.steps {
-            if let Some(software) = &kernel_of(step).software {
-                (software.form)(step, facts);
-            }
-        }
-        return plan;
-    }
+pub fn suited(plan: &Plan, mut variants: Variants) -> Plan {
     let mut plan = plan.clone();
     for step in &mut plan.steps {
         let kernel = kernel_of(step);
@@ -162,7 +148,7 @@ mod tests {
         assert_eq!(Variants::of(&facts("", "", false)), none);
         assert_eq!(Variants::of(&facts("nvidia", "ampere", true)), Variants { f16: true, ..none });
         let cpu = DeviceFacts { software: true, ..facts("google", "swiftshader", true) };
-        assert_eq!(Variants::of(&cpu), Variants { software: true, ..Variants::default() });
+        assert_eq!(Variants::of(&cpu), Variants::default());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use record::{Layers, Mode, Recorder};
 
 use crate::Result;
 use crate::kernels::{Control, Embed, Epilogue, KvFormat, Matmul, Matvec, RmsNorm, Sample, Variants, suited};
-use crate::plan::{Activation, Buffers, DeviceFacts, Matrix, Plan, Role};
+use crate::plan::{Activation, Buffers, Matrix, Plan, Role};
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::load::Task;
 
@@ -55,8 +55,8 @@ impl Plans {
     }
 
     /// The plans with kernel variants substituted.
-    pub fn suited(&self, variants: Variants, facts: &DeviceFacts) -> Self {
-        let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| suited(plan, variants, facts));
+    pub fn suited(&self, variants: Variants) -> Self {
+        let [decode, prefill, head, sample, all_rows] = self.all().map(|plan| suited(plan, variants));
         Self { decode, prefill, head, sample, all_rows }
     }
 }

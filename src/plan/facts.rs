@@ -19,8 +19,6 @@ pub struct DeviceFacts {
     pub software: bool,
     /// It is the processor, which runs a plan while it is submitted, without shaders.
     pub cpu: bool,
-    /// It takes seconds to compile a large kernel (lavapipe, whose LLVM makes a coroutine of each).
-    pub slow_compiler: bool,
 }
 
 impl DeviceFacts {

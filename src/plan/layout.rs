@@ -60,8 +60,6 @@ pub struct LayoutSpec {
     pub wgsl: &'static [&'static str],
     /// Files that declare `packed_block`, for products of bytes; none where codes do not fit in a signed byte.
     pub packed: Option<&'static [&'static str]>,
-    /// Files that declare `own_block`, for software adapters.
-    pub software: &'static [&'static str],
 }
 
 /// A file in `shaders/`.
@@ -98,7 +96,6 @@ layouts! {
         scales: Scales::None,
         wgsl: &[wgsl!("lib/f32")],
         packed: None,
-        software: &[wgsl!("software/plain")],
     }
     F16 {
         name: "f16",
@@ -106,7 +103,6 @@ layouts! {
         scales: Scales::None,
         wgsl: &[wgsl!("lib/f16")],
         packed: None,
-        software: &[wgsl!("software/plain")],
     }
     Bf16 {
         name: "bf16",
@@ -114,7 +110,6 @@ layouts! {
         scales: Scales::None,
         wgsl: &[wgsl!("lib/bf16")],
         packed: None,
-        software: &[wgsl!("software/plain")],
     }
     Q8 {
         name: "q8",
@@ -122,7 +117,6 @@ layouts! {
         scales: Scales::Halves(1),
         wgsl: &[wgsl!("lib/q8")],
         packed: Some(&[wgsl!("variants/q8")]),
-        software: &[wgsl!("software/q8")],
     }
     Q8Min {
         name: "q8_min",
@@ -130,7 +124,6 @@ layouts! {
         scales: Scales::Halves(2),
         wgsl: &[wgsl!("lib/q8_min")],
         packed: Some(&[wgsl!("variants/q8_min")]),
-        software: &[wgsl!("software/q8_min")],
     }
     Q4 {
         name: "q4",
@@ -138,7 +131,6 @@ layouts! {
         scales: Scales::Halves(1),
         wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4")],
         packed: Some(&[wgsl!("variants/q4")]),
-        software: &[wgsl!("software/q4")],
     }
     Q4Min {
         name: "q4_min",
@@ -146,7 +138,6 @@ layouts! {
         scales: Scales::Halves(2),
         wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4_min")],
         packed: Some(&[wgsl!("variants/q4_min")]),
-        software: &[wgsl!("software/q4_min")],
     }
     Q4K {
         name: "q4_k",
@@ -154,7 +145,6 @@ layouts! {
         scales: Scales::SuperBlocks(16),
         wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q4_k")],
         packed: Some(&[wgsl!("variants/q4_k")]),
-        software: &[wgsl!("software/q4_k")],
     }
     Q5K {
         name: "q5_k",
@@ -162,7 +152,6 @@ layouts! {
         scales: Scales::SuperBlocks(48),
         wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q5_k")],
         packed: Some(&[wgsl!("variants/whole")]),
-        software: &[wgsl!("software/plain")],
     }
     Q6K {
         name: "q6_k",
@@ -170,7 +159,6 @@ layouts! {
         scales: Scales::SuperBlocks(84),
         wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q6_k")],
         packed: None,
-        software: &[wgsl!("software/plain")],
     }
     Mxfp4 {
         name: "mxfp4",
@@ -178,7 +166,6 @@ layouts! {
         scales: Scales::Exponents,
         wgsl: &[wgsl!("lib/mxfp4")],
         packed: Some(&[wgsl!("variants/whole")]),
-        software: &[wgsl!("software/plain")],
     }
 }
 

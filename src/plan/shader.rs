@@ -50,15 +50,6 @@ macro_rules! variants {
 }
 
 variants! {
-    /// Kernels of their own for software adapters, with another grid; no other variant runs beside it.
-    Software {
-        name: "software",
-        extension: None,
-        rounds: false,
-        runs_on: |_| true,
-        suits: |facts| facts.software,
-        layout_files: |layout| Some(layout.spec().software),
-    }
     /// Threads that share rows of a product reduce their sums by subgroups: decode.
     Subgroups {
         name: "subgroups",

@@ -387,16 +387,16 @@ async function damaged(context, match) {
 describe("an estimate", { skip: noGolden }, () => {
   test("is what a load then takes", { timeout: 300_000 }, () => profile(async (context) => {
     const page = await open(context);
-    for (const [url, device] of [[LLAMA, "cpu"], [LLAMA, "gpu"], ["/golden/models/deepseek_v2/", "cpu"], ["/golden/models/gpt_oss_mxfp4/", "cpu"]]) {
+    for (const url of [LLAMA, "/golden/models/deepseek_v2/", "/golden/models/gpt_oss_mxfp4/"]) {
       const from = server.requests.length;
-      const estimate = await page.evaluate(([url, device]) => minke.estimate(url, { device }), [url, device]);
+      const estimate = await page.evaluate((url) => minke.estimate(url), url);
       const weights = server.requests.slice(from).filter((r) => r.path.endsWith(".safetensors") && r.path.startsWith(url));
       assert.ok(weights.length > 0 && weights.every((r) => Number(r.range.split("-")[1]) < BLOCK), `${weights.map((r) => r.range)}`);
-      const { memory, info } = await page.evaluate(async ([url, device]) => {
-        const { model, memory, info } = await open(url, { device, cache: "none" });
+      const { memory, info } = await page.evaluate(async (url) => {
+        const { model, memory, info } = await open(url, { cache: "none" });
         await close(model);
         return { memory, info };
-      }, [url, device]);
+      }, url);
       const held = memory.weights + memory.kv + memory.scratch;
       assert.ok(Math.abs(estimate.gpuBytes - held) <= 0.05 * held, `${url}: ${estimate.gpuBytes} estimated, ${held} held`);
       assert.equal(estimate.maxContextLength, info.contextLength);

@@ -87,14 +87,6 @@ pub fn cases() -> Result<()> {
         run::check(command)
     };
     everything(native(&[]))?;
-    let driver = PathBuf::from("/usr/lib/chromium/vk_swiftshader_icd.json");
-    if driver.exists() {
-        // The kernels that only Chromium's software adapter uses.
-        let filters = ["kernels::matmul", "kernels::attention::tests::prefill"];
-        let mut tests = run::command("cargo", &["test", "--lib", "--"]);
-        tests.args(filters).env("VK_DRIVER_FILES", driver);
-        everything(tests)?;
-    }
     for file in ["browser", "reports", "hostile"] {
         everything(run::command("node", &["--test", &format!("tests/browser/{file}.test.mjs")]))?;
     }
