@@ -21,7 +21,7 @@ const minke = await visit(server, "minke.html");
 const watch = new Watch();
 try {
   const adapter = await probe.page.evaluate((bytes) => window.bench.start(bytes), BYTES);
-  const loaded = await minke.page.evaluate(() => window.bench.load({ contextLength: 256, cache: "none" }));
+  const loaded = await minke.page.evaluate(() => window.bench.load({ contextLength: 256, cache: "none", device: "gpu" }));
   const question = await short(minke.page);
   // One token reads every weight except an untied embedding; SmolLM2's is tied to the head.
   const { weights } = loaded.memory;

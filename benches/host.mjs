@@ -20,7 +20,7 @@ const worker = { type: "text/javascript", body: withoutGpu + text("pkg/dist/work
 
 const shapes = await serveShapes();
 const server = await open({ "/minke/worker.js": worker });
-const load = { source: `${shapes.origin}/${SHAPE}/`, contextLength: 4096, quantization: "q4", cache: "none", internal: { withoutSelfTest: true } };
+const load = { source: `${shapes.origin}/${SHAPE}/`, contextLength: 4096, quantization: "q4", cache: "none", device: "gpu", internal: { withoutSelfTest: true } };
 const prompt = { ids: [...Array(8).keys()] };
 try {
   const calls = await counted();

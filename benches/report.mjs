@@ -155,9 +155,8 @@ function scaling(r) {
   const contexts = [...new Set(byContext.flatMap((m) => Object.keys(m.wall).map(Number)))].sort((a, b) => a - b);
   return `## By context and by size
 
-In Chromium on SwiftShader (${when(r)}). Shapes other than SmolLM2's are filled with noise and quantised to 4 bits at load; contexts of one model
-are alternated. The cache before the prompt is empty, but attended to nevertheless. Seconds per token (wall clock), with
-CPU seconds after the slash:
+In Chromium on the processor, with two threads (${when(r)}). Shapes other than SmolLM2's are filled with noise and quantised to 4 bits at load; contexts of one
+model are alternated. Seconds per token (wall clock), with CPU seconds after the slash:
 
 ${table(["model", ...contexts.map((n) => `at ${n.toLocaleString("en")}`), "last : first, processor"], byContext.map((m) => [m.name, ...contexts.map((n) => (m.wall[n] ? `${figures(m.wall[n].median)} / ${figures(m.cpu[n].median)}` : "–")), figures(m.cpu[Math.max(...Object.keys(m.cpu).map(Number))].median / m.cpu[first(m)].median)]))}
 ${plot("context", lines("A token's processor time by context, in terms of the shortest", "tokens of context", "", relative))}

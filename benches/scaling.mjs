@@ -1,9 +1,10 @@
-// Measures the cost of a decoded token by context length and by model size, in Chromium on its software adapter.
+// Measures the cost of a decoded token by context length and by model size, in Chromium on the processor, with two threads.
 // node benches/scaling.mjs [--quick]
 //
-// Contexts of one model are measured alternately, so that a busy minute affects all of them.
+// Contexts of one model are measured alternately, so that a busy minute affects all of them. Their prompts begin alike, so each is
+// prefilled once.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,7 +17,6 @@ const { values: options } = parseArgs({ options: { quick: { type: "boolean" } } 
 const LARGEST = "DeepSeek-R1-Distill-Qwen-1.5B";
 const CONTEXTS = options.quick ? [128, 4096] : [128, 512, 1024, 2048, 4096];
 const ROUNDS = options.quick ? 1 : 3;
-const script = readFileSync(join(root, "benches/lib/at-position.js"), "utf8");
 
 const shapes = await serveShapes();
 const server = await open();
@@ -34,30 +34,27 @@ try {
 
 /** Generates tokens at each context length, alternately. */
 async function measure(name, source, contexts, tokens) {
-  const { browser, page } = await visit(server, "minke.html", script);
+  const { browser, page } = await visit(server, "minke.html");
   const watch = new Watch();
   try {
-    const load = { source, contextLength: Math.max(...contexts) + 64, quantization: "q4", cache: "none", worker: false };
+    const load = { source, contextLength: Math.max(...contexts) + 64, quantization: "q4", cache: "none", device: "cpu", threads: 2 };
     const loaded = await page.evaluate((load) => window.bench.load(load), load);
+    const prefill = {};
     const found = Object.fromEntries(contexts.map((n) => [n, []]));
     for (let round = -1; round < ROUNDS; round++) {
       for (const context of contexts) {
-        const result = await page.evaluate(async ([position, tokens]) => {
-          globalThis.position = position;
-          const before = globalThis.moved ?? 0;
-          const ran = await window.bench.run({ ids: [7] }, tokens);
-          return { ...ran, moved: globalThis.moved - before };
-        }, [context, tokens + 1]);
-        if (!(result.moved > 0)) throw new Error("nothing was moved: what the engine calls its state has another name");
+        const ids = Array.from({ length: context }, (_, i) => (i * 37) % 250);
+        const result = await page.evaluate(([ids, tokens]) => window.bench.run({ ids }, tokens), [ids, tokens + 1]);
+        if (round < 0) prefill[context] = ((context - result.cached) / (result.first - result.start)) * 1000;
         await new Promise((done) => setTimeout(done, 250));
-        // Timed by the engine's clock, because noise may decode to no text before the end. The first round compiles and
+        // Timed by the engine's clock, because noise may decode to no text before the end. The first round prefills and
         // warms up.
         const first = result.end - result.decodeMs;
         if (round >= 0) found[context].push({ wall: result.decodeMs / 1000 / tokens, cpu: watch.seconds(first, result.end) / tokens, busy: loadavg()[0] });
       }
     }
     const of = (key) => Object.fromEntries(contexts.map((n) => [n, spread(found[n].map((r) => r[key]))]));
-    models.push({ name, tokens, parameters: loaded.info.parameters, weights: loaded.memory.weights, loadSeconds: (loaded.end - loaded.start) / 1000, wall: of("wall"), cpu: of("cpu"), peakBytes: watch.peakBytes });
+    models.push({ name, tokens, parameters: loaded.info.parameters, weights: loaded.memory.weights, loadSeconds: (loaded.end - loaded.start) / 1000, prefill, wall: of("wall"), cpu: of("cpu"), peakBytes: watch.peakBytes });
     console.log(`${name}: ${contexts.map((n) => `${figures(models.at(-1).wall[n].median * 1000)} ms at ${n}`).join(", ")}; load ${models.at(-1).loadSeconds.toFixed(0)} s`);
   } catch (error) {
     models.push({ name, failure: String(error.message).slice(0, 500) });

@@ -12,7 +12,7 @@ const { values: options } = parseArgs({
 const server = await open();
 const { browser, page } = await visit(server, "minke.html", readFileSync(join(root, "benches/lib/record-steps.js"), "utf8"));
 try {
-  await page.evaluate(() => window.bench.load({ contextLength: 2048, cache: "none", worker: false }));
+  await page.evaluate(() => window.bench.load({ contextLength: 2048, cache: "none", device: "gpu", worker: false }));
   const times = (keys, tokens, which, times) => page.evaluate(async ([keys, tokens, which, times]) => {
     const ids = [...Array(keys).keys()].map((i) => 300 + ((i * 7 + tokens) % 4000));
     window.steps.forget();

@@ -5,9 +5,11 @@
 import { createServer } from "node:http";
 import { random } from "../../tests/browser/lib/random.mjs";
 
-/** Shapes by name; all are Qwen2's (a Llama with biases on q, k and v). */
+/** Shapes by name; all are Qwen2's (a Llama with biases on q, k and v), some with experts. */
 export const SHAPES = {
   "DeepSeek-R1-Distill-Qwen-1.5B": { layers: 28, hidden: 1536, heads: 12, kvHeads: 2, inner: 8960, vocabulary: 151936 },
+  // As many experts, and as many of them for a token, as DeepSeek-V2-Lite has.
+  "1.3B, of 64 experts 6": { layers: 12, hidden: 1024, heads: 8, kvHeads: 4, inner: 512, experts: 64, chosen: 6, vocabulary: 49152 },
   "0.7B": { layers: 24, hidden: 1280, heads: 10, kvHeads: 2, inner: 6400, vocabulary: 65536 },
   "0.36B": { layers: 24, hidden: 960, heads: 15, kvHeads: 5, inner: 3584, vocabulary: 49152 },
   "0.13B": { layers: 24, hidden: 576, heads: 9, kvHeads: 3, inner: 1536, vocabulary: 49152 },
@@ -24,7 +26,7 @@ function noise() {
   }).buffer);
 }
 
-function tensors({ layers, hidden, heads, kvHeads, inner, vocabulary }) {
+function tensors({ layers, hidden, heads, kvHeads, inner, experts, vocabulary }) {
   const head = hidden / heads;
   const list = [["embed_tokens.weight", [vocabulary, hidden]], ["norm.weight", [hidden]]];
   for (let l = 0; l < layers; l++) {
@@ -36,18 +38,33 @@ function tensors({ layers, hidden, heads, kvHeads, inner, vocabulary }) {
       add(`self_attn.${name}_proj.bias`, [rows]);
     }
     add("self_attn.o_proj.weight", [hidden, hidden]);
-    add("mlp.gate_proj.weight", [inner, hidden]);
-    add("mlp.up_proj.weight", [inner, hidden]);
-    add("mlp.down_proj.weight", [hidden, inner]);
+    const mlp = (name, width) => {
+      add(`${name}.gate_proj.weight`, [width, hidden]);
+      add(`${name}.up_proj.weight`, [width, hidden]);
+      add(`${name}.down_proj.weight`, [hidden, width]);
+    };
+    if (experts === undefined) {
+      mlp("mlp", inner);
+      continue;
+    }
+    add("mlp.gate.weight", [experts, hidden]);
+    for (let e = 0; e < experts; e++) mlp(`mlp.experts.${e}`, inner);
+    mlp("mlp.shared_expert", 2 * inner);
+    add("mlp.shared_expert_gate.weight", [1, hidden]);
   }
   return [...list.map(([name, shape]) => [`model.${name}`, shape]), ["lm_head.weight", [vocabulary, hidden]]];
 }
 
-function config({ layers, hidden, heads, kvHeads, inner, vocabulary }) {
+function config({ layers, hidden, heads, kvHeads, inner, experts, chosen, vocabulary }) {
+  const mixture = experts === undefined ? {} : {
+    model_type: "qwen2_moe", architectures: ["Qwen2MoeForCausalLM"], num_experts: experts, num_experts_per_tok: chosen,
+    moe_intermediate_size: inner, shared_expert_intermediate_size: 2 * inner, norm_topk_prob: false, decoder_sparse_step: 1,
+  };
   return {
     model_type: "qwen2", architectures: ["Qwen2ForCausalLM"], vocab_size: vocabulary, hidden_size: hidden, num_hidden_layers: layers,
     num_attention_heads: heads, num_key_value_heads: kvHeads, intermediate_size: inner, max_position_embeddings: 131072,
     rms_norm_eps: 1e-6, rope_theta: 10000, tie_word_embeddings: false, hidden_act: "silu", torch_dtype: "bfloat16",
+    ...mixture,
   };
 }
 

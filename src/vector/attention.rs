@@ -290,7 +290,7 @@ mod tests {
                 sink: (i == 1).then_some(0.3),
             });
             let queries: Vec<Query<'_>> = queries.collect();
-            for values in [keys, others] {
+            for values in [keys.clone(), others] {
                 let head = heads - 1;
                 let all = attend(&queries, 0.7, &keys, &values, head, value_dim);
                 for (i, (query, all)) in queries.iter().zip(&all).enumerate() {
