@@ -11,11 +11,12 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use common::odd::{self, Stored};
-use common::{HOST, block_on, data, on_gpu};
+use common::{HOST, block_on, data, on_cpu, on_gpu};
+use minke::cpu::{Answer, Command, Cpu, Workers};
 use minke::engine::{Devices, Engine, Estimate, Fit, Limits, LoadOptions, Source, estimate};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::model::Quantization;
-use minke::plan::Executor;
+use minke::plan::{BufferId, BytesRef, Executor};
 use minke::weights::{ByteSource, DiskFile, DiskFolder, Folder};
 use minke::{Cancel, Error, Result};
 use serde_json::json;
@@ -218,4 +219,50 @@ fn a_long_context_is_shortened_before_weights_go_below_8_bits() {
     let (four, context, _) = given(Some(held.total() - held.kv / 16 * 15)).expect("it loads");
     assert!(four.contains("q4") && (1024..8192).contains(&context), "{four}, {context} tokens");
     assert!(matches!(given(Some(1 << 20)), Err(Error::Memory { .. })));
+}
+
+/// Workers that hold too little: several hold more than one, and what none can hold is refused before a weight is read.
+#[test]
+fn models_that_workers_cannot_hold_are_refused_before_the_download() {
+    let Some(root) = data("MINKE_GOLDEN", ".cache/golden") else { return };
+    let folder = DiskFolder::new(root.join("models/llama"));
+    let fits = |threads, memory| {
+        let devices = Devices { gpu: None, threads, memory };
+        block_on(estimate(Source::Folder(&folder, None), on_cpu(), devices)).expect("an estimate")
+    };
+    let whole = fits(1, u64::MAX).gpu_bytes;
+    assert_eq!((fits(1, whole).fit, fits(1, whole - 1).fit, fits(2, whole - 1).fit), (Fit::Yes, Fit::No, Fit::Yes));
+    let refused = fits(2, whole / 3);
+    assert_eq!((refused.fit, refused.reasons[0].code), (Fit::No, "memory"));
+
+    /// Workers that are told nothing: the load ends before.
+    #[derive(Debug)]
+    struct Small(u64);
+    impl Workers for Small {
+        fn count(&self) -> usize {
+            2
+        }
+        fn memory(&self) -> u64 {
+            self.0
+        }
+        fn tell(&self, _: usize, command: &[u8]) {
+            assert!(matches!(Command::from_bytes(command), Command::Release(_)), "only what was refused is released");
+        }
+        fn write(&self, _: usize, _: BufferId, _: u64, _: BytesRef<'_>) {
+            panic!("nothing is written");
+        }
+        fn ask(&self, _: usize, _: &[u8]) -> Answer {
+            panic!("nothing is asked");
+        }
+        fn lost(&self) -> std::pin::Pin<Box<dyn Future<Output = minke::Error>>> {
+            Box::pin(std::future::pending())
+        }
+        fn stop(&self) {}
+    }
+    let load = async {
+        let checkpoint = Source::Folder(&folder, None).open().await?;
+        let executor = Rc::new(Cpu::new(Rc::new(Small(whole / 3))));
+        Engine::load_on(executor, &checkpoint, on_cpu(), HOST, &Cancel::default(), &mut |_| {}).await
+    };
+    assert_eq!(block_on(load).map(|_| ()).expect_err("it does not fit").code(), "memory");
 }

@@ -16,6 +16,9 @@ const server = await serve({
   process.exit(1);
 });
 
+// Isolated, so that models on the processor have several threads.
+server.headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+
 if (values.prompt === undefined) {
   console.log(`the chat page: ${server.origin}/   (Ctrl+C ends it)`);
 } else {

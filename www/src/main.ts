@@ -36,9 +36,9 @@ async function start(source: ModelSource, name: string): Promise<void> {
   loading = new AbortController();
   const { signal } = loading;
   try {
-    model = await load(source, { signal, onProgress: watch() });
-    const { architecture, quantization, contextLength } = model.info;
-    status.textContent = `${name} · ${architecture} ${quantization} · ${bytes(model.memory().weights)} · ${contextLength} tokens of context`;
+    model = await load(source, { signal, onProgress: watch(), fallback: true });
+    const { architecture, quantization, contextLength, device } = model.info;
+    status.textContent = `${name} · ${architecture} ${quantization} · ${bytes(model.memory().weights)} · ${contextLength} tokens of context${device.kind === "cpu" ? ` · ${device.name}` : ""}`;
     void model.lost.then((error) => leave(chat.explain(error)));
     show("chat");
     chat.open(model);
@@ -117,13 +117,13 @@ async function offerDemo(): Promise<void> {
 
 async function describeDevice(): Promise<void> {
   const info = await deviceInfo();
-  if (info.webgpu) {
+  if (info.device === "gpu") {
     const name = [info.vendor, info.architecture].filter(Boolean).join(" ");
     element("device").textContent = `WebGPU${name === "" ? "" : ` on ${name}`}${info.shaderF16 ? ", 16-bit arithmetic" : ""}, buffers of up to ${bytes(info.maxBufferSize)}.`;
     return;
   }
-  element("device").textContent = "Models run on the processor: choose a small one.";
-  tell(
+  element("device").textContent = `Models run on the processor, on ${info.threads === 1 ? "one thread" : `${info.threads} threads`}: choose a small one.`;
+  if (!info.webgpu) tell(
     !isSecureContext ? "WebGPU is only offered to pages from https:// or localhost. Models run on the processor, which is slower."
     : navigator.gpu === undefined ? `This browser has no WebGPU: models run on the processor, which is slower.\n${chat.NO_WEBGPU}`
     : `This browser has WebGPU but offers no graphics card for it: models run on the processor, which is slower.\n${chat.NO_WEBGPU}`,
