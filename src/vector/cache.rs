@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::GROUP;
-use super::lanes::{F32x4, I16x8};
+use super::lanes::{F32x4, Floats, I16x8, Wide};
 
 /// Numbers of a cache, as `kernels/kv.rs` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub struct Cache<'a> {
 
 impl Cache<'_> {
     /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
-    pub(crate) fn read(&self, position: usize, head: usize, to: &mut [F32x4]) {
+    #[inline(always)]
+    pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, to: &mut [F32x4]) {
         let row = position % self.capacity * self.heads.len() + head - self.heads.start;
         let words = &self.words[row * self.row_words..][..self.row_words];
         match self.stored {
@@ -43,13 +44,14 @@ impl Cache<'_> {
                 }
             }
             Stored::F16 => {
-                let eight = |words: [u32; 4]| F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(words)));
                 let (pairs, last) = to.as_chunks_mut::<2>();
                 let (eights, rest) = words.as_chunks::<4>();
-                pairs.iter_mut().zip(eights).for_each(|(to, &words)| *to = eight(words));
+                for (to, &words) in pairs.iter_mut().zip(eights) {
+                    *to = eight(wide, words);
+                }
                 if let Some(to) = last.first_mut() {
                     let words = eights.get(pairs.len()).map_or_else(|| [rest[0], rest[1], 0, 0], |&words| words);
-                    *to = eight(words)[0];
+                    *to = eight(wide, words)[0];
                 }
             }
             Stored::Q8 => {
@@ -60,11 +62,19 @@ impl Cache<'_> {
                     for (to, codes) in to.chunks_mut(4).zip(codes.chunks(4)) {
                         let mut four = [0; 4];
                         four[..codes.len()].copy_from_slice(codes);
-                        let values = I16x8::from_signed(bytemuck::must_cast(four)).map(I16x8::widen);
-                        to.iter_mut().zip(values.as_flattened()).for_each(|(to, v)| *to = v.to_floats().mul(scale));
+                        let [a, b] = I16x8::from_signed(bytemuck::must_cast(four));
+                        for (to, v) in to.iter_mut().zip([a.widen(), b.widen()].as_flattened()) {
+                            *to = v.to_floats().mul(scale);
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// The values of eight f16.
+#[inline(always)]
+fn eight<W: Wide>(wide: W, words: [u32; 4]) -> [F32x4; 2] {
+    wide.of_halves(I16x8::from_bytes(bytemuck::must_cast(words))).halves()
 }
