@@ -175,12 +175,33 @@ fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
     Factors { minimum: -half(scales, at + 2) * minimum as f32, ..Factors::scale(half(scales, at) * scale as f32) }
 }
 
+/// The scales, twice, and the minimums of four groups of a super-block that begins at `at`, from group `g`, a multiple of four, on.
+#[inline(always)]
+fn four_k_factors(scales: &[u8], at: usize, g: usize) -> [F32x4; 3] {
+    let shift = g % 8;
+    let both = |scale: u32, minimum: u32| scale & 0xffff | minimum << 16;
+    let low = four_times(both(word(scales, at + 4) >> (4 * shift), word(scales, at + 8) >> (4 * shift)));
+    let high = word(scales, at + 12) >> (2 * shift);
+    let high = four_times(both(high, high >> 16));
+    // Multiplied, the bits of each group come to the upper end of its lane.
+    let low = low.mul(I16x8::new([1 << 12, 1 << 8, 1 << 4, 1, 1 << 12, 1 << 8, 1 << 4, 1])).shift_right::<12>();
+    let high = high.mul(I16x8::new([1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 14, 1 << 12, 1 << 10, 1 << 8]));
+    let [scale, minimum] = low.add(high.shift_right::<10>().and(I16x8::splat(3 << 4))).widen();
+    let scale = scale.to_floats().mul(F32x4::splat(half(scales, at)));
+    [scale, scale, minimum.to_floats().mul(F32x4::splat(-half(scales, at + 2)))]
+}
+
 /// See [`Format`](super::Format).
 pub struct Q4K;
 impl Codes for Q4K {
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         k_factors(scales, g / 8 * 16, g)
+    }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        four_k_factors(scales, g / 8 * 16, g)
     }
 }
 
@@ -202,6 +223,11 @@ impl Codes for Q5K {
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         k_factors(scales, g / 8 * 48, g)
+    }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        four_k_factors(scales, g / 8 * 48, g)
     }
 }
 
@@ -232,6 +258,15 @@ impl Codes for Q6K {
         let of = |i: usize| scale * f32::from(scales[at + 4 + half_group + i] as i8);
         Factors { scale: of(0), second: of(1), minimum: 0.0 }
     }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let (at, scale) = (g / 8 * 84, F32x4::splat(half(scales, g / 8 * 84)));
+        let eight: [u8; 8] = scales[at + 4 + g % 8 * 2..][..8].try_into().expect("8 bytes");
+        let [a, b] = I16x8::from_signed(bytemuck::must_cast([eight, [0; 8]]))[0].widen();
+        let [first, second] = a.to_floats().unzip(b.to_floats());
+        [first.mul(scale), second.mul(scale), F32x4::splat(0.0)]
+    }
 }
 
 /// See [`Format`](super::Format).
@@ -255,12 +290,9 @@ impl Codes for Mxfp4 {
 
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
-        // 2^-127 and its half are subnormals.
-        Factors::scale(match scales[g] {
-            0 => f32::from_bits(1 << 21),
-            1 => f32::from_bits(1 << 22),
-            e => f32::from_bits(u32::from(e - 1) << 23),
-        })
+        // Half of 2^(e - 127), since codes are twice the values; 2^-127 and its half are subnormals.
+        let e = scales[g];
+        Factors::scale(f32::from_bits(u32::from(e) << 23 | u32::from(e == 0) << 22) * 0.5)
     }
 }
 

@@ -96,13 +96,12 @@ impl Sums for I32x8 {
         first.add(last)
     }
     #[inline(always)] fn half_sums([a, b, c, d]: [Self; 4]) -> [I32x4; 2] {
-        let halves = avx2!({
+        avx2!({
             let ab = _mm256_add_epi32(_mm256_unpacklo_epi32(a.0, b.0), _mm256_unpackhi_epi32(a.0, b.0));
             let cd = _mm256_add_epi32(_mm256_unpacklo_epi32(c.0, d.0), _mm256_unpackhi_epi32(c.0, d.0));
             let sums = _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
-            [_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums)]
-        });
-        halves.map(I32x4)
+            [I32x4(_mm256_castsi256_si128(sums)), I32x4(_mm256_extracti128_si256::<1>(sums))]
+        })
     }
 }
 
@@ -111,6 +110,6 @@ impl Floats for F32x8 {
     #[inline(always)] fn add(self, by: Self) -> Self { Self(avx2!(_mm256_add_ps(self.0, by.0))) }
     #[inline(always)] fn mul(self, by: Self) -> Self { Self(avx2!(_mm256_mul_ps(self.0, by.0))) }
     #[inline(always)] fn halves(self) -> [F32x4; 2] {
-        avx2!([_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0)]).map(F32x4)
+        avx2!([F32x4(_mm256_castps256_ps128(self.0)), F32x4(_mm256_extractf128_ps::<1>(self.0))])
     }
 }

@@ -27,11 +27,12 @@ impl I16x8 {
     #[inline(always)] pub fn from_bytes(bytes: [u8; 16]) -> Self { Self(must_cast(bytes)) }
     #[inline(always)] pub fn from_signed(bytes: [u8; 16]) -> [Self; 2] {
         let v = must_cast(bytes);
-        sse2!([_mm_srai_epi16::<8>(_mm_unpacklo_epi8(v, v)), _mm_srai_epi16::<8>(_mm_unpackhi_epi8(v, v))]).map(Self)
+        let (first, last) = sse2!((_mm_unpacklo_epi8(v, v), _mm_unpackhi_epi8(v, v)));
+        sse2!([Self(_mm_srai_epi16::<8>(first)), Self(_mm_srai_epi16::<8>(last))])
     }
     #[inline(always)] pub fn from_unsigned(bytes: [u8; 16]) -> [Self; 2] {
         let (v, zero) = (must_cast(bytes), must_cast([0u8; 16]));
-        sse2!([_mm_unpacklo_epi8(v, zero), _mm_unpackhi_epi8(v, zero)]).map(Self)
+        sse2!([Self(_mm_unpacklo_epi8(v, zero)), Self(_mm_unpackhi_epi8(v, zero))])
     }
     #[inline(always)] pub fn splat(value: i16) -> Self { Self(sse2!(_mm_set1_epi16(value))) }
     #[inline(always)] pub fn dot(self, by: Self) -> I32x4 { I32x4(sse2!(_mm_madd_epi16(self.0, by.0))) }
@@ -43,8 +44,8 @@ impl I16x8 {
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(sse2!(_mm_cmpeq_epi16(self.0, to.0))) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(sse2!(_mm_srli_epi16::<N>(self.0))) }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
-        sse2!([_mm_unpacklo_epi16(self.0, self.0), _mm_unpackhi_epi16(self.0, self.0)])
-            .map(|v| I32x4(sse2!(_mm_srai_epi32::<16>(v))))
+        let (first, last) = sse2!((_mm_unpacklo_epi16(self.0, self.0), _mm_unpackhi_epi16(self.0, self.0)));
+        sse2!([I32x4(_mm_srai_epi32::<16>(first)), I32x4(_mm_srai_epi32::<16>(last))])
     }
     #[cfg(test)]
     #[inline(always)] pub fn values(self) -> [i16; 8] { must_cast(self.0) }
@@ -69,7 +70,8 @@ impl F32x4 {
     #[inline(always)] pub fn splat(value: f32) -> Self { Self(sse2!(_mm_set1_ps(value))) }
     #[inline(always)] pub fn from_upper(halves: I16x8) -> [Self; 2] {
         let zero = must_cast([0u8; 16]);
-        sse2!([_mm_unpacklo_epi16(zero, halves.0), _mm_unpackhi_epi16(zero, halves.0)]).map(|v| Self(must_cast(v)))
+        let (first, last) = sse2!((_mm_unpacklo_epi16(zero, halves.0), _mm_unpackhi_epi16(zero, halves.0)));
+        [Self(must_cast(first)), Self(must_cast(last))]
     }
     /// The values of f16 in the upper halves of 32 bits, whose lower halves are zero.
     #[inline(always)] fn upper_halves(bits: __m128i) -> Self {
@@ -82,11 +84,13 @@ impl F32x4 {
         }))
     }
     #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
-        Self::from_upper(halves).map(|v| Self::upper_halves(must_cast(v.0)))
+        let [first, last] = Self::from_upper(halves);
+        [Self::upper_halves(must_cast(first.0)), Self::upper_halves(must_cast(last.0))]
     }
     #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
         let upper = must_cast([0xffff_0000_u32; 4]);
-        sse2!([_mm_slli_epi32::<16>(halves.0), _mm_and_si128(halves.0, upper)]).map(Self::upper_halves)
+        let (even, odd) = sse2!((_mm_slli_epi32::<16>(halves.0), _mm_and_si128(halves.0, upper)));
+        [Self::upper_halves(even), Self::upper_halves(odd)]
     }
     #[inline(always)] pub fn add(self, by: Self) -> Self { Self(sse2!(_mm_add_ps(self.0, by.0))) }
     #[inline(always)] pub fn sub(self, by: Self) -> Self { Self(sse2!(_mm_sub_ps(self.0, by.0))) }
@@ -102,7 +106,7 @@ impl F32x4 {
         }))
     }
     #[inline(always)] pub fn unzip(self, by: Self) -> [Self; 2] {
-        sse2!([_mm_shuffle_ps::<0x88>(self.0, by.0), _mm_shuffle_ps::<0xdd>(self.0, by.0)]).map(Self)
+        sse2!([Self(_mm_shuffle_ps::<0x88>(self.0, by.0)), Self(_mm_shuffle_ps::<0xdd>(self.0, by.0))])
     }
     #[inline(always)] pub fn two_to(self) -> Self {
         let bits = must_cast(self.0);

@@ -125,9 +125,11 @@ impl Integers for Pair<I16x8> {
 #[rustfmt::skip]
 impl Sums for Pair<I32x4> {
     #[inline(always)] fn add(self, by: Self) -> Self { Self(self.0.add(by.0), self.1.add(by.1)) }
-    #[inline(always)] fn sums(of: [Self; 4]) -> I32x4 { I32x4::sums(of.map(|v| v.0.add(v.1))) }
-    #[inline(always)] fn half_sums(of: [Self; 4]) -> [I32x4; 2] {
-        [I32x4::sums(of.map(|v| v.0)), I32x4::sums(of.map(|v| v.1))]
+    #[inline(always)] fn sums([a, b, c, d]: [Self; 4]) -> I32x4 {
+        I32x4::sums([a.0.add(a.1), b.0.add(b.1), c.0.add(c.1), d.0.add(d.1)])
+    }
+    #[inline(always)] fn half_sums([a, b, c, d]: [Self; 4]) -> [I32x4; 2] {
+        [I32x4::sums([a.0, b.0, c.0, d.0]), I32x4::sums([a.1, b.1, c.1, d.1])]
     }
 }
 
