@@ -17,6 +17,8 @@ const BLOCK: usize = 4;
 /// A query and what it meets.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
+    /// The head of the keys and values that it meets.
+    pub head: usize,
     /// Its values.
     pub values: &'a [f32],
     /// The positions that it sees: at least one.
@@ -82,17 +84,16 @@ impl Tile {
     }
 }
 
-/// Attention of queries to the keys and values of `head`: of each key's value, the first `value_dim` numbers. Queries are
-/// multiplied with `scale`.
+/// Attention of queries, of which those of a head follow each other, to its keys and values: of each key's value, the first
+/// `value_dim` numbers. Queries are multiplied with `scale`.
 pub fn attend(
     queries: &[Query<'_>],
     scale: f32,
     keys: &Cache<'_>,
     values: &Cache<'_>,
-    head: usize,
     value_dim: usize,
 ) -> Vec<Attended> {
-    dispatch(Attention { queries, scale, keys, values, head, value_dim })
+    dispatch(Attention { queries, scale, keys, values, value_dim })
 }
 
 /// See [`attend`].
@@ -101,7 +102,6 @@ struct Attention<'a> {
     scale: f32,
     keys: &'a Cache<'a>,
     values: &'a Cache<'a>,
-    head: usize,
     value_dim: usize,
 }
 
@@ -116,7 +116,7 @@ impl Work for Attention<'_> {
 
 #[inline(always)]
 fn attend_on<W: Wide>(wide: W, attention: Attention<'_>) -> Vec<Attended> {
-    let Attention { queries, scale, keys, values, head, value_dim } = attention;
+    let Attention { queries, scale, keys, values, value_dim } = attention;
     let mut tile = Tile::new(keys, values, value_dim);
     let (width, value_width) = (tile.key_width, tile.value_width);
     let mut scaled = vec![F32x4::splat(0.0); queries.len() * width];
@@ -136,11 +136,24 @@ fn attend_on<W: Wide>(wide: W, attention: Attention<'_>) -> Vec<Attended> {
     let mut sums = vec![F32x4::splat(0.0); queries.len() * value_width];
     let first = rows.iter().map(|row| row.keys.start).min().unwrap_or(0);
     let end = rows.iter().map(|row| row.keys.end).max().unwrap_or(0);
+    let groups: Vec<&[Query<'_>]> = queries.chunk_by(|a, b| a.head == b.head).collect();
     for start in (first / TILE * TILE..end).step_by(TILE) {
-        tile.read(wide, keys, values, head, start.max(first)..end.min(start + TILE));
-        let pairs = rows.chunks_mut(2).zip(scaled.chunks(2 * width)).zip(sums.chunks_mut(2 * value_width));
-        for ((rows, queries), sums) in pairs {
-            meet(wide, &tile, start, rows, queries, sums);
+        let part = start.max(first)..end.min(start + TILE);
+        if let [first, .., last] = groups[..] {
+            let heads = first[0].head.min(last[0].head)..first[0].head.max(last[0].head) + 1;
+            keys.fetch(part.clone(), heads.clone());
+            values.fetch(part.clone(), heads);
+        }
+        let mut at = 0;
+        for group in &groups {
+            tile.read(wide, keys, values, group[0].head, part.clone());
+            let own = at..at + group.len();
+            let scaled = scaled[own.start * width..own.end * width].chunks(2 * width);
+            let sums = sums[own.start * value_width..own.end * value_width].chunks_mut(2 * value_width);
+            for ((rows, queries), sums) in rows[own.clone()].chunks_mut(2).zip(scaled).zip(sums) {
+                meet(wide, &tile, start, rows, queries, sums);
+            }
+            at = own.end;
         }
     }
     let made = rows.iter().zip(sums.chunks_exact(value_width)).map(|(row, sums)| Attended {
@@ -376,18 +389,18 @@ mod tests {
             let spans = [0..140, 0..141, 130..131, 190..400, 320..330]; // of a ring
             let spans = if heads == 1 { spans } else { [0..1, 63..65, 64..128, 1..128, 200..209] };
             let queries = numbers.chunks(dim).zip(spans).enumerate().map(|(i, (values, keys))| Query {
+                head: if i < 3 { 0 } else { heads - 1 },
                 values,
                 keys,
                 sink: (i == 1).then_some(0.3),
             });
             let queries: Vec<Query<'_>> = queries.collect();
             for values in [&keys, &others] {
-                let head = heads - 1;
-                let all = attend(&queries, 0.7, &keys, values, head, value_dim);
+                let all = attend(&queries, 0.7, &keys, values, value_dim);
                 for (i, (query, all)) in queries.iter().zip(&all).enumerate() {
-                    let alone = attend(std::slice::from_ref(query), 0.7, &keys, values, head, value_dim);
+                    let alone = attend(std::slice::from_ref(query), 0.7, &keys, values, value_dim);
                     assert_eq!(&alone[0], all, "query {i} of {dim}");
-                    let more = attend(&queries[i / 2..], 0.7, &keys, values, head, value_dim);
+                    let more = attend(&queries[i / 2..], 0.7, &keys, values, value_dim);
                     assert_eq!(&more[i - i / 2], all, "query {i} of {dim}");
                     assert!(all.denominator > 0.0 && all.sums.len() == value_dim);
                 }
@@ -413,11 +426,12 @@ mod tests {
             let (keys, others) = (cache(&keys), cache(&others));
             let numbers = values(5 * dim, 3);
             let spans = [0..140, 0..141, 130..131, 190..400, 320..330];
-            let queries = numbers.chunks(dim).zip(spans).map(|(values, keys)| Query { values, keys, sink: Some(0.5) });
+            let queries =
+                numbers.chunks(dim).zip(spans).map(|(values, keys)| Query { head: 1, values, keys, sink: Some(0.5) });
             let queries: Vec<Query<'_>> = queries.collect();
             for values in [&keys, &others] {
                 for n in 1..=5 {
-                    let made = || attend(&queries[..n], 0.7, &keys, values, 1, dim);
+                    let made = || attend(&queries[..n], 0.7, &keys, values, dim);
                     assert_eq!(made(), on_pairs(made), "{n} of {stored:?}");
                 }
             }

@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::GROUP;
 use super::lanes::{F32x4, Floats, I16x8, Wide};
 
+/// Words that the processor fetches together.
+const LINE: usize = 16;
+
 /// Numbers of a cache, as `kernels/kv.rs` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // see there
@@ -32,6 +35,20 @@ pub struct Cache<'a> {
 }
 
 impl Cache<'_> {
+    /// Brings the rows of some heads into the processor's caches, in the order in which they lie: it foresees such reading, and not
+    /// that of a head's rows, between which others lie.
+    pub(crate) fn fetch(&self, positions: Range<usize>, heads: Range<usize>) {
+        let mut read = 0;
+        for position in positions {
+            let first = position % self.capacity * self.heads.len() + heads.start - self.heads.start;
+            let words = &self.words[first * self.row_words..(first + heads.len()) * self.row_words];
+            for line in words.iter().step_by(LINE) {
+                read ^= line;
+            }
+        }
+        std::hint::black_box(read);
+    }
+
     /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
     #[inline(always)]
     pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, to: &mut [F32x4]) {
