@@ -352,7 +352,7 @@ fn pairs<W: Wide, const B: usize>(wide: W, vectors: &[F32x4]) -> [W::Floats; B] 
     let (vectors, _) = vectors[..2 * B].as_chunks::<2>();
     let mut pairs = [wide.floats([F32x4::splat(0.0); 2]); B];
     for (to, pair) in pairs.iter_mut().zip(vectors) {
-        *to = wide.floats(*pair);
+        *to = wide.load_floats(pair);
     }
     pairs
 }

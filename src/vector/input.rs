@@ -19,7 +19,7 @@ pub enum Order {
 /// A row of inputs.
 pub struct Input {
     /// Four vectors for each group.
-    pub codes: Vec<[I16x8; 4]>,
+    pub codes: Vec<[[I16x8; 2]; 2]>,
     /// Each group's scale.
     pub scales: Vec<f32>,
     /// Each group's sum, of the rounded values: what rounding takes from products with large codes, minimums give back.
@@ -50,7 +50,7 @@ impl Input {
                 *code = (v * inverse + 12_582_912.0).to_bits() as i16;
             }
             let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-            input.codes.push(match order {
+            let [a, b, c, d] = match order {
                 Order::Natural => bytemuck::must_cast::<_, [[i16; 8]; 4]>(codes).map(I16x8::new),
                 Order::Nibbles => {
                     let mut planes = [[0; 8]; 4];
@@ -62,7 +62,8 @@ impl Input {
                     }
                     planes.map(I16x8::new)
                 }
-            });
+            };
+            input.codes.push([[a, b], [c, d]]);
             let scale = if finite { scale } else { f32::NAN };
             input.scales.push(scale);
             input.sums.push(sum as f32 * scale);

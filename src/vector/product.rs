@@ -77,7 +77,7 @@ pub fn products(
 
 /// Four inputs, group by group.
 struct Four {
-    codes: Vec<[[I16x8; 4]; 4]>,
+    codes: Vec<[[[I16x8; 2]; 2]; 4]>,
     scales: Vec<F32x4>,
     sums: Vec<F32x4>,
 }
@@ -119,18 +119,22 @@ impl<C: Codes> Work for OfCodes<'_, C> {
         let (fours, rest) = self.inputs.as_chunks::<4>();
         let tiles: Vec<Four> = fours.iter().map(Four::new).collect();
         let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
-        for (i, out) in values.chunks_exact_mut(self.inputs.len()).enumerate() {
-            let (codes, scales) = self.rows.bytes(i);
-            let (of_tiles, of_rest) = out.split_at_mut(4 * tiles.len());
-            for (tiles, out) in tiles.chunks(2).zip(of_tiles.chunks_mut(8)) {
-                match tiles {
-                    [a, b] => out.copy_from_slice(code_sums::<W, C, 2>(wide, codes, scales, [a, b]).as_flattened()),
-                    [a] => out.copy_from_slice(code_sums::<W, C, 1>(wide, codes, scales, [a]).as_flattened()),
-                    _ => unreachable!("two at most"),
+        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
+            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i));
+            for (first, tiles) in (0..).step_by(8).zip(tiles.chunks(2)) {
+                for (out, (codes, scales)) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                    let out = out[first..].chunks_exact_mut(4).zip(match tiles {
+                        [a, b] => code_sums::<W, C, 2>(wide, codes, scales, [a, b]),
+                        [a] => [code_sums::<W, C, 1>(wide, codes, scales, [a])[0]; 2],
+                        _ => unreachable!("two at most"),
+                    });
+                    out.take(tiles.len()).for_each(|(to, made)| to.copy_from_slice(&made));
                 }
             }
-            for (out, input) in of_rest.iter_mut().zip(rest) {
-                *out = code_sum::<W, C>(wide, codes, scales, input);
+            for (out, (codes, scales)) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                for (out, input) in out[4 * tiles.len()..].iter_mut().zip(rest) {
+                    *out = code_sum::<W, C>(wide, codes, scales, input);
+                }
             }
         }
         by_input(&values, self.inputs.len())
@@ -139,8 +143,8 @@ impl<C: Codes> Work for OfCodes<'_, C> {
 
 /// The sums of products of a group's codes with an input's.
 #[inline(always)]
-fn dot<W: Wide>(wide: W, [ab, cd]: [W::Integers; 2], [a, b, c, d]: [I16x8; 4]) -> W::Sums {
-    ab.dot(wide.integers([a, b])).add(cd.dot(wide.integers([c, d])))
+fn dot<W: Wide>(wide: W, [ab, cd]: [W::Integers; 2], [first, last]: &[[I16x8; 2]; 2]) -> W::Sums {
+    ab.dot(wide.load(first)).add(cd.dot(wide.load(last)))
 }
 
 /// The products of a row with `N` times four inputs.
@@ -157,7 +161,7 @@ fn code_sums<W: Wide, C: Codes, const N: usize>(
         let factors = C::factors(scales, g);
         for (sum, four) in sums.iter_mut().zip(inputs) {
             let x = &four.codes[g];
-            let dots = [dot(wide, own, x[0]), dot(wide, own, x[1]), dot(wide, own, x[2]), dot(wide, own, x[3])];
+            let dots = [dot(wide, own, &x[0]), dot(wide, own, &x[1]), dot(wide, own, &x[2]), dot(wide, own, &x[3])];
             let scaled = scaled::<W, C>(dots, [factors.scale, factors.second].map(F32x4::splat));
             *sum = sum.add(scaled.mul(four.scales[g])).add(four.sums[g].mul(F32x4::splat(factors.minimum)));
         }
@@ -183,9 +187,9 @@ fn group_dot<W: Wide, C: Codes>(
     scales: &[u8],
     first: usize,
     n: usize,
-    x: &[[I16x8; 4]],
+    x: &[[[I16x8; 2]; 2]],
 ) -> W::Sums {
-    dot(wide, C::codes(wide, &codes[n * C::BYTES..][..C::BYTES], scales, first + n), x[n])
+    dot(wide, C::codes(wide, &codes[n * C::BYTES..][..C::BYTES], scales, first + n), &x[n])
 }
 
 /// The product of a row with an input, four groups at a time.
@@ -217,7 +221,9 @@ fn code_sum<W: Wide, C: Codes>(wide: W, codes: &[u8], scales: &[u8], input: &Inp
     sum.values().iter().sum::<f32>() + rest
 }
 
-/// Inputs that meet the weights of a row together.
+/// Rows that some inputs meet before others do: so many stay in the processor's nearest cache.
+const BLOCK: usize = 16;
+/// Inputs that meet the weights of a row of numbers together.
 const TILE: usize = 8;
 
 /// The products of rows of numbers with inputs.
@@ -248,14 +254,17 @@ impl<F: Numbers> Work for OfNumbers<'_, F> {
     fn run<W: Wide>(self, wide: W) -> Vec<Vec<f32>> {
         let (tiles, rest) = self.inputs.as_chunks::<TILE>();
         let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
-        for (i, out) in values.chunks_exact_mut(self.inputs.len()).enumerate() {
-            let (codes, _) = self.rows.bytes(i);
-            let (of_tiles, of_rest) = out.as_chunks_mut::<TILE>();
-            for (tile, out) in tiles.iter().zip(of_tiles) {
-                *out = number_sums::<W, F, TILE>(wide, codes, tile);
+        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
+            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i).0);
+            for (first, tile) in (0..).step_by(TILE).zip(tiles) {
+                for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                    out[first..first + TILE].copy_from_slice(&number_sums::<W, F, TILE>(wide, codes, tile));
+                }
             }
-            for (one, out) in rest.as_chunks::<1>().0.iter().zip(of_rest.as_chunks_mut::<1>().0) {
-                *out = number_sums::<W, F, 1>(wide, codes, one);
+            for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                for (one, out) in rest.iter().zip(&mut out[TILE * tiles.len()..]) {
+                    [*out] = number_sums::<W, F, 1>(wide, codes, std::array::from_ref(one));
+                }
             }
         }
         by_input(&values, self.inputs.len())
@@ -268,7 +277,7 @@ fn number_sums<W: Wide, F: Numbers, const N: usize>(wide: W, codes: &[u8], input
     for (i, bytes) in codes.chunks_exact(F::BYTES).enumerate() {
         let weights = F::eight(wide, bytes);
         for (sum, x) in sums.iter_mut().zip(inputs) {
-            *sum = sum.add(weights.mul(wide.floats(x[i])));
+            *sum = sum.add(weights.mul(wide.load_floats(&x[i])));
         }
     }
     let mut made = [0.0; N];

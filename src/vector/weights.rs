@@ -335,6 +335,6 @@ impl Numbers for Bf16 {
 
     #[inline(always)]
     fn eight<W: Wide>(wide: W, bytes: &[u8]) -> W::Floats {
-        wide.floats(F32x4::from_upper(I16x8::from_bytes(sixteen(bytes, 0))))
+        wide.of_upper(I16x8::from_bytes(sixteen(bytes, 0)))
     }
 }

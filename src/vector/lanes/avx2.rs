@@ -54,6 +54,10 @@ impl Wide for Avx2 {
     type Floats = F32x8;
 
     #[inline(always)] fn integers(self, [a, b]: [I16x8; 2]) -> I16x16 { I16x16(avx2!(_mm256_set_m128i(b.0, a.0))) }
+    #[inline(always)] fn load(self, halves: &[I16x8; 2]) -> I16x16 {
+        // SAFETY: as above, and the array's 32 bytes may be read; compilers make two reads of the safe form.
+        I16x16(unsafe { _mm256_loadu_si256(halves.as_ptr().cast()) })
+    }
     #[inline(always)] fn signed(self, bytes: [u8; 16]) -> I16x16 { I16x16(avx2!(_mm256_cvtepi8_epi16(must_cast(bytes)))) }
     #[inline(always)] fn unsigned(self, bytes: [u8; 16]) -> I16x16 {
         I16x16(avx2!(_mm256_cvtepu8_epi16(must_cast(bytes))))
@@ -68,6 +72,13 @@ impl Wide for Avx2 {
         })
     }
     #[inline(always)] fn floats(self, [a, b]: [F32x4; 2]) -> F32x8 { F32x8(avx2!(_mm256_set_m128(b.0, a.0))) }
+    #[inline(always)] fn load_floats(self, halves: &[F32x4; 2]) -> F32x8 {
+        // SAFETY: as for `load`.
+        F32x8(unsafe { _mm256_loadu_ps(halves.as_ptr().cast()) })
+    }
+    #[inline(always)] fn of_upper(self, halves: I16x8) -> F32x8 {
+        F32x8(must_cast(avx2!(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves.0)))))
+    }
     #[inline(always)] fn of_halves(self, halves: I16x8) -> F32x8 { F32x8(avx2!(_mm256_cvtph_ps(halves.0))) }
     #[inline(always)] fn of_pairs(self, halves: I16x8) -> [F32x4; 2] {
         let [a, b] = self.of_halves(halves).halves();

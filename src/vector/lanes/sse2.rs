@@ -14,10 +14,12 @@ macro_rules! sse2 {
 }
 
 #[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
 pub struct I16x8(pub(super) __m128i);
 #[derive(Debug, Clone, Copy)]
 pub struct I32x4(pub(super) __m128i);
 #[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
 pub struct F32x4(pub(super) __m128);
 
 #[allow(missing_docs)] // see `plain`

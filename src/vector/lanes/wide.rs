@@ -15,6 +15,8 @@ pub trait Wide: Copy {
 
     /// The integers of two vectors.
     fn integers(self, halves: [I16x8; 2]) -> Self::Integers;
+    /// The same of vectors in memory.
+    fn load(self, halves: &[I16x8; 2]) -> Self::Integers;
     /// Sixteen signed bytes.
     fn signed(self, bytes: [u8; 16]) -> Self::Integers;
     /// Sixteen unsigned bytes.
@@ -23,6 +25,10 @@ pub trait Wide: Copy {
     fn nibbles(self, bytes: [u8; 16]) -> [Self::Integers; 2];
     /// The floats of two vectors.
     fn floats(self, halves: [F32x4; 2]) -> Self::Floats;
+    /// The same of vectors in memory.
+    fn load_floats(self, halves: &[F32x4; 2]) -> Self::Floats;
+    /// The floats whose upper halves are eight 16-bit integers: of bf16.
+    fn of_upper(self, halves: I16x8) -> Self::Floats;
     /// Eight f16; those that are not finite stay so.
     fn of_halves(self, halves: I16x8) -> Self::Floats;
     /// Eight f16: those at even places, and those at odd ones. Those that are not finite stay so.
@@ -93,6 +99,7 @@ impl Wide for Pairs {
     type Floats = Pair<F32x4>;
 
     #[inline(always)] fn integers(self, [a, b]: [I16x8; 2]) -> Pair<I16x8> { Pair(a, b) }
+    #[inline(always)] fn load(self, halves: &[I16x8; 2]) -> Pair<I16x8> { self.integers(*halves) }
     #[inline(always)] fn signed(self, bytes: [u8; 16]) -> Pair<I16x8> { self.integers(I16x8::from_signed(bytes)) }
     #[inline(always)] fn unsigned(self, bytes: [u8; 16]) -> Pair<I16x8> { self.integers(I16x8::from_unsigned(bytes)) }
     #[inline(always)] fn nibbles(self, bytes: [u8; 16]) -> [Pair<I16x8>; 2] {
@@ -101,6 +108,8 @@ impl Wide for Pairs {
         [Pair(words.and(low), second), Pair(third, words.shift_right::<12>())]
     }
     #[inline(always)] fn floats(self, [a, b]: [F32x4; 2]) -> Pair<F32x4> { Pair(a, b) }
+    #[inline(always)] fn load_floats(self, halves: &[F32x4; 2]) -> Pair<F32x4> { self.floats(*halves) }
+    #[inline(always)] fn of_upper(self, halves: I16x8) -> Pair<F32x4> { self.floats(F32x4::from_upper(halves)) }
     #[inline(always)] fn of_halves(self, halves: I16x8) -> Pair<F32x4> { self.floats(F32x4::from_halves(halves)) }
     #[inline(always)] fn of_pairs(self, halves: I16x8) -> [F32x4; 2] { F32x4::from_pairs(halves) }
 }
