@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use super::input::Input;
 use super::lanes::{F32x4, Floats, I16x8, Integers, Sums, Wide, Work, dispatch};
-use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
+use super::weights::{Bf16, Codes, F16, F32, Factors, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
 
 /// How weights lie, as the table of `plan/layout.rs` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,13 +119,20 @@ impl<C: Codes> Work for OfCodes<'_, C> {
         let (fours, rest) = self.inputs.as_chunks::<4>();
         let tiles: Vec<Four> = fours.iter().map(Four::new).collect();
         let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
+        let groups = self.rows.codes.row / C::BYTES;
+        let mut factors = Vec::new();
         for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
             let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i));
+            factors.clear();
+            for (_, (_, scales)) in out.chunks_exact(self.inputs.len()).zip(rows()).filter(|_| !tiles.is_empty()) {
+                factors.extend((0..groups).map(|g| C::factors(scales, g)));
+            }
             for (first, tiles) in (0..).step_by(8).zip(tiles.chunks(2)) {
-                for (out, (codes, scales)) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                let rows = rows().zip(factors.chunks_exact(groups));
+                for (out, ((codes, scales), factors)) in out.chunks_exact_mut(self.inputs.len()).zip(rows) {
                     let out = out[first..].chunks_exact_mut(4).zip(match tiles {
-                        [a, b] => code_sums::<W, C, 2>(wide, codes, scales, [a, b]),
-                        [a] => [code_sums::<W, C, 1>(wide, codes, scales, [a])[0]; 2],
+                        [a, b] => code_sums::<W, C, 2>(wide, codes, scales, factors, [a, b]),
+                        [a] => [code_sums::<W, C, 1>(wide, codes, scales, factors, [a])[0]; 2],
                         _ => unreachable!("two at most"),
                     });
                     out.take(tiles.len()).for_each(|(to, made)| to.copy_from_slice(&made));
@@ -153,12 +160,12 @@ fn code_sums<W: Wide, C: Codes, const N: usize>(
     wide: W,
     codes: &[u8],
     scales: &[u8],
+    factors: &[Factors],
     inputs: [&Four; N],
 ) -> [[f32; 4]; N] {
     let mut sums = [F32x4::splat(0.0); N];
-    for (g, group) in codes.chunks_exact(C::BYTES).enumerate() {
+    for (g, (group, factors)) in codes.chunks_exact(C::BYTES).zip(factors).enumerate() {
         let own = C::codes(wide, group, scales, g);
-        let factors = C::factors(scales, g);
         for (sum, four) in sums.iter_mut().zip(inputs) {
             let x = &four.codes[g];
             let dots = [dot(wide, own, &x[0]), dot(wide, own, &x[1]), dot(wide, own, &x[2]), dot(wide, own, &x[3])];
