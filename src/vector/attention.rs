@@ -65,15 +65,24 @@ impl Tile {
         Self { keys: zeros(key_width), values, key_width, value_width }
     }
 
-    /// Reads the positions of `part` of a head.
+    /// Reads the positions of `part` of a head from keys and values, of which `finite` says whether they are f16 that are finite.
     #[inline(always)]
-    fn read<W: Wide>(&mut self, wide: W, keys: &Cache<'_>, values: &Cache<'_>, head: usize, part: Range<usize>) {
+    fn read<W: Wide>(
+        &mut self,
+        wide: W,
+        [keys, values]: [&Cache<'_>; 2],
+        head: usize,
+        part: Range<usize>,
+        finite: [bool; 2],
+    ) {
         for position in part {
             let at = position % TILE;
-            keys.read(wide, position, head, &mut self.keys[at * self.key_width..][..keys.dim.div_ceil(4)]);
+            let to = &mut self.keys[at * self.key_width..][..keys.dim.div_ceil(4)];
+            keys.read(wide, position, head, finite[0], to);
             if !self.values.is_empty() {
                 let width = self.value_width.min(values.dim.div_ceil(4));
-                values.read(wide, position, head, &mut self.values[at * self.value_width..][..width]);
+                let to = &mut self.values[at * self.value_width..][..width];
+                values.read(wide, position, head, finite[1], to);
             }
         }
     }
@@ -137,16 +146,14 @@ fn attend_on<W: Wide>(wide: W, attention: Attention<'_>) -> Vec<Attended> {
     let first = rows.iter().map(|row| row.keys.start).min().unwrap_or(0);
     let end = rows.iter().map(|row| row.keys.end).max().unwrap_or(0);
     let groups: Vec<&[Query<'_>]> = queries.chunk_by(|a, b| a.head == b.head).collect();
+    let heads = queries.iter().map(|query| query.head);
+    let heads = heads.clone().min().unwrap_or(0)..heads.max().map_or(0, |head| head + 1);
     for start in (first / TILE * TILE..end).step_by(TILE) {
         let part = start.max(first)..end.min(start + TILE);
-        if let [first, .., last] = groups[..] {
-            let heads = first[0].head.min(last[0].head)..first[0].head.max(last[0].head) + 1;
-            keys.fetch(part.clone(), heads.clone());
-            values.fetch(part.clone(), heads);
-        }
+        let finite = [keys, values].map(|cache| cache.finite(part.clone(), heads.clone()));
         let mut at = 0;
         for group in &groups {
-            tile.read(wide, keys, values, group[0].head, part.clone());
+            tile.read(wide, [keys, values], group[0].head, part.clone(), finite);
             let own = at..at + group.len();
             let scaled = scaled[own.start * width..own.end * width].chunks(2 * width);
             let sums = sums[own.start * value_width..own.end * value_width].chunks_mut(2 * value_width);
@@ -435,6 +442,30 @@ mod tests {
                     assert_eq!(made(), on_pairs(made), "{n} of {stored:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let (dim, capacity) = (8, 70);
+        let cache = Cache { words: &[], stored: Stored::F16, dim, row_words: 4, heads: 0..1, capacity };
+        let words = |other: Option<(usize, u32)>| {
+            let mut words = vec![0x3c00_3c00; capacity * 4]; // ones
+            other.into_iter().for_each(|(place, word)| words[place] = word);
+            words
+        };
+        let (ones, nan, infinite) =
+            (words(None), words(Some((66 * 4, 0x3c00_7e00))), words(Some((3 * 4, 0xfc00_3c00))));
+        let query = |end: usize| Query { head: 0, values: &[0.5; 8], keys: 0..end, sink: None };
+        let made = |keys: &[u32], values: &[u32], end| {
+            let of = |words| Cache { words, ..cache.clone() };
+            let made = || attend(&[query(end)], 1.0, &of(keys), &of(values), dim);
+            [made(), on_pairs(made)].map(|made| made[0].sums.clone())
+        };
+        assert_eq!(made(&nan, &ones, 66), [vec![66.0; 8], vec![66.0; 8]]);
+        assert!(made(&nan, &ones, 67).iter().flatten().all(|v| v.is_nan()));
+        for sums in made(&ones, &infinite, 67) {
+            assert_eq!(sums, [67.0, f32::NEG_INFINITY, 67.0, 67.0, 67.0, 67.0, 67.0, 67.0]);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::GROUP;
 use super::lanes::{F32x4, Floats, I16x8, Wide};
 
-/// Words that the processor fetches together.
-const LINE: usize = 16;
+/// The bits of the f16 that is infinite.
+const INFINITE: i16 = 0x7c00;
 
 /// Numbers of a cache, as `kernels/kv.rs` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +35,29 @@ pub struct Cache<'a> {
 }
 
 impl Cache<'_> {
-    /// Brings the rows of some heads into the processor's caches, in the order in which they lie: it foresees such reading, and not
-    /// that of a head's rows, between which others lie.
-    pub(crate) fn fetch(&self, positions: Range<usize>, heads: Range<usize>) {
-        let mut read = 0;
+    /// Looks at the rows of some heads: whether they are f16 that are all finite. This also brings them into the processor's
+    /// caches, in the order in which they lie: it foresees such reading, and not that of a head's rows, between which others lie.
+    #[inline(always)]
+    pub(crate) fn finite(&self, positions: Range<usize>, heads: Range<usize>) -> bool {
+        let mut most = I16x8::splat(0);
         for position in positions {
             let first = position % self.capacity * self.heads.len() + heads.start - self.heads.start;
             let words = &self.words[first * self.row_words..(first + heads.len()) * self.row_words];
-            for line in words.iter().step_by(LINE) {
-                read ^= line;
+            let (eights, rest) = words.as_chunks::<4>();
+            for &words in eights {
+                most = most.max(I16x8::from_bytes(bytemuck::must_cast(words)).and(I16x8::splat(i16::MAX)));
             }
+            let mut last = [0; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            most = most.max(I16x8::from_bytes(bytemuck::must_cast(last)).and(I16x8::splat(i16::MAX)));
         }
-        std::hint::black_box(read);
+        self.stored == Stored::F16 && most.values().iter().all(|&bits| bits < INFINITE)
     }
 
-    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
+    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all. `finite` says that they are
+    /// f16 that are finite.
     #[inline(always)]
-    pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, to: &mut [F32x4]) {
+    pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, finite: bool, to: &mut [F32x4]) {
         let row = position % self.capacity * self.heads.len() + head - self.heads.start;
         let words = &self.words[row * self.row_words..][..self.row_words];
         match self.stored {
@@ -63,8 +69,14 @@ impl Cache<'_> {
             Stored::F16 => {
                 let (pairs, last) = to.as_chunks_mut::<2>();
                 let (eights, rest) = words.as_chunks::<4>();
-                for (to, &words) in pairs.iter_mut().zip(eights) {
-                    *to = eight(wide, words);
+                if finite {
+                    for (to, &words) in pairs.iter_mut().zip(eights) {
+                        *to = wide.of_finite_halves(I16x8::from_bytes(bytemuck::must_cast(words))).halves();
+                    }
+                } else {
+                    for (to, &words) in pairs.iter_mut().zip(eights) {
+                        *to = eight(wide, words);
+                    }
                 }
                 if let Some(to) = last.first_mut() {
                     let words = eights.get(pairs.len()).map_or_else(|| [rest[0], rest[1], 0, 0], |&words| words);

@@ -79,6 +79,7 @@ impl Wide for Avx2 {
     #[inline(always)] fn of_upper(self, halves: I16x8) -> F32x8 {
         F32x8(must_cast(avx2!(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves.0)))))
     }
+    #[inline(always)] fn of_finite_halves(self, halves: I16x8) -> F32x8 { self.of_halves(halves) }
     #[inline(always)] fn of_halves(self, halves: I16x8) -> F32x8 { F32x8(avx2!(_mm256_cvtph_ps(halves.0))) }
     #[inline(always)] fn of_pairs(self, halves: I16x8) -> [F32x4; 2] {
         let [a, b] = self.of_halves(halves).halves();

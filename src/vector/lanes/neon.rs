@@ -44,6 +44,7 @@ impl I16x8 {
         Self(must_cast(neon!(vqsubq_u16(must_cast(self.0), must_cast(by.0)))))
     }
     #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(neon!(vmulq_s16(self.0, by.0))) }
+    #[inline(always)] pub fn max(self, by: Self) -> Self { Self(neon!(vmaxq_s16(self.0, by.0))) }
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(must_cast(neon!(vceqq_s16(self.0, to.0)))) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self {
         Self(must_cast(neon!(vshrq_n_u16::<N>(must_cast(self.0)))))
@@ -51,7 +52,6 @@ impl I16x8 {
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         neon!([vmovl_s16(vget_low_s16(self.0)), vmovl_high_s16(self.0)]).map(I32x4)
     }
-    #[cfg(test)]
     #[inline(always)] pub fn values(self) -> [i16; 8] { must_cast(self.0) }
 }
 
@@ -78,6 +78,7 @@ impl F32x4 {
         })
         .map(Self)
     }
+    #[inline(always)] pub fn from_finite_halves(halves: I16x8) -> [Self; 2] { Self::from_halves(halves) }
     #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
         let [a, b] = Self::from_halves(halves);
         a.unzip(b)

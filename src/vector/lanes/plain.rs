@@ -75,6 +75,11 @@ impl I16x8 {
         self.with(by, i16::wrapping_mul)
     }
 
+    /// The larger values.
+    pub fn max(self, by: Self) -> Self {
+        self.with(by, i16::max)
+    }
+
     /// All bits where the values are equal, none elsewhere.
     pub fn equal(self, to: Self) -> Self {
         self.with(to, |a, b| if a == b { -1 } else { 0 })
@@ -91,7 +96,6 @@ impl I16x8 {
     }
 
     /// The eight values.
-    #[cfg(test)]
     pub fn values(self) -> [i16; 8] {
         self.0
     }
@@ -133,6 +137,11 @@ impl F32x4 {
     /// The first, and the last, four of eight f16; those that are not finite stay so.
     pub fn from_halves(halves: I16x8) -> [Self; 2] {
         [0, 4].map(|first| Self(from_fn(|i| half::f16::from_bits(halves.0[first + i] as u16).to_f32())))
+    }
+
+    /// The first, and the last, four of eight f16 that are finite.
+    pub fn from_finite_halves(halves: I16x8) -> [Self; 2] {
+        Self::from_halves(halves)
     }
 
     /// Eight f16: those at even places, and those at odd ones. Those that are not finite stay so.

@@ -31,12 +31,12 @@ impl I16x8 {
     #[inline(always)] pub fn sub(self, by: Self) -> Self { Self(i16x8_sub(self.0, by.0)) }
     #[inline(always)] pub fn saturating_sub(self, by: Self) -> Self { Self(u16x8_sub_sat(self.0, by.0)) }
     #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(i16x8_mul(self.0, by.0)) }
+    #[inline(always)] pub fn max(self, by: Self) -> Self { Self(i16x8_max(self.0, by.0)) }
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(i16x8_eq(self.0, to.0)) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(u16x8_shr(self.0, N as u32)) }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         [I32x4(i32x4_extend_low_i16x8(self.0)), I32x4(i32x4_extend_high_i16x8(self.0))]
     }
-    #[cfg(test)]
     #[inline(always)] pub fn values(self) -> [i16; 8] { must_cast(self.0) }
 }
 
@@ -58,16 +58,22 @@ impl F32x4 {
     #[inline(always)] pub fn from_upper(halves: I16x8) -> [Self; 2] {
         [u32x4_extend_low_u16x8(halves.0), u32x4_extend_high_u16x8(halves.0)].map(|v| Self(i32x4_shl(v, 16)))
     }
+    /// The values of finite f16 whose sign is the highest of 32 bits, and whose other bits begin three below it.
+    #[inline(always)] fn finite(bits: v128) -> Self {
+        let moved = v128_and(bits, i32x4_splat(0x8fff_e000_u32 as i32));
+        Self(f32x4_mul(moved, f32x4_splat(f32::from_bits(0x7780_0000))))
+    }
     /// The values of f16 in the upper halves of 32 bits, whose lower halves are zero.
     #[inline(always)] fn upper_halves(bits: v128) -> Self {
         let exponent = i32x4_splat(0x7c00_0000);
         let endless = i32x4_eq(v128_and(bits, exponent), exponent);
-        let moved = v128_and(i32x4_shr(bits, 3), i32x4_splat(0x8fff_e000_u32 as i32));
-        let scaled = f32x4_mul(moved, f32x4_splat(f32::from_bits(0x7780_0000)));
-        Self(v128_or(scaled, v128_and(endless, i32x4_splat(0x7f80_0000))))
+        Self(v128_or(Self::finite(i32x4_shr(bits, 3)).0, v128_and(endless, i32x4_splat(0x7f80_0000))))
     }
     #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
         Self::from_upper(halves).map(|v| Self::upper_halves(v.0))
+    }
+    #[inline(always)] pub fn from_finite_halves(halves: I16x8) -> [Self; 2] {
+        [i32x4_extend_low_i16x8(halves.0), i32x4_extend_high_i16x8(halves.0)].map(|v| Self::finite(i32x4_shl(v, 13)))
     }
     #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
         let upper = v128_and(halves.0, i32x4_splat(0xffff_0000_u32 as i32));

@@ -43,13 +43,13 @@ impl I16x8 {
     #[inline(always)] pub fn sub(self, by: Self) -> Self { Self(sse2!(_mm_sub_epi16(self.0, by.0))) }
     #[inline(always)] pub fn saturating_sub(self, by: Self) -> Self { Self(sse2!(_mm_subs_epu16(self.0, by.0))) }
     #[inline(always)] pub fn mul(self, by: Self) -> Self { Self(sse2!(_mm_mullo_epi16(self.0, by.0))) }
+    #[inline(always)] pub fn max(self, by: Self) -> Self { Self(sse2!(_mm_max_epi16(self.0, by.0))) }
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(sse2!(_mm_cmpeq_epi16(self.0, to.0))) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(sse2!(_mm_srli_epi16::<N>(self.0))) }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         let (first, last) = sse2!((_mm_unpacklo_epi16(self.0, self.0), _mm_unpackhi_epi16(self.0, self.0)));
         sse2!([I32x4(_mm_srai_epi32::<16>(first)), I32x4(_mm_srai_epi32::<16>(last))])
     }
-    #[cfg(test)]
     #[inline(always)] pub fn values(self) -> [i16; 8] { must_cast(self.0) }
 }
 
@@ -75,19 +75,28 @@ impl F32x4 {
         let (first, last) = sse2!((_mm_unpacklo_epi16(zero, halves.0), _mm_unpackhi_epi16(zero, halves.0)));
         [Self(must_cast(first)), Self(must_cast(last))]
     }
-    /// The values of f16 in the upper halves of 32 bits, whose lower halves are zero.
+    /// The values of finite f16 in the upper halves of 32 bits, whose lower halves are zero.
+    #[inline(always)] fn finite_upper_halves(bits: __m128i) -> Self {
+        Self(sse2!({
+            let moved = _mm_and_si128(_mm_srai_epi32::<3>(bits), _mm_set1_epi32(0x8fff_e000_u32 as i32));
+            _mm_mul_ps(_mm_castsi128_ps(moved), _mm_set1_ps(f32::from_bits(0x7780_0000)))
+        }))
+    }
+    /// The same of any f16; those that are not finite stay so.
     #[inline(always)] fn upper_halves(bits: __m128i) -> Self {
         Self(sse2!({
             let exponent = _mm_set1_epi32(0x7c00_0000);
             let endless = _mm_cmpeq_epi32(_mm_and_si128(bits, exponent), exponent);
-            let moved = _mm_and_si128(_mm_srai_epi32::<3>(bits), _mm_set1_epi32(0x8fff_e000_u32 as i32));
-            let scaled = _mm_mul_ps(_mm_castsi128_ps(moved), _mm_set1_ps(f32::from_bits(0x7780_0000)));
-            _mm_or_ps(scaled, _mm_castsi128_ps(_mm_and_si128(endless, _mm_set1_epi32(0x7f80_0000))))
+            _mm_or_ps(Self::finite_upper_halves(bits).0, _mm_castsi128_ps(_mm_and_si128(endless, _mm_set1_epi32(0x7f80_0000))))
         }))
     }
     #[inline(always)] pub fn from_halves(halves: I16x8) -> [Self; 2] {
         let [first, last] = Self::from_upper(halves);
         [Self::upper_halves(must_cast(first.0)), Self::upper_halves(must_cast(last.0))]
+    }
+    #[inline(always)] pub fn from_finite_halves(halves: I16x8) -> [Self; 2] {
+        let [first, last] = Self::from_upper(halves);
+        [Self::finite_upper_halves(must_cast(first.0)), Self::finite_upper_halves(must_cast(last.0))]
     }
     #[inline(always)] pub fn from_pairs(halves: I16x8) -> [Self; 2] {
         let upper = must_cast([0xffff_0000_u32; 4]);

@@ -73,6 +73,7 @@ fn a_target_s_instructions_compute_what_arrays_do() {
         same(x.sub(y), p.sub(q));
         same(x.mul(y), p.mul(q));
         same(x.saturating_sub(y), p.saturating_sub(q));
+        same(x.max(y), p.max(q));
         same(x.equal(x.and(I16x8::splat(7))), p.equal(p.and(plain::I16x8::splat(7))));
         same(x.shift_right::<4>(), p.shift_right::<4>());
         same(x.shift_right::<12>(), p.shift_right::<12>());
@@ -123,6 +124,11 @@ fn every_half_has_its_value() {
         let order = (0..8).chain([0, 2, 4, 6, 1, 3, 5, 7]);
         let bytes = || Halves(bytemuck::must_cast(halves));
         let both = [dispatch(bytes()), bytes().run(Pairs)];
+        if values(7).is_finite() {
+            let finite = F32x4::from_finite_halves(I16x8::from_bytes(bytemuck::must_cast(halves)));
+            let plain = plain::F32x4::from_finite_halves(plain::I16x8::from_bytes(bytemuck::must_cast(halves)));
+            assert_eq!(bits(finite), plain.iter().flat_map(|v| v.0.map(f32::to_bits)).collect::<Vec<_>>());
+        }
         for (i, place) in order.enumerate() {
             for got in both.map(|made| made[i / 4].values()[i % 4]) {
                 let want = values(place);

@@ -29,6 +29,8 @@ pub trait Wide: Copy {
     fn load_floats(self, halves: &[F32x4; 2]) -> Self::Floats;
     /// The floats whose upper halves are eight 16-bit integers: of bf16.
     fn of_upper(self, halves: I16x8) -> Self::Floats;
+    /// Eight f16 that are finite.
+    fn of_finite_halves(self, halves: I16x8) -> Self::Floats;
     /// Eight f16; those that are not finite stay so.
     fn of_halves(self, halves: I16x8) -> Self::Floats;
     /// Eight f16: those at even places, and those at odd ones. Those that are not finite stay so.
@@ -110,6 +112,9 @@ impl Wide for Pairs {
     #[inline(always)] fn floats(self, [a, b]: [F32x4; 2]) -> Pair<F32x4> { Pair(a, b) }
     #[inline(always)] fn load_floats(self, halves: &[F32x4; 2]) -> Pair<F32x4> { self.floats(*halves) }
     #[inline(always)] fn of_upper(self, halves: I16x8) -> Pair<F32x4> { self.floats(F32x4::from_upper(halves)) }
+    #[inline(always)] fn of_finite_halves(self, halves: I16x8) -> Pair<F32x4> {
+        self.floats(F32x4::from_finite_halves(halves))
+    }
     #[inline(always)] fn of_halves(self, halves: I16x8) -> Pair<F32x4> { self.floats(F32x4::from_halves(halves)) }
     #[inline(always)] fn of_pairs(self, halves: I16x8) -> [F32x4; 2] { F32x4::from_pairs(halves) }
 }
