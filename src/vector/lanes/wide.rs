@@ -77,7 +77,9 @@ pub trait Floats: Copy {
     fn halves(self) -> [F32x4; 2];
 }
 
-/// What is done on wide vectors. Its function is compiled for each set of instructions, with all that is inlined into it.
+/// What is done on wide vectors. Its function is compiled for each set of instructions, with all that is inlined into it; what is not
+/// is compiled without them, and then calls each as a function. Closures given to functions of the standard library, such as arrays'
+/// `map`, are in danger of that: where vectors are wide, hot loops are plain ones.
 pub trait Work {
     /// What it makes.
     type Made;
