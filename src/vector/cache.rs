@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::GROUP;
-use super::lanes::{F32x4, I16x8};
+use super::lanes::{F32x4, Floats, I16x8, Wide};
+
+/// The bits of the f16 that is infinite.
+const INFINITE: i16 = 0x7c00;
 
 /// Numbers of a cache, as `kernels/kv.rs` describes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +35,29 @@ pub struct Cache<'a> {
 }
 
 impl Cache<'_> {
-    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all.
-    pub(crate) fn read(&self, position: usize, head: usize, to: &mut [F32x4]) {
+    /// Looks at the rows of some heads: whether they are f16 that are all finite. This also brings them into the processor's
+    /// caches, in the order in which they lie: it foresees such reading, and not that of a head's rows, between which others lie.
+    #[inline(always)]
+    pub(crate) fn finite(&self, positions: Range<usize>, heads: Range<usize>) -> bool {
+        let mut most = I16x8::splat(0);
+        for position in positions {
+            let first = position % self.capacity * self.heads.len() + heads.start - self.heads.start;
+            let words = &self.words[first * self.row_words..(first + heads.len()) * self.row_words];
+            let (eights, rest) = words.as_chunks::<4>();
+            for &words in eights {
+                most = most.max(I16x8::from_bytes(bytemuck::must_cast(words)).and(I16x8::splat(i16::MAX)));
+            }
+            let mut last = [0; 4];
+            last[..rest.len()].copy_from_slice(rest);
+            most = most.max(I16x8::from_bytes(bytemuck::must_cast(last)).and(I16x8::splat(i16::MAX)));
+        }
+        self.stored == Stored::F16 && most.values().iter().all(|&bits| bits < INFINITE)
+    }
+
+    /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all. `finite` says that they are
+    /// f16 that are finite.
+    #[inline(always)]
+    pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, finite: bool, to: &mut [F32x4]) {
         let row = position % self.capacity * self.heads.len() + head - self.heads.start;
         let words = &self.words[row * self.row_words..][..self.row_words];
         match self.stored {
@@ -43,13 +67,20 @@ impl Cache<'_> {
                 }
             }
             Stored::F16 => {
-                let eight = |words: [u32; 4]| F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast(words)));
                 let (pairs, last) = to.as_chunks_mut::<2>();
                 let (eights, rest) = words.as_chunks::<4>();
-                pairs.iter_mut().zip(eights).for_each(|(to, &words)| *to = eight(words));
+                if finite {
+                    for (to, &words) in pairs.iter_mut().zip(eights) {
+                        *to = wide.of_finite_halves(I16x8::from_bytes(bytemuck::must_cast(words))).halves();
+                    }
+                } else {
+                    for (to, &words) in pairs.iter_mut().zip(eights) {
+                        *to = eight(wide, words);
+                    }
+                }
                 if let Some(to) = last.first_mut() {
                     let words = eights.get(pairs.len()).map_or_else(|| [rest[0], rest[1], 0, 0], |&words| words);
-                    *to = eight(words)[0];
+                    *to = eight(wide, words)[0];
                 }
             }
             Stored::Q8 => {
@@ -60,11 +91,19 @@ impl Cache<'_> {
                     for (to, codes) in to.chunks_mut(4).zip(codes.chunks(4)) {
                         let mut four = [0; 4];
                         four[..codes.len()].copy_from_slice(codes);
-                        let values = I16x8::from_signed(bytemuck::must_cast(four)).map(I16x8::widen);
-                        to.iter_mut().zip(values.as_flattened()).for_each(|(to, v)| *to = v.to_floats().mul(scale));
+                        let [a, b] = I16x8::from_signed(bytemuck::must_cast(four));
+                        for (to, v) in to.iter_mut().zip([a.widen(), b.widen()].as_flattened()) {
+                            *to = v.to_floats().mul(scale);
+                        }
                     }
                 }
             }
         }
     }
+}
+
+/// The values of eight f16.
+#[inline(always)]
+fn eight<W: Wide>(wide: W, words: [u32; 4]) -> [F32x4; 2] {
+    wide.of_halves(I16x8::from_bytes(bytemuck::must_cast(words))).halves()
 }

@@ -19,7 +19,7 @@ pub enum Order {
 /// A row of inputs.
 pub struct Input {
     /// Four vectors for each group.
-    pub codes: Vec<[I16x8; 4]>,
+    pub codes: Vec<[[I16x8; 2]; 2]>,
     /// Each group's scale.
     pub scales: Vec<f32>,
     /// Each group's sum, of the rounded values: what rounding takes from products with large codes, minimums give back.
@@ -44,13 +44,26 @@ impl Input {
             let inverse = if scale > 0.0 && finite { 1.0 / scale } else { 0.0 };
             // A scale that is subnormal has no inverse: such inputs are nothing.
             let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-            let code = |i: usize| (padded[i] * inverse).round_ties_even() as i16;
-            let sum: i32 = (0..GROUP).map(|i| i32::from(code(i))).sum();
-            let plane = |first: usize, step: usize| I16x8::new(std::array::from_fn(|i| code(first + step * i)));
-            input.codes.push(match order {
-                Order::Natural => [0, 8, 16, 24].map(|first| plane(first, 1)),
-                Order::Nibbles => [0, 16, 1, 17].map(|first| plane(first, 2)),
-            });
+            let mut codes = [0i16; GROUP];
+            for (code, v) in codes.iter_mut().zip(padded) {
+                // Floats of 1.5 · 2²³ and more are integers, whose lowest bits are those of what was added.
+                *code = (v * inverse + 12_582_912.0).to_bits() as i16;
+            }
+            let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+            let [a, b, c, d] = match order {
+                Order::Natural => bytemuck::must_cast::<_, [[i16; 8]; 4]>(codes).map(I16x8::new),
+                Order::Nibbles => {
+                    let mut planes = [[0; 8]; 4];
+                    for i in 0..8 {
+                        planes[0][i] = codes[2 * i];
+                        planes[1][i] = codes[16 + 2 * i];
+                        planes[2][i] = codes[2 * i + 1];
+                        planes[3][i] = codes[17 + 2 * i];
+                    }
+                    planes.map(I16x8::new)
+                }
+            };
+            input.codes.push([[a, b], [c, d]]);
             let scale = if finite { scale } else { f32::NAN };
             input.scales.push(scale);
             input.sums.push(sum as f32 * scale);

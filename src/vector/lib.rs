@@ -1,7 +1,7 @@
 //! Products, attention and other arithmetic on vectors of 128 bits, for Minke's kernels on processors.
 //!
 //! This is a crate of its own because it is built for speed where everything else is built for size, and because it holds the
-//! only unsafe code: calls of SSE2's instructions in `lanes.rs`.
+//! only unsafe code: calls of processors' instructions in `lanes/`.
 #![deny(unsafe_code)]
 
 mod attention;

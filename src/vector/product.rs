@@ -1,8 +1,10 @@
 //! Products of rows of weights with rows of inputs.
 
+use std::marker::PhantomData;
+
 use super::input::Input;
-use super::lanes::{F32x4, I16x8, I32x4};
-use super::weights::{Bf16, Codes, F16, F32, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
+use super::lanes::{F32x4, Floats, I16x8, Integers, Sums, Wide, Work, dispatch};
+use super::weights::{Bf16, Codes, F16, F32, Factors, Mxfp4, Numbers, Q4, Q4K, Q4Min, Q5K, Q6K, Q8, Q8Min};
 
 /// How weights lie, as the table of `plan/layout.rs` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,23 +61,23 @@ pub fn products(
 ) -> Vec<Vec<f32>> {
     let rows = &Rows { codes, scales, count, row };
     match format {
-        Format::F32 => of_numbers::<F32>(rows, inputs),
-        Format::F16 => of_numbers::<F16>(rows, inputs),
-        Format::Bf16 => of_numbers::<Bf16>(rows, inputs),
-        Format::Q8 => of_codes::<Q8>(rows, inputs),
-        Format::Q8Min => of_codes::<Q8Min>(rows, inputs),
-        Format::Q4 => of_codes::<Q4>(rows, inputs),
-        Format::Q4Min => of_codes::<Q4Min>(rows, inputs),
-        Format::Q4K => of_codes::<Q4K>(rows, inputs),
-        Format::Q5K => of_codes::<Q5K>(rows, inputs),
-        Format::Q6K => of_codes::<Q6K>(rows, inputs),
-        Format::Mxfp4 => of_codes::<Mxfp4>(rows, inputs),
+        Format::F32 => dispatch(OfNumbers::<F32>::new(rows, inputs)),
+        Format::F16 => dispatch(OfNumbers::<F16>::new(rows, inputs)),
+        Format::Bf16 => dispatch(OfNumbers::<Bf16>::new(rows, inputs)),
+        Format::Q8 => dispatch(OfCodes::<Q8>::new(rows, inputs)),
+        Format::Q8Min => dispatch(OfCodes::<Q8Min>::new(rows, inputs)),
+        Format::Q4 => dispatch(OfCodes::<Q4>::new(rows, inputs)),
+        Format::Q4Min => dispatch(OfCodes::<Q4Min>::new(rows, inputs)),
+        Format::Q4K => dispatch(OfCodes::<Q4K>::new(rows, inputs)),
+        Format::Q5K => dispatch(OfCodes::<Q5K>::new(rows, inputs)),
+        Format::Q6K => dispatch(OfCodes::<Q6K>::new(rows, inputs)),
+        Format::Mxfp4 => dispatch(OfCodes::<Mxfp4>::new(rows, inputs)),
     }
 }
 
 /// Four inputs, group by group.
 struct Four {
-    codes: Vec<[[I16x8; 4]; 4]>,
+    codes: Vec<[[[I16x8; 2]; 2]; 4]>,
     scales: Vec<F32x4>,
     sums: Vec<F32x4>,
 }
@@ -95,136 +97,249 @@ impl Four {
     }
 }
 
-fn of_codes<C: Codes>(rows: &Rows<'_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let inputs: Vec<Input> = inputs.iter().map(|x| Input::new(x, C::ORDER)).collect();
-    let mut fours = inputs.chunks_exact(4);
-    let tiles: Vec<Four> = fours.by_ref().map(|four| Four::new(four.try_into().expect("four"))).collect();
-    let rest = fours.remainder();
-    each_row(rows.count, inputs.len(), |i, out| {
-        let (codes, scales) = rows.bytes(i);
-        let (of_tiles, of_rest) = out.split_at_mut(4 * tiles.len());
-        for (tiles, out) in tiles.chunks(2).zip(of_tiles.chunks_mut(8)) {
-            match tiles {
-                [a, b] => out.copy_from_slice(code_sums::<C, 2>(codes, scales, [a, b]).as_flattened()),
-                [a] => out.copy_from_slice(code_sums::<C, 1>(codes, scales, [a]).as_flattened()),
-                _ => unreachable!("two at most"),
+/// The products of rows of codes with inputs.
+struct OfCodes<'a, C> {
+    rows: &'a Rows<'a>,
+    inputs: Vec<Input>,
+    layout: PhantomData<C>,
+}
+
+impl<'a, C: Codes> OfCodes<'a, C> {
+    fn new(rows: &'a Rows<'a>, inputs: &[Vec<f32>]) -> Self {
+        let inputs = inputs.iter().map(|x| Input::new(x, C::ORDER)).collect();
+        Self { rows, inputs, layout: PhantomData }
+    }
+}
+
+impl<C: Codes> Work for OfCodes<'_, C> {
+    type Made = Vec<Vec<f32>>;
+
+    #[inline(always)]
+    fn run<W: Wide>(self, wide: W) -> Vec<Vec<f32>> {
+        let (fours, rest) = self.inputs.as_chunks::<4>();
+        let tiles: Vec<Four> = fours.iter().map(Four::new).collect();
+        let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
+        let groups = self.rows.codes.row / C::BYTES;
+        let mut factors = Vec::new();
+        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
+            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i));
+            factors.clear();
+            for (_, (_, scales)) in out.chunks_exact(self.inputs.len()).zip(rows()).filter(|_| !tiles.is_empty()) {
+                factors.extend((0..groups).map(|g| C::factors(scales, g)));
+            }
+            for (first, tiles) in (0..).step_by(8).zip(tiles.chunks(2)) {
+                let rows = rows().zip(factors.chunks_exact(groups));
+                for (out, ((codes, scales), factors)) in out.chunks_exact_mut(self.inputs.len()).zip(rows) {
+                    let out = out[first..].chunks_exact_mut(4).zip(match tiles {
+                        [a, b] => code_sums::<W, C, 2>(wide, codes, scales, factors, [a, b]),
+                        [a] => [code_sums::<W, C, 1>(wide, codes, scales, factors, [a])[0]; 2],
+                        _ => unreachable!("two at most"),
+                    });
+                    out.take(tiles.len()).for_each(|(to, made)| to.copy_from_slice(&made));
+                }
+            }
+            for (out, (codes, scales)) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                for (out, input) in out[4 * tiles.len()..].iter_mut().zip(rest) {
+                    *out = code_sum::<W, C>(wide, codes, scales, input);
+                }
             }
         }
-        of_rest.iter_mut().zip(rest).for_each(|(out, input)| *out = code_sum::<C>(codes, scales, input));
-    })
+        by_input(&values, self.inputs.len())
+    }
+}
+
+/// The sums of products of a group's codes with an input's.
+#[inline(always)]
+fn dot<W: Wide>(wide: W, [ab, cd]: [W::Integers; 2], [first, last]: &[[I16x8; 2]; 2]) -> W::Sums {
+    ab.dot(wide.load(first)).add(cd.dot(wide.load(last)))
 }
 
 /// The products of a row with `N` times four inputs.
 #[inline(always)]
-fn code_sums<C: Codes, const N: usize>(codes: &[u8], scales: &[u8], inputs: [&Four; N]) -> [[f32; 4]; N] {
+fn code_sums<W: Wide, C: Codes, const N: usize>(
+    wide: W,
+    codes: &[u8],
+    scales: &[u8],
+    factors: &[Factors],
+    inputs: [&Four; N],
+) -> [[f32; 4]; N] {
     let mut sums = [F32x4::splat(0.0); N];
-    for (g, group) in codes.chunks_exact(C::BYTES).enumerate() {
-        let [a, b, c, d] = C::codes(group, scales, g);
-        let factors = C::factors(scales, g);
+    for (g, (group, factors)) in codes.chunks_exact(C::BYTES).zip(factors).enumerate() {
+        let own = C::codes(wide, group, scales, g);
         for (sum, four) in sums.iter_mut().zip(inputs) {
-            let (x, scale) = (&four.codes[g], four.scales[g]);
-            let scaled = if C::HALVES {
-                let first = I32x4::sums([0, 1, 2, 3].map(|n| a.dot(x[n][0]).add(c.dot(x[n][2])))).to_floats();
-                let last = I32x4::sums([0, 1, 2, 3].map(|n| b.dot(x[n][1]).add(d.dot(x[n][3])))).to_floats();
-                first.mul(F32x4::splat(factors.scale)).add(last.mul(F32x4::splat(factors.second)))
-            } else {
-                let all = |n: usize| a.dot(x[n][0]).add(b.dot(x[n][1])).add(c.dot(x[n][2]).add(d.dot(x[n][3])));
-                I32x4::sums([0, 1, 2, 3].map(all)).to_floats().mul(F32x4::splat(factors.scale))
-            };
-            *sum = sum.add(scaled.mul(scale)).add(four.sums[g].mul(F32x4::splat(factors.minimum)));
+            let x = &four.codes[g];
+            let dots = [dot(wide, own, &x[0]), dot(wide, own, &x[1]), dot(wide, own, &x[2]), dot(wide, own, &x[3])];
+            let scaled = scaled::<W, C>(dots, [factors.scale, factors.second].map(F32x4::splat));
+            *sum = sum.add(scaled.mul(four.scales[g])).add(four.sums[g].mul(F32x4::splat(factors.minimum)));
         }
     }
     sums.map(F32x4::values)
 }
 
+/// Four sums of products times their scales: those of groups' first and last 16 weights, which may be the same.
+#[inline(always)]
+fn scaled<W: Wide, C: Codes>(dots: [W::Sums; 4], [scale, second]: [F32x4; 2]) -> F32x4 {
+    if C::HALVES {
+        let [first, last] = W::Sums::half_sums(dots);
+        return first.to_floats().mul(scale).add(last.to_floats().mul(second));
+    }
+    W::Sums::sums(dots).to_floats().mul(scale)
+}
+
+/// The sums of products of the codes of a group with an input's, where group `n` of those given is `first + n` of the row.
+#[inline(always)]
+fn group_dot<W: Wide, C: Codes>(
+    wide: W,
+    codes: &[u8],
+    scales: &[u8],
+    first: usize,
+    n: usize,
+    x: &[[[I16x8; 2]; 2]],
+) -> W::Sums {
+    dot(wide, C::codes(wide, &codes[n * C::BYTES..][..C::BYTES], scales, first + n), &x[n])
+}
+
 /// The product of a row with an input, four groups at a time.
 #[inline(always)]
-fn code_sum<C: Codes>(codes: &[u8], scales: &[u8], input: &Input) -> f32 {
+fn code_sum<W: Wide, C: Codes>(wide: W, codes: &[u8], scales: &[u8], input: &Input) -> f32 {
     let groups = input.codes.len();
-    if C::HALVES {
-        return halved_sum::<C>(codes, scales, input);
-    }
-    let dot = |group: &[u8], g: usize, x: &[I16x8; 4]| {
-        let [a, b, c, d] = C::codes(group, scales, g);
-        a.dot(x[0]).add(b.dot(x[1])).add(c.dot(x[2]).add(d.dot(x[3])))
-    };
     let mut sum = F32x4::splat(0.0);
     let fours = codes.chunks_exact(4 * C::BYTES).zip(input.codes.chunks_exact(4));
     let factors = input.scales.chunks_exact(4).zip(input.sums.chunks_exact(4));
     for (i, ((codes, x), (scale, sums))) in fours.zip(factors).enumerate() {
-        let four = |values: &[f32]| F32x4::new(values.try_into().expect("four"));
-        let of = |n: usize| dot(&codes[n * C::BYTES..][..C::BYTES], 4 * i + n, &x[n]);
-        let [own, minimum] = C::four_factors(scales, 4 * i);
-        let dots = I32x4::sums([of(0), of(1), of(2), of(3)]).to_floats();
-        sum = sum.add(dots.mul(own.mul(four(scale)))).add(minimum.mul(four(sums)));
+        let [scale, sums] = [scale, sums].map(|four| F32x4::new(four.try_into().expect("four")));
+        let dots = [
+            group_dot::<W, C>(wide, codes, scales, 4 * i, 0, x),
+            group_dot::<W, C>(wide, codes, scales, 4 * i, 1, x),
+            group_dot::<W, C>(wide, codes, scales, 4 * i, 2, x),
+            group_dot::<W, C>(wide, codes, scales, 4 * i, 3, x),
+        ];
+        let [own, second, minimum] = C::four_factors(wide, scales, 4 * i);
+        let scaled = scaled::<W, C>(dots, [own.mul(scale), second.mul(scale)]);
+        sum = sum.add(scaled).add(minimum.mul(sums));
     }
     let mut rest = 0.0;
     for g in groups / 4 * 4..groups {
         let factors = C::factors(scales, g);
-        let dot = dot(&codes[g * C::BYTES..][..C::BYTES], g, &input.codes[g]);
-        let dot: f32 = dot.to_floats().values().iter().sum();
-        rest += dot * factors.scale * input.scales[g] + factors.minimum * input.sums[g];
+        let dot = group_dot::<W, C>(wide, codes, scales, 0, g, &input.codes);
+        let scaled = scaled::<W, C>([dot; 4], [factors.scale, factors.second].map(F32x4::splat)).values()[0];
+        rest += scaled * input.scales[g] + factors.minimum * input.sums[g];
     }
     sum.values().iter().sum::<f32>() + rest
 }
 
-/// The product of a row with an input, where the halves of a group have a scale each.
-#[inline(always)]
-fn halved_sum<C: Codes>(codes: &[u8], scales: &[u8], input: &Input) -> f32 {
-    let mut sum = F32x4::splat(0.0);
-    for (g, (group, x)) in codes.chunks_exact(C::BYTES).zip(&input.codes).enumerate() {
-        let [a, b, c, d] = C::codes(group, scales, g);
-        let (factors, scale) = (C::factors(scales, g), input.scales[g]);
-        let first = a.dot(x[0]).add(c.dot(x[2])).to_floats().mul(F32x4::splat(factors.scale * scale));
-        let last = b.dot(x[1]).add(d.dot(x[3])).to_floats().mul(F32x4::splat(factors.second * scale));
-        sum = sum.add(first.add(last));
-    }
-    sum.values().iter().sum()
-}
-
-/// Inputs that meet the weights of a row together.
+/// Rows that some inputs meet before others do: so many stay in the processor's nearest cache.
+const BLOCK: usize = 16;
+/// Inputs that meet the weights of a row of numbers together.
 const TILE: usize = 8;
 
-fn of_numbers<F: Numbers>(rows: &Rows<'_>, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    let width = rows.codes.row / F::BYTES * 8;
-    let inputs: Vec<Vec<F32x4>> = inputs
-        .iter()
-        .map(|x| {
+/// The products of rows of numbers with inputs.
+struct OfNumbers<'a, F> {
+    rows: &'a Rows<'a>,
+    /// Inputs, eight numbers at a time.
+    inputs: Vec<Vec<[F32x4; 2]>>,
+    layout: PhantomData<F>,
+}
+
+impl<'a, F: Numbers> OfNumbers<'a, F> {
+    fn new(rows: &'a Rows<'a>, inputs: &[Vec<f32>]) -> Self {
+        let width = rows.codes.row / F::BYTES * 8;
+        let padded = |x: &Vec<f32>| {
             let mut padded = x.clone();
             padded.resize(width, 0.0);
-            padded.chunks_exact(4).map(|four| F32x4::new(four.try_into().expect("four"))).collect()
-        })
-        .collect();
-    each_row(rows.count, inputs.len(), |i, out| {
-        let (codes, _) = rows.bytes(i);
-        let mut tiles = inputs.chunks_exact(TILE);
-        let mut out = out.iter_mut();
-        let mut put = |sums: &[f32]| sums.iter().zip(&mut out).for_each(|(sum, out)| *out = *sum);
-        for tile in &mut tiles {
-            put(&number_sums::<F, TILE>(codes, tile.try_into().expect("a whole tile")));
+            let (eights, _) = padded.as_chunks::<8>();
+            eights.iter().map(|eight| bytemuck::must_cast::<_, [[f32; 4]; 2]>(*eight).map(F32x4::new)).collect()
+        };
+        Self { rows, inputs: inputs.iter().map(padded).collect(), layout: PhantomData }
+    }
+}
+
+impl<F: Numbers> Work for OfNumbers<'_, F> {
+    type Made = Vec<Vec<f32>>;
+
+    #[inline(always)]
+    fn run<W: Wide>(self, wide: W) -> Vec<Vec<f32>> {
+        let (tiles, rest) = self.inputs.as_chunks::<TILE>();
+        let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
+        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
+            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i).0);
+            for (first, tile) in (0..).step_by(TILE).zip(tiles) {
+                for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                    out[first..first + TILE].copy_from_slice(&number_sums::<W, F, TILE>(wide, codes, tile));
+                }
+            }
+            for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
+                for (one, out) in rest.iter().zip(&mut out[TILE * tiles.len()..]) {
+                    [*out] = number_sums::<W, F, 1>(wide, codes, std::array::from_ref(one));
+                }
+            }
         }
-        for one in tiles.remainder().chunks_exact(1) {
-            put(&number_sums::<F, 1>(codes, one.try_into().expect("one")));
-        }
-    })
+        by_input(&values, self.inputs.len())
+    }
 }
 
 #[inline(always)]
-fn number_sums<F: Numbers, const N: usize>(codes: &[u8], inputs: &[Vec<F32x4>; N]) -> [f32; N] {
-    let mut sums = [[F32x4::splat(0.0); 2]; N];
+fn number_sums<W: Wide, F: Numbers, const N: usize>(wide: W, codes: &[u8], inputs: &[Vec<[F32x4; 2]>; N]) -> [f32; N] {
+    let mut sums = [wide.floats([F32x4::splat(0.0); 2]); N];
     for (i, bytes) in codes.chunks_exact(F::BYTES).enumerate() {
-        let [a, b] = F::eight(bytes);
-        for (sums, x) in sums.iter_mut().zip(inputs) {
-            sums[0] = sums[0].add(a.mul(x[2 * i]));
-            sums[1] = sums[1].add(b.mul(x[2 * i + 1]));
+        let weights = F::eight(wide, bytes);
+        for (sum, x) in sums.iter_mut().zip(inputs) {
+            *sum = sum.add(weights.mul(wide.load_floats(&x[i])));
         }
     }
-    sums.map(|[a, b]| a.add(b).values().iter().sum())
+    let mut made = [0.0; N];
+    for (made, sum) in made.iter_mut().zip(sums) {
+        let [a, b] = sum.halves();
+        *made = a.add(b).values().iter().sum();
+    }
+    made
 }
 
-/// Calls `make` for every row, with room for a value for each input; returns the values by input.
-fn each_row(count: usize, inputs: usize, make: impl Fn(usize, &mut [f32])) -> Vec<Vec<f32>> {
-    let mut values = vec![0.0f32; count * inputs];
-    values.chunks_exact_mut(inputs).enumerate().for_each(|(i, values)| make(i, values));
+/// Values of rows, of which each has one for each input, by input.
+fn by_input(values: &[f32], inputs: usize) -> Vec<Vec<f32>> {
     (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).copied().collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lanes::tests::{Random, on_pairs};
+    use super::*;
+
+    #[test]
+    fn wide_vectors_make_the_same_bits() {
+        let mut random = Random(2);
+        // Without the highest bit of the exponent, floats are finite.
+        let mut byte = |i: usize| random.next() as u8 & if i % 2 == 1 { 0xbf } else { 0xff };
+        let bytes: Vec<u8> = (0..3 * 24 * 128).map(&mut byte).collect();
+        // Bytes of a group's codes, and of eight groups' scales.
+        let formats = [
+            (Format::F32, 128, 0),
+            (Format::F16, 64, 0),
+            (Format::Bf16, 64, 0),
+            (Format::Q8, 32, 16),
+            (Format::Q8Min, 32, 32),
+            (Format::Q4, 16, 16),
+            (Format::Q4Min, 16, 32),
+            (Format::Q4K, 16, 16),
+            (Format::Q5K, 16, 48),
+            (Format::Q6K, 16, 84),
+            (Format::Mxfp4, 16, 8),
+        ];
+        for ((format, codes, scales), groups) in formats.into_iter().flat_map(|f| [24, 22, 3].map(|groups| (f, groups)))
+        {
+            let codes = Plane { bytes: &bytes, row: groups * codes };
+            let scales = Plane { bytes: &bytes, row: groups.div_ceil(8) * scales };
+            for n in [1, 3, 4, 8, 15] {
+                let mut row = || (0..32 * groups).map(|_| random.next() as i16 as f32 / 3000.0).collect();
+                let inputs: Vec<Vec<f32>> = (0..n).map(|_| row()).collect();
+                let made = || -> Vec<u32> {
+                    let made = products(format, codes, scales, 3, &|i| 2 - i, &inputs);
+                    made.concat().into_iter().map(f32::to_bits).collect()
+                };
+                let wide = made();
+                assert_eq!(wide.len(), 3 * n);
+                assert_eq!(wide, on_pairs(made), "{format:?}, {groups} groups, {n} inputs");
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Weights of each layout as vectors: codes and factors of a group, or numbers.
 
 use super::input::Order;
-use super::lanes::{F32x4, I16x8};
+use super::lanes::{F32x4, Floats, I16x8, Integers, Wide};
 
 /// What the codes of a group are multiplied with.
 #[derive(Clone, Copy)]
@@ -15,6 +15,7 @@ pub struct Factors {
 }
 
 impl Factors {
+    #[inline(always)]
     fn scale(scale: f32) -> Self {
         Self { scale, second: scale, minimum: 0.0 }
     }
@@ -24,7 +25,7 @@ impl Factors {
 pub trait Codes {
     /// The order in which [`Self::codes`] has a group's weights.
     const ORDER: Order = Order::Nibbles;
-    /// Whether the last 16 weights of a group have a scale of their own: they are in the second and fourth vector.
+    /// Whether the last 16 weights of a group have a scale of their own: they are in the vectors' last halves.
     const HALVES: bool = false;
 
     /// Bytes of a group in the codes plane.
@@ -32,27 +33,45 @@ pub trait Codes {
 
     /// The codes of group `g`, whose bytes in the codes plane are `group`: its nibbles, unless the format says otherwise.
     #[inline(always)]
-    fn codes(group: &[u8], _scales: &[u8], _g: usize) -> [I16x8; 4] {
-        nibbles(group)
+    fn codes<W: Wide>(wide: W, group: &[u8], _scales: &[u8], _g: usize) -> [W::Integers; 2] {
+        wide.nibbles(sixteen(group, 0))
     }
 
     /// The factors of group `g`.
     fn factors(scales: &[u8], g: usize) -> Factors;
 
-    /// The scales and minimums of four groups from `g` on, of layouts without [`Self::HALVES`].
+    /// The scales, second scales and minimums of four groups from `g` on.
     #[inline(always)]
-    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
-        let four: [Factors; 4] = std::array::from_fn(|i| Self::factors(scales, g + i));
-        [F32x4::new(four.map(|f| f.scale)), F32x4::new(four.map(|f| f.minimum))]
+    fn four_factors<W: Wide>(_wide: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let [a, b, c, d] = [
+            Self::factors(scales, g),
+            Self::factors(scales, g + 1),
+            Self::factors(scales, g + 2),
+            Self::factors(scales, g + 3),
+        ];
+        [
+            F32x4::new([a.scale, b.scale, c.scale, d.scale]),
+            F32x4::new([a.second, b.second, c.second, d.second]),
+            F32x4::new([a.minimum, b.minimum, c.minimum, d.minimum]),
+        ]
     }
 }
 
+#[inline(always)]
 fn sixteen(bytes: &[u8], at: usize) -> [u8; 16] {
     bytes[at..at + 16].try_into().expect("16 bytes")
 }
 
+#[inline(always)]
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
+}
+
+/// The lower half of a word four times, then the upper.
+#[inline(always)]
+fn four_times(word: u32) -> I16x8 {
+    let (a, b) = (word as i16, (word >> 16) as i16);
+    I16x8::new([a, a, a, a, b, b, b, b])
 }
 
 /// The value of an f16 at `at`; those that are not finite stay so.
@@ -65,17 +84,9 @@ fn half(bytes: &[u8], at: usize) -> f32 {
 
 /// The values of four f16 from `at` on.
 #[inline(always)]
-fn four_halves(bytes: &[u8], at: usize) -> F32x4 {
+fn four_halves<W: Wide>(wide: W, bytes: &[u8], at: usize) -> F32x4 {
     let eight: [u8; 8] = bytes[at..at + 8].try_into().expect("8 bytes");
-    F32x4::from_halves(I16x8::from_bytes(bytemuck::must_cast([eight, [0; 8]])))[0]
-}
-
-/// The nibbles of a group, in the order of [`Order::Nibbles`].
-#[inline(always)]
-fn nibbles(group: &[u8]) -> [I16x8; 4] {
-    let words = I16x8::from_bytes(sixteen(group, 0));
-    let low = I16x8::splat(15);
-    [words.and(low), words.shift_right::<4>().and(low), words.shift_right::<8>().and(low), words.shift_right::<12>()]
+    wide.of_halves(I16x8::from_bytes(bytemuck::must_cast([eight, [0; 8]]))).halves()[0]
 }
 
 /// See [`Format`](super::Format).
@@ -85,10 +96,8 @@ impl Codes for Q8 {
     const BYTES: usize = 32;
 
     #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        let [a, b] = I16x8::from_signed(sixteen(group, 0));
-        let [c, d] = I16x8::from_signed(sixteen(group, 16));
-        [a, b, c, d]
+    fn codes<W: Wide>(wide: W, group: &[u8], _: &[u8], _: usize) -> [W::Integers; 2] {
+        [wide.signed(sixteen(group, 0)), wide.signed(sixteen(group, 16))]
     }
 
     #[inline(always)]
@@ -97,8 +106,9 @@ impl Codes for Q8 {
     }
 
     #[inline(always)]
-    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
-        [four_halves(scales, 2 * g), F32x4::splat(0.0)]
+    fn four_factors<W: Wide>(wide: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let scale = four_halves(wide, scales, 2 * g);
+        [scale, scale, F32x4::splat(0.0)]
     }
 }
 
@@ -109,10 +119,8 @@ impl Codes for Q8Min {
     const BYTES: usize = 32;
 
     #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        let [a, b] = I16x8::from_unsigned(sixteen(group, 0));
-        let [c, d] = I16x8::from_unsigned(sixteen(group, 16));
-        [a, b, c, d]
+    fn codes<W: Wide>(wide: W, group: &[u8], _: &[u8], _: usize) -> [W::Integers; 2] {
+        [wide.unsigned(sixteen(group, 0)), wide.unsigned(sixteen(group, 16))]
     }
 
     #[inline(always)]
@@ -121,8 +129,9 @@ impl Codes for Q8Min {
     }
 
     #[inline(always)]
-    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
-        F32x4::from_pairs(I16x8::from_bytes(sixteen(scales, 4 * g)))
+    fn four_factors<W: Wide>(wide: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let [scale, minimum] = wide.of_pairs(I16x8::from_bytes(sixteen(scales, 4 * g)));
+        [scale, scale, minimum]
     }
 }
 
@@ -136,9 +145,9 @@ impl Codes for Q4 {
     }
 
     #[inline(always)]
-    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
-        let scale = four_halves(scales, 2 * g);
-        [scale, scale.mul(F32x4::splat(-8.0))]
+    fn four_factors<W: Wide>(wide: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let scale = four_halves(wide, scales, 2 * g);
+        [scale, scale, scale.mul(F32x4::splat(-8.0))]
     }
 }
 
@@ -151,8 +160,8 @@ impl Codes for Q4Min {
     }
 
     #[inline(always)]
-    fn four_factors(scales: &[u8], g: usize) -> [F32x4; 2] {
-        Q8Min::four_factors(scales, g)
+    fn four_factors<W: Wide>(wide: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        Q8Min::four_factors(wide, scales, g)
     }
 }
 
@@ -166,6 +175,22 @@ fn k_factors(scales: &[u8], at: usize, g: usize) -> Factors {
     Factors { minimum: -half(scales, at + 2) * minimum as f32, ..Factors::scale(half(scales, at) * scale as f32) }
 }
 
+/// The scales, twice, and the minimums of four groups of a super-block that begins at `at`, from group `g`, a multiple of four, on.
+#[inline(always)]
+fn four_k_factors(scales: &[u8], at: usize, g: usize) -> [F32x4; 3] {
+    let shift = g % 8;
+    let both = |scale: u32, minimum: u32| scale & 0xffff | minimum << 16;
+    let low = four_times(both(word(scales, at + 4) >> (4 * shift), word(scales, at + 8) >> (4 * shift)));
+    let high = word(scales, at + 12) >> (2 * shift);
+    let high = four_times(both(high, high >> 16));
+    // Multiplied, the bits of each group come to the upper end of its lane.
+    let low = low.mul(I16x8::new([1 << 12, 1 << 8, 1 << 4, 1, 1 << 12, 1 << 8, 1 << 4, 1])).shift_right::<12>();
+    let high = high.mul(I16x8::new([1 << 14, 1 << 12, 1 << 10, 1 << 8, 1 << 14, 1 << 12, 1 << 10, 1 << 8]));
+    let [scale, minimum] = low.add(high.shift_right::<10>().and(I16x8::splat(3 << 4))).widen();
+    let scale = scale.to_floats().mul(F32x4::splat(half(scales, at)));
+    [scale, scale, minimum.to_floats().mul(F32x4::splat(-half(scales, at + 2)))]
+}
+
 /// See [`Format`](super::Format).
 pub struct Q4K;
 impl Codes for Q4K {
@@ -173,26 +198,36 @@ impl Codes for Q4K {
     fn factors(scales: &[u8], g: usize) -> Factors {
         k_factors(scales, g / 8 * 16, g)
     }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        four_k_factors(scales, g / 8 * 16, g)
+    }
 }
 
 /// See [`Format`](super::Format).
 pub struct Q5K;
 impl Codes for Q5K {
     #[inline(always)]
-    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+    fn codes<W: Wide>(wide: W, group: &[u8], scales: &[u8], g: usize) -> [W::Integers; 2] {
         let fifth = word(scales, g / 8 * 48 + 16 + g % 8 * 4);
-        let even = I16x8::new(std::array::from_fn(|i| 1 << (2 * i)));
-        let odd = I16x8::new(std::array::from_fn(|i| (1u16 << (2 * i + 1)) as i16));
-        let [first, last] = [fifth as i16, (fifth >> 16) as i16].map(I16x8::splat);
-        let sixteen = I16x8::splat(16);
-        let [a, b, c, d] = nibbles(group);
-        let with = |v: I16x8, bits: I16x8, mask: I16x8| v.add(bits.and(mask).equal(mask).and(sixteen));
-        [with(a, first, even), with(b, last, even), with(c, first, odd), with(d, last, odd)]
+        let bits = wide.integers([I16x8::splat(fifth as i16), I16x8::splat((fifth >> 16) as i16)]);
+        let even = I16x8::new([1, 1 << 2, 1 << 4, 1 << 6, 1 << 8, 1 << 10, 1 << 12, 1 << 14]);
+        let odd = even.add(even);
+        let sixteen = wide.twice(I16x8::splat(16));
+        let [ab, cd] = wide.nibbles(self::sixteen(group, 0));
+        let [even, odd] = [wide.twice(even), wide.twice(odd)];
+        [ab.add(bits.and(even).equal(even).and(sixteen)), cd.add(bits.and(odd).equal(odd).and(sixteen))]
     }
 
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
         k_factors(scales, g / 8 * 48, g)
+    }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        four_k_factors(scales, g / 8 * 48, g)
     }
 }
 
@@ -202,21 +237,18 @@ impl Codes for Q6K {
     const HALVES: bool = true;
 
     #[inline(always)]
-    fn codes(group: &[u8], scales: &[u8], g: usize) -> [I16x8; 4] {
+    fn codes<W: Wide>(wide: W, group: &[u8], scales: &[u8], g: usize) -> [W::Integers; 2] {
         let at = g / 8 * 84 + 20 + g % 8 * 8;
         // Each word has the upper two bits of 16 weights; multiplied, those of weight 2i come to bits 12 and 13 of lane i, and those
         // of weight 2i + 1 above them.
         let powers = I16x8::new([1 << 12, 1 << 8, 1 << 4, 1, 1 << 12, 1 << 8, 1 << 4, 1]);
-        let upper = |at: usize| {
-            let (a, b) = (word(scales, at) as i16, (word(scales, at) >> 16) as i16);
-            I16x8::new([a, a, a, a, b, b, b, b]).mul(powers)
-        };
-        let (three, offset) = (I16x8::splat(3 << 4), I16x8::splat(32));
-        let [a, b, c, d] = nibbles(group);
-        let even = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<8>().and(three)).sub(offset);
-        let odd = |v: I16x8, upper: I16x8| v.add(upper.shift_right::<10>().and(three)).sub(offset);
-        let [first, last] = [at, at + 4].map(upper);
-        [even(a, first), even(b, last), odd(c, first), odd(d, last)]
+        let (first, last) = (word(scales, at), word(scales, at + 4));
+        let upper = wide.integers([four_times(first), four_times(last)]).mul(wide.twice(powers));
+        let (three, offset) = (wide.twice(I16x8::splat(3 << 4)), wide.twice(I16x8::splat(32)));
+        let [ab, cd] = wide.nibbles(sixteen(group, 0));
+        let even = ab.add(upper.shift_right::<8>().and(three)).sub(offset);
+        let odd = cd.add(upper.shift_right::<10>().and(three)).sub(offset);
+        [even, odd]
     }
 
     #[inline(always)]
@@ -226,6 +258,15 @@ impl Codes for Q6K {
         let of = |i: usize| scale * f32::from(scales[at + 4 + half_group + i] as i8);
         Factors { scale: of(0), second: of(1), minimum: 0.0 }
     }
+
+    #[inline(always)]
+    fn four_factors<W: Wide>(_: W, scales: &[u8], g: usize) -> [F32x4; 3] {
+        let (at, scale) = (g / 8 * 84, F32x4::splat(half(scales, g / 8 * 84)));
+        let eight: [u8; 8] = scales[at + 4 + g % 8 * 2..][..8].try_into().expect("8 bytes");
+        let [a, b] = I16x8::from_signed(bytemuck::must_cast([eight, [0; 8]]))[0].widen();
+        let [first, second] = a.to_floats().unzip(b.to_floats());
+        [first.mul(scale), second.mul(scale), F32x4::splat(0.0)]
+    }
 }
 
 /// See [`Format`](super::Format).
@@ -233,25 +274,25 @@ pub struct Mxfp4;
 impl Codes for Mxfp4 {
     /// Twice the values of e2m1: magnitudes 0, 1, 2, 3, 4, 6, 8, 12.
     #[inline(always)]
-    fn codes(group: &[u8], _: &[u8], _: usize) -> [I16x8; 4] {
-        let [four, six, seven, sign] = [4, 6, 7, 8].map(I16x8::splat);
-        nibbles(group).map(|v| {
+    fn codes<W: Wide>(wide: W, group: &[u8], _: &[u8], _: usize) -> [W::Integers; 2] {
+        let (four, six) = (wide.twice(I16x8::splat(4)), wide.twice(I16x8::splat(6)));
+        let (seven, sign) = (wide.twice(I16x8::splat(7)), wide.twice(I16x8::splat(8)));
+        let mut codes = wide.nibbles(sixteen(group, 0));
+        for v in &mut codes {
             let m = v.and(seven);
             let above = m.saturating_sub(six);
             let magnitude = m.add(m.saturating_sub(four)).add(above).add(above);
             let negative = v.and(sign).equal(sign);
-            magnitude.sub(magnitude.add(magnitude).and(negative))
-        })
+            *v = magnitude.sub(magnitude.add(magnitude).and(negative));
+        }
+        codes
     }
 
     #[inline(always)]
     fn factors(scales: &[u8], g: usize) -> Factors {
-        // 2^-127 and its half are subnormals.
-        Factors::scale(match scales[g] {
-            0 => f32::from_bits(1 << 21),
-            1 => f32::from_bits(1 << 22),
-            e => f32::from_bits(u32::from(e - 1) << 23),
-        })
+        // Half of 2^(e - 127), since codes are twice the values; 2^-127 and its half are subnormals.
+        let e = scales[g];
+        Factors::scale(f32::from_bits(u32::from(e) << 23 | u32::from(e == 0) << 22) * 0.5)
     }
 }
 
@@ -261,7 +302,7 @@ pub trait Numbers {
     const BYTES: usize;
 
     /// Eight numbers.
-    fn eight(bytes: &[u8]) -> [F32x4; 2];
+    fn eight<W: Wide>(wide: W, bytes: &[u8]) -> W::Floats;
 }
 
 /// See [`Format`](super::Format).
@@ -270,8 +311,9 @@ impl Numbers for F32 {
     const BYTES: usize = 32;
 
     #[inline(always)]
-    fn eight(bytes: &[u8]) -> [F32x4; 2] {
-        [0, 16].map(|at| F32x4::new(bytemuck::cast(sixteen(bytes, at))))
+    fn eight<W: Wide>(wide: W, bytes: &[u8]) -> W::Floats {
+        let four = |at: usize| F32x4::new(bytemuck::cast(sixteen(bytes, at)));
+        wide.floats([four(0), four(16)])
     }
 }
 
@@ -281,8 +323,8 @@ impl Numbers for F16 {
     const BYTES: usize = 16;
 
     #[inline(always)]
-    fn eight(bytes: &[u8]) -> [F32x4; 2] {
-        F32x4::from_halves(I16x8::from_bytes(sixteen(bytes, 0)))
+    fn eight<W: Wide>(wide: W, bytes: &[u8]) -> W::Floats {
+        wide.of_halves(I16x8::from_bytes(sixteen(bytes, 0)))
     }
 }
 
@@ -292,7 +334,7 @@ impl Numbers for Bf16 {
     const BYTES: usize = 16;
 
     #[inline(always)]
-    fn eight(bytes: &[u8]) -> [F32x4; 2] {
-        F32x4::from_upper(I16x8::from_bytes(sixteen(bytes, 0)))
+    fn eight<W: Wide>(wide: W, bytes: &[u8]) -> W::Floats {
+        wide.of_upper(I16x8::from_bytes(sixteen(bytes, 0)))
     }
 }

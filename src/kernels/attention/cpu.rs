@@ -1,5 +1,5 @@
-//! Attention on processors, in f32: a key and value head's part of the cache is read a tile at a time, for all queries that share
-//! it. Queries do not depend on each other, so any range of heads can be made alone.
+//! Attention on processors, in f32: the cache is read a tile at a time, and each key and value head's part of it for all queries that
+//! share it. Queries do not depend on each other, so any range of heads can be made alone.
 
 use std::ops::Range;
 
@@ -21,9 +21,8 @@ pub struct Made {
     attended: Attended,
 }
 
-/// Work for one thread: queries that share a key and value head and a split.
+/// Queries that share a split, those of a key and value head one after the other.
 struct Piece {
-    kv_head: usize,
     split: usize,
     /// Token and query head of each.
     queries: Vec<(usize, usize)>,
@@ -64,10 +63,10 @@ pub(super) fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionP
     division.gather_blocks(memory.floats_mut(step.buffer(5)), [p.heads as usize, items, width], at);
 }
 
-/// The work of a range of query heads. Heads of a split follow each other, since their keys are neighbours.
+/// The work of a range of query heads. Heads with few queries share a piece, since their keys are neighbours.
 fn pieces(p: &AttentionParams, count: usize, splits: usize, heads: &Range<usize>) -> Vec<Piece> {
     let group = (p.heads / p.kv_heads) as usize;
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
     for (split, kv_head) in
         (0..splits).flat_map(|split| (heads.start / group..heads.end.div_ceil(group)).map(move |head| (split, head)))
     {
@@ -77,7 +76,14 @@ fn pieces(p: &AttentionParams, count: usize, splits: usize, heads: &Range<usize>
         }
         let queries: Vec<(usize, usize)> = (0..count).flat_map(|t| own.clone().map(move |head| (t, head))).collect();
         let size = queries.len().div_ceil(queries.len().div_ceil(QUERIES));
-        pieces.extend(queries.chunks(size).map(|queries| Piece { kv_head, split, queries: queries.to_vec() }));
+        for queries in queries.chunks(size) {
+            match pieces.last_mut() {
+                Some(piece) if piece.split == split && piece.queries.len() + queries.len() <= QUERIES => {
+                    piece.queries.extend(queries);
+                }
+                _ => pieces.push(Piece { split, queries: queries.to_vec() }),
+            }
+        }
     }
     pieces
 }
@@ -94,11 +100,13 @@ pub fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> 
     };
     let (keys, values) = (cache(3, p.key_dim), cache(4, p.value_row));
     let q = memory.floats(step.buffer(2));
+    let group = (p.heads / p.kv_heads) as usize;
     let query = |t: usize, head: usize, split: usize| {
         let end = state.position as usize + t + 1;
         let start = Span::of([p.window, p.chunk]).first(end);
         let length = (end - start).div_ceil(splits).next_multiple_of(TILE);
         Query {
+            head: head / group,
             values: &q[t * p.q_stride as usize + head * key_dim..][..key_dim],
             keys: start + split * length..end.min(start + (split + 1) * length),
             sink: sink(step, memory, head).filter(|_| splits == 1).map(|s| s as f32),
@@ -110,9 +118,9 @@ pub fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> 
     let used = if splits == 1 { 1 } else { used_splits(seen, splits) };
     let pieces = pieces(&p, state.count as usize, used, &heads);
     let make = |piece: &Piece| {
-        let Piece { kv_head, split, queries: own } = piece;
+        let Piece { split, queries: own } = piece;
         let queries: Vec<Query<'_>> = own.iter().map(|&(t, head)| query(t, head, *split)).collect();
-        let made = attend(&queries, p.scale, &keys, &values, *kv_head, p.value_dim as usize);
+        let made = attend(&queries, p.scale, &keys, &values, p.value_dim as usize);
         let made = own.iter().zip(made).map(|(&(t, head), attended)| Made { t, head, split: *split, attended });
         made.collect::<Vec<_>>()
     };
