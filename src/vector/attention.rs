@@ -150,7 +150,14 @@ fn attend_on<W: Wide>(wide: W, attention: Attention<'_>) -> Vec<Attended> {
     let heads = heads.clone().min().unwrap_or(0)..heads.max().map_or(0, |head| head + 1);
     for start in (first / TILE * TILE..end).step_by(TILE) {
         let part = start.max(first)..end.min(start + TILE);
-        let finite = [keys, values].map(|cache| cache.finite(part.clone(), heads.clone()));
+        let mut finite = [false; 2];
+        for (finite, cache) in finite.iter_mut().zip([keys, values]) {
+            match W::WHOLE {
+                true if heads.len() > 1 => cache.fetch(part.clone(), &heads),
+                true => {} // one instruction converts any f16
+                false => *finite = cache.finite(part.clone(), &heads),
+            }
+        }
         let mut at = 0;
         for group in &groups {
             tile.read(wide, [keys, values], group[0].head, part.clone(), finite);

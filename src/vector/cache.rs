@@ -5,6 +5,8 @@ use std::ops::Range;
 use super::GROUP;
 use super::lanes::{F32x4, Floats, I16x8, Wide};
 
+/// Words that the processor fetches together.
+const LINE: usize = 16;
 /// The bits of the f16 that is infinite.
 const INFINITE: i16 = 0x7c00;
 
@@ -35,15 +37,24 @@ pub struct Cache<'a> {
 }
 
 impl Cache<'_> {
-    /// Looks at the rows of some heads: whether they are f16 that are all finite. This also brings them into the processor's
-    /// caches, in the order in which they lie: it foresees such reading, and not that of a head's rows, between which others lie.
+    /// Brings the rows of some heads into the processor's caches, in the order in which they lie: it foresees such reading, and not
+    /// that of a head's rows, between which others lie.
+    pub(crate) fn fetch(&self, positions: Range<usize>, heads: &Range<usize>) {
+        let mut read = 0;
+        for position in positions {
+            for line in self.rows(position, heads).iter().step_by(LINE) {
+                read ^= line;
+            }
+        }
+        std::hint::black_box(read);
+    }
+
+    /// Whether the rows of some heads are f16 that are all finite. They are read in the order in which they lie, as above.
     #[inline(always)]
-    pub(crate) fn finite(&self, positions: Range<usize>, heads: Range<usize>) -> bool {
+    pub(crate) fn finite(&self, positions: Range<usize>, heads: &Range<usize>) -> bool {
         let mut most = I16x8::splat(0);
         for position in positions {
-            let first = position % self.capacity * self.heads.len() + heads.start - self.heads.start;
-            let words = &self.words[first * self.row_words..(first + heads.len()) * self.row_words];
-            let (eights, rest) = words.as_chunks::<4>();
+            let (eights, rest) = self.rows(position, heads).as_chunks::<4>();
             for &words in eights {
                 most = most.max(I16x8::from_bytes(bytemuck::must_cast(words)).and(I16x8::splat(i16::MAX)));
             }
@@ -54,12 +65,18 @@ impl Cache<'_> {
         self.stored == Stored::F16 && most.values().iter().all(|&bits| bits < INFINITE)
     }
 
+    /// The rows of some heads at a position.
+    #[inline(always)]
+    fn rows(&self, position: usize, heads: &Range<usize>) -> &[u32] {
+        let first = position % self.capacity * self.heads.len() + heads.start - self.heads.start;
+        &self.words[first * self.row_words..(first + heads.len()) * self.row_words]
+    }
+
     /// Reads the first values of the row of a head at a position, as many as `to` has vectors for, or all. `finite` says that they are
     /// f16 that are finite.
     #[inline(always)]
     pub(crate) fn read<W: Wide>(&self, wide: W, position: usize, head: usize, finite: bool, to: &mut [F32x4]) {
-        let row = position % self.capacity * self.heads.len() + head - self.heads.start;
-        let words = &self.words[row * self.row_words..][..self.row_words];
+        let words = self.rows(position, &(head..head + 1));
         match self.stored {
             Stored::F32 => {
                 for (to, four) in to.iter_mut().zip(words.chunks_exact(4)) {

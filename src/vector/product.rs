@@ -121,10 +121,11 @@ impl<C: Codes> Work for OfCodes<'_, C> {
         let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
         let groups = self.rows.codes.row / C::BYTES;
         let mut factors = Vec::new();
+        let shared = if tiles.is_empty() { 0 } else { BLOCK }; // rows whose factors several inputs meet
         for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
             let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i));
             factors.clear();
-            for (_, (_, scales)) in out.chunks_exact(self.inputs.len()).zip(rows()).filter(|_| !tiles.is_empty()) {
+            for (_, (_, scales)) in out.chunks_exact(self.inputs.len()).zip(rows()).take(shared) {
                 factors.extend((0..groups).map(|g| C::factors(scales, g)));
             }
             for (first, tiles) in (0..).step_by(8).zip(tiles.chunks(2)) {
