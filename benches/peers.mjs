@@ -22,14 +22,14 @@ const { values: options } = parseArgs({
 });
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
 const DECODED = options.quick ? 8 : 32;
-// Prompts of the last size are long: each engine gets one, in its first round.
+// Prompts of the last size are long: each engine gets one, in its first round, and those that would take minutes get none.
 const SIZES = options.quick ? [128] : [128, 512, 1024, 4096];
 const REPEATS = options.quick ? 1 : 2;
 const MINKE = { "/minke/": join(root, "pkg/dist") };
 const MODULES = { "/modules/": modules };
 
 const transformers = (name, load, more) => ({ name, page: "transformers.html", load, files: MODULES, needs: [[join(modules, "@huggingface/transformers"), "npm ci in benches/"], [join(onnx, "onnx/model_q4.onnx"), "benches/export_onnx.py"]], ...more });
-const wllama = (name, load) => ({ name, page: "wllama.html", load, files: MODULES, needs: [[join(modules, "@wllama/wllama"), "npm ci in benches/"]] });
+const wllama = (name, load, more) => ({ name, page: "wllama.html", load, files: MODULES, ...more, needs: [[join(modules, "@wllama/wllama"), "npm ci in benches/"]] });
 const minke = (name, load, more) => ({ name, page: "minke.html", load: { contextLength: 8192, cache: "none", ...load }, files: MINKE, needs: [], ...more });
 const llama = join(modules, "@node-llama-cpp/linux-x64");
 const native = (threads) => ({ name: `llama.cpp, native, ${threads} thread${threads > 1 ? "s" : ""}`, native: threads, files: {}, needs: [[llama, "npm install --no-save @node-llama-cpp/linux-x64 in benches/, in node-llama-cpp's version"]] });
@@ -41,11 +41,11 @@ const ENGINES = [
   // A round takes minutes: this engine gets fewer rounds, and each prompt once.
   transformers("Transformers.js, WebGPU", { device: "webgpu", threads: 1 }, { slow: true, most: 1024 }),
   transformers("Transformers.js, wasm, 2 threads", { device: "wasm", threads: 2 }),
-  transformers("Transformers.js, wasm, 1 thread", { device: "wasm", threads: 1 }),
+  transformers("Transformers.js, wasm, 1 thread", { device: "wasm", threads: 1 }, { most: 1024 }),
   wllama("wllama, 2 threads", { threads: 2, gpuLayers: 0 }),
-  wllama("wllama, 1 thread", { threads: 1, gpuLayers: 0 }),
+  wllama("wllama, 1 thread", { threads: 1, gpuLayers: 0 }, { most: 1024 }),
   // Its own log says whether the request for the GPU was met.
-  wllama("wllama, WebGPU asked for", { threads: 2, gpuLayers: 999 }),
+  wllama("wllama, WebGPU asked for", { threads: 2, gpuLayers: 999 }, { most: 1024 }),
   // What the processor can do without a browser.
   native(2),
   native(1),
