@@ -24,16 +24,13 @@ fn cpu_ms() -> f64 {
     ran.filter_map(|text| text.split(' ').next()?.parse::<f64>().ok()).sum::<f64>() / 1e6
 }
 
-async fn run(path: &str, position: u32, only: &str) -> minke::Result<()> {
-    let file = Rc::new(DiskFile::open(path)?);
-    let checkpoint = Checkpoint::open_gguf(file, None, &|_| Ok(())).await?;
+/// A model whose weights are zero.
+async fn allocated(path: &str, executor: &dyn Executor, context: usize) -> minke::Result<Model> {
+    let checkpoint = Checkpoint::open_gguf(Rc::new(DiskFile::open(path)?), None, &|_| Ok(())).await?;
     let config = ModelConfig::from_checkpoint(&checkpoint)?;
-    let executor = Gpu::open(DeviceOptions::default()).await?;
-    let facts = executor.facts().clone();
-    println!("{:?}", facts.name);
     let options = ModelOptions {
-        max_binding: facts.max_storage_buffer_binding_size,
-        context_length: Some(2048),
+        max_binding: executor.facts().max_storage_buffer_binding_size,
+        context_length: Some(context),
         ..ModelOptions::default()
     };
     let model = Model::new(&checkpoint, &config, options)?;
@@ -41,6 +38,14 @@ async fn run(path: &str, position: u32, only: &str) -> minke::Result<()> {
     for (buffer, bytes) in &model.constants {
         executor.write(*buffer, 0, bytes);
     }
+    Ok(model)
+}
+
+async fn run(path: &str, position: u32, only: &str) -> minke::Result<()> {
+    let executor = Gpu::open(DeviceOptions::default()).await?;
+    let facts = executor.facts().clone();
+    println!("{:?}", facts.name);
+    let model = allocated(path, &executor, 2048).await?;
     for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
         let state = State { position, count, ..State::default() };
         let mut by_kernel: BTreeMap<String, (usize, f64, f64, f64)> = BTreeMap::new();
@@ -81,19 +86,8 @@ async fn run(path: &str, position: u32, only: &str) -> minke::Result<()> {
 
 /// The least time of each kernel's steps in several rounds of each plan, on the processor.
 async fn run_on_cpu(path: &str, position: u32, count: Option<usize>) -> minke::Result<()> {
-    let checkpoint = Checkpoint::open_gguf(Rc::new(DiskFile::open(path)?), None, &|_| Ok(())).await?;
-    let config = ModelConfig::from_checkpoint(&checkpoint)?;
     let executor = Cpu::new(threads(Arithmetic::Fast, count));
-    let options = ModelOptions {
-        max_binding: executor.facts().max_storage_buffer_binding_size,
-        context_length: Some(8192),
-        ..ModelOptions::default()
-    };
-    let model = Model::new(&checkpoint, &config, options)?;
-    executor.allocate(&model.buffers).await?;
-    for (buffer, bytes) in &model.constants {
-        executor.write(*buffer, 0, bytes);
-    }
+    let model = allocated(path, &executor, 8192).await?;
     for (plan, count) in [(&model.plans.decode, 1), (&model.plans.prefill, model.chunk as u32)] {
         let mut steps = Vec::new();
         for step in &plan.steps {

@@ -119,6 +119,13 @@ pub fn check_memory(buffers: &Buffers, workers: usize, memory: u64, allocated: u
     Err(Error::Memory { what, bytes, allocated })
 }
 
+impl Drop for Cpu {
+    /// A load that fails leaves no worker behind.
+    fn drop(&mut self) {
+        self.workers.stop();
+    }
+}
+
 fn tell_all(workers: &dyn Workers, command: &Command) {
     let command = command.to_bytes();
     (0..workers.count()).for_each(|worker| workers.tell(worker, &command));

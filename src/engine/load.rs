@@ -165,6 +165,7 @@ impl Engine {
         let mut description = Description::read(checkpoint).await?; // faults of the files are reported before those of the GPU
         let (executor, mut reason) = open(&options, host).await?;
         let on_gpu = !executor.facts().cpu;
+        let of_files = description.warnings.len();
         let mut placed = place(executor, checkpoint, &mut description, &options, host, cancel, progress).await;
         match &placed {
             // A GPU that computes wrong results, or goes away, is as good as none.
@@ -173,15 +174,15 @@ impl Engine {
             {
                 reason = error.to_string();
                 let cpu = open_cpu(&options, host).await?;
-                description.warnings.clear();
+                description.warnings.truncate(of_files); // those of the GPU go with it
                 placed = place(cpu, checkpoint, &mut description, &options, host, cancel, progress).await;
             }
             _ => {}
         }
-        let (mut info, runner) = placed?;
-        info.device.reason = reason;
+        let mut placed = placed?;
+        placed.info.device.reason = reason;
         cancel.check()?;
-        Ok(Self::of(checkpoint, description, options, host, info, runner))
+        Ok(Self::of(checkpoint, description, host, placed))
     }
 
     /// Loads an opened checkpoint on an executor that holds nothing.
@@ -199,9 +200,9 @@ impl Engine {
     ) -> Result<Self> {
         cancel.check()?;
         let mut description = Description::read(checkpoint).await?;
-        let (info, runner) = place(executor, checkpoint, &mut description, &options, host, cancel, progress).await?;
+        let placed = place(executor, checkpoint, &mut description, &options, host, cancel, progress).await?;
         cancel.check()?;
-        Ok(Self::of(checkpoint, description, options, host, info, runner))
+        Ok(Self::of(checkpoint, description, host, placed))
     }
 
     /// Moves the model to the processor, after its GPU was lost. Conversations go on: what was cached of them is computed again.
@@ -215,10 +216,10 @@ impl Engine {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<()> {
         let mut description = Description::read(checkpoint).await?;
-        // The same model: what was fitted to the GPU's memory stays as it is.
-        let options = LoadOptions { run_on: RunOn::Cpu, ..self.options };
+        let options = LoadOptions { run_on: RunOn::Cpu, ..self.fitted };
         let cpu = open_cpu(&options, self.host).await?;
-        let (info, runner) = place(cpu, checkpoint, &mut description, &options, self.host, cancel, progress).await?;
+        let Placed { info, runner, .. } =
+            place(cpu, checkpoint, &mut description, &options, self.host, cancel, progress).await?;
         cancel.check()?;
         self.conversations.borrow_mut().forget();
         self.digest.take();
@@ -227,20 +228,14 @@ impl Engine {
         Ok(())
     }
 
-    fn of(
-        checkpoint: &Checkpoint,
-        description: Description,
-        options: LoadOptions,
-        host: Host,
-        info: ModelInfo,
-        runner: ModelRunner,
-    ) -> Self {
+    fn of(checkpoint: &Checkpoint, description: Description, host: Host, placed: Placed) -> Self {
+        let Placed { info, runner, fitted } = placed;
         info.warnings.iter().for_each(|warning| (host.warn)(&warning.message));
         let Description { tokenizer, tokenizer_config, template, reasoning, defaults, stop_ids, .. } = description;
         Self {
             id: checkpoint.id.clone(),
             device: RefCell::new(info.device.clone()),
-            options: LoadOptions { context_length: Some(runner.context_length), ..options },
+            fitted,
             info,
             host,
             runner: RefCell::new(Rc::new(runner)),
@@ -250,14 +245,22 @@ impl Engine {
             reasoning,
             defaults,
             stop_ids,
-            without_reuse: options.without_reuse,
+            without_reuse: fitted.without_reuse,
             conversations: RefCell::default(),
-            copies_budget: options.copies_budget.unwrap_or(super::COPIES),
+            copies_budget: fitted.copies_budget.unwrap_or(super::COPIES),
             digest: RefCell::default(),
             busy: Cell::new(false),
             fallback: RefCell::default(),
         }
     }
+}
+
+/// A model on an executor.
+struct Placed {
+    info: ModelInfo,
+    runner: ModelRunner,
+    /// The options of the load, with what was fitted to the device: with them, the same model is placed elsewhere.
+    fitted: LoadOptions,
 }
 
 /// Places a model on an executor.
@@ -269,7 +272,7 @@ async fn place(
     host: Host,
     cancel: &Cancel,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(ModelInfo, ModelRunner)> {
+) -> Result<Placed> {
     let facts = executor.facts();
     let wanted = ModelOptions {
         max_binding: facts.max_storage_buffer_binding_size,
@@ -310,7 +313,14 @@ async fn place(
         match ready.await {
             Ok((buffers, pipelines)) => {
                 let info = info(checkpoint, &model, description, facts);
-                return Ok((info, ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock)));
+                let fitted = LoadOptions {
+                    quantization: Some(fitting.choices[0]),
+                    kv_cache: Some(model.kv_format),
+                    context_length: Some(model.context_length),
+                    ..*options
+                };
+                let runner = ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock);
+                return Ok(Placed { info, runner, fitted });
             }
             Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
             // A platform may reject a pipeline that only a kernel variant needs.

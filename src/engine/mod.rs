@@ -73,7 +73,7 @@ pub struct Engine {
     /// What the model runs on.
     device: RefCell<RunsOn>,
     /// The options of the load, with what was fitted to the device.
-    options: LoadOptions,
+    fitted: LoadOptions,
     runner: RefCell<Rc<ModelRunner>>,
     tokenizer: Tokenizer,
     tokenizer_config: TokenizerConfig,

@@ -169,6 +169,25 @@ describe("the processor", { skip, timeout: 300_000 }, () => {
     assert.deepEqual([missing.code, missing.detail.status], ["network", 404]);
     const wrong = await page.evaluate(() => failed(minke.load("/golden/models/llama/", { device: "cpu", cpuWasm: "./index.html" })));
     assert.equal(wrong.code, "network");
+    // A load that fails leaves no worker behind, also where the engine is on the page; a worker that traps ends its model.
+    const fresh = await opened();
+    const failing = await fresh.evaluate(() => failed(minke.load("/golden/models/llama/", { device: "cpu", threads: 2, worker: false, contextLength: 4294967295 })));
+    assert.notEqual(failing, undefined);
+    await fresh.waitForTimeout(300);
+    assert.equal(fresh.workers().length, 0);
+    const model = await fresh.evaluate(() => open("/golden/models/llama/", { device: "cpu", threads: 2, worker: false }).then(({ model }) => model));
+    const own = fresh.workers();
+    assert.equal(own.length, 2);
+    await own[1].evaluate(() => self.dispatchEvent(new MessageEvent("message", { data: { minkeWorker: 1, kind: "command", command: new Uint8Array([255, 255]) } })));
+    const trapped = await fresh.evaluate(async (id) => {
+      const model = models.get(id);
+      const said = await failed(model.generate(Uint32Array.from([5, 6, 7]), { temperature: 0, maxOutputTokens: 8 }));
+      return { said: said.code, lost: (await model.lost).code };
+    }, model);
+    assert.deepEqual(trapped, { said: "device-lost", lost: "device-lost" });
+    await fresh.evaluate((id) => close(id), model);
+    assert.equal(fresh.workers().length, 0);
+    await fresh.close();
     const aborted = await page.evaluate(async () => {
       const { model } = await open("/golden/models/llama/", { device: "cpu", threads: 2 });
       const controller = new AbortController();
