@@ -4,6 +4,8 @@ mod cpu;
 
 pub(super) use cpu::{factor, finish as finish_fast};
 
+use super::CpuMemory;
+use super::product::gather_outputs;
 use crate::plan::{BufferId, Step, Vector};
 
 /// How a gate and an up become one value.
@@ -149,6 +151,13 @@ pub(super) fn finish(step: &Step, sums: &[f64], first: usize, bias: Option<&[f32
             put(first + i, biased(i));
         }
     }
+}
+
+/// Makes what workers have finished known to all: of `rows` rows of the matrix from `first`, in rows of output that begin at `starts`.
+pub(super) fn gather_finished(step: &Step, memory: &mut CpuMemory, rows: usize, first: usize, starts: &[usize]) {
+    let rows_of_one = if step.constant("GATED") == 1.0 { 2 } else { 1 };
+    let starts: Vec<usize> = starts.iter().map(|start| start + first / rows_of_one).collect();
+    gather_outputs(step, memory, rows, rows_of_one, &starts);
 }
 
 /// Epilogues that tests try.

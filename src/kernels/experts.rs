@@ -10,6 +10,7 @@ mod tests;
 
 use super::epilogue::Gate;
 use super::matvec::{lanes, weights};
+use super::product::gather_outputs;
 use super::route::{Route, RouteParams, choose};
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, on_processors, params, shader};
@@ -321,6 +322,7 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
     let inputs = [x];
+    let mut starts = Vec::new();
     for j in 0..step.grid[2] as usize {
         let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);
         let (slot, weight) = entry_at(step, memory, at);
@@ -329,19 +331,24 @@ fn up_reference(step: &Step, memory: &mut CpuMemory) {
         }
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| local * rows + r;
-        let mut v = weights(step, memory, width).exact(rows, &of_expert, &inputs).remove(0);
+        let weights = weights(step, memory, width);
+        let own = weights.own(rows);
+        let mut v = weights.exact(rows, &of_expert, &inputs).remove(0);
         if step.constant("INPUT_WEIGHT") == 1.0 {
             v.iter_mut().for_each(|v| *v *= weight);
         }
         if step.constant("BIAS") == 1.0 {
-            let bias = &memory.floats(step.buffer(7))[slot as usize * rows..];
+            let bias = &memory.floats(step.buffer(7))[slot as usize * rows + own.start..];
             v.iter_mut().zip(bias).for_each(|(v, &b)| *v += f64::from(b));
         }
-        let h = &mut memory.floats_mut(step.buffer(5))[j * p.h_stride as usize..];
+        let start = j * p.h_stride as usize;
+        let h = &mut memory.floats_mut(step.buffer(5))[start + own.start / 2..];
         for (h, pair) in h.iter_mut().zip(v.chunks(2)) {
             *h = Gate::of(step).apply(pair[0], pair[1]) as f32;
         }
+        starts.push(start);
     }
+    gather_outputs(step, memory, rows, 2, &starts);
 }
 
 fn down_reference(step: &Step, memory: &mut CpuMemory) {
@@ -351,7 +358,8 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
         factor => factor,
     };
     let (rows, width) = (p.rows as usize, p.groups as usize * crate::plan::GROUP);
-    let mut sum = vec![0.0; rows];
+    let own = weights(step, memory, width).own(rows);
+    let mut sum = vec![0.0; own.len()];
     for j in 0..p.count as usize {
         let at = p.routing_at as usize + 2 * (p.first_entry as usize + j);
         let (slot, weight) = entry_at(step, memory, at);
@@ -365,15 +373,16 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
         let v = weights(step, memory, width).exact(rows, &of_expert, &[h]).remove(0);
         for (i, (sum, v)) in sum.iter_mut().zip(v).enumerate() {
             let bias = match step.constant("BIAS") == 1.0 {
-                true => memory.floats(step.buffer(7))[slot as usize * rows + i],
+                true => memory.floats(step.buffer(7))[slot as usize * rows + own.start + i],
                 false => 0.0,
             };
             let weight = if step.constant("WEIGHTED") == 1.0 { weight } else { 1.0 };
             *sum += weight * (v + f64::from(bias));
         }
     }
-    let y = memory.floats_mut(step.buffer(5));
+    let y = &mut memory.floats_mut(step.buffer(5))[own];
     y.iter_mut().zip(sum).for_each(|(y, v)| *y = (f64::from(*y) + factor * v) as f32);
+    gather_outputs(step, memory, rows, 1, &[0]);
 }
 
 fn small_up(maker: &mut Maker, step: &Step) -> Small {

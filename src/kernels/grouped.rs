@@ -8,6 +8,7 @@ mod cpu;
 use super::epilogue::Gate;
 use super::experts::{Experts, bindings, entry_at, expert_row, on};
 use super::matvec::weights;
+use super::product::gather_outputs;
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, on_processors, params, shader};
@@ -271,6 +272,7 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
     let p = MatmulParams::of(step);
     let (rows, width, entries) = (p.rows as usize, p.groups as usize * crate::plan::GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
+    let (rows_of_one, mut starts) = (if gated { 2 } else { 1 }, Vec::new());
     let sorted = memory.words(step.buffer(9)).to_vec();
     let (tiles, order) = sorted.split_at(3 * p.tiles as usize);
     for tile in tiles.chunks(3) {
@@ -288,11 +290,13 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
         let inputs: Vec<Vec<f64>> = of_tile.iter().map(input).collect();
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
-        let all = weights(step, memory, width).exact(rows, &of_expert, &inputs);
+        let weights = weights(step, memory, width);
+        let (own, all) = (weights.own(rows), weights.exact(rows, &of_expert, &inputs));
         for (&entry, mut v) in of_tile.iter().zip(all) {
             let entry = entry as usize;
             let weight = if weighted { entry_at(step, memory, p.routing_at as usize + 2 * entry).1 } else { 1.0 };
-            let bias = (step.constant("BIAS") == 1.0).then(|| &memory.floats(step.buffer(7))[slot as usize * rows..]);
+            let bias = (step.constant("BIAS") == 1.0)
+                .then(|| &memory.floats(step.buffer(7))[slot as usize * rows + own.start..]);
             for (i, v) in v.iter_mut().enumerate() {
                 let bias = bias.map_or(0.0, |b| f64::from(b[i]));
                 *v = if gated { *v * weight + bias } else { (*v + bias) * weight };
@@ -300,11 +304,13 @@ fn matmul_reference(step: &Step, memory: &mut CpuMemory) {
             if gated {
                 v = v.chunks(2).map(|pair| Gate::of(step).apply(pair[0], pair[1])).collect();
             }
-            let out = if gated { row(entry) } else { entry } * p.y_stride as usize;
-            let y = &mut memory.floats_mut(step.buffer(5))[out..];
+            let start = if gated { row(entry) } else { entry } * p.y_stride as usize;
+            let y = &mut memory.floats_mut(step.buffer(5))[start + own.start / rows_of_one..];
             y.iter_mut().zip(v).for_each(|(y, v)| *y = v as f32);
+            starts.push(start);
         }
     }
+    gather_outputs(step, memory, rows, rows_of_one, &starts);
 }
 
 fn sum_reference(step: &Step, memory: &mut CpuMemory) {

@@ -24,23 +24,29 @@ pub struct Division {
 }
 
 impl Division {
-    /// Makes blocks of a buffer known to all: `count` items, of which this worker has made those that [`Share::of`] tells, each of so
-    /// many blocks of `width` f32. `at` says where the block of an item begins.
-    pub fn gather_blocks(
-        &self,
-        buffer: &mut [f32],
-        [count, blocks, width]: [usize; 3],
-        at: impl Fn(usize, usize) -> usize,
-    ) {
-        let own = self.share.of(count);
-        let mut all = vec![0.0f32; count * blocks * width];
-        let place = |item: usize, block: usize| (item * blocks + block) * width..(item * blocks + block + 1) * width;
-        for (item, block) in own.clone().flat_map(|item| (0..blocks).map(move |block| (item, block))) {
-            all[place(item, block)].copy_from_slice(&buffer[at(item, block)..][..width]);
+    /// Makes parts of rows known to all: rows of a buffer begin at `starts`, and each worker has made the values of each that `part`
+    /// says. Parts follow each other.
+    pub fn gather_parts(&self, buffer: &mut [f32], starts: &[usize], part: impl Fn(Share) -> Range<usize>) {
+        let parts: Vec<Range<usize>> = Share::all(self.share.count).map(part).collect();
+        let mut all = Vec::new();
+        let mut own = 0..0;
+        for (worker, part) in parts.iter().enumerate() {
+            let first = all.len();
+            if worker == self.share.index {
+                starts.iter().for_each(|start| all.extend(&buffer[start + part.start..start + part.end]));
+                own = first..all.len();
+            } else {
+                all.resize(first + starts.len() * part.len(), 0.0);
+            }
         }
-        self.gather(&mut all, own.start * blocks * width..own.end * blocks * width);
-        for (item, block) in (0..count).flat_map(|item| (0..blocks).map(move |block| (item, block))) {
-            buffer[at(item, block)..][..width].copy_from_slice(&all[place(item, block)]);
+        self.gather(&mut all, own);
+        let mut values = &all[..];
+        for part in parts {
+            for start in starts {
+                let (made, rest) = values.split_at(part.len());
+                buffer[start + part.start..start + part.end].copy_from_slice(made);
+                values = rest;
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod cpu;
 
-use super::epilogue::{Epilogue, finish};
+use super::epilogue::{Epilogue, finish, gather_finished};
 use super::matvec::weights;
 use super::small::{K, Maker, ROWS, Small};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, on_processors, params, shader};
@@ -104,11 +104,14 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         memory.floats(step.buffer(4))[start..start + width].iter().map(|&v| v.into()).collect()
     };
     let inputs: Vec<Vec<f64>> = (0..state.count as usize).map(input).collect();
-    let all = weights(step, memory, width).exact(p.rows as usize, &|r, _| r, &inputs);
-    for (t, sums) in all.into_iter().enumerate() {
-        let y = &mut memory.floats_mut(step.buffer(5))[t * p.y_stride as usize..];
-        finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
+    let weights = weights(step, memory, width);
+    let (own, all) = (weights.own(p.rows as usize), weights.exact(p.rows as usize, &|r, _| r, &inputs));
+    let starts: Vec<usize> = (0..all.len()).map(|t| t * p.y_stride as usize).collect();
+    for (start, sums) in starts.iter().zip(all) {
+        let y = &mut memory.floats_mut(step.buffer(5))[*start..];
+        finish(step, &sums, p.row_offset as usize + own.start, bias.as_deref(), y);
     }
+    gather_finished(step, memory, p.rows as usize, p.row_offset as usize, &starts);
 }
 
 fn small(maker: &mut Maker, step: &Step) -> Small {

@@ -4,7 +4,7 @@ mod cpu;
 
 pub(super) use cpu::input;
 
-use super::epilogue::{Epilogue, finish};
+use super::epilogue::{Epilogue, finish, gather_finished};
 use super::product::Weights;
 use super::small::{Maker, ROWS, Small, shared_row};
 use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, on_processors, params, shader};
@@ -135,10 +135,12 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
         let gain = memory.floats(step.buffer(6));
         x.iter_mut().zip(gain).for_each(|(v, &g)| *v *= scale * f64::from(g));
     }
-    let sums = weights(step, memory, width).exact(p.rows as usize, &|r, _| r, &[x]).remove(0);
+    let weights = weights(step, memory, width);
+    let (own, sums) = (weights.own(p.rows as usize), weights.exact(p.rows as usize, &|r, _| r, &[x]));
     let bias = (step.constant("BIAS") == 1.0).then(|| memory.floats(step.buffer(7)).to_vec());
     let y = memory.floats_mut(step.buffer(5));
-    finish(step, &sums, p.row_offset as usize, bias.as_deref(), y);
+    finish(step, &sums[0], p.row_offset as usize + own.start, bias.as_deref(), y);
+    gather_finished(step, memory, p.rows as usize, p.row_offset as usize, &[0]);
 }
 
 fn small(maker: &mut Maker, step: &Step) -> Small {

@@ -1,13 +1,13 @@
 //! Products of rows of weights with rows of inputs: in f64 for references, and by vectors for the kernels' forms for
 //! processors.
 
+use std::ops::Range;
+
 use minke_vector::{Format, Plane, products};
 
+use super::CpuMemory;
 use super::interpret::Division;
-use crate::plan::Layout;
-
-/// The products of some rows with inputs: for each input, a value for each row.
-type Products<T> = fn(&Weights<'_>, count: usize, row: &dyn Fn(usize) -> usize, inputs: &[Vec<T>]) -> Vec<Vec<T>>;
+use crate::plan::{Layout, Share, Step};
 
 /// The rows of a part of a matrix.
 #[derive(Clone, Copy)]
@@ -25,37 +25,22 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// The products of the rows of a unit, of which there are `count`, with each of `inputs`, in f64: for each input, a value for each
-    /// row. `row` says where a row of the unit lies among those held here, which are so many of each unit.
+    /// The rows of a unit of `count` rows that this worker multiplies.
+    pub fn own(&self, count: usize) -> Range<usize> {
+        self.division.map_or(0..count, |division| division.share.of_rows(count))
+    }
+
+    /// The products of this worker's rows of a unit of `count` rows with each of `inputs`, in f64: for each input, a value for each
+    /// of its rows. `row` says where such a row lies among those held here, which are so many of each unit.
     pub fn exact(&self, count: usize, row: &dyn Fn(usize, usize) -> usize, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        self.products(exact, count, row, inputs)
+        let own = self.own(count).len();
+        exact(self, own, &|r| row(r, own), inputs)
     }
 
     /// The same by vectors: of integer weights with inputs rounded to 16 bits, of other weights in f32.
     pub fn fast(&self, count: usize, row: &dyn Fn(usize, usize) -> usize, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        self.products(fast, count, row, inputs)
-    }
-
-    fn products<T: bytemuck::Pod>(
-        &self,
-        products: Products<T>,
-        count: usize,
-        row: &dyn Fn(usize, usize) -> usize,
-        inputs: &[Vec<T>],
-    ) -> Vec<Vec<T>> {
-        let Some(division) = self.division else {
-            return products(self, count, &|r| row(r, count), inputs);
-        };
-        let own = division.share.of_rows(count);
-        let made = products(self, own.len(), &|r| row(r, own.len()), inputs);
-        // Row after row, so that each worker's are a block.
-        let n = inputs.len();
-        let mut all = vec![T::zeroed(); count * n];
-        for (i, values) in made.iter().enumerate() {
-            values.iter().enumerate().for_each(|(r, value)| all[(own.start + r) * n + i] = *value);
-        }
-        division.gather(&mut all, own.start * n..own.end * n);
-        (0..n).map(|i| all.iter().skip(i).step_by(n).copied().collect()).collect()
+        let own = self.own(count).len();
+        fast(self, own, &|r| row(r, own), inputs)
     }
 
     /// The bytes of a row in both planes.
@@ -63,6 +48,17 @@ impl<'a> Weights<'a> {
         let (codes, scales) = (self.layout.code_row_bytes(self.k), self.layout.scale_row_bytes(self.k));
         (&self.codes[row * codes..][..codes], &self.scales[row * scales..][..scales])
     }
+}
+
+/// Makes what workers have made of the rows of a step's weights known to all. A unit has `rows` rows, of which `rows_of_one` make one
+/// value; the values of a unit for one input begin at one of `starts` of the output.
+pub fn gather_outputs(step: &Step, memory: &mut CpuMemory, rows: usize, rows_of_one: usize, starts: &[usize]) {
+    let Some(division) = memory.division_of(step.buffer(2)).cloned() else { return };
+    let part = |share: Share| {
+        let own = share.of_rows(rows);
+        own.start / rows_of_one..own.end / rows_of_one
+    };
+    division.gather_parts(memory.floats_mut(step.buffer(5)), starts, part);
 }
 
 /// The products of `count` rows, of which `row` says which, with each of `inputs`, in f64: for each input, a value for each row.

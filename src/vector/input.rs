@@ -4,7 +4,7 @@
 //! feed-forward layer reach thousands of times the others'.
 
 use super::GROUP;
-use super::lanes::I16x8;
+use super::lanes::{F32x4, I16x8};
 
 /// The order of a group's values, which is that of the codes they meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,35 +38,36 @@ impl Input {
         for group in values.chunks(GROUP) {
             let mut padded = [0.0; GROUP];
             padded[..group.len()].copy_from_slice(group);
-            let largest = padded.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-            let finite = padded.iter().all(|v| v.is_finite());
+            let fours = bytemuck::must_cast::<_, [[f32; 4]; GROUP / 4]>(padded).map(F32x4::new);
+            let zero = F32x4::splat(0.0);
+            let (mut most, mut nothing) = (zero, zero);
+            for four in fours {
+                most = most.max(four.max(zero.sub(four)));
+                nothing = nothing.add(four.mul(zero)); // stays 0 where all are finite
+            }
+            let largest = most.values().into_iter().fold(0.0, f32::max);
+            let finite = nothing.values().iter().all(|v| *v == 0.0);
             let scale = largest / f32::from(i16::MAX);
             let inverse = if scale > 0.0 && finite { 1.0 / scale } else { 0.0 };
             // A scale that is subnormal has no inverse: such inputs are nothing.
-            let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-            let mut codes = [0i16; GROUP];
-            for (code, v) in codes.iter_mut().zip(padded) {
-                // Floats of 1.5 · 2²³ and more are integers, whose lowest bits are those of what was added.
-                *code = (v * inverse + 12_582_912.0).to_bits() as i16;
-            }
-            let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-            let [a, b, c, d] = match order {
-                Order::Natural => bytemuck::must_cast::<_, [[i16; 8]; 4]>(codes).map(I16x8::new),
+            let inverse = F32x4::splat(if inverse.is_finite() { inverse } else { 0.0 });
+            // Floats of 1.5 · 2²³ and more are integers, whose lowest bits are those of what was added.
+            let [a, b, c, d, e, f, g, h] = fours.map(|four| four.mul(inverse).add(F32x4::splat(12_582_912.0)));
+            let planes = match order {
+                Order::Natural => [[a, b], [c, d], [e, f], [g, h]],
                 Order::Nibbles => {
-                    let mut planes = [[0; 8]; 4];
-                    for i in 0..8 {
-                        planes[0][i] = codes[2 * i];
-                        planes[1][i] = codes[16 + 2 * i];
-                        planes[2][i] = codes[2 * i + 1];
-                        planes[3][i] = codes[17 + 2 * i];
-                    }
-                    planes.map(I16x8::new)
+                    let [[a, i], [b, j], [c, k], [d, l]] = [a.unzip(b), c.unzip(d), e.unzip(f), g.unzip(h)];
+                    [[a, b], [c, d], [i, j], [k, l]]
                 }
             };
+            let [a, b, c, d] = planes.map(I16x8::lower_halves);
+            let one = I16x8::splat(1);
+            let sums = a.dot(one).add(b.dot(one)).add(c.dot(one)).add(d.dot(one));
+            let sum: f32 = sums.to_floats().values().iter().sum(); // of integers: exact
             input.codes.push([[a, b], [c, d]]);
             let scale = if finite { scale } else { f32::NAN };
             input.scales.push(scale);
-            input.sums.push(sum as f32 * scale);
+            input.sums.push(sum * scale);
         }
         input
     }

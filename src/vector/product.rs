@@ -1,6 +1,7 @@
 //! Products of rows of weights with rows of inputs.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::input::Input;
 use super::lanes::{F32x4, Floats, I16x8, Integers, Sums, Wide, Work, dispatch};
@@ -118,34 +119,36 @@ impl<C: Codes> Work for OfCodes<'_, C> {
     fn run<W: Wide>(self, wide: W) -> Vec<Vec<f32>> {
         let (fours, rest) = self.inputs.as_chunks::<4>();
         let tiles: Vec<Four> = fours.iter().map(Four::new).collect();
-        let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
+        let mut made = vec![vec![0.0f32; self.rows.count]; self.inputs.len()];
         let groups = self.rows.codes.row / C::BYTES;
         let mut factors = Vec::new();
         let shared = if tiles.is_empty() { 0 } else { BLOCK }; // rows whose factors several inputs meet
-        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
-            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i));
+        for block in blocks(self.rows.count) {
             factors.clear();
-            for (_, (_, scales)) in out.chunks_exact(self.inputs.len()).zip(rows()).take(shared) {
+            for i in block.clone().take(shared) {
+                let (_, scales) = self.rows.bytes(i);
                 factors.extend((0..groups).map(|g| C::factors(scales, g)));
             }
-            for (first, tiles) in (0..).step_by(8).zip(tiles.chunks(2)) {
-                let rows = rows().zip(factors.chunks_exact(groups));
-                for (out, ((codes, scales), factors)) in out.chunks_exact_mut(self.inputs.len()).zip(rows) {
-                    let out = out[first..].chunks_exact_mut(4).zip(match tiles {
+            for (tiles, made) in tiles.chunks(2).zip(made.chunks_mut(8)) {
+                for (i, factors) in block.clone().zip(factors.chunks_exact(groups)) {
+                    let (codes, scales) = self.rows.bytes(i);
+                    let sums = match tiles {
                         [a, b] => code_sums::<W, C, 2>(wide, codes, scales, factors, [a, b]),
                         [a] => [code_sums::<W, C, 1>(wide, codes, scales, factors, [a])[0]; 2],
                         _ => unreachable!("two at most"),
-                    });
-                    out.take(tiles.len()).for_each(|(to, made)| to.copy_from_slice(&made));
+                    };
+                    let of_tiles = made.iter_mut().zip(sums.as_flattened()).take(4 * tiles.len());
+                    of_tiles.for_each(|(made, sum)| made[i] = *sum);
                 }
             }
-            for (out, (codes, scales)) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
-                for (out, input) in out[4 * tiles.len()..].iter_mut().zip(rest) {
-                    *out = code_sum::<W, C>(wide, codes, scales, input);
+            for (input, made) in rest.iter().zip(&mut made[4 * tiles.len()..]) {
+                for i in block.clone() {
+                    let (codes, scales) = self.rows.bytes(i);
+                    made[i] = code_sum::<W, C>(wide, codes, scales, input);
                 }
             }
         }
-        by_input(&values, self.inputs.len())
+        made
     }
 }
 
@@ -261,21 +264,21 @@ impl<F: Numbers> Work for OfNumbers<'_, F> {
     #[inline(always)]
     fn run<W: Wide>(self, wide: W) -> Vec<Vec<f32>> {
         let (tiles, rest) = self.inputs.as_chunks::<TILE>();
-        let mut values = vec![0.0f32; self.rows.count * self.inputs.len()];
-        for (block, out) in values.chunks_mut(BLOCK * self.inputs.len()).enumerate() {
-            let rows = || (BLOCK * block..).map(|i| self.rows.bytes(i).0);
-            for (first, tile) in (0..).step_by(TILE).zip(tiles) {
-                for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
-                    out[first..first + TILE].copy_from_slice(&number_sums::<W, F, TILE>(wide, codes, tile));
+        let mut made = vec![vec![0.0f32; self.rows.count]; self.inputs.len()];
+        for block in blocks(self.rows.count) {
+            for (tile, made) in tiles.iter().zip(made.chunks_exact_mut(TILE)) {
+                for i in block.clone() {
+                    let sums = number_sums::<W, F, TILE>(wide, self.rows.bytes(i).0, tile);
+                    made.iter_mut().zip(sums).for_each(|(made, sum)| made[i] = sum);
                 }
             }
-            for (out, codes) in out.chunks_exact_mut(self.inputs.len()).zip(rows()) {
-                for (one, out) in rest.iter().zip(&mut out[TILE * tiles.len()..]) {
-                    [*out] = number_sums::<W, F, 1>(wide, codes, std::array::from_ref(one));
+            for (one, made) in rest.iter().zip(&mut made[TILE * tiles.len()..]) {
+                for i in block.clone() {
+                    [made[i]] = number_sums::<W, F, 1>(wide, self.rows.bytes(i).0, std::array::from_ref(one));
                 }
             }
         }
-        by_input(&values, self.inputs.len())
+        made
     }
 }
 
@@ -296,9 +299,9 @@ fn number_sums<W: Wide, F: Numbers, const N: usize>(wide: W, codes: &[u8], input
     made
 }
 
-/// Values of rows, of which each has one for each input, by input.
-fn by_input(values: &[f32], inputs: usize) -> Vec<Vec<f32>> {
-    (0..inputs).map(|n| values.iter().skip(n).step_by(inputs).copied().collect()).collect()
+/// The rows in blocks.
+fn blocks(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(BLOCK).map(move |start| start..count.min(start + BLOCK))
 }
 
 #[cfg(test)]

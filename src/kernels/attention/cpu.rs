@@ -7,7 +7,7 @@ use minke_vector::{Attended, Query, attend, combine};
 
 use super::{AttentionParams, ReduceParams, Span, TILE, sink, used_splits};
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
-use crate::plan::Step;
+use crate::plan::{Share, Step};
 
 /// Queries that a piece of work has at most; a thread's next piece reads the keys again.
 const QUERIES: usize = 96;
@@ -54,13 +54,15 @@ pub(super) fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionP
     let Some(division) = memory.division().cloned() else { return };
     let state: State = memory.read(step.buffer(1));
     let value_dim = p.value_dim as usize;
-    let (items, width) = if splits == 1 { (state.count as usize, value_dim) } else { (splits, value_dim + 2) };
-    // Item `i` of a head: a token, or a split.
-    let at = |head: usize, i: usize| match splits {
-        1 => i * p.out_stride as usize + head * value_dim,
-        _ => (head * splits + i) * width,
+    let (starts, width): (Vec<usize>, usize) = match splits {
+        1 => ((0..state.count as usize).map(|t| t * p.out_stride as usize).collect(), value_dim),
+        _ => (vec![0], splits * (value_dim + 2)),
     };
-    division.gather_blocks(memory.floats_mut(step.buffer(5)), [p.heads as usize, items, width], at);
+    let part = |share: Share| {
+        let own = share.of(p.heads as usize);
+        own.start * width..own.end * width
+    };
+    division.gather_parts(memory.floats_mut(step.buffer(5)), &starts, part);
 }
 
 /// The work of a range of query heads. Heads with few queries share a piece, since their keys are neighbours.

@@ -6,6 +6,7 @@ use super::{MatmulParams, SortParams, SumParams};
 use crate::kernels::epilogue::{Gate, factor};
 use crate::kernels::experts::{entry_at, expert_row};
 use crate::kernels::matvec::weights;
+use crate::kernels::product::gather_outputs;
 use crate::kernels::{CpuMemory, Params, State, TOKEN_TILE};
 use crate::plan::{GROUP, Step};
 
@@ -38,6 +39,7 @@ pub fn matmul(step: &Step, memory: &mut CpuMemory) {
     let (rows, width, entries) = (p.rows as usize, p.groups as usize * GROUP, p.entries as usize);
     let (gated, weighted) = (step.constant("GATED") == 1.0, step.constant("WEIGHTED") == 1.0);
     let gate = Gate::of(step).into();
+    let (rows_of_one, mut starts) = (if gated { 2 } else { 1 }, Vec::new());
     let sorted = memory.words(step.buffer(9)).to_vec();
     let (tiles, order) = sorted.split_at(3 * p.tiles as usize);
     for &[slot, first, count] in tiles.as_chunks().0 {
@@ -55,9 +57,10 @@ pub fn matmul(step: &Step, memory: &mut CpuMemory) {
         let inputs: Vec<Vec<f32>> = of_tile.iter().map(input).collect();
         let local = (slot - p.first_slot) as usize;
         let of_expert = |r, rows| expert_row(local, r, rows, p.interleaved);
-        let all = weights(step, memory, width).fast(rows, &of_expert, &inputs);
-        let own = || memory.floats(step.buffer(7))[slot as usize * rows..][..rows].to_vec();
-        let bias = (step.constant("BIAS") == 1.0).then(own);
+        let weights = weights(step, memory, width);
+        let (own, all) = (weights.own(rows), weights.fast(rows, &of_expert, &inputs));
+        let biases = || memory.floats(step.buffer(7))[slot as usize * rows..][own.clone()].to_vec();
+        let bias = (step.constant("BIAS") == 1.0).then(biases);
         for (&entry, mut v) in of_tile.iter().zip(all) {
             let entry = entry as usize;
             let weight =
@@ -71,15 +74,18 @@ pub fn matmul(step: &Step, memory: &mut CpuMemory) {
             }
             if gated {
                 let pairs = v;
-                v = vec![0.0; rows / 2];
+                v = vec![0.0; pairs.len() / 2];
                 gate_pairs(gate, &pairs, &mut v);
             } else if weighted {
                 scale(&mut v);
             }
-            let out = if gated { row(entry) } else { entry } * p.y_stride as usize;
+            let start = if gated { row(entry) } else { entry } * p.y_stride as usize;
+            let out = start + own.start / rows_of_one;
             memory.floats_mut(step.buffer(5))[out..out + v.len()].copy_from_slice(&v);
+            starts.push(start);
         }
     }
+    gather_outputs(step, memory, rows, rows_of_one, &starts);
 }
 
 /// Adds each token's entries to its row.

@@ -6,7 +6,7 @@ use super::{QueryParams, ValueParams, used_splits, weight_row};
 use crate::kernels::matvec::weights;
 use crate::kernels::rope_append::angles;
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
-use crate::plan::Step;
+use crate::plan::{Share, Step};
 
 /// Queries in the latent's space, and the step's latents in the cache.
 pub fn query(step: &Step, memory: &mut CpuMemory) {
@@ -35,10 +35,8 @@ pub fn query(step: &Step, memory: &mut CpuMemory) {
             memory.floats_mut(step.buffer(5))[at..at + made.len()].copy_from_slice(made);
         }
     }
-    if let Some(division) = memory.division().cloned() {
-        let at = |local: usize, t: usize| t * p.out_stride as usize + (p.first_head as usize + local) * (rank + rotary);
-        division.gather_blocks(memory.floats_mut(step.buffer(5)), [p.heads as usize, count, rank + rotary], at);
-    }
+    let first = |t: usize| t * p.out_stride as usize + p.first_head as usize * (rank + rotary);
+    gather_heads(step, memory, p.heads as usize, rank + rotary, (0..count).map(first).collect());
     if step.grid[0] > p.heads {
         for (t, angles) in angles.iter().enumerate() {
             let x = &memory.floats(step.buffer(4))[t * p.x_stride as usize..][..rank + rotary];
@@ -75,9 +73,13 @@ pub fn value(step: &Step, memory: &mut CpuMemory) {
                 .copy_from_slice(v);
         }
     }
-    if let Some(division) = memory.division().cloned() {
-        let at = |local: usize, t: usize| t * p.y_stride as usize + (p.first_head as usize + local) * value_dim;
-        let blocks = [heads, state.count as usize, value_dim];
-        division.gather_blocks(memory.floats_mut(step.buffer(5)), blocks, at);
-    }
+    let first = |t: usize| t * p.y_stride as usize + p.first_head as usize * value_dim;
+    gather_heads(step, memory, heads, value_dim, (0..state.count as usize).map(first).collect());
+}
+
+/// Makes what workers have made of their heads, of `width` values each, known to all; the first of those of each token are at `starts`.
+fn gather_heads(step: &Step, memory: &mut CpuMemory, heads: usize, width: usize, starts: Vec<usize>) {
+    let Some(division) = memory.division().cloned() else { return };
+    let part = |share: Share| share.of(heads).start * width..share.of(heads).end * width;
+    division.gather_parts(memory.floats_mut(step.buffer(5)), &starts, part);
 }

@@ -49,6 +49,9 @@ impl I16x8 {
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self {
         Self(must_cast(neon!(vshrq_n_u16::<N>(must_cast(self.0)))))
     }
+    #[inline(always)] pub fn lower_halves([a, b]: [F32x4; 2]) -> Self {
+        Self(neon!(vuzp1q_s16(must_cast(a.0), must_cast(b.0))))
+    }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         neon!([vmovl_s16(vget_low_s16(self.0)), vmovl_high_s16(self.0)]).map(I32x4)
     }

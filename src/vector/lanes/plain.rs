@@ -90,6 +90,11 @@ impl I16x8 {
         self.with(self, |a, _| ((a as u16) >> N) as i16)
     }
 
+    /// The lower halves of the bits of eight floats.
+    pub fn lower_halves(of: [F32x4; 2]) -> Self {
+        Self(from_fn(|i| of[i / 4].0[i % 4].to_bits() as i16))
+    }
+
     /// The first, and the last, four values as 32-bit integers.
     pub fn widen(self) -> [I32x4; 2] {
         [0, 4].map(|first| I32x4(from_fn(|i| self.0[first + i].into())))

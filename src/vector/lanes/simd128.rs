@@ -34,6 +34,9 @@ impl I16x8 {
     #[inline(always)] pub fn max(self, by: Self) -> Self { Self(i16x8_max(self.0, by.0)) }
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(i16x8_eq(self.0, to.0)) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(u16x8_shr(self.0, N as u32)) }
+    #[inline(always)] pub fn lower_halves([a, b]: [F32x4; 2]) -> Self {
+        Self(i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a.0, b.0))
+    }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         [I32x4(i32x4_extend_low_i16x8(self.0)), I32x4(i32x4_extend_high_i16x8(self.0))]
     }

@@ -46,6 +46,10 @@ impl I16x8 {
     #[inline(always)] pub fn max(self, by: Self) -> Self { Self(sse2!(_mm_max_epi16(self.0, by.0))) }
     #[inline(always)] pub fn equal(self, to: Self) -> Self { Self(sse2!(_mm_cmpeq_epi16(self.0, to.0))) }
     #[inline(always)] pub fn shift_right<const N: i32>(self) -> Self { Self(sse2!(_mm_srli_epi16::<N>(self.0))) }
+    #[inline(always)] pub fn lower_halves(of: [F32x4; 2]) -> Self {
+        let [a, b] = of.map(|v| sse2!(_mm_srai_epi32::<16>(_mm_slli_epi32::<16>(must_cast(v.0)))));
+        Self(sse2!(_mm_packs_epi32(a, b)))
+    }
     #[inline(always)] pub fn widen(self) -> [I32x4; 2] {
         let (first, last) = sse2!((_mm_unpacklo_epi16(self.0, self.0), _mm_unpackhi_epi16(self.0, self.0)));
         sse2!([I32x4(_mm_srai_epi32::<16>(first)), I32x4(_mm_srai_epi32::<16>(last))])

@@ -42,6 +42,7 @@ fn same_floats([a, b]: [[f32; 4]; 2]) {
     let got = [f.sub(g), f.div(g), f.min(g), f.max(g), nan.min(f), nan.max(f), F32x4::sums([f, g, g, f])];
     let nan = plain::F32x4::splat(f32::NAN);
     let want = [h.sub(i), h.div(i), h.min(i), h.max(i), nan.min(h), nan.max(h), plain::F32x4::sums([h, i, i, h])];
+    assert_eq!(I16x8::lower_halves([f, g]).values(), plain::I16x8::lower_halves([h, i]).values(), "{a:?} {b:?}");
     let [even, odd] = f.unzip(g);
     let [plain_even, plain_odd] = h.unzip(i);
     let got = got.into_iter().chain([even, odd, f.two_to()]).flat_map(F32x4::values);
