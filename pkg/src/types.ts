@@ -197,6 +197,23 @@ export interface ToolCall {
   input: string;
 }
 
+/** A function that a model may call. */
+export interface Tool<Arguments = any> {
+  description?: string;
+  /** A JSON Schema of an object. */
+  inputSchema: object;
+  /** Runs a call. Calls of a turn run together; what it throws is told to the model, which goes on. */
+  execute?: (input: Arguments, context: { toolCallId: string; signal: AbortSignal }) => unknown;
+}
+
+export type ToolChoice = "auto" | "none" | "required" | { toolName: string };
+
+/**
+ * What an answer must be: text that matches a regular expression as a whole, JSON text that is valid by a JSON Schema, one of
+ * some texts, or a text of a grammar in Lark's form (as llguidance reads it). What cannot be honoured is refused with "constraint".
+ */
+export type Constraint = RegExp | { json: object } | { choice: readonly string[] } | { grammar: string };
+
 /** A string is a single user turn (with `raw`: text to continue). Token ids are continued without a chat template. */
 export type Input = string | readonly InputMessage[] | Uint32Array;
 
@@ -220,6 +237,14 @@ export interface GenerateOptions {
   frequencyPenalty?: number;
   /** Added to the logits of these token ids, before the penalties. */
   logitBias?: Record<number, number>;
+  /** What the answer must be; thoughts are free. It always is, unless the token limit cuts it (`finishReason: "length"`). */
+  responseConstraint?: Constraint;
+  /** Functions that the model may call, by name. With `execute`, calls are run and the model goes on with their results. */
+  tools?: Record<string, Tool>;
+  /** "auto" (the default): the model decides; "required": it calls at least one tool; one by name: it calls that one. */
+  toolChoice?: ToolChoice;
+  /** How often the model is run at most, if tools have `execute`. Default: 1, so that calls are run, but not answered. */
+  maxSteps?: number;
   /** Whether a reasoning model reasons before it answers: by default, not at all, or for at most `maxTokens` tokens. */
   reasoning?: "auto" | "none" | { maxTokens: number };
   /** Log-probabilities of the sampled tokens and, with a number, of that many most probable ones (64 at most): the
@@ -231,7 +256,8 @@ export interface GenerateOptions {
   templateArgs?: Record<string, unknown>;
 }
 
-export type FinishReason = "stop" | "length" | "abort";
+/** "tool-calls": the model waits for the results of calls. */
+export type FinishReason = "stop" | "length" | "tool-calls" | "abort";
 
 export interface Usage {
   inputTokens: number;
@@ -257,8 +283,10 @@ export interface TokenLogprob {
 export interface GenerateResult {
   text: string;
   reasoning: string;
-  /** Empty: calls in the text are not recognised yet. */
+  /** The calls of the last turn. */
   toolCalls: ToolCall[];
+  /** The call that was cut by the token limit, or by `stop()`: it is not in `toolCalls`. */
+  incompleteToolCall?: { toolName?: string; input: string };
   finishReason: FinishReason;
   usage: Usage;
   logprobs?: TokenLogprob[];
@@ -272,6 +300,11 @@ export type StreamPart =
   | { type: "prefill"; done: number; total: number }
   | { type: "reasoning-delta"; text: string }
   | { type: "text-delta"; text: string; logprobs?: TokenLogprob[] }
+  /** A piece of a call's input: JSON text. The name is known from the first piece on. */
+  | { type: "tool-input-delta"; toolCallId: string; toolName: string; delta: string }
+  | ({ type: "tool-call" } & ToolCall)
+  /** What `execute` returned, or with `isError` the message of what it threw. */
+  | { type: "tool-result"; toolCallId: string; toolName: string; output: unknown; isError?: true }
   | { type: "finish"; finishReason: FinishReason; usage: Usage };
 
 /** A running generation. Leaving its loop early, or cancelling `textStream`, stops it like `stop()`. */
@@ -386,6 +419,8 @@ export interface Warning {
 }
 
 export interface TemplateOptions {
+  /** Functions that the prompt offers. */
+  tools?: Record<string, Tool>;
   addGenerationPrompt?: boolean;
   args?: Record<string, unknown>;
 }
