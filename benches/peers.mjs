@@ -40,9 +40,9 @@ const ENGINES = [
   minke("Minke, WebGPU", { device: "gpu", contextLength: 2048 }, { most: 1024 }),
   // A round takes minutes: this engine gets fewer rounds, and each prompt once.
   transformers("Transformers.js, WebGPU", { device: "webgpu", threads: 1 }, { slow: true, most: 1024 }),
-  transformers("Transformers.js, wasm, 2 threads", { device: "wasm", threads: 2 }),
+  transformers("Transformers.js, wasm, 2 threads", { device: "wasm", threads: 2 }, { most: 1024 }),
   transformers("Transformers.js, wasm, 1 thread", { device: "wasm", threads: 1 }, { most: 1024 }),
-  wllama("wllama, 2 threads", { threads: 2, gpuLayers: 0 }),
+  wllama("wllama, 2 threads", { threads: 2, gpuLayers: 0 }, { most: 1024 }),
   wllama("wllama, 1 thread", { threads: 1, gpuLayers: 0 }, { most: 1024 }),
   // Its own log says whether the request for the GPU was met.
   wllama("wllama, WebGPU asked for", { threads: 2, gpuLayers: 999 }, { most: 1024 }),

@@ -222,14 +222,35 @@ fn code_sum<W: Wide, C: Codes>(wide: W, codes: &[u8], scales: &[u8], input: &Inp
         let scaled = scaled::<W, C>(dots, [own.mul(scale), second.mul(scale)]);
         sum = sum.add(scaled).add(minimum.mul(sums));
     }
-    let mut rest = 0.0;
-    for g in groups / 4 * 4..groups {
-        let factors = C::factors(scales, g);
-        let dot = group_dot::<W, C>(wide, codes, scales, 0, g, &input.codes);
-        let scaled = scaled::<W, C>([dot; 4], [factors.scale, factors.second].map(F32x4::splat)).values()[0];
-        rest += scaled * input.scales[g] + factors.minimum * input.sums[g];
+    let at = groups / 4 * 4;
+    let last = match groups - at {
+        0 => F32x4::splat(0.0),
+        1 => last_groups::<W, C, 1>(wide, codes, scales, at, input),
+        2 => last_groups::<W, C, 2>(wide, codes, scales, at, input),
+        _ => last_groups::<W, C, 3>(wide, codes, scales, at, input),
+    };
+    sum.add(last).values().iter().sum()
+}
+
+/// The products of the last `N` groups of a row, from group `at` on, which are fewer than four.
+#[inline(always)]
+fn last_groups<W: Wide, C: Codes, const N: usize>(
+    wide: W,
+    codes: &[u8],
+    scales: &[u8],
+    at: usize,
+    input: &Input,
+) -> F32x4 {
+    let zero = wide.twice(I16x8::splat(0));
+    let mut dots = [zero.dot(zero); 4];
+    let [mut own, mut second, mut minimum] = [[0.0; 4]; 3];
+    for n in 0..N {
+        let factors = C::factors(scales, at + n);
+        let (scale, sum) = (input.scales[at + n], input.sums[at + n]);
+        dots[n] = group_dot::<W, C>(wide, codes, scales, 0, at + n, &input.codes);
+        (own[n], second[n], minimum[n]) = (factors.scale * scale, factors.second * scale, factors.minimum * sum);
     }
-    sum.values().iter().sum::<f32>() + rest
+    scaled::<W, C>(dots, [F32x4::new(own), F32x4::new(second)]).add(F32x4::new(minimum))
 }
 
 /// Rows that some inputs meet before others do: so many stay in the processor's nearest cache.
