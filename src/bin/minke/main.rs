@@ -4,19 +4,21 @@
 
 mod gguf;
 mod inspect;
+mod loaded;
 mod pack;
 mod parts;
 mod place;
 mod plan;
 mod run;
 mod safetensors;
+mod serve;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
-use minke::engine::RunOn;
+use minke::engine::{LoadOptions, RunOn};
 use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
@@ -25,6 +27,8 @@ const HELP: &str = "minke inspect PATH [--json]
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
                [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
     generates; the answer goes to stdout, reasoning and statistics to stderr
+minke serve PATH [--port 8787] [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
+    answers OpenAI's HTTP API at http://127.0.0.1:PORT/v1, for programs on this machine
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
 
@@ -77,6 +81,7 @@ fn command(mut parser: Parser) -> Result<(), Failure> {
     match parser.next()? {
         Some(Arg::Value(name)) if name == "inspect" => inspect_command(parser),
         Some(Arg::Value(name)) if name == "run" => run_command(parser),
+        Some(Arg::Value(name)) if name == "serve" => serve_command(parser),
         Some(Arg::Value(name)) if name == "pack" => pack_command(parser),
         Some(Arg::Short('h') | Arg::Long("help")) | None => {
             println!("{HELP}");
@@ -114,15 +119,38 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("temperature") => options.generate.temperature = Some(parser.value()?.parse()?),
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
-            Arg::Long("quantization") => options.load.quantization = Some(parser.value()?.parse_with(quantization)?),
-            Arg::Long("kv") => options.load.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
-            Arg::Long("device") => options.load.run_on = parser.value()?.parse_with(run_on)?,
-            Arg::Long("context") => options.load.context_length = Some(parser.value()?.parse()?),
+            Arg::Long(name) => load_option(&name.to_owned(), &mut parser, &mut options.load)?,
             other => return Err(other.unexpected().into()),
         }
     }
     let prompt = given(options.prompt.take(), "--prompt")?;
     run::run(&given(path, "PATH")?, prompt, &options)
+}
+
+fn serve_command(mut parser: Parser) -> Result<(), Failure> {
+    let mut path = None;
+    let mut options = serve::Options::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Value(value) if path.is_none() => path = Some(PathBuf::from(value)),
+            Arg::Long("port") => options.port = parser.value()?.parse()?,
+            Arg::Long(name) => load_option(&name.to_owned(), &mut parser, &mut options.load)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    serve::serve(&given(path, "PATH")?, &options)
+}
+
+/// Reads an option of a load.
+fn load_option(name: &str, parser: &mut Parser, options: &mut LoadOptions) -> Result<(), Failure> {
+    match name {
+        "quantization" => options.quantization = Some(parser.value()?.parse_with(quantization)?),
+        "kv" => options.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
+        "device" => options.run_on = parser.value()?.parse_with(run_on)?,
+        "context" => options.context_length = Some(parser.value()?.parse()?),
+        other => return Err(Failure::Usage(format!("invalid option '--{other}'"))),
+    }
+    Ok(())
 }
 
 fn pack_command(mut parser: Parser) -> Result<(), Failure> {

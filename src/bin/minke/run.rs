@@ -4,11 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use minke::Cancel;
-use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, Progress, Stage, StreamPart};
+use minke::engine::{GenerateOptions, Input, LoadOptions, StreamPart};
 use pollster::block_on;
 
-use super::place::{HOST, Place};
-use super::{Failure, bytes};
+use super::place::Place;
+use super::{Failure, loaded};
 
 /// Options of the command line.
 #[derive(Default)]
@@ -18,39 +18,11 @@ pub struct Options {
     pub load: LoadOptions,
 }
 
-/// Loads a model and generates once. The files of a pack are checked against their hashes first.
+/// Loads a model and generates once.
 pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure> {
-    let place = Place::new(path)?;
-    let terminal = std::io::stderr().is_terminal();
-    let started = std::time::Instant::now();
-    if let Some(pack) = place.pack()? {
-        block_on(pack.verify(&place.folder, &mut |_, _| {}))?;
-    }
-    let mut shown = None;
-    let mut progress = |progress: Progress| {
-        let percent = progress.loaded * 100 / progress.total.max(1);
-        if terminal && shown.replace((progress.stage, percent)) != Some((progress.stage, percent)) {
-            let what = if progress.stage == Stage::Download { "reading weights" } else { "building pipelines" };
-            eprint!("\r{what}: {percent} %\x1b[K");
-        }
-    };
+    let engine = loaded::load(&Place::new(path)?, options.load)?;
     let cancel = Cancel::default();
-    let engine = block_on(async {
-        let checkpoint = place.source().open().await?;
-        Engine::load(&checkpoint, options.load, HOST, &cancel, &mut progress).await
-    })?;
-    let info = engine.info();
-    eprintln!(
-        "{}{}: {} parameters as {}, {} on the {}, a context of {} tokens, loaded in {:.1} s",
-        if terminal { "\r\x1b[K" } else { "" },
-        info.architecture,
-        info.parameters,
-        info.quantization,
-        bytes(engine.memory().total()),
-        info.device.kind.to_uppercase(),
-        info.context_length,
-        started.elapsed().as_secs_f64()
-    );
+    let terminal = std::io::stderr().is_terminal();
     let mut out = std::io::stdout();
     let mut lost = None;
     let mut emit = |part: StreamPart| match part {

@@ -1,0 +1,241 @@
+//! `POST /chat/completions`.
+
+use std::collections::BTreeMap;
+
+use minke::engine::{GenerateOptions, GenerateResult, Input, Logprobs, Reasoning, ReasoningMode, StreamPart};
+use minke::text::{Message, ToolCall};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Ask;
+use super::fields::Fields;
+use super::reply::{self, Refusal};
+
+/// Fields without effect on what a local model answers.
+const WITHOUT_EFFECT: &[&str] = &[
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "user",
+    "verbosity",
+];
+
+/// A request that was read.
+pub struct Request {
+    pub model: String,
+    pub ask: Ask,
+    pub stream: bool,
+    /// Whether a stream ends with a chunk that has the usage.
+    pub include_usage: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize, Default)]
+struct StreamOptions {
+    #[serde(default)]
+    include_usage: bool,
+}
+
+impl Request {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// What the server would have to ignore, or cannot read.
+    pub fn read(body: &[u8]) -> Result<Self, Refusal> {
+        let mut fields = Fields::of(body)?;
+        let model = fields.need("model")?;
+        let messages: Vec<Value> = fields.need("messages")?;
+        let messages =
+            messages.into_iter().enumerate().map(|(i, value)| message(i, value)).collect::<Result<_, _>>()?;
+        let mut options = GenerateOptions {
+            max_output_tokens: match fields.take("max_completion_tokens")? {
+                Some(most) => Some(most),
+                None => fields.take("max_tokens")?,
+            },
+            ..sampling(&mut fields)?
+        };
+        let wanted = fields.take("logprobs")?.unwrap_or(false);
+        options.logprobs = match fields.take::<f64>("top_logprobs")? {
+            Some(_) if !wanted => return Err(Refusal::request(Some("top_logprobs"), "top_logprobs needs logprobs")),
+            Some(top) => Some(Logprobs::Top(top)),
+            None => wanted.then_some(Logprobs::Chosen(true)),
+        };
+        if fields.take::<String>("reasoning_effort")?.is_some_and(|effort| effort == "none") {
+            options.reasoning = Reasoning::Named(ReasoningMode::None);
+        }
+        fields.only("response_format", &[json!({ "type": "text" })])?;
+        fields.only("modalities", &[json!(["text"])])?;
+        let request = Self {
+            model,
+            ask: Ask { input: Input::Messages(messages), options, n: choices(&mut fields)? },
+            stream: fields.take("stream")?.unwrap_or(false),
+            include_usage: fields.take::<StreamOptions>("stream_options")?.unwrap_or_default().include_usage,
+        };
+        fields.end(WITHOUT_EFFECT)?;
+        Ok(request)
+    }
+}
+
+/// The number of choices.
+pub fn choices(fields: &mut Fields) -> Result<usize, Refusal> {
+    match fields.take("n")?.unwrap_or(1) {
+        n @ 1..=128 => Ok(n),
+        n => Err(Refusal::request(Some("n"), format!("n: {n} is not between 1 and 128"))),
+    }
+}
+
+/// The sampling options, which all routes have.
+pub fn sampling(fields: &mut Fields) -> Result<GenerateOptions, Refusal> {
+    let stop_sequences = match fields.take("stop")? {
+        None => Vec::new(),
+        Some(Stop::One(text)) => vec![text],
+        Some(Stop::Many(texts)) => texts,
+    };
+    Ok(GenerateOptions {
+        stop_sequences,
+        seed: fields.take("seed")?,
+        temperature: fields.take("temperature")?,
+        top_p: fields.take("top_p")?,
+        presence_penalty: fields.take("presence_penalty")?,
+        frequency_penalty: fields.take("frequency_penalty")?,
+        logit_bias: fields.take::<BTreeMap<String, f64>>("logit_bias")?.unwrap_or_default(),
+        ..GenerateOptions::default()
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<Part>),
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Part {
+    Text { text: String },
+    Refusal { refusal: String },
+}
+
+impl Content {
+    fn text(self) -> String {
+        let part = |part| match part {
+            Part::Text { text } | Part::Refusal { refusal: text } => text,
+        };
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => parts.into_iter().map(part).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Turn {
+    role: String,
+    content: Option<Content>,
+    name: Option<String>,
+    reasoning_content: Option<String>,
+    #[serde(default)]
+    tool_calls: Option<Vec<Call>>,
+    tool_call_id: Option<String>,
+    /// Of answers that are sent back.
+    #[allow(dead_code)]
+    refusal: Option<String>,
+    #[allow(dead_code)]
+    annotations: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    id: String,
+    function: Function,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: String,
+    arguments: String,
+}
+
+/// A message of the API.
+fn message(i: usize, value: Value) -> Result<Message, Refusal> {
+    let turn: Turn = serde_json::from_value(value)
+        .map_err(|error| Refusal::request(Some(&format!("messages[{i}]")), format!("messages[{i}]: {error}")))?;
+    let mut message = Message::new(turn.role, turn.content.map(Content::text).unwrap_or_default());
+    message.name = turn.name;
+    message.reasoning = turn.reasoning_content;
+    message.tool_call_id = turn.tool_call_id;
+    let call =
+        |Call { id, function }| ToolCall { tool_call_id: id, tool_name: function.name, input: function.arguments };
+    message.tool_calls = turn.tool_calls.unwrap_or_default().into_iter().map(call).collect();
+    Ok(message)
+}
+
+/// What the responses to a request have in common.
+pub struct Head {
+    pub id: String,
+    pub created: u64,
+    pub model: String,
+}
+
+impl Head {
+    /// The head of the responses to a request.
+    pub fn new(prefix: &str, model: &str) -> Self {
+        Self { id: reply::id(prefix), created: reply::now(), model: model.to_owned() }
+    }
+
+    /// A response of a kind with its choices.
+    pub fn with(&self, object: &str, choices: Value) -> Value {
+        let Self { id, created, model } = self;
+        json!({ "id": id, "object": object, "created": created, "model": model, "choices": choices })
+    }
+}
+
+/// A response with all answers.
+pub fn whole(head: &Head, results: &[GenerateResult]) -> Value {
+    let choice = |(index, result): (usize, &GenerateResult)| {
+        let mut message = json!({ "role": "assistant", "content": result.text, "refusal": null });
+        if !result.reasoning.is_empty() {
+            message["reasoning_content"] = json!(result.reasoning);
+        }
+        let logprobs =
+            result.logprobs.as_deref().map(|tokens| json!({ "content": reply::logprobs(tokens), "refusal": null }));
+        let finish_reason = reply::finish_reason(result.finish_reason);
+        json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason })
+    };
+    let mut response = head.with("chat.completion", results.iter().enumerate().map(choice).collect());
+    let usages: Vec<_> = results.iter().map(|result| result.usage).collect();
+    response["usage"] = reply::usage(&usages);
+    response
+}
+
+/// The chunk of a part of an answer, if it has one.
+pub fn chunk(head: &Head, index: usize, part: StreamPart) -> Option<Value> {
+    let (delta, logprobs, finish_reason) = match part {
+        StreamPart::ReasoningDelta { text } => (json!({ "reasoning_content": text }), None, None),
+        StreamPart::TextDelta { text, logprobs } => (json!({ "content": text }), logprobs, None),
+        StreamPart::Finish { finish_reason, .. } => (json!({}), None, Some(reply::finish_reason(finish_reason))),
+        StreamPart::Prefill { .. } => return None,
+    };
+    let logprobs = logprobs.map(|tokens| json!({ "content": reply::logprobs(&tokens), "refusal": null }));
+    let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
+    Some(head.with("chat.completion.chunk", json!([choice])))
+}
+
+/// The first chunk of an answer, which has the role.
+pub fn first_chunk(head: &Head, index: usize) -> Value {
+    let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+    let choice = json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": null });
+    head.with("chat.completion.chunk", json!([choice]))
+}
