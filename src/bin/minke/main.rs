@@ -119,7 +119,10 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("temperature") => options.generate.temperature = Some(parser.value()?.parse()?),
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
-            Arg::Long(name) => load_option(&name.to_owned(), &mut parser, &mut options.load)?,
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                load_option(&name, &mut parser, &mut options.load)?;
+            }
             other => return Err(other.unexpected().into()),
         }
     }
@@ -134,7 +137,10 @@ fn serve_command(mut parser: Parser) -> Result<(), Failure> {
         match argument {
             Arg::Value(value) if path.is_none() => path = Some(PathBuf::from(value)),
             Arg::Long("port") => options.port = parser.value()?.parse()?,
-            Arg::Long(name) => load_option(&name.to_owned(), &mut parser, &mut options.load)?,
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                load_option(&name, &mut parser, &mut options.load)?;
+            }
             other => return Err(other.unexpected().into()),
         }
     }
