@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::rules::RULES;
 use crate::kernels::{History, SamplerOptions};
 use crate::model::config::GenerationDefaults;
+use crate::text::{ToolSpec, tools_by_name};
 use crate::{Error, Result};
 
 /// `GenerateOptions` of the JavaScript API.
@@ -30,6 +31,48 @@ pub struct GenerateOptions {
     pub reasoning: Reasoning,
     pub raw: bool,
     pub template_args: Map<String, Value>,
+    #[serde(deserialize_with = "tools_by_name")]
+    pub tools: Vec<ToolSpec>,
+    pub tool_choice: ToolChoice,
+}
+
+/// Which tools a model calls.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum ToolChoice {
+    /// `"auto"`, `"none"` or `"required"`.
+    Named(ToolChoiceMode),
+    /// This one.
+    #[serde(rename_all = "camelCase")]
+    Tool {
+        /// The tool's name.
+        tool_name: String,
+    },
+}
+
+impl Default for ToolChoice {
+    fn default() -> Self {
+        Self::Named(ToolChoiceMode::Auto)
+    }
+}
+
+impl ToolChoice {
+    /// Whether no tool is called.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::Named(ToolChoiceMode::None)
+    }
+}
+
+/// See [`ToolChoice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToolChoiceMode {
+    /// The model decides.
+    Auto,
+    /// The model calls no tool: the prompt describes the tools, and what looks like a call is text.
+    None,
+    /// The model calls at least one tool.
+    Required,
 }
 
 /// Options of `score` in the JavaScript API.
@@ -153,7 +196,7 @@ impl GenerateOptions {
             }
             rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
         }
-        Ok(())
+        super::tools::check(self)
     }
 
     /// The maximum number of tokens to generate, below `room`.

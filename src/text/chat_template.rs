@@ -49,6 +49,8 @@ pub struct ChatTemplate {
 pub struct TemplateCapabilities {
     /// The template renders tool definitions.
     pub tools: bool,
+    /// The template renders calls and their results.
+    pub calls: bool,
     /// The template belongs to a reasoning model.
     pub reasoning: bool,
 }
@@ -90,7 +92,10 @@ impl ChatTemplate {
         let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
         let source = source.to_owned();
         let (reasoning, declared_by) = ReasoningFormat::of(Some(&source), &[]);
-        let capabilities = TemplateCapabilities { tools: false, reasoning: declared_by == DeclaredBy::Template };
+        let capabilities = TemplateCapabilities {
+            reasoning: declared_by == DeclaredBy::Template,
+            ..TemplateCapabilities::default()
+        };
         let mut template = Self { source, rendered, special, style, capabilities, reasoning };
         template.probe()?;
         Ok(template)
@@ -222,6 +227,7 @@ impl ChatTemplate {
             let shown = render(self, turns, tools.clone())?;
             if shown.is_ok_and(|t| t.contains("probe_tool") && t.contains("probe_value") && t.contains("done")) {
                 self.style = style;
+                self.capabilities.calls = true;
                 break;
             }
         }
