@@ -79,7 +79,15 @@ impl Scripted {
             "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false,
         });
         let template = TEMPLATE.to_owned();
-        Self { tokens, plain: Vec::new(), next, template, config, tokenizer_config: json!({}), generation_config: Value::Null }
+        Self {
+            tokens,
+            plain: Vec::new(),
+            next,
+            template,
+            config,
+            tokenizer_config: json!({}),
+            generation_config: Value::Null,
+        }
     }
 
     fn id(&self, token: &str) -> u32 {

@@ -19,7 +19,8 @@ const TODAY: i64 = 1_753_531_200;
 
 /// The data's folder, if it is there.
 fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("../shared/data/toolcalls"), Into::into);
+    let folder =
+        std::env::var_os("MINKE_TOOLCALLS").map_or_else(|| root().join("../shared/data/toolcalls"), Into::into);
     if folder.join("families.json").is_file() {
         return Some(folder);
     }
@@ -29,11 +30,17 @@ fn folder() -> Option<PathBuf> {
 
 /// The cases of all files but those of another form.
 fn cases(folder: &PathBuf, accept: impl Fn(&str) -> bool) -> Vec<Value> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).expect("a folder").map(|e| e.expect("readable").path()).collect();
-    files.retain(|p| p.extension().is_some_and(|e| e == "jsonl") && accept(&p.file_stem().expect("a name").to_string_lossy()));
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|e| e.expect("readable").path()).collect();
+    files.retain(|p| {
+        p.extension().is_some_and(|e| e == "jsonl") && accept(&p.file_stem().expect("a name").to_string_lossy())
+    });
     files.sort();
     let read = |path: &PathBuf| fs::read_to_string(path).expect("readable");
-    files.iter().flat_map(|path| read(path).lines().map(|l| serde_json::from_str(l).expect("JSON")).collect::<Vec<_>>()).collect()
+    files
+        .iter()
+        .flat_map(|path| read(path).lines().map(|l| serde_json::from_str(l).expect("JSON")).collect::<Vec<_>>())
+        .collect()
 }
 
 /// A case's template: its own, or a file of a package: below `.cache/templates`, or the folder that `MINKE_TEMPLATES` names.
@@ -254,8 +261,9 @@ fn calls_are_found_however_outputs_are_cut() {
         let mut first: Option<Found> = None;
         for cut in [Cut::Whole, Cut::Characters].into_iter().chain(random) {
             let found = parse(&case, &source, &special, cut);
-            let wrong = wrong(&found, &case["expect"])
-                .or_else(|| first.as_ref().filter(|first| **first != found).map(|first| format!("unlike whole: {first:?}")));
+            let wrong = wrong(&found, &case["expect"]).or_else(|| {
+                first.as_ref().filter(|first| **first != found).map(|first| format!("unlike whole: {first:?}"))
+            });
             if let Some(wrong) = wrong {
                 let mark = if case["contested"] == true { " (contested)" } else { "" };
                 differences.push(format!("{}{mark}, {cut:?}: {wrong}\n  {found:?}\n  {}", case["id"], case["expect"]));

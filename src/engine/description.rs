@@ -1,7 +1,7 @@
 //! Everything that a checkpoint says besides its weights: config, tokenizer, template, the tokens that end a turn.
 
 use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
-use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, ToolFormat, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig, ToolFormat};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::{GgufMetadata, dequantize_rows};
 use crate::{Error, FormatKind, Result, Warning};

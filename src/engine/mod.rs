@@ -39,7 +39,7 @@ use runner::ModelRunner;
 
 use crate::model::config::GenerationDefaults;
 use crate::plan::{Counts, Executor, MemoryUse};
-use crate::text::{ChatTemplate, ReasoningFormat, ToolFormat, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig, ToolFormat};
 use crate::{Error, Result};
 
 /// Starts workers on the processor.

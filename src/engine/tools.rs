@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::rules::RULES;
 use super::options::{ToolChoice, ToolChoiceMode};
+use super::rules::RULES;
 use super::{Engine, GenerateOptions, IncompleteToolCall, StreamPart};
 use crate::text::{
     ChatTemplate, Kind, Message, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, described, spelled_out,

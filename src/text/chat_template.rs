@@ -92,10 +92,8 @@ impl ChatTemplate {
         let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
         let source = source.to_owned();
         let (reasoning, declared_by) = ReasoningFormat::of(Some(&source), &[]);
-        let capabilities = TemplateCapabilities {
-            reasoning: declared_by == DeclaredBy::Template,
-            ..TemplateCapabilities::default()
-        };
+        let capabilities =
+            TemplateCapabilities { reasoning: declared_by == DeclaredBy::Template, ..TemplateCapabilities::default() };
         let mut template = Self { source, rendered, special, style, capabilities, reasoning };
         template.probe()?;
         Ok(template)

@@ -37,7 +37,8 @@ fn run(engine: &Engine, messages: Vec<Message>, options: &GenerateOptions) -> (G
     (result, parts)
 }
 
-const CALL: [&str; 6] = ["Sure. ", "<tool_call>", "\n{\"name\": \"look\", ", "\"arguments\": {\"city\": \"Os", "lo\"}}\n", "</tool_call>"];
+const CALL: [&str; 6] =
+    ["Sure. ", "<tool_call>", "\n{\"name\": \"look\", ", "\"arguments\": {\"city\": \"Os", "lo\"}}\n", "</tool_call>"];
 
 fn call(id: &str) -> ToolCall {
     ToolCall { tool_call_id: id.into(), tool_name: "look".into(), input: r#"{"city": "Oslo"}"#.into() }
@@ -85,7 +86,7 @@ fn without_tools_or_by_choice_calls_are_text() {
         assert_eq!((result.text, result.finish_reason), (CALL.concat(), FinishReason::Stop));
         assert!(result.tool_calls.is_empty());
     }
-    let prompt = |options| run(&engine, asked(), options).0.usage.input_tokens;
+    let prompt = |options: &GenerateOptions| run(&engine, asked(), options).0.usage.input_tokens;
     assert_eq!(prompt(&none), prompt(&options()), "the prompt is the same");
     assert!(prompt(&without) < prompt(&none));
 }
@@ -112,7 +113,8 @@ fn forced_calls_begin_as_such() {
     let named = GenerateOptions { tool_choice: ToolChoice::Tool { tool_name: "look".into() }, ..options() };
     let most = |options: &GenerateOptions| GenerateOptions { max_output_tokens: Some(200.0), ..options.clone() };
     // After the beginning that the engine writes, which ends in a space or a quotation mark, the model completes the call.
-    let beginnings = [(&required, "\"", "look\", \"arguments\": {\"city\": \"Oslo\"}}"), (&named, "Ġ", "{\"city\": \"Oslo\"}}")];
+    let beginnings =
+        [(&required, "\"", "look\", \"arguments\": {\"city\": \"Oslo\"}}"), (&named, "Ġ", "{\"city\": \"Oslo\"}}")];
     for (options, last, rest) in beginnings {
         let model = model(&script, &["<|im_end|>"]).change(|m| {
             m.tokens.push(rest.into());
@@ -134,7 +136,11 @@ fn forced_calls_begin_as_such() {
 #[test]
 fn templates_without_tools_are_given_text() {
     let script = [&CALL[..], &["<|im_end|>"]].concat();
-    let engine = model(&script, &["<|im_end|>"]).change(|m| m.template = TEMPLATE.to_owned()).folder().expect("a model");
+    let engine = model(&script, &["<|im_end|>"]).change(|m| {
+        m.template = TEMPLATE.to_owned();
+        m.config["max_position_embeddings"] = json!(4096); // the description of the tools is long, in tokens of a byte
+    });
+    let engine = engine.folder().expect("a model");
     assert!(!engine.info().capabilities.tools);
     let mut said = asked();
     said.push(Message { tool_calls: vec![call("a"), call("b")], ..Message::new("assistant", "Hm.") });
@@ -163,7 +169,8 @@ fn a_separate_template_serves_conversations_with_tools() {
     let model = model(&script, &["<|im_end|>"]);
     let mut config = model.tokenizer_config.clone();
     config["chat_template"] = both;
-    let folder = model.folder_with(|name| Some(name.to_owned())).with("tokenizer_config.json", config.to_string().into_bytes());
+    let folder =
+        model.folder_with(|name| Some(name.to_owned())).with("tokenizer_config.json", config.to_string().into_bytes());
     let engine = load(&folder).expect("a model");
     let text = |tools: &[ToolSpec]| engine.apply_chat_template(&asked(), tools, false, &serde_json::Map::new());
     assert_eq!(text(&[]).expect("a prompt"), "<|user|>hi");

@@ -43,7 +43,8 @@ impl ToolFormat {
     /// Whether a token belongs to a call's form, and so is processed even if it is special.
     pub fn is_mark(&self, token: &str) -> bool {
         let form = self.0;
-        let mut marks = [form.opens, form.starts, form.close, form.silent].into_iter().flatten().copied().collect::<Vec<_>>();
+        let mut marks =
+            [form.opens, form.starts, form.close, form.silent].into_iter().flatten().copied().collect::<Vec<_>>();
         match &form.body {
             Body::Named(named) => {
                 marks.extend([named.after, named.close].into_iter().flatten());

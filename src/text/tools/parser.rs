@@ -1,10 +1,10 @@
 //! Separates tool calls from the answer's text.
 
+use super::super::ToolSpec;
 use super::super::reasoning::Kind;
 use super::super::stop::partial_suffix;
-use super::super::ToolSpec;
-use super::forms::Form;
 use super::format::Section;
+use super::forms::Form;
 use super::{Draft, End, Read, ToolFormat};
 
 /// A piece of an answer, in order.
@@ -179,7 +179,9 @@ impl ToolParser {
     fn search(&mut self) -> bool {
         let (mut at, mut marker, mut starts, mut silent) = (self.held.len(), "", false, false);
         let form = self.form;
-        for (markers, start, quiet) in [(form.opens, false, false), (form.starts, true, false), (form.silent, false, true)] {
+        for (markers, start, quiet) in
+            [(form.opens, false, false), (form.starts, true, false), (form.silent, false, true)]
+        {
             for &one in markers {
                 if let Some(found) = self.held.find(one).filter(|&found| found < at) {
                     (at, marker, starts, silent) = (found, one, start, quiet);

@@ -126,4 +126,3 @@ impl Xml {
         text.strip_suffix('\n').unwrap_or(text)
     }
 }
-
