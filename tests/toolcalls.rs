@@ -243,36 +243,102 @@ fn wrong(found: &Found, expect: &Value) -> Option<String> {
     }
 }
 
-/// Outputs are what the references make of them, however they are cut.
-#[test]
-fn calls_are_found_however_outputs_are_cut() {
-    let Some(folder) = folder() else { return };
+/// Calls each with every case that has an output, with the template or else the prompt, which describes the form too, and
+/// the special tokens of its family.
+fn each_output(mut each: impl FnMut(&Value, &str, &[String])) -> usize {
+    let Some(folder) = folder() else { return 0 };
     let families: Map<String, Value> =
         serde_json::from_slice(&fs::read(folder.join("families.json")).expect("readable")).expect("JSON");
-    let mut differences = Vec::new();
-    let mut count = 0;
-    for case in cases(&folder, |name| !["constrained", "differences", "render", "reasoning"].contains(&name)) {
+    let cases = cases(&folder, |name| !["constrained", "differences", "render", "reasoning"].contains(&name));
+    for case in &cases {
         let family = case["family"].as_str().expect("a family");
         let special: Vec<String> =
             list(&families[family]["special_tokens"]).iter().map(|t| t.as_str().expect("a token").to_owned()).collect();
-        // Without the template its text is not known; the prompt describes the form.
-        let source = template(&case).unwrap_or_else(|| case["rendered_prompt"].as_str().expect("a prompt").to_owned());
+        let source = template(case).unwrap_or_else(|| case["rendered_prompt"].as_str().expect("a prompt").to_owned());
+        each(case, &source, &special);
+    }
+    cases.len()
+}
+
+/// Outputs are what the references make of them, however they are cut.
+#[test]
+fn calls_are_found_however_outputs_are_cut() {
+    let mut differences = Vec::new();
+    let count = each_output(|case, source, special| {
         let random = (0..12).map(|i| Cut::Random(i * 7919 + 1));
         let mut first: Option<Found> = None;
         for cut in [Cut::Whole, Cut::Characters].into_iter().chain(random) {
-            let found = parse(&case, &source, &special, cut);
-            let wrong = wrong(&found, &case["expect"]).or_else(|| {
-                first.as_ref().filter(|first| **first != found).map(|first| format!("unlike whole: {first:?}"))
-            });
-            if let Some(wrong) = wrong {
+            let found = parse(case, source, special, cut);
+            let unlike =
+                first.as_ref().filter(|first| **first != found).map(|first| format!("unlike whole: {first:?}"));
+            if let Some(wrong) = wrong(&found, &case["expect"]).or(unlike) {
                 let mark = if case["contested"] == true { " (contested)" } else { "" };
                 differences.push(format!("{}{mark}, {cut:?}: {wrong}\n  {found:?}\n  {}", case["id"], case["expect"]));
                 break;
             }
             first.get_or_insert(found);
         }
-        count += 1;
-    }
+    });
     assert!(differences.is_empty(), "{} of {count} differ:\n{}", differences.len(), differences.join("\n"));
     println!("{count} outputs");
+}
+
+/// An output that the token limit cuts anywhere has the calls and the content before the place, and nothing of a call as content.
+#[test]
+fn outputs_may_be_cut_by_the_limit_anywhere() {
+    let mut differences = Vec::new();
+    each_output(|case, source, special| {
+        let expect = &case["expect"];
+        let whole = parse(case, source, special, Cut::Whole);
+        if expect["finish"] == "length" || !expect["content"].is_string() {
+            return;
+        }
+        let output = case["output"].as_str().expect("an output");
+        let inside = |at: usize| {
+            special.iter().any(|token| {
+                (1..token.len()).any(|n| at >= n && output.as_bytes()[at - n..].starts_with(token.as_bytes()))
+            })
+        };
+        for (at, _) in output.char_indices().filter(|(at, _)| !inside(*at)) {
+            let mut cut = case.clone();
+            cut["output"] = json!(output[..at]);
+            cut["expect"]["finish"] = json!("length");
+            let found = parse(&cut, source, special, Cut::Whole);
+            let calls = found.calls.len() <= whole.calls.len() && found.calls == whole.calls[..found.calls.len()];
+            // A single character may be the beginning of a marker, but is more likely text.
+            let content = found.content.trim();
+            let sure = &content[..content.char_indices().last().map_or(0, |(last, _)| last)];
+            let begun = |content: &str| whole.content.trim().starts_with(content);
+            if !calls || !begun(content) && !begun(sure) {
+                differences.push(format!("{} at {at}: {:?}\n  {found:?}", case["id"], &output[..at]));
+                break;
+            }
+        }
+    });
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Text before and after a call is content, in every form that has a place for it.
+#[test]
+fn text_around_calls_is_content() {
+    let mut differences = Vec::new();
+    each_output(|case, source, special| {
+        let (expect, output) = (&case["expect"], case["output"].as_str().expect("an output"));
+        let plain = expect["content"] == "" && expect["reasoning"].is_null() && case["opens_thinking"] == false;
+        if !plain || expect["finish"] != "tool-calls" || case["family"] == "gpt_oss" {
+            return;
+        }
+        let mut around = case.clone();
+        around["output"] = json!(format!("Let me see:\n{output}\nDone, I think."));
+        around["expect"]["content"] = json!("Let me see: Done, I think.");
+        around["expect"]["content_loose"] = json!(true);
+        for cut in [Cut::Whole, Cut::Characters] {
+            let found = parse(&around, source, special, cut);
+            if let Some(wrong) = wrong(&found, &around["expect"]) {
+                differences.push(format!("{} {cut:?}: {wrong}\n  {found:?}", case["id"]));
+                break;
+            }
+        }
+    });
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }

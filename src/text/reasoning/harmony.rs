@@ -57,6 +57,8 @@ pub(super) struct HarmonySplitter {
     given: [bool; 2],
     /// Whether messages to functions are calls, and not text.
     calls: bool,
+    /// Whether a mark was seen, so that what stands before a message is a header.
+    marked: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -74,13 +76,13 @@ impl HarmonySplitter {
     pub(super) fn after(prompt: &str) -> Self {
         match last_message(prompt) {
             Some((header, _)) if header.contains("assistant") => Self::within(channel(header)),
-            _ => Self { state: State::Header(String::new()), given: [false; 2], calls: false },
+            _ => Self { state: State::Header(String::new()), given: [false; 2], calls: false, marked: false },
         }
     }
 
     /// Continues within a message.
     pub(super) fn within(kind: Kind) -> Self {
-        Self { state: State::Message(kind, true), given: [false; 2], calls: false }
+        Self { state: State::Message(kind, true), given: [false; 2], calls: false, marked: false }
     }
 
     /// Has messages to functions be calls.
@@ -94,6 +96,7 @@ impl HarmonySplitter {
 
     pub(super) fn mark(&mut self, mark: &str) -> Pieces {
         let mut out = Vec::new();
+        self.marked = true;
         if matches!(self.state, State::Message(Kind::Call, _)) && END_OF_MESSAGE.contains(&mark) {
             out.push((Kind::Call, "<|call|>".to_owned()));
         }
@@ -153,11 +156,11 @@ impl HarmonySplitter {
 
     pub(super) fn finish(&mut self) -> Pieces {
         match &mut self.state {
-            State::Header(header) if self.calls && header.contains("to=") => {
+            State::Header(header) if self.calls && is_addressed(header) => {
                 vec![(Kind::Call, std::mem::take(header))]
             }
             // The output was a short answer that looked like the beginning of a header.
-            State::Header(header) if !header.contains("<|") && !header.trim().is_empty() && !self.given[1] => {
+            State::Header(header) if !self.marked && !header.trim().is_empty() => {
                 let text = std::mem::take(header);
                 self.state = State::Message(Kind::Text, false);
                 self.give(Kind::Text, &text)
@@ -165,6 +168,12 @@ impl HarmonySplitter {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether a header has a recipient, or the beginning of one at its end.
+fn is_addressed(header: &str) -> bool {
+    let begun = header.trim_start();
+    header.contains("to=") || begun.len() > 1 && "to=".starts_with(begun)
 }
 
 #[cfg(test)]

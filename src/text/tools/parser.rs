@@ -107,7 +107,12 @@ impl ToolParser {
             self.section = None;
         }
         let rest = std::mem::take(&mut self.held);
-        self.text(&rest);
+        // What is held is the beginning of a marker; one character is more likely text.
+        if cut && rest.chars().count() > 1 {
+            incomplete.get_or_insert_default();
+        } else {
+            self.text(&rest);
+        }
         if !self.called && incomplete.is_none() && !self.gap.is_empty() {
             self.out.push(ToolEvent::Text(std::mem::take(&mut self.gap)));
         }
