@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::output::Output;
 use super::runner::{Next, Request, Sampled};
-use super::tools::Told;
+use super::tools::{Calls, Told};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
 use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolCall, ToolSpec, encode_messages};
 use crate::{Cancel, Error, Result};
@@ -95,7 +95,7 @@ impl Engine {
         };
         let mut token = |sampled: Sampled| {
             let output = &mut **shared.borrow_mut();
-            first_token.get_or_insert_with(|| (self.host.clock)());
+            first_token.get_or_insert_with(self.host.clock);
             let thought = output.thinking();
             output.sampled(&sampled);
             if self.stop_ids.contains(&sampled.id) || output.read(sampled.id) {
@@ -113,12 +113,7 @@ impl Engine {
             if !over && !(answers && forced.is_some()) {
                 return Next::Go;
             }
-            let next = output.after_reasoning(over, forced.take().as_deref());
-            if next.is_empty() || output.ids.len() + next.len() >= limit {
-                return Next::Stop; // no room for these tokens and one after them
-            }
-            output.put_in(&next);
-            Next::Insert(next)
+            output.go_on(over, forced.take().as_deref(), limit).map_or(Next::Stop, Next::Insert)
         };
         let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun };
         let generated = match begun.len() < limit {
@@ -135,24 +130,12 @@ impl Engine {
         if first_token.is_none() && cancel.stopped() {
             finish_reason = FinishReason::Abort; // stopped during prefill
         }
-        output.finish(finish_reason != FinishReason::Stop);
-        let (tool_calls, incomplete_tool_call) =
-            output.calls.take().map(|calls| (calls.done, calls.incomplete)).unwrap_or_default();
-        if finish_reason == FinishReason::Stop && !tool_calls.is_empty() {
-            finish_reason = FinishReason::ToolCalls;
-        }
-
-        let end = (self.host.clock)();
+        output.finish(&mut finish_reason);
         usage.output_tokens = output.ids.len();
-        let first_token = first_token.unwrap_or(end);
-        usage.prefill_ms = first_token - start;
-        usage.time_to_first_token_ms = first_token - start;
-        usage.decode_ms = end - first_token;
-        if output.ids.len() > 1 && usage.decode_ms > 0.0 {
-            usage.tokens_per_second = (output.ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
-        }
+        usage.time(start, first_token, (self.host.clock)());
         output.emit(StreamPart::Finish { finish_reason, usage });
-        let Output { text, reasoning, ids, logprobs, .. } = output;
+        let Output { text, reasoning, ids, logprobs, calls, .. } = output;
+        let (tool_calls, incomplete_tool_call) = calls.map(Calls::found).unwrap_or_default();
         let messages = with_answer(messages, &text, &reasoning, &tool_calls);
         let logprobs = (sampler.logprobs > 0).then_some(logprobs);
         Ok(GenerateResult {

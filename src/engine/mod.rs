@@ -18,6 +18,7 @@ mod rules;
 mod runner;
 mod saved;
 mod score;
+mod tool_choice;
 mod tools;
 
 pub use copies::COPIES;
@@ -27,8 +28,9 @@ pub use estimate::{Devices, Estimate, FileSize, Fit, FitReason, Limits, estimate
 pub use generation::{FinishReason, GenerateResult, IncompleteToolCall, Input, StreamPart, TokenLogprob, Usage};
 pub use load::{ModelInfo, Progress, RunsOn, Source, Stage, accept};
 pub use load_options::{LoadOptions, RunOn};
-pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOptions, ToolChoice, ToolChoiceMode};
+pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOptions};
 pub use score::{LogitRows, logit_rows};
+pub use tool_choice::{ToolChoice, ToolChoiceMode};
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;

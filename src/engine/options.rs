@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::rules::RULES;
+use super::tool_choice::ToolChoice;
 use crate::kernels::{History, SamplerOptions};
 use crate::model::config::GenerationDefaults;
 use crate::text::{ToolSpec, tools_by_name};
@@ -34,45 +35,6 @@ pub struct GenerateOptions {
     #[serde(deserialize_with = "tools_by_name")]
     pub tools: Vec<ToolSpec>,
     pub tool_choice: ToolChoice,
-}
-
-/// Which tools a model calls.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum ToolChoice {
-    /// `"auto"`, `"none"` or `"required"`.
-    Named(ToolChoiceMode),
-    /// This one.
-    #[serde(rename_all = "camelCase")]
-    Tool {
-        /// The tool's name.
-        tool_name: String,
-    },
-}
-
-impl Default for ToolChoice {
-    fn default() -> Self {
-        Self::Named(ToolChoiceMode::Auto)
-    }
-}
-
-impl ToolChoice {
-    /// Whether no tool is called.
-    pub(super) fn is_none(&self) -> bool {
-        *self == Self::Named(ToolChoiceMode::None)
-    }
-}
-
-/// See [`ToolChoice`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ToolChoiceMode {
-    /// The model decides.
-    Auto,
-    /// The model calls no tool: the prompt describes the tools, and what looks like a call is text.
-    None,
-    /// The model calls at least one tool.
-    Required,
 }
 
 /// Options of `score` in the JavaScript API.
@@ -196,7 +158,7 @@ impl GenerateOptions {
             }
             rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
         }
-        super::tools::check(self)
+        super::tool_choice::check(&self.tools, &self.tool_choice)
     }
 
     /// The maximum number of tokens to generate, below `room`.

@@ -3,7 +3,7 @@
 
 use super::runner::Sampled;
 use super::tools::Calls;
-use super::{Engine, StreamPart, TokenLogprob};
+use super::{Engine, FinishReason, StreamPart, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
 /// The output of a running generation so far, and the callback that receives its parts.
@@ -59,14 +59,20 @@ impl<'a> Output<'a> {
         self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
     }
 
-    /// The tokens that close the current reasoning, if they are still to come (`open`), and those of a forced call after it.
-    pub fn after_reasoning(&self, open: bool, call: Option<&str>) -> Vec<u32> {
-        let Some(splitter) = &self.splitter else { return Vec::new() };
+    /// Closes the reasoning, if it is `open`, and begins a forced call after it, with tokens that it returns; `None` without room for
+    /// them and a token after them.
+    pub fn go_on(&mut self, open: bool, call: Option<&str>, limit: usize) -> Option<Vec<u32>> {
+        let splitter = self.splitter.as_ref()?;
         let text = match call {
             Some(call) => splitter.end_before_call(open) + call,
             None => splitter.end(),
         };
-        self.engine.tokenizer.encode(&text, false).unwrap_or_default()
+        let ids = self.engine.tokenizer.encode(&text, false).unwrap_or_default();
+        let fits = !ids.is_empty() && self.ids.len() + ids.len() < limit;
+        fits.then(|| {
+            self.put_in(&ids);
+            ids
+        })
     }
 
     /// Notes a sampled token.
@@ -142,8 +148,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Emits the text that was held back; `cut` if the model did not end its turn.
-    pub fn finish(&mut self, cut: bool) {
+    /// Emits what was held back. A turn that the model ended with calls waits for their results.
+    pub fn finish(&mut self, reason: &mut FinishReason) {
         let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
         let mut rest = self.stops.push(&rest);
         if !self.stops.hit() {
@@ -155,7 +161,12 @@ impl<'a> Output<'a> {
                 self.piece(kind, text);
             }
         }
-        let parts = self.calls.as_mut().map(|calls| calls.finish(cut)).unwrap_or_default();
+        let Some(calls) = &mut self.calls else { return };
+        let ended = *reason == FinishReason::Stop;
+        let parts = calls.finish(!ended);
+        if ended && calls.any() {
+            *reason = FinishReason::ToolCalls;
+        }
         self.parts(parts);
     }
 

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::options::{ToolChoice, ToolChoiceMode};
-use super::rules::RULES;
+use super::tool_choice::{ToolChoice, ToolChoiceMode};
 use super::{Engine, GenerateOptions, IncompleteToolCall, StreamPart};
 use crate::text::{
     ChatTemplate, Kind, Message, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, described, spelled_out,
 };
-use crate::{Error, Result};
+use crate::Result;
 
 /// A conversation as a template is given it.
 pub(super) struct Told<'a> {
@@ -63,8 +62,8 @@ pub(super) struct Calls {
     /// Ids that the conversation has.
     taken: Vec<String>,
     under_way: Option<ToolCall>,
-    pub done: Vec<ToolCall>,
-    pub incomplete: Option<IncompleteToolCall>,
+    done: Vec<ToolCall>,
+    incomplete: Option<IncompleteToolCall>,
 }
 
 impl Calls {
@@ -83,6 +82,16 @@ impl Calls {
     /// Whether a special token belongs to a call.
     pub fn is_mark(&self, token: &str) -> bool {
         self.format.is_mark(token)
+    }
+
+    /// Whether there are calls.
+    pub fn any(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// The calls, and the one that was cut.
+    pub fn found(self) -> (Vec<ToolCall>, Option<IncompleteToolCall>) {
+        (self.done, self.incomplete)
     }
 
     /// The parts that a piece of the answer makes.
@@ -130,36 +139,5 @@ impl Calls {
         let id = |n: usize| if self.format.has_short_ids() { format!("call{n:05}") } else { format!("call_{n}") };
         let unused = |id: &String| !self.taken.contains(id);
         (self.taken.len() + 1..).map(id).find(unused).expect("numbers do not end")
-    }
-}
-
-/// Checks the tools and the choice among them.
-pub(super) fn check(options: &GenerateOptions) -> Result<()> {
-    let GenerateOptions { tools, tool_choice, .. } = options;
-    for (i, tool) in tools.iter().enumerate() {
-        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-        if !(1..=64).contains(&tool.name.len()) || !tool.name.chars().all(letters) {
-            let message = format!("expected names of 1 to 64 letters, digits, _, - and ., got {:?}", tool.name);
-            return Err(Error::invalid("tools", message));
-        }
-        if !tool.input_schema.is_object() {
-            let argument = format!("tools.{}.inputSchema", tool.name);
-            return Err(Error::invalid(&argument, format!("expected an object, got {}", tool.input_schema)));
-        }
-        if tools[..i].iter().any(|other| other.name == tool.name) {
-            return Err(Error::invalid("tools", format!("there are two named {}", tool.name)));
-        }
-    }
-    match tool_choice {
-        ToolChoice::Tool { tool_name } if tool_name.is_empty() => {
-            Err(RULES.generate.refused("toolChoice.toolName", tool_name))
-        }
-        ToolChoice::Tool { tool_name } if !tools.iter().any(|tool| tool.name == *tool_name) => {
-            Err(Error::invalid("toolChoice", format!("there is no tool named {tool_name:?}")))
-        }
-        ToolChoice::Named(ToolChoiceMode::Required) if tools.is_empty() => {
-            Err(Error::invalid("toolChoice", "there are no tools"))
-        }
-        _ => Ok(()),
     }
 }
