@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::tool_choice::{ToolChoice, ToolChoiceMode};
 use super::{Engine, GenerateOptions, IncompleteToolCall, StreamPart};
+use crate::Result;
 use crate::text::{
     ChatTemplate, Kind, Message, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, described, spelled_out,
 };
-use crate::Result;
 
 /// A conversation as a template is given it.
 pub(super) struct Told<'a> {

@@ -219,8 +219,11 @@ impl ChatTemplate {
         };
         let asks = Message { tool_calls: vec![call], ..Message::new("assistant", "") };
         let answers = Message { tool_call_id: Some("call00001".into()), ..Message::new("tool", "done") };
-        for (null_content, text_arguments) in [(false, false), (true, false), (false, true), (true, true)] {
-            let style = MessageStyle { null_content, text_arguments, ..self.style };
+        let flags = [(false, false), (true, false), (false, true), (true, true)];
+        let results = if self.style.parts { &[false, true][..] } else { &[false] };
+        let styles = results.iter().flat_map(|&parts| flags.map(|(null, text)| (parts, null, text)));
+        for (result_parts, null_content, text_arguments) in styles {
+            let style = MessageStyle { result_parts, null_content, text_arguments, ..self.style };
             let turns = vec![user("x"), asks.to_template(style), answers.to_template(style)];
             let shown = render(self, turns, tools.clone())?;
             if shown.is_ok_and(|t| t.contains("probe_tool") && t.contains("probe_value") && t.contains("done")) {

@@ -92,6 +92,8 @@ pub fn tools_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T
 pub(crate) struct MessageStyle {
     /// Content is a list of typed parts instead of a string.
     pub(crate) parts: bool,
+    /// So is the content of a tool's result.
+    pub(crate) result_parts: bool,
     /// The template has no role "developer": such messages become system messages.
     pub(crate) no_developer: bool,
     /// Empty content is null instead of "".
@@ -115,7 +117,8 @@ impl Message {
         let system = style.no_developer && self.role == "developer";
         message.insert("role".into(), json!(if system { "system" } else { &self.role }));
         let null = style.null_content && self.content.is_empty() && !self.tool_calls.is_empty();
-        let content = match (null, style.parts) {
+        let parts = if self.role == "tool" { style.result_parts } else { style.parts };
+        let content = match (null, parts) {
             (true, _) => Value::Null,
             (false, true) => json!([{ "type": "text", "text": self.content }]),
             (false, false) => json!(self.content),
