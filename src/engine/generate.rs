@@ -110,7 +110,7 @@ impl Engine {
             }
             let over = thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most);
             let answers = thought && !thinking;
-            if !over && !(answers && forced.is_some()) {
+            if !(over || answers && forced.is_some()) {
                 return Next::Go;
             }
             output.go_on(over, forced.take().as_deref(), limit).map_or(Next::Stop, Next::Insert)

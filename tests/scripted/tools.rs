@@ -134,6 +134,71 @@ fn forced_calls_begin_as_such() {
 }
 
 #[test]
+fn forced_calls_follow_reasoning_that_the_prompt_has_begun() {
+    let rest = "{\"city\": \"Oslo\"}}";
+    let model = Scripted::new(&["<think>", "Why ", "not", "</think>", "Hm"]).change(|m| {
+        m.template = WITH_TOOLS.replace(ASKED, &format!("{ASKED}<think>"));
+        m.tokens.extend([rest.to_owned(), "<|im_end|>".to_owned()]);
+        m.plain = vec![rest.into(), "Why ".into(), "not".into(), "Hm".into()];
+        let (space, rest, end) = (m.id("Ġ") as usize, m.id(rest) as usize, m.id("<|im_end|>") as usize);
+        m.next.extend([(space, rest), (rest, end)]);
+    });
+    let engine = model.folder().expect("a model");
+    let forced = GenerateOptions {
+        max_output_tokens: Some(200.0),
+        tool_choice: ToolChoice::Tool { tool_name: "look".into() },
+        ..options()
+    };
+    let limited = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 1.0 }, ..forced.clone() };
+    let none = GenerateOptions { reasoning: Reasoning::Named(ReasoningMode::None), ..forced.clone() };
+    for (options, reasoning) in [(forced, "Why not"), (limited, "Why"), (none, "")] {
+        let (result, _) = run(&engine, asked(), &options);
+        assert_eq!((result.reasoning.as_str(), result.tool_calls), (reasoning, vec![call("call_1")]));
+        assert_eq!((result.text.as_str(), result.finish_reason), ("", FinishReason::ToolCalls));
+    }
+}
+
+#[test]
+fn calls_of_harmony_are_messages_to_functions() {
+    let marks = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"];
+    let said = [
+        "<|channel|>",
+        "commentary to=functions.look ",
+        "<|constrain|>",
+        "json",
+        "<|message|>",
+        "{\"city\": \"Oslo\"}",
+    ];
+    let called = [&said[..], &["<|call|>"]].concat();
+    let with_marks = |script: &[&str], special: &[&str]| {
+        model(script, special).change(|m| {
+            let missing = marks.iter().filter(|mark| !m.tokens.iter().any(|token| token == *mark));
+            let missing: Vec<String> = missing.map(|mark| (*mark).to_owned()).collect();
+            m.tokens.extend(missing);
+        })
+    };
+    let engine = with_marks(&called, &marks).folder().expect("a model");
+    let (result, _) = run(&engine, asked(), &options());
+    assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
+    assert_eq!(result.finish_reason, FinishReason::ToolCalls);
+    // Without tools such a message is text, as it always was.
+    let without = GenerateOptions { tools: Vec::new(), ..options() };
+    assert_eq!(run(&engine, asked(), &without).0.text, "{\"city\": \"Oslo\"}");
+    // A forced call begins with its header.
+    let engine = with_marks(&["<|message|>", "{\"city\": \"Oslo\"}", "<|call|>"], &marks).folder().expect("a model");
+    let forced = GenerateOptions {
+        max_output_tokens: Some(200.0),
+        tool_choice: ToolChoice::Tool { tool_name: "look".into() },
+        ..options()
+    };
+    for reasoning in [ReasoningMode::Auto, ReasoningMode::None] {
+        let options = GenerateOptions { reasoning: Reasoning::Named(reasoning), ..forced.clone() };
+        let (result, _) = run(&engine, asked(), &options);
+        assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
+    }
+}
+
+#[test]
 fn templates_without_tools_are_given_text() {
     let script = [&CALL[..], &["<|im_end|>"]].concat();
     let engine = model(&script, &["<|im_end|>"]).change(|m| {

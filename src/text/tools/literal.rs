@@ -254,3 +254,27 @@ pub(super) fn json(text: &str) -> Option<String> {
     let whole = literals.value().is_ok() && literals.cursor.rest() == " ";
     whole.then_some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_those_of_python() {
+        for (text, want) in [
+            ("'it\\'s'", r#""it's""#),
+            (r#""a\n\x41\u00e9\U0001F600\d""#, "\"a\\nAé😀\\\\d\""),
+            (r"'\ud83d\ude00'", "\"😀\""),
+            ("\"\"\"two\nlines\"\"\"", r#""two\nlines""#),
+            ("''", r#""""#),
+            ("[1, +2, -3.5e2, .5, 5., 1_000]", "[1,2,-3.5e2,0.5,5.0,1000]"),
+            ("(True, None, false, null,)", "[true,null,false,null]"),
+            ("{'a': {\"b\": []}, 'c': {}}", r#"{"a":{"b":[]},"c":{}}"#),
+        ] {
+            assert_eq!(json(text).as_deref(), Some(want), "{text}");
+        }
+        for text in ["", "x", "[1,, 2]", "{'a' 1}", "nan", "1 2", "f()", "'open", "{1, 2}"] {
+            assert_eq!(json(text), None, "{text}");
+        }
+    }
+}

@@ -259,3 +259,86 @@ impl Lines {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an answer gives, in words: text, calls between brackets, `!` for what was void, and the incomplete call.
+    fn read(template: &str, pieces: &[&str], cut: bool) -> String {
+        let mut parser = ToolParser::new(ToolFormat::of(Some(template), &[]), &[]);
+        let mut events: Vec<ToolEvent> = pieces.iter().flat_map(|piece| parser.push(Kind::Text, piece)).collect();
+        let (rest, incomplete) = parser.finish(cut);
+        events.extend(rest);
+        let said = events.into_iter().map(|event| match event {
+            ToolEvent::Text(text) => text,
+            ToolEvent::Begin { name, id } => format!("[{name}{} ", id.map(|id| format!("#{id}")).unwrap_or_default()),
+            ToolEvent::Input(delta) => format!("{delta}|"),
+            ToolEvent::End => "]".into(),
+            ToolEvent::Void => "!".into(),
+        });
+        said.collect::<String>()
+            + &incomplete.map(|call| format!("?{:?} {}", call.name, call.input)).unwrap_or_default()
+    }
+
+    #[test]
+    fn arguments_stream_as_they_are_written() {
+        let json = &["<tool_call>{\"name\": \"f\", \"argu", "ments\": {\"a\": \"b", "c\"}", "}</tool", "_call>"];
+        assert_eq!(read("<tool_call>", json, false), "[f {\"a\": \"b|c\"}|]");
+        let xml =
+            &["<tool_call>\n<function=f>\n<parameter=a>\nx", "\n", "y\n</para", "meter>\n</function>\n</tool_call>"];
+        assert_eq!(read("<tool_call><parameter=", xml, false), "[f {\"a\":\"x|\\ny|\"}|]");
+        let python = &["<|tool_call_start|>[f(a='x", "y', b=1", "2)]<|tool_call_end|>"];
+        assert_eq!(read("<|tool_call_start|>", python, false), "[f {\"a\":\"x|y\",\"b\":|12}|]");
+        // The id follows the arguments.
+        let late = &["[TOOL_CALLS][{\"name\": \"f\", \"arguments\": {}, ", "\"id\": \"123456789\"}]"];
+        assert_eq!(read("[TOOL_CALLS]", late, false), "[f#123456789 {}|]");
+    }
+
+    #[test]
+    fn what_is_not_a_call_is_text() {
+        for text in [
+            "<tool_call>{\"name\": 5, \"arguments\": {}}</tool_call>",
+            "<tool_call>{\"arguments\": {}}</tool_call>",
+            "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+            "<tool_call>just words</tool_call> and more",
+            "<tool_call>",
+            "a < b <tool_cal",
+        ] {
+            assert_eq!(read("<tool_call>", &[text], false), text);
+        }
+        let broken = "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": x}}</tool_call>";
+        let whole = format!("{broken}<tool_call>{{\"name\": \"g\"}}</tool_call>");
+        assert_eq!(read("<tool_call>", &[&whole], false), format!("{broken}[g {{}}|]"));
+        // Deltas that were given become void.
+        let (begun, rest) = broken.split_at(broken.find('x').expect("a letter"));
+        assert_eq!(read("<tool_call>", &[begun, rest], false), format!("[f {{\"a\": |!{broken}"));
+    }
+
+    #[test]
+    fn arguments_may_be_a_text_that_has_an_object() {
+        let text = "<tool_call>{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>";
+        assert_eq!(read("<tool_call>", &[text], false), "[f {\"a\": 1}|]");
+    }
+
+    #[test]
+    fn bare_calls_need_a_line_of_their_own_outside_code() {
+        let llama = |text: &str| read("<|python_tag|>", &[text], false);
+        assert_eq!(llama("{\"name\": \"f\", \"parameters\": {}}"), "[f {}|]");
+        for text in [
+            "So {\"name\": \"f\", \"parameters\": {}}",
+            "{\"name\": \"f\", \"parameters\": {}} it is",
+            "```json\n{\"name\": \"f\", \"parameters\": {}}\n```",
+            "{\"parameters\": {}}",
+            "{1: 2}",
+        ] {
+            assert_eq!(llama(text).replace('!', "").replacen("[f {}|", "", 1), text);
+        }
+        let python = |text: &str| read("<|python_start|>", &[text], false);
+        assert_eq!(python("Now:\n[f(a=1), g()]"), "Now:[f {\"a\":1}|][g {}|]");
+        for text in ["See [1] and [f](x).", "[1] is the source", "[f](x)", "[f(1)]"] {
+            assert_eq!(python(text), text);
+        }
+        assert_eq!(read("<|python_start|>", &["[note"], true), "[note");
+    }
+}

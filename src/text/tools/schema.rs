@@ -110,3 +110,47 @@ fn collect(root: &Value, schema: &Value, depth: usize, names: &mut Vec<String>) 
         collect(root, target, depth, names);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_by_the_types_of_its_schema() {
+        let input_schema = json!({
+            "properties": {
+                "text": { "type": "string" }, "whole": { "type": "integer" }, "number": { "type": "number" }, "yes": { "type": "boolean" },
+                "maybe": { "type": ["string", "null"] }, "either": { "anyOf": [{ "type": "integer" }, { "type": "null" }] },
+                "one": { "enum": ["a", "b"] }, "list": { "type": "array" }, "same": { "$ref": "#/$defs/n" }, "any": {},
+            },
+            "$defs": { "n": { "type": "integer" } },
+        });
+        let tools = [ToolSpec { name: "t".into(), description: None, input_schema }];
+        for (argument, text, want) in [
+            ("text", "42", "\"42\""),
+            ("text", " a ", "\" a \""),
+            ("whole", " 42 ", "42"),
+            ("whole", "4.0", "4.0"),
+            ("whole", "4.5", "\"4.5\""),
+            ("whole", "true", "\"true\""),
+            ("number", "1e3", "1e3"),
+            ("yes", "True", "true"),
+            ("maybe", "None", "null"),
+            ("maybe", "5", "\"5\""),
+            ("either", "null", "null"),
+            ("either", "7", "7"),
+            ("one", "a", "\"a\""),
+            ("list", "['a', True]", "[\"a\",true]"),
+            ("list", "{}", "\"{}\""),
+            ("same", "3", "3"),
+            ("any", "{\"a\": 1}", "{\"a\": 1}"),
+            ("any", "plain", "\"plain\""),
+            ("unknown", "5", "\"5\""),
+        ] {
+            assert_eq!(Types::of(&tools, "t", argument).read(text), want, "{argument}: {text}");
+        }
+        assert_eq!(Types::of(&tools, "other", "whole").read("5"), "\"5\"");
+    }
+}
