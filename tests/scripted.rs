@@ -6,6 +6,8 @@
 mod common;
 #[path = "common/gguf.rs"]
 mod gguf;
+#[path = "scripted/tools.rs"]
+mod tools;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -37,6 +39,8 @@ const TEMPLATE: &str =
 #[derive(Clone)]
 struct Scripted {
     tokens: Vec<String>,
+    /// Added tokens that are plain text, and not special.
+    plain: Vec<String>,
     next: BTreeMap<usize, usize>,
     template: String,
     config: Value,
@@ -75,7 +79,15 @@ impl Scripted {
             "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": false,
         });
         let template = TEMPLATE.to_owned();
-        Self { tokens, next, template, config, tokenizer_config: json!({}), generation_config: Value::Null }
+        Self {
+            tokens,
+            plain: Vec::new(),
+            next,
+            template,
+            config,
+            tokenizer_config: json!({}),
+            generation_config: Value::Null,
+        }
     }
 
     fn id(&self, token: &str) -> u32 {
@@ -120,7 +132,7 @@ impl Scripted {
             .map(|id| {
                 json!({
                     "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false, "rstrip": false,
-                    "normalized": false, "special": true,
+                    "normalized": false, "special": !self.plain.contains(&self.tokens[id]),
                 })
             })
             .collect();

@@ -6,8 +6,9 @@ import { Generating } from "./generation.js";
 import * as check from "./options.js";
 import { createSession } from "./session.js";
 import type { LoadValue, Memory } from "./protocol.js";
+import { generateInSteps, stopping } from "./tools.js";
 import type {
-  GenerateOptions, GenerateResult, Generation, Input, InputMessage, Model, ModelInfo, Session, SessionOptions, TemplateOptions, TokenLogprob, Tokenizer,
+  GenerateOptions, GenerateResult, Generation, Input, InputMessage, Model, ModelInfo, Session, SessionOptions, StreamPart, TemplateOptions, TokenLogprob, Tokenizer,
 } from "./types.js";
 
 export class RemoteModel implements Model {
@@ -41,16 +42,22 @@ export class RemoteModel implements Model {
   }
 
   async generate(input: Input, options?: GenerateOptions): Promise<GenerateResult> {
-    const { signal, engine } = check.generateOptions(options);
-    return this.#ask("generate", [check.input(input), engine, undefined], { signal });
+    return this.#generate(input, options);
   }
 
   stream(input: Input, options?: GenerateOptions): Generation {
-    const id = nextId();
-    return new Generating(async (part) => {
-      const { signal, engine } = check.generateOptions(options);
-      return this.#ask("generate", [check.input(input), engine, undefined], { signal, id, part });
-    }, () => this.#connection.tell(id, "stop"));
+    const stopped = new AbortController();
+    return new Generating(async (part) => this.#generate(input, options, part, stopped.signal), () => stopped.abort());
+  }
+
+  #generate(input: Input, options?: GenerateOptions, part?: (part: StreamPart) => void, stopped?: AbortSignal): Promise<GenerateResult> {
+    const { signal, engine, steps } = check.generateOptions(options);
+    const given = check.input(input);
+    return generateInSteps(steps, { signal, stopped, part, run: (messages, part) => {
+      const id = nextId();
+      const answer = this.#ask("generate", [messages ?? given, engine, undefined], { signal, id, part });
+      return stopping(answer, stopped, () => this.#connection.tell(id, "stop"));
+    } });
   }
 
   async createSession(options?: SessionOptions): Promise<Session> {

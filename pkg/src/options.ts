@@ -1,106 +1,16 @@
 // Validates everything that a caller passes: nothing is silently ignored.
 
 import table from "../../src/engine/options.json" with { type: "json" };
+import { checkOf, checked, checksOf, data, defined, fail, isPlain, oneOf, ofType, plain, signal, type Check, type Checks } from "./checks.js";
 import { invalid, unsupported } from "./errors.js";
-import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
-import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
+import type { Steps } from "./tools.js";
+import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, Tool, ToolCall } from "./types.js";
+import type { EngineInput, EngineOptions, EngineTools, TemplateArguments } from "./wasm.js";
 
-type Check = (value: unknown, name: string) => void;
-type Checks<Name extends PropertyKey> = Record<Name, Check>;
-
-/** A row of the table of options, whose fields `src/engine/rules.rs` describes. */
-interface Rule {
-  kind: string;
-  expected: string;
-  values?: readonly unknown[];
-  least?: number;
-  above?: number;
-  most?: number;
-  below?: number;
-  fields?: Record<string, Rule>;
-  items?: Rule;
-}
-
-const isPlain = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
-const within = (value: unknown, { least = -Infinity, above = -Infinity, most = Infinity, below = Infinity }: Rule): boolean =>
-  typeof value === "number" && Number.isFinite(value) && value >= least && value > above && value <= most && value < below;
-
-/** What each kind of rule accepts. */
-const KINDS: Record<string, (value: unknown, rule: Rule) => boolean> = {
-  number: within,
-  whole: (value, rule) => within(value, rule) && Number.isInteger(value),
-  choice: () => false, // nothing but `values`
-  texts: (value) => Array.isArray(value) && value.every((text) => typeof text === "string" && text !== ""),
-  "by-token": isPlain,
-  object: isPlain,
-};
-
-/** Characters of a value in a message, at most. */
-const SHOWN = 200;
-/** A value in a message, shortened if it is long. */
-function shown(value: unknown): string {
-  const text = written(value);
-  return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
-}
-function written(value: unknown): string {
-  if (typeof value === "function") return "a function";
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value !== "string" && typeof value !== "object") return String(value);
-  const plainData = typeof value === "string" || value === null || Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
-  try {
-    if (plainData) return JSON.stringify(value);
-  } catch {
-    // A cycle, or something within that JSON lacks.
-  }
-  return Object.prototype.toString.call(value);
-}
-const fail = (name: string, expected: string, value: unknown): never => {
-  throw invalid(name, `expected ${expected}, got ${shown(value)}`);
-};
-const oneOf = (...words: unknown[]): Check => (value, name) => {
-  if (!words.includes(value)) fail(name, words.map((w) => JSON.stringify(w)).join(" or "), value);
-};
-const ofType = (type: string): Check => (value, name) => {
-  if (typeof value !== type) fail(name, `a ${type}`, value);
-};
-const plain: Check = (value, name) => {
-  if (!isPlain(value)) fail(name, "an object", value);
-};
-/** A value that JSON can represent: a cycle would overflow the engine's stack. */
-const data: Check = (value, name) => {
-  plain(value, name);
-  try {
-    JSON.stringify(value);
-  } catch {
-    fail(name, "plain data without cycles", value);
-  }
-};
-const signal: Check = (value, name) => {
-  if (typeof (value as AbortSignal)?.addEventListener !== "function") fail(name, "an AbortSignal", value);
-};
 const anything: Check = () => {};
 const unbuilt: Check = (_, name) => {
   throw unsupported(name, "this option is not supported yet");
 };
-
-/** The check of a row. */
-const checkOf = (rule: Rule): Check => (value, name) => {
-  if (rule.values?.includes(value)) return;
-  if (rule.fields !== undefined && isPlain(value)) {
-    const { fields } = rule;
-    const given = checked(value, checksOf(fields), `${name}.`);
-    for (const field of Object.keys(fields)) if (!(field in given)) throw invalid(`${name}.${field}`, "it is missing");
-    return;
-  }
-  if (!KINDS[rule.kind]!(value, rule)) fail(name, rule.expected, value);
-  if (rule.kind !== "by-token") return;
-  for (const [id, item] of Object.entries(value as object)) {
-    if (!/^\d+$/.test(id)) fail(name, rule.expected, id);
-    checkOf(rule.items!)(item, `${name}[${id}]`);
-  }
-};
-const checksOf = <Name extends string>(rules: Record<Name, Rule>) =>
-  Object.fromEntries(Object.entries<Rule>(rules).map(([name, rule]) => [name, checkOf(rule)])) as Checks<Name>;
 
 // The types of these require a check for every declared option. Options that reach the engine are in the table; the others
 // are checked here only.
@@ -126,13 +36,36 @@ const LOAD: Checks<keyof LoadOptions> = {
 };
 
 /** Options that the API will have. */
-const UNBUILT = { responseConstraint: unbuilt, tools: unbuilt, maxSteps: unbuilt, toolChoice: unbuilt };
+const UNBUILT = { responseConstraint: unbuilt };
+
+/** Names of tools: what every form of calls can hold. */
+const TOOL_NAME = /^[\w.-]{1,64}$/;
+const TOOL: Record<string, Check> = {
+  description: ofType("string"),
+  inputSchema: (value, name) => {
+    if (isPlain(value) && "~standard" in value) throw invalid(name, "expected a JSON Schema, got a validator; convert it first (zod: z.toJSONSchema)");
+    data(value, name);
+  },
+  execute: ofType("function"),
+};
+const tools: Check = (value, name) => {
+  if (!isPlain(value)) fail(name, table.generate.tools.expected, value);
+  for (const [tool, given] of Object.entries(value as object)) {
+    if (!TOOL_NAME.test(tool)) throw invalid(name, `expected names of 1 to 64 letters, digits, _, - and ., got ${JSON.stringify(tool)}`);
+    if (checked<Partial<Tool>>(given, TOOL, `${name}.${tool}.`).inputSchema === undefined) throw invalid(`${name}.${tool}.inputSchema`, "it is missing");
+  }
+};
+/** The part of tools that the engine is given, as plain data. */
+const described = (tools: Record<string, Tool>): EngineTools =>
+  Object.fromEntries(Object.entries(tools).map(([name, { description, inputSchema }]) => [name, defined({ description, inputSchema: JSON.parse(JSON.stringify(inputSchema)) })]));
 
 const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
   ...checksOf(table.generate),
   ...UNBUILT,
   signal,
   templateArgs: data,
+  tools,
+  maxSteps: checkOf({ kind: "whole", least: 1, most: 1000, expected: "a whole number from 1 to 1000" }),
 };
 
 const aText = ofType("string");
@@ -176,20 +109,6 @@ const MESSAGE: Record<string, Check> = {
   annotations: empty,
 };
 
-/** Applies the checks. Properties with the value undefined count as absent and are removed from the result. */
-function checked<T extends object>(given: T | undefined, checks: Record<string, Check>, prefix = ""): T {
-  if (given !== undefined) plain(given, prefix === "" ? "options" : prefix.slice(0, -1));
-  const out: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(given ?? {})) {
-    if (value === undefined) continue;
-    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
-    if (check === undefined) throw invalid(prefix + key, "unknown option");
-    check(value, prefix + key);
-    out[key] = value;
-  }
-  return out as T;
-}
-
 /** Validates load options; `engine` is the part that is passed to the engine. */
 export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine: EngineOptions } {
   const options = checked(given, LOAD);
@@ -208,14 +127,30 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   return { options, engine };
 }
 
-/** Validates generation options; the signal is separate, because it cannot be sent to a worker. */
-export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
-  const { signal, ...engine } = checked(given, GENERATE);
-  return { signal, engine };
+/** What generation options say: to the engine, and to the page, since functions and signals cannot be sent to a worker. */
+export interface Generate {
+  signal?: AbortSignal;
+  engine: EngineGenerateOptions;
+  steps: Partial<Steps>;
+}
+export type EngineGenerateOptions = Omit<GenerateOptions, "signal" | "tools" | "maxSteps"> & { tools?: EngineTools };
+
+/** Validates generation options; a session's are the defaults of a call's. */
+export function generateOptions(given?: GenerateOptions, defaults?: Generate): Generate {
+  const { signal, tools, maxSteps, ...engine } = checked(given, GENERATE);
+  const all: Generate = {
+    signal,
+    engine: { ...defaults?.engine, ...engine, ...(tools && { tools: described(tools) }) },
+    steps: { ...defaults?.steps, ...(tools && { tools }), ...(maxSteps && { maxSteps }) },
+  };
+  const { toolChoice, tools: offered = {} } = all.engine;
+  if (toolChoice === "required" && Object.keys(offered).length === 0) throw invalid("toolChoice", "there are no tools");
+  if (typeof toolChoice === "object" && !Object.hasOwn(offered, toolChoice.toolName)) throw invalid("toolChoice", `there is no tool named ${JSON.stringify(toolChoice.toolName)}`);
+  return all;
 }
 
 /** Validates session options: initial messages or state, and defaults of the session's calls. */
-export function sessionOptions(given?: SessionOptions): { messages?: Message[]; state?: Blob; signal?: AbortSignal; engine: object } {
+export function sessionOptions(given?: SessionOptions): { messages?: Message[]; state?: Blob } & Generate {
   const { messages: list, state, ...rest } = given ?? {};
   if (state !== undefined && !(state instanceof Blob)) throw invalid("state", "expected a Blob from save()");
   if (state !== undefined && list !== undefined) throw invalid("messages", "a saved state has its own messages");
@@ -236,7 +171,8 @@ export function forwardOptions(given?: { rows?: "last" | "all" }): "last" | "all
 }
 
 export function templateOptions(given?: TemplateOptions): TemplateArguments {
-  return checked(given, { addGenerationPrompt: ofType("boolean"), args: data, tools: unbuilt });
+  const { tools: offered, ...rest } = checked(given, { addGenerationPrompt: ofType("boolean"), args: data, tools });
+  return { ...rest, ...(offered && { tools: described(offered) }) };
 }
 
 export function encodeOptions(given?: { addSpecialTokens?: boolean }): boolean {
@@ -264,11 +200,6 @@ export function messages(given: readonly InputMessage[]): Message[] {
     }
     return defined({ role, content, name, reasoning, toolCalls, toolCallId, prefix });
   });
-}
-
-/** Removes undefined properties, which the engine does not accept. */
-function defined<T extends object>(all: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as never;
 }
 
 export function text(given: unknown, name: string): string {

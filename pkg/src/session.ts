@@ -1,10 +1,11 @@
 // A conversation session: the messages are kept here, their keys and values in the engine.
 
-import { nextId, type Ask, type Listener } from "./connection.js";
+import { nextId, type Ask } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
-import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions } from "./types.js";
+import { generateInSteps, stopping } from "./tools.js";
+import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions, StreamPart } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 
 /** What a session contains: messages, or token ids in a session of raw text and ids. */
@@ -21,12 +22,12 @@ export interface Engine {
   readonly contextLength: number;
 }
 
-type Options = Omit<GenerateOptions, "signal">;
-type Call = Listener & { signal?: AbortSignal; id?: number };
+/** The defaults of a session's calls. */
+type Options = Omit<check.Generate, "signal">;
 
 /** Creates a session from its options. */
 export async function createSession(engine: Engine, given?: SessionOptions): Promise<Session> {
-  const { messages, state, signal, engine: options } = check.sessionOptions(given);
+  const { messages, state, signal, ...options } = check.sessionOptions(given);
   if (state !== undefined) {
     const { conversation, note } = await engine.ask("restoreConversation", [state], { signal });
     const { history, usage } = parseNote(note);
@@ -77,41 +78,36 @@ class RemoteSession extends EventTarget implements Session {
   }
 
   generate(input: Input, options?: GenerateOptions): Promise<GenerateResult> {
-    return this.#generate(input, options, {});
+    return this.#generate(input, options);
   }
 
   stream(input: Input, options?: GenerateOptions): Generation {
-    const id = nextId();
-    let sent = false;
-    let stopped = false;
-    const call = {
-      id,
-      sent: () => {
-        sent = true;
-        if (stopped) this.#engine.stop(id);
-      },
-    };
-    return new Generating((part) => this.#generate(input, options, { ...call, part }), () => {
-      stopped = true;
-      if (sent) this.#engine.stop(id);
-    });
+    const stopped = new AbortController();
+    return new Generating((part) => this.#generate(input, options, part, stopped.signal), () => stopped.abort());
   }
 
-  async #generate(input: Input, given: GenerateOptions | undefined, { sent, ...call }: Call & { sent?(): void }): Promise<GenerateResult> {
-    const { signal, engine } = check.generateOptions(given);
-    const options: Options = { ...this.#options, ...engine };
+  async #generate(input: Input, given?: GenerateOptions, part?: (part: StreamPart) => void, stopped?: AbortSignal): Promise<GenerateResult> {
+    const { signal, engine, steps } = check.generateOptions(given, this.#options);
     const added = check.input(input);
     return this.#turn(signal, async (signal) => {
-      const { history, value } = await this.#fitting(added, options, (input) => {
-        const answer = this.#engine.ask("generate", [input, options, this.#conversation], { ...call, signal });
-        sent?.();
-        return answer;
-      });
-      const after = history.ids.length > 0 ? { messages: [], ids: joined(history.ids, value.ids) } : { messages: value.messages, ids: history.ids };
+      let kept = this.#history;
+      let usage = this.#usage;
+      const result = await generateInSteps(steps, { signal, stopped, part, run: async (messages, part) => {
+        // After the first step, the conversation has the answer and the results of its calls.
+        const more = messages?.slice(kept.messages.length) ?? added;
+        const { history, value } = await this.#fitting(kept, more, engine.raw, (input) => {
+          const id = nextId();
+          const answer = this.#engine.ask("generate", [input, engine, this.#conversation], { signal, id, part });
+          return stopping(answer, stopped, () => this.#engine.stop(id));
+        });
+        kept = history.ids.length > 0 ? { messages: [], ids: joined(history.ids, value.ids) } : { messages: value.messages, ids: history.ids };
+        usage = value.usage.inputTokens + value.usage.outputTokens - value.usage.reasoningTokens;
+        return value;
+      } });
       signal.throwIfAborted();
-      this.#history = after;
-      this.#usage = value.usage.inputTokens + value.usage.outputTokens - value.usage.reasoningTokens;
-      return value;
+      this.#history = kept.ids.length > 0 ? kept : { messages: result.messages, ids: kept.ids };
+      this.#usage = usage;
+      return result;
     });
   }
 
@@ -120,8 +116,9 @@ class RemoteSession extends EventTarget implements Session {
     const added = check.input(input);
     if (Array.isArray(added) && added.some((message) => message.prefix)) throw invalid("input", "an assistant prefix can only be continued by generate()");
     return this.#turn(signal, async (signal) => {
-      const feed = (input: EngineInput) => this.#engine.ask("append", [input, this.#options, this.#conversation], { signal });
-      const { history, value } = await this.#fitting(added, this.#options, async (input) => {
+      const { engine } = this.#options;
+      const feed = (input: EngineInput) => this.#engine.ask("append", [input, engine, this.#conversation], { signal });
+      const { history, value } = await this.#fitting(this.#history, added, engine.raw, async (input) => {
         try {
           return await feed(input);
         } catch (error) {
@@ -163,7 +160,7 @@ class RemoteSession extends EventTarget implements Session {
   async measureContextUsage(input: Input): Promise<number> {
     const added = check.input(input);
     return this.#turn(undefined, async () => {
-      const history = await this.#with(this.#history, added, this.#options.raw ?? false);
+      const history = await this.#with(this.#history, added, this.#options.engine.raw ?? false);
       if (history.ids.length > 0) return history.ids.length - this.#history.ids.length;
       const ids = await this.#encode(history.messages, { addGenerationPrompt: true });
       return Math.max(0, ids.length - this.#usage);
@@ -191,8 +188,8 @@ class RemoteSession extends EventTarget implements Session {
   }
 
   #encode(messages: readonly Message[], options: { addGenerationPrompt?: boolean } = {}): Promise<Uint32Array> {
-    const { templateArgs } = this.#options;
-    return this.#engine.ask("encodeMessages", [messages, { ...options, ...(templateArgs && { args: templateArgs }) }]);
+    const { templateArgs: args, tools } = this.#options.engine;
+    return this.#engine.ask("encodeMessages", [messages, { ...options, ...(args && { args }), ...(tools && { tools }) }]);
   }
 
   /** The contents of the session with an input appended. Messages and raw text cannot be mixed. */
@@ -207,9 +204,8 @@ class RemoteSession extends EventTarget implements Session {
     return { messages: [], ids: joined(history.ids, ids) };
   }
 
-  /** Runs a call on the conversation with `added`; if that exceeds the context, drops the oldest turns. */
-  async #fitting<T>(added: EngineInput, { raw = false }: Options, run: (input: EngineInput) => Promise<T>): Promise<{ history: History; value: T }> {
-    let kept = this.#history;
+  /** Runs a call on a conversation with `added`; if that exceeds the context, drops the oldest turns. */
+  async #fitting<T>(kept: History, added: EngineInput, raw = false, run: (input: EngineInput) => Promise<T>): Promise<{ history: History; value: T }> {
     for (;;) {
       const history = await this.#with(kept, added, raw);
       try {

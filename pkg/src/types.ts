@@ -241,9 +241,11 @@ export interface GenerateOptions {
   responseConstraint?: Constraint;
   /** Functions that the model may call, by name. With `execute`, calls are run and the model goes on with their results. */
   tools?: Record<string, Tool>;
-  /** "auto" (the default): the model decides; "required": it calls at least one tool; one by name: it calls that one. */
+  /** "auto" (the default): the model decides; "none": it is told of the tools, and what looks like a call is text; "required": its
+   *  answer begins as a call; one by name: as a call of that tool. */
   toolChoice?: ToolChoice;
-  /** How often the model is run at most, if tools have `execute`. Default: 1, so that calls are run, but not answered. */
+  /** How often the model is run at most, if tools have `execute`. Default: 1, so that calls are run, but not answered. A step in which a
+   *  tool without `execute` is called is the last. */
   maxSteps?: number;
   /** Whether a reasoning model reasons before it answers: by default, not at all, or for at most `maxTokens` tokens. */
   reasoning?: "auto" | "none" | { maxTokens: number };
@@ -280,6 +282,7 @@ export interface TokenLogprob {
   top?: TokenLogprob[];
 }
 
+/** After several steps, text, reasoning and calls are those of the last, usage, log-probabilities and tokens those of all. */
 export interface GenerateResult {
   text: string;
   reasoning: string;
@@ -300,7 +303,7 @@ export type StreamPart =
   | { type: "prefill"; done: number; total: number }
   | { type: "reasoning-delta"; text: string }
   | { type: "text-delta"; text: string; logprobs?: TokenLogprob[] }
-  /** A piece of a call's input: JSON text. The name is known from the first piece on. */
+  /** A piece of a call's input: JSON text. Pieces that no `tool-call` follows are void. */
   | { type: "tool-input-delta"; toolCallId: string; toolName: string; delta: string }
   | ({ type: "tool-call" } & ToolCall)
   /** What `execute` returned, or with `isError` the message of what it threw. */
@@ -401,6 +404,7 @@ export interface ModelInfo {
   license?: string;
   /** SHA-256 of the chat template, in hexadecimal: an application that has reviewed a template (`tokenizer.applyChatTemplate`) can pin it. */
   chatTemplateHash?: string;
+  /** `tools`: the chat template has a place for tools. Where it has none, they are described in the system message. */
   capabilities: { chat: boolean; tools: boolean; reasoning: boolean };
   /** Faults of the model's files or of the device, which are also logged to the console once. */
   warnings: readonly Warning[];

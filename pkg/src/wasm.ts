@@ -2,7 +2,7 @@
 
 import type table from "../../src/engine/options.json";
 import type { Failure } from "./errors.js";
-import type { Estimate, GenerateResult, LoadOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob } from "./types.js";
+import type { Estimate, GenerateResult, LoadOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob, Tool } from "./types.js";
 
 /** A model file; `read` returns exactly the requested bytes, in memory that the engine may own, or throws a `Failure`. */
 export interface Reader {
@@ -42,7 +42,11 @@ export type Source = Files & ({ kind: "folder"; file?: string } | { kind: "gguf"
 /** Load options that are passed to the engine: those of the table, and those of tests. */
 export type EngineOptions = Pick<LoadOptions, keyof typeof table.load> & { internal?: Record<string, unknown> };
 
+/** Tools by name, without their functions. */
+export type EngineTools = Record<string, Pick<Tool, "description" | "inputSchema">>;
+
 export interface TemplateArguments {
+  tools?: EngineTools;
   addGenerationPrompt?: boolean;
   args?: Record<string, unknown>;
 }

@@ -1,7 +1,7 @@
 //! Everything that a checkpoint says besides its weights: config, tokenizer, template, the tokens that end a turn.
 
 use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
-use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig, ToolFormat};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::{GgufMetadata, dequantize_rows};
 use crate::{Error, FormatKind, Result, Warning};
@@ -12,6 +12,10 @@ pub(super) struct Description {
     pub tokenizer: Tokenizer,
     pub tokenizer_config: TokenizerConfig,
     pub template: Option<ChatTemplate>,
+    /// The template for conversations with tools, if there is a separate one.
+    pub tool_template: Option<ChatTemplate>,
+    /// How the model writes calls.
+    pub tool_format: ToolFormat,
     pub reasoning: ReasoningFormat,
     /// What told the format of the reasoning.
     pub declared_by: DeclaredBy,
@@ -36,8 +40,19 @@ impl Description {
             Err(_) => None,
         };
         let source = template.as_ref().map(ChatTemplate::source);
+        let tool_template = match tokenizer_config.chat_template(true) {
+            Ok(own) if Some(own) != source => Some(ChatTemplate::new(own, &tokenizer_config)?),
+            _ => None,
+        };
+        let tool_format = match tool_template.as_ref().or(template.as_ref()) {
+            Some(template) if template.capabilities().tools => {
+                ToolFormat::of(Some(template.source()), &tokenizer.added_tokens())
+            }
+            _ => ToolFormat::default(), // tools and calls are text that the engine writes
+        };
         let (reasoning, declared_by) = ReasoningFormat::of(source, &tokenizer.added_tokens());
-        let template = template.map(|template| template.with_reasoning(reasoning.clone()));
+        let [template, tool_template] =
+            [template, tool_template].map(|template| Some(template?.with_reasoning(reasoning.clone())));
         let defaults = match &checkpoint.generation_config {
             Some(bytes) => GenerationDefaults::parse(bytes, config.vocab_size)?,
             None => GenerationDefaults::default(),
@@ -51,6 +66,8 @@ impl Description {
             tokenizer,
             tokenizer_config,
             template,
+            tool_template,
+            tool_format,
             reasoning,
             declared_by,
             defaults,

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::output::Output;
 use super::runner::{Next, Request, Sampled};
+use super::tools::{Calls, Told};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
-use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, encode_messages};
+use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolCall, ToolSpec, encode_messages};
 use crate::{Cancel, Error, Result};
 
 /// The template variable that tells a model with optional reasoning to skip it.
@@ -17,6 +18,15 @@ struct Prompt {
     messages: Vec<Message>,
     /// Separates the reasoning from the answer; `None` for raw input.
     splitter: Option<ReasoningSplitter>,
+    /// Tokens that the output begins with: those of a forced call.
+    begun: Vec<u32>,
+}
+
+impl Prompt {
+    /// A prompt without a conversation.
+    fn of_ids(ids: Vec<u32>) -> Self {
+        Self { ids, messages: Vec::new(), splitter: None, begun: Vec::new() }
+    }
 }
 
 impl Engine {
@@ -57,7 +67,7 @@ impl Engine {
         let bias = options.bias(self.info.vocab_size)?;
         let budget = options.reasoning_budget();
         let start = (self.host.clock)();
-        let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
+        let Prompt { ids: prompt, messages, splitter, begun } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
         let room = self.runner().context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room);
@@ -70,18 +80,23 @@ impl Engine {
         let most = if self.without_reuse { 0 } else { prompt.len() - 1 };
         let cached = self.runner().reusable(&prompt, most);
         let mut usage = Usage { input_tokens: prompt.len(), cached_tokens: cached, ..Usage::default() };
-        let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
+        let calls = self.calls(options, &messages);
+        let mut output = Output::new(self, &options.stop_sequences, splitter, calls, sampler.logprobs > 0, emit);
+        // A call that is forced follows the reasoning, if the prompt has begun it.
+        let mut forced = if begun.is_empty() { self.forced_call(options) } else { None };
         let mut finish_reason = FinishReason::Length;
-        let mut first_token = start;
+        let mut first_token = None;
+        output.put_in(&begun);
         // Both callbacks below want the output; prefill is over before the first token comes.
         let shared = std::cell::RefCell::new(&mut output);
         let total = prompt.len();
-        let mut prefilled = |done: usize| shared.borrow_mut().emit(StreamPart::Prefill { done, total });
+        let mut prefilled = |done: usize| {
+            shared.borrow_mut().emit(StreamPart::Prefill { done: done.min(total), total });
+        };
         let mut token = |sampled: Sampled| {
             let output = &mut **shared.borrow_mut();
-            if output.ids.is_empty() {
-                first_token = (self.host.clock)();
-            }
+            first_token.get_or_insert_with(self.host.clock);
+            let thought = output.thinking();
             output.sampled(&sampled);
             if self.stop_ids.contains(&sampled.id) || output.read(sampled.id) {
                 finish_reason = FinishReason::Stop;
@@ -93,18 +108,18 @@ impl Engine {
                 finish_reason = FinishReason::Abort;
                 return Next::Stop;
             }
-            if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
-                let close = output.end_of_reasoning();
-                if close.is_empty() || output.ids.len() + close.len() >= limit {
-                    return Next::Stop; // no room for the end of the reasoning and a token after it
-                }
-                output.put_in(&close);
-                return Next::Insert(close);
+            let over = thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most);
+            let answers = thought && !thinking;
+            if !(over || answers && forced.is_some()) {
+                return Next::Go;
             }
-            Next::Go
+            output.go_on(over, forced.take().as_deref(), limit).map_or(Next::Stop, Next::Insert)
         };
-        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &[] };
-        let generated = self.runner().generate(&request, cancel, &mut prefilled, &mut token).await;
+        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun };
+        let generated = match begun.len() < limit {
+            true => self.runner().generate(&request, cancel, &mut prefilled, &mut token).await,
+            false => Ok(()), // no room for the call's beginning and a token after it
+        };
         if let Err(error) = generated {
             self.fall_back(error).await?;
             self.take_turn(conversation, &[]).await?;
@@ -112,25 +127,28 @@ impl Engine {
             request = Request { cached: 0, begun: &begun, ..request };
             self.runner().generate(&request, cancel, &mut |_| {}, &mut token).await?;
         }
-        output.finish();
-        if output.ids.is_empty() {
+        if first_token.is_none() && cancel.stopped() {
             finish_reason = FinishReason::Abort; // stopped during prefill
         }
-
-        let end = (self.host.clock)();
+        output.finish(&mut finish_reason);
         usage.output_tokens = output.ids.len();
-        let first_token = if output.ids.is_empty() { end } else { first_token };
-        usage.prefill_ms = first_token - start;
-        usage.time_to_first_token_ms = first_token - start;
-        usage.decode_ms = end - first_token;
-        if output.ids.len() > 1 && usage.decode_ms > 0.0 {
-            usage.tokens_per_second = (output.ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
-        }
+        usage.time(start, first_token, (self.host.clock)());
         output.emit(StreamPart::Finish { finish_reason, usage });
-        let Output { text, reasoning, ids, logprobs, .. } = output;
-        let messages = with_answer(messages, &text, &reasoning);
+        let Output { text, reasoning, ids, logprobs, calls, .. } = output;
+        let (tool_calls, incomplete_tool_call) = calls.map(Calls::found).unwrap_or_default();
+        let messages = with_answer(messages, &text, &reasoning, &tool_calls);
         let logprobs = (sampler.logprobs > 0).then_some(logprobs);
-        Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
+        Ok(GenerateResult {
+            text,
+            reasoning,
+            tool_calls,
+            incomplete_tool_call,
+            finish_reason,
+            usage,
+            messages,
+            ids,
+            logprobs,
+        })
     }
 
     /// Prefills a conversation ahead of its next turn and returns how many tokens it then has. The input is the whole
@@ -147,7 +165,8 @@ impl Engine {
     ) -> Result<usize> {
         cancel.check()?;
         let _taken = self.take()?;
-        let ids = self.ids_of(input, options.raw, &options.template_args)?;
+        options.check()?;
+        let ids = self.ids_of(input, options.raw, &options.tools, &options.template_args)?;
         self.check_ids(&ids)?;
         let fed = async || {
             self.take_turn(conversation, &ids).await?;
@@ -161,7 +180,13 @@ impl Engine {
     }
 
     /// The token ids of an input that is not to be answered: no generation prompt follows.
-    pub(super) fn ids_of(&self, input: Input, raw: bool, args: &Map<String, Value>) -> Result<Vec<u32>> {
+    pub(super) fn ids_of(
+        &self,
+        input: Input,
+        raw: bool,
+        tools: &[ToolSpec],
+        args: &Map<String, Value>,
+    ) -> Result<Vec<u32>> {
         let messages = match input {
             Input::Ids(ids) => return Ok(ids),
             Input::Text(text) if raw => return self.tokenizer.encode(&text, true),
@@ -171,7 +196,7 @@ impl Engine {
             }
             Input::Messages(messages) => messages,
         };
-        Ok(self.encode_messages(&messages, &[], false, args)?.ids)
+        Ok(self.encode_messages(&messages, tools, false, args)?.ids)
     }
 
     fn prompt(&self, input: Input, options: &GenerateOptions) -> Result<Prompt> {
@@ -182,12 +207,12 @@ impl Engine {
         if !templated && options.reasoning_budget().is_some() {
             return Err(Error::invalid("reasoning", "reasoning is not separated when raw text or ids are continued"));
         }
+        if !templated && !options.tools.is_empty() {
+            return Err(Error::invalid("tools", "raw text and ids do not use the chat template"));
+        }
         let messages = match input {
-            Input::Ids(ids) => return Ok(Prompt { ids, messages: Vec::new(), splitter: None }),
-            Input::Text(text) if options.raw => {
-                let ids = self.tokenizer.encode(&text, true)?;
-                return Ok(Prompt { ids, messages: Vec::new(), splitter: None });
-            }
+            Input::Ids(ids) => return Ok(Prompt::of_ids(ids)),
+            Input::Text(text) if options.raw => return Ok(Prompt::of_ids(self.tokenizer.encode(&text, true)?)),
             Input::Text(text) => vec![Message::new("user", text)],
             Input::Messages(_) if options.raw => {
                 return Err(Error::invalid("raw", "it applies to a text or ids; messages need the chat template"));
@@ -200,7 +225,7 @@ impl Engine {
         if quiet && self.template()?.source().contains(THINKING_SWITCH) {
             args.entry(THINKING_SWITCH).or_insert(false.into());
         }
-        let mut prompt = self.encode_messages(&messages, &[], true, &args)?;
+        let mut prompt = self.encode_messages(&messages, &options.tools, true, &args)?;
         if let Some(begun) = messages.last_mut().filter(|m| m.prefix && !prompt.text.ends_with(&m.content)) {
             begun.content.truncate(begun.content.trim_end().len()); // templates trim it; the answer continues from there
         }
@@ -209,7 +234,15 @@ impl Engine {
         // An answer that has begun is past its reasoning, unless the reasoning itself is continued.
         let begun = messages.last().filter(|m| m.prefix);
         let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
+        let forced = self.forced_call(options);
+        if forced.is_some() && begun.is_some() {
+            return Err(Error::invalid("toolChoice", "an answer that has begun cannot be forced to be a call"));
+        }
         let splitter = match begun {
+            // The call's own header takes the place of the reasoning.
+            _ if forced.is_some() && *format == ReasoningFormat::Harmony && !opened => {
+                Some(ReasoningSplitter::new(format, &prompt.text))
+            }
             Some(m) if !thinking(m) && !m.content.is_empty() && !opened => None,
             resumed if quiet => {
                 let resumed = resumed.is_some_and(thinking);
@@ -219,7 +252,16 @@ impl Engine {
             Some(m) if thinking(m) => Some(ReasoningSplitter::resumed(format)),
             _ => Some(ReasoningSplitter::new(format, &prompt.text)),
         };
-        Ok(Prompt { ids: prompt.ids, messages, splitter })
+        let splitter = match options.tools.is_empty() || options.tool_choice.is_none() {
+            true => splitter,
+            false => splitter.map(ReasoningSplitter::with_calls),
+        };
+        let waits = splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning);
+        let begun = match forced.filter(|_| !waits) {
+            Some(text) => self.tokenizer.encode(&text, false)?,
+            None => Vec::new(),
+        };
+        Ok(Prompt { ids: prompt.ids, messages, splitter, begun })
     }
 
     /// Closes the reasoning block in a prompt, in the form that models with optional reasoning were trained on.
@@ -253,33 +295,33 @@ impl Engine {
     pub fn encode_messages(
         &self,
         messages: &[Message],
-        tools: &[crate::text::ToolSpec],
+        tools: &[ToolSpec],
         add_generation_prompt: bool,
         args: &Map<String, Value>,
     ) -> Result<crate::text::Prompt> {
-        let input = self.message_input(messages, tools, add_generation_prompt, args);
-        encode_messages(&self.tokenizer, self.template()?, &input)
+        let told = self.told(messages, tools)?;
+        encode_messages(&self.tokenizer, told.template, &self.message_input(&told, add_generation_prompt, args))
     }
 
     /// The text of a conversation.
     pub fn apply_chat_template(
         &self,
         messages: &[Message],
-        tools: &[crate::text::ToolSpec],
+        tools: &[ToolSpec],
         add_generation_prompt: bool,
         args: &Map<String, Value>,
     ) -> Result<String> {
-        let input = self.message_input(messages, tools, add_generation_prompt, args);
-        crate::text::render_messages(self.template()?, &input)
+        let told = self.told(messages, tools)?;
+        crate::text::render_messages(told.template, &self.message_input(&told, add_generation_prompt, args))
     }
 
     fn message_input<'a>(
         &self,
-        messages: &'a [Message],
-        tools: &'a [crate::text::ToolSpec],
+        told: &'a Told<'_>,
         add_generation_prompt: bool,
         args: &'a Map<String, Value>,
     ) -> MessageInput<'a> {
+        let Told { messages, tools, .. } = told;
         MessageInput { messages, tools, add_generation_prompt, args, now: Some((self.host.local_time)()) }
     }
 
@@ -301,13 +343,14 @@ impl Engine {
 }
 
 /// The conversation with the answer as its last turn; an answer that was to be continued is completed in place.
-fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str) -> Vec<Message> {
+fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str, calls: &[ToolCall]) -> Vec<Message> {
     if messages.is_empty() {
         return messages;
     }
     match messages.last_mut().filter(|m| m.prefix) {
         Some(begun) => {
             begun.content.push_str(text);
+            begun.tool_calls.extend_from_slice(calls);
             begun.prefix = false;
             if !reasoning.is_empty() {
                 begun.reasoning.get_or_insert_default().push_str(reasoning);
@@ -315,6 +358,7 @@ fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str) -> Vec<M
         }
         None => {
             let mut answer = Message::new("assistant", text);
+            answer.tool_calls = calls.to_vec();
             answer.reasoning = (!reasoning.is_empty()).then(|| reasoning.to_owned());
             messages.push(answer);
         }

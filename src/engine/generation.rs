@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::text::Message;
+use crate::text::{Message, ToolCall};
 
 /// The input of a generation.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub enum FinishReason {
     Stop,
     /// `maxOutputTokens` or the end of the context was reached.
     Length,
+    /// The model ended its turn with calls, and waits for their results.
+    ToolCalls,
     /// The caller stopped it.
     Abort,
 }
@@ -42,6 +44,19 @@ pub struct Usage {
     pub tokens_per_second: f64,
 }
 
+impl Usage {
+    /// Sets the times of a generation that began at `start`, sampled its first token at `first` and ended at `end`, in ms.
+    pub(super) fn time(&mut self, start: f64, first: Option<f64>, end: f64) {
+        let first = first.unwrap_or(end);
+        self.prefill_ms = first - start;
+        self.time_to_first_token_ms = first - start;
+        self.decode_ms = end - first;
+        if self.output_tokens > 1 && self.decode_ms > 0.0 {
+            self.tokens_per_second = (self.output_tokens - 1) as f64 / self.decode_ms * 1000.0;
+        }
+    }
+}
+
 /// A piece of a running generation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
@@ -59,6 +74,12 @@ pub enum StreamPart {
         #[serde(skip_serializing_if = "Option::is_none")]
         logprobs: Option<Vec<TokenLogprob>>,
     },
+    ToolInputDelta {
+        tool_call_id: String,
+        tool_name: String,
+        delta: String,
+    },
+    ToolCall(ToolCall),
     Finish {
         finish_reason: FinishReason,
         usage: Usage,
@@ -72,6 +93,10 @@ pub struct GenerateResult {
     pub text: String,
     /// The reasoning before the answer.
     pub reasoning: String,
+    /// The calls.
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that was cut; it is not among the calls.
+    pub incomplete_tool_call: Option<IncompleteToolCall>,
     /// Why the generation ended.
     pub finish_reason: FinishReason,
     /// Token counts and timings.
@@ -82,6 +107,17 @@ pub struct GenerateResult {
     pub ids: Vec<u32>,
     /// Log-probabilities of the generated tokens, if they were requested.
     pub logprobs: Option<Vec<TokenLogprob>>,
+}
+
+/// A call that was cut by the token limit or by the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IncompleteToolCall {
+    /// The tool's name, if it was complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_name: Option<String>,
+    /// The arguments so far: the beginning of a JSON text.
+    pub input: String,
 }
 
 /// A token with the natural logarithm of its probability (`TokenLogprob` of the JavaScript API).

@@ -231,7 +231,8 @@ impl Engine {
     fn of(checkpoint: &Checkpoint, description: Description, host: Host, placed: Placed) -> Self {
         let Placed { info, runner, fitted } = placed;
         info.warnings.iter().for_each(|warning| (host.warn)(&warning.message));
-        let Description { tokenizer, tokenizer_config, template, reasoning, defaults, stop_ids, .. } = description;
+        let Description { tokenizer, tokenizer_config, template, tool_template, .. } = description;
+        let Description { reasoning, tool_format, defaults, stop_ids, .. } = description;
         Self {
             id: checkpoint.id.clone(),
             device: RefCell::new(info.device.clone()),
@@ -242,7 +243,9 @@ impl Engine {
             tokenizer,
             tokenizer_config,
             template,
+            tool_template,
             reasoning,
+            tool_format,
             defaults,
             stop_ids,
             without_reuse: fitted.without_reuse,
@@ -457,7 +460,7 @@ async fn both<A, B>(a: impl Future<Output = Result<A>>, b: impl Future<Output = 
 }
 
 fn info(checkpoint: &Checkpoint, model: &Model, description: &Description, facts: &DeviceFacts) -> ModelInfo {
-    let Description { config, template, declared_by, .. } = description;
+    let Description { config, template, tool_template, declared_by, .. } = description;
     ModelInfo {
         architecture: config.architecture.clone(),
         parameters: model.parameters,
@@ -474,7 +477,7 @@ fn info(checkpoint: &Checkpoint, model: &Model, description: &Description, facts
         chat_template_hash: template.as_ref().map(ChatTemplate::hash),
         capabilities: Capabilities {
             chat: template.is_some(),
-            tools: false, // a template may show tools; nothing here reads what a model calls
+            tools: template.iter().chain(tool_template).any(|template| template.capabilities().tools),
             reasoning: template.is_some() && *declared_by != DeclaredBy::Nothing,
         },
         warnings: description.warnings.clone(),

@@ -18,16 +18,19 @@ mod rules;
 mod runner;
 mod saved;
 mod score;
+mod tool_choice;
+mod tools;
 
 pub use copies::COPIES;
 pub use description::{gguf_vocab, rope_factors, tokenizer};
 pub use engine_options::EngineOptions;
 pub use estimate::{Devices, Estimate, FileSize, Fit, FitReason, Limits, estimate};
-pub use generation::{FinishReason, GenerateResult, Input, StreamPart, TokenLogprob, Usage};
+pub use generation::{FinishReason, GenerateResult, IncompleteToolCall, Input, StreamPart, TokenLogprob, Usage};
 pub use load::{ModelInfo, Progress, RunsOn, Source, Stage, accept};
 pub use load_options::{LoadOptions, RunOn};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOptions};
 pub use score::{LogitRows, logit_rows};
+pub use tool_choice::{ToolChoice, ToolChoiceMode};
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -38,7 +41,7 @@ use runner::ModelRunner;
 
 use crate::model::config::GenerationDefaults;
 use crate::plan::{Counts, Executor, MemoryUse};
-use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig};
+use crate::text::{ChatTemplate, ReasoningFormat, Tokenizer, TokenizerConfig, ToolFormat};
 use crate::{Error, Result};
 
 /// Starts workers on the processor.
@@ -78,7 +81,10 @@ pub struct Engine {
     tokenizer: Tokenizer,
     tokenizer_config: TokenizerConfig,
     template: Option<ChatTemplate>,
+    /// The template for conversations with tools, if the model has a separate one.
+    tool_template: Option<ChatTemplate>,
     reasoning: ReasoningFormat,
+    tool_format: ToolFormat,
     defaults: GenerationDefaults,
     stop_ids: Vec<u32>,
     /// Whether prefix reuse is disabled: every prompt is prefilled from its first token.

@@ -6,8 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::rules::RULES;
+use super::tool_choice::ToolChoice;
 use crate::kernels::{History, SamplerOptions};
 use crate::model::config::GenerationDefaults;
+use crate::text::{ToolSpec, tools_by_name};
 use crate::{Error, Result};
 
 /// `GenerateOptions` of the JavaScript API.
@@ -30,6 +32,9 @@ pub struct GenerateOptions {
     pub reasoning: Reasoning,
     pub raw: bool,
     pub template_args: Map<String, Value>,
+    #[serde(deserialize_with = "tools_by_name")]
+    pub tools: Vec<ToolSpec>,
+    pub tool_choice: ToolChoice,
 }
 
 /// Options of `score` in the JavaScript API.
@@ -153,7 +158,7 @@ impl GenerateOptions {
             }
             rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
         }
-        Ok(())
+        super::tool_choice::check(&self.tools, &self.tool_choice)
     }
 
     /// The maximum number of tokens to generate, below `room`.

@@ -1,7 +1,9 @@
-//! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, log-probabilities.
+//! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, tool calls,
+//! log-probabilities.
 
 use super::runner::Sampled;
-use super::{Engine, StreamPart, TokenLogprob};
+use super::tools::Calls;
+use super::{Engine, FinishReason, StreamPart, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
 
 /// The output of a running generation so far, and the callback that receives its parts.
@@ -11,6 +13,8 @@ pub(super) struct Output<'a> {
     detokenizer: Detokenizer,
     stops: StopSequences,
     splitter: Option<ReasoningSplitter>,
+    /// Finds the calls in the answer; `None` if there may be none.
+    pub calls: Option<Calls>,
     /// Whether log-probabilities are wanted.
     scored: bool,
     /// Log-probabilities of tokens whose text has not been emitted yet.
@@ -26,6 +30,7 @@ impl<'a> Output<'a> {
         engine: &'a Engine,
         stop_sequences: &[String],
         splitter: Option<ReasoningSplitter>,
+        calls: Option<Calls>,
         scored: bool,
         emit: &'a mut dyn FnMut(StreamPart),
     ) -> Self {
@@ -35,6 +40,7 @@ impl<'a> Output<'a> {
             detokenizer: Detokenizer::new(&engine.tokenizer, true),
             stops: StopSequences::new(stop_sequences),
             splitter,
+            calls,
             scored,
             pending: Vec::new(),
             text: String::new(),
@@ -53,10 +59,20 @@ impl<'a> Output<'a> {
         self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
     }
 
-    /// The tokens that close the current reasoning.
-    pub fn end_of_reasoning(&self) -> Vec<u32> {
-        let end = self.splitter.as_ref().map(ReasoningSplitter::end).unwrap_or_default();
-        self.engine.tokenizer.encode(&end, false).unwrap_or_default()
+    /// Closes the reasoning, if it is `open`, and begins a forced call after it, with tokens that it returns; `None` without room for
+    /// them and a token after them.
+    pub fn go_on(&mut self, open: bool, call: Option<&str>, limit: usize) -> Option<Vec<u32>> {
+        let splitter = self.splitter.as_ref()?;
+        let text = match call {
+            Some(call) => splitter.end_before_call(open) + call,
+            None => splitter.end(),
+        };
+        let ids = self.engine.tokenizer.encode(&text, false).unwrap_or_default();
+        let fits = !ids.is_empty() && self.ids.len() + ids.len() < limit;
+        fits.then(|| {
+            self.put_in(&ids);
+            ids
+        })
     }
 
     /// Notes a sampled token.
@@ -85,14 +101,15 @@ impl<'a> Output<'a> {
         self.stops.hit()
     }
 
-    /// The text of a token that separates reasoning from answer and belongs to neither.
+    /// The text of a token that separates reasoning, answer and calls.
     fn mark(&self, id: u32) -> Option<String> {
-        self.splitter.as_ref()?;
         let tokenizer = &self.engine.tokenizer;
         let token = tokenizer.added_token(id)?;
         // Tags that are not special tokens are plain text for detokeniser, stop sequences and splitter.
         let apart = tokenizer.is_special(id) || self.engine.reasoning == ReasoningFormat::Harmony;
-        (apart && self.engine.reasoning.is_mark(&token)).then_some(token)
+        let of_reasoning = self.splitter.is_some() && self.engine.reasoning.is_mark(&token);
+        let of_calls = || self.calls.as_ref().is_some_and(|calls| calls.is_mark(&token));
+        (apart && (of_reasoning || of_calls())).then_some(token)
     }
 
     /// Processes a separator; text held back before it is emitted first.
@@ -104,7 +121,10 @@ impl<'a> Output<'a> {
         }
         text += &self.stops.finish();
         self.split(&text);
-        let pieces = self.splitter.as_mut().map(|splitter| splitter.push_mark(mark)).unwrap_or_default();
+        let pieces = match &mut self.splitter {
+            Some(splitter) => splitter.push_mark(mark),
+            None => vec![(Kind::Text, mark.to_owned())],
+        };
         for (kind, text) in pieces {
             self.piece(kind, text);
         }
@@ -128,8 +148,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Emits the text that was held back.
-    pub fn finish(&mut self) {
+    /// Emits what was held back. A turn that the model ended with calls waits for their results.
+    pub fn finish(&mut self, reason: &mut FinishReason) {
         let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
         let mut rest = self.stops.push(&rest);
         if !self.stops.hit() {
@@ -141,6 +161,13 @@ impl<'a> Output<'a> {
                 self.piece(kind, text);
             }
         }
+        let Some(calls) = &mut self.calls else { return };
+        let ended = *reason == FinishReason::Stop;
+        let parts = calls.finish(!ended);
+        if ended && calls.any() {
+            *reason = FinishReason::ToolCalls;
+        }
+        self.parts(parts);
     }
 
     fn split(&mut self, text: &str) {
@@ -158,12 +185,27 @@ impl<'a> Output<'a> {
         if text.is_empty() {
             return;
         }
-        let whole = if kind == Kind::Reasoning { &mut self.reasoning } else { &mut self.text };
-        whole.push_str(&text);
-        let scores = std::mem::take(&mut self.pending);
-        (self.emit)(match kind {
-            Kind::Reasoning => StreamPart::ReasoningDelta { text },
-            Kind::Text => StreamPart::TextDelta { text, logprobs: self.scored.then_some(scores) },
-        });
+        let parts = match &mut self.calls {
+            _ if kind == Kind::Reasoning => vec![StreamPart::ReasoningDelta { text }],
+            Some(calls) => calls.push(kind, &text),
+            None => vec![StreamPart::TextDelta { text, logprobs: None }],
+        };
+        self.parts(parts);
+    }
+
+    /// Emits parts of reasoning, text and calls.
+    fn parts(&mut self, parts: Vec<StreamPart>) {
+        for mut part in parts {
+            let scores = std::mem::take(&mut self.pending);
+            match &mut part {
+                StreamPart::ReasoningDelta { text } => self.reasoning.push_str(text),
+                StreamPart::TextDelta { text, logprobs } => {
+                    self.text.push_str(text);
+                    *logprobs = self.scored.then_some(scores);
+                }
+                _ => {}
+            }
+            (self.emit)(part);
+        }
     }
 }

@@ -72,6 +72,8 @@ enum Kind {
     ByToken,
     /// An object.
     Object,
+    /// A text that is not empty.
+    Text,
 }
 
 impl Rules {

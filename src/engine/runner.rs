@@ -330,7 +330,7 @@ impl ModelRunner {
             }
             let slot: Vec<u32> = bytemuck::pod_collect_to_vec(&self.executor.fetch(readback(step)).await?);
             cancel.check()?;
-            if step == 0 {
+            if step == begun.len() {
                 prefilled(prompt.len());
             }
             if slot[1] != 0 {

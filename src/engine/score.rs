@@ -53,7 +53,7 @@ impl Engine {
     pub async fn score(&self, input: Input, raw: bool, top: usize, cancel: &Cancel) -> Result<Vec<TokenLogprob>> {
         cancel.check()?;
         let _taken = self.take()?;
-        let ids = self.ids_of(input, raw, &Default::default())?;
+        let ids = self.ids_of(input, raw, &[], &Default::default())?;
         self.check_ids(&ids)?;
         let top = top.min(self.info.vocab_size);
         if ids.len() * top > MAX_TOP {

@@ -49,6 +49,8 @@ pub struct ChatTemplate {
 pub struct TemplateCapabilities {
     /// The template renders tool definitions.
     pub tools: bool,
+    /// The template renders calls and their results.
+    pub calls: bool,
     /// The template belongs to a reasoning model.
     pub reasoning: bool,
 }
@@ -90,7 +92,8 @@ impl ChatTemplate {
         let rendered = chat_scan::with_checked_sets(&rendered, bounded::VARIABLE, bounded::ATTRIBUTE);
         let source = source.to_owned();
         let (reasoning, declared_by) = ReasoningFormat::of(Some(&source), &[]);
-        let capabilities = TemplateCapabilities { tools: false, reasoning: declared_by == DeclaredBy::Template };
+        let capabilities =
+            TemplateCapabilities { reasoning: declared_by == DeclaredBy::Template, ..TemplateCapabilities::default() };
         let mut template = Self { source, rendered, special, style, capabilities, reasoning };
         template.probe()?;
         Ok(template)
@@ -216,12 +219,16 @@ impl ChatTemplate {
         };
         let asks = Message { tool_calls: vec![call], ..Message::new("assistant", "") };
         let answers = Message { tool_call_id: Some("call00001".into()), ..Message::new("tool", "done") };
-        for (null_content, text_arguments) in [(false, false), (true, false), (false, true), (true, true)] {
-            let style = MessageStyle { null_content, text_arguments, ..self.style };
+        let flags = [(false, false), (true, false), (false, true), (true, true)];
+        let results = if self.style.parts { &[false, true][..] } else { &[false] };
+        let styles = results.iter().flat_map(|&parts| flags.map(|(null, text)| (parts, null, text)));
+        for (result_parts, null_content, text_arguments) in styles {
+            let style = MessageStyle { result_parts, null_content, text_arguments, ..self.style };
             let turns = vec![user("x"), asks.to_template(style), answers.to_template(style)];
             let shown = render(self, turns, tools.clone())?;
             if shown.is_ok_and(|t| t.contains("probe_tool") && t.contains("probe_value") && t.contains("done")) {
                 self.style = style;
+                self.capabilities.calls = true;
                 break;
             }
         }

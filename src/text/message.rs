@@ -1,5 +1,8 @@
 //! Messages and tools in the form of this API, and their conversion to the form that chat templates expect.
 
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -54,11 +57,43 @@ pub struct ToolSpec {
     pub input_schema: Value,
 }
 
+/// Deserialises tools from an object of `{ description?, inputSchema }` by name, in its order.
+///
+/// # Errors
+/// The deserializer's, for anything else.
+pub fn tools_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ToolSpec>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Unnamed {
+        description: Option<String>,
+        input_schema: Value,
+    }
+    struct ByName;
+    impl<'de> Visitor<'de> for ByName {
+        type Value = Vec<ToolSpec>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("tools by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<ToolSpec>, A::Error> {
+            let mut tools = Vec::new();
+            while let Some((name, Unnamed { description, input_schema })) = map.next_entry()? {
+                tools.push(ToolSpec { name, description, input_schema });
+            }
+            Ok(tools)
+        }
+    }
+    deserializer.deserialize_map(ByName)
+}
+
 /// The form in which a template expects messages, which differs between templates.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct MessageStyle {
     /// Content is a list of typed parts instead of a string.
     pub(crate) parts: bool,
+    /// So is the content of a tool's result.
+    pub(crate) result_parts: bool,
     /// The template has no role "developer": such messages become system messages.
     pub(crate) no_developer: bool,
     /// Empty content is null instead of "".
@@ -82,7 +117,8 @@ impl Message {
         let system = style.no_developer && self.role == "developer";
         message.insert("role".into(), json!(if system { "system" } else { &self.role }));
         let null = style.null_content && self.content.is_empty() && !self.tool_calls.is_empty();
-        let content = match (null, style.parts) {
+        let parts = if self.role == "tool" { style.result_parts } else { style.parts };
+        let content = match (null, parts) {
             (true, _) => Value::Null,
             (false, true) => json!([{ "type": "text", "text": self.content }]),
             (false, false) => json!(self.content),

@@ -24,14 +24,17 @@ mod tokenizer;
 mod tokenizer_config;
 mod tokenizer_json;
 mod tokenizer_parts;
+mod tools;
 mod turn_end;
 
 pub use chat_template::{ChatInput, ChatTemplate, TemplateCapabilities};
 pub use detokenize::Detokenizer;
 pub use encode_messages::{MessageInput, Prompt, encode_chat, encode_messages, render_messages};
 pub use gguf_vocab::GgufVocab;
-pub use message::{Message, ToolCall, ToolSpec};
+pub use message::{Message, ToolCall, ToolSpec, tools_by_name};
 pub use reasoning::{DeclaredBy, Kind, ReasoningFormat, ReasoningSplitter, ReasoningTags};
 pub use stop::StopSequences;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_config::TokenizerConfig;
+pub use tools::{IncompleteCall, ToolEvent, ToolFormat, ToolParser};
+pub(crate) use tools::{described, spelled_out};

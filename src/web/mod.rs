@@ -18,7 +18,7 @@ use crate::engine::{
     Devices, Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions, StreamPart,
     estimate, logit_rows,
 };
-use crate::text::ToolSpec;
+use crate::text::{ToolSpec, tools_by_name};
 use crate::{Cancel, Error, Result};
 use source::{JsReader, JsSource};
 use value::{failure, from_failure, from_js, input, messages, object, result, to_js};
@@ -165,6 +165,7 @@ const MAX_LOGITS: u64 = 1 << 30;
 struct TemplateOptions {
     add_generation_prompt: Option<bool>,
     args: Map<String, Value>,
+    #[serde(deserialize_with = "tools_by_name")]
     tools: Vec<ToolSpec>,
 }
 

@@ -86,7 +86,7 @@ pub(super) fn object(properties: &[(&str, JsValue)]) -> JsValue {
 pub(super) fn messages(value: JsValue) -> Result<Vec<Message>> {
     let messages: Vec<Message> = from_js("messages", value)?;
     for (i, m) in messages.iter().enumerate() {
-        if !["system", "user", "assistant", "tool"].contains(&m.role.as_str()) {
+        if !["system", "developer", "user", "assistant", "tool"].contains(&m.role.as_str()) {
             return Err(Error::invalid("messages", format!("message {i} has the role {:?}", m.role)));
         }
     }
@@ -112,12 +112,15 @@ pub(super) fn result(r: &GenerateResult) -> JsValue {
     let mut properties = vec![
         ("text", r.text.as_str().into()),
         ("reasoning", r.reasoning.as_str().into()),
-        ("toolCalls", Array::new().into()),
+        ("toolCalls", to_js(&r.tool_calls)),
         ("finishReason", to_js(&r.finish_reason)),
         ("usage", to_js(&r.usage)),
         ("messages", to_js(&r.messages)),
         ("ids", Uint32Array::from(r.ids.as_slice()).into()),
     ];
+    if let Some(call) = &r.incomplete_tool_call {
+        properties.push(("incompleteToolCall", to_js(call)));
+    }
     if let Some(logprobs) = &r.logprobs {
         properties.push(("logprobs", to_js(logprobs)));
     }

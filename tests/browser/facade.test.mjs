@@ -313,7 +313,7 @@ describe("options", () => {
     await assert.rejects(model.generate([{ role: "user", content: "x", prefix: true }]), failure("invalid-argument"));
     await assert.rejects(model.generate([]), failure("invalid-argument"));
     await assert.rejects(model.generate(5), failure("invalid-argument", (e) => e.detail.argument === "input"));
-    await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: {} }), failure("feature", (e) => e.detail.argument === "tools"));
+    await assert.rejects(model.tokenizer.applyChatTemplate([{ role: "user", content: "x" }], { tools: [] }), failure("invalid-argument", (e) => e.detail.argument === "tools"));
   });
 
   test("messages as clients of OpenAI's API send them", async () => {

@@ -54,6 +54,7 @@ export function instantiate(guard) {
       if (input === "trap") wasm.trap();
       if (input === "trap later") { setTimeout(() => { try { wasm.trap(); } catch {} }); await new Promise(() => {}); }
       if (input === "refuse") fail("context-overflow", "too long", { inputTokens: 9 });
+      if (options.tools !== undefined) return this.callTools(input, options, onPart, canceller);
       this.log.push(`begin ${typeof input === "string" ? input : this.count(input)}`);
       const count = options.maxOutputTokens ?? 5;
       let text = "";
@@ -73,6 +74,29 @@ export function instantiate(guard) {
       onPart?.({ type: "finish", finishReason, usage });
       const messages = Array.isArray(input) ? [...input, { role: "assistant", content: text }] : [];
       return { text, finishReason, usage, options, messages, conversation, parts: onPart !== undefined, ids: Uint32Array.from({ length: i }, (_, i) => i), log: [...this.log] };
+    }
+    // With tools: the calls that the last user's turn names ("look 1, ping 2"), or an answer that repeats the results.
+    async callTools(input, options, onPart, canceller) {
+      await pause(2);
+      if (canceller.state === "abort") fail("abort", "aborted");
+      const given = typeof input === "string" ? [{ role: "user", content: input }] : input;
+      const results = given.slice(given.findLastIndex((m) => m.role !== "tool") + 1);
+      const asked = results.length > 0 ? [] : given.at(-1).content.split(", ").filter((word) => /^\w+ \d+$/.test(word));
+      const toolCalls = asked.map((word, i) => {
+        const [toolName, n] = word.split(" ");
+        return { toolCallId: `call_${given.length}${i}`, toolName, input: `{"n":${n}}` };
+      });
+      const text = toolCalls.length > 0 ? "" : `so: ${results.map((m) => m.content)}`;
+      if (text) onPart?.({ type: "text-delta", text });
+      for (const call of toolCalls) {
+        onPart?.({ type: "tool-input-delta", toolCallId: call.toolCallId, toolName: call.toolName, delta: call.input });
+        onPart?.({ type: "tool-call", ...call });
+      }
+      const finishReason = toolCalls.length > 0 ? "tool-calls" : "stop";
+      const usage = { inputTokens: 10, cachedTokens: 1, outputTokens: 2, reasoningTokens: 0, prefillMs: 3, decodeMs: 4, timeToFirstTokenMs: 3, tokensPerSecond: 500 };
+      onPart?.({ type: "finish", finishReason, usage });
+      const messages = [...given, { role: "assistant", content: text, ...(toolCalls.length > 0 && { toolCalls }) }];
+      return { text, reasoning: "", toolCalls, finishReason, usage, messages, options, ids: Uint32Array.of(given.length, 7) };
     }
     async forward(ids, rows) { return Float32Array.from(rows === "all" ? ids : ids.slice(-1)); }
     async score() { return []; }

@@ -35,6 +35,7 @@ pub fn run(path: &Path, prompt: String, options: &Options) -> Result<(), Failure
             }
         }
         StreamPart::Prefill { .. } | StreamPart::Finish { .. } => {}
+        StreamPart::ToolInputDelta { .. } | StreamPart::ToolCall(_) => {} // no tools are offered
     };
     let result = block_on(engine.generate(Input::Text(prompt), &options.generate, &cancel, &mut emit))?;
     if let Some(error) = lost {

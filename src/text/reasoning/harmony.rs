@@ -2,11 +2,15 @@
 //! first of which the prompt has begun. `analysis` is the reasoning, `commentary` and `final` are the answer (OpenAI's
 //! harmony response format).
 
+use super::super::tools::RECIPIENT;
 use super::{Kind, Pieces};
 
 /// The tokens that structure messages. The same text without being a token is plain text.
 pub(super) const MARKS: [&str; 7] =
     ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"];
+
+/// Those of them after which a message is complete.
+const END_OF_MESSAGE: [&str; 4] = ["<|start|>", "<|end|>", "<|call|>", "<|return|>"];
 
 /// The header of a message in a channel, as it follows a role.
 pub(super) fn header(channel: &str) -> String {
@@ -16,6 +20,11 @@ pub(super) fn header(channel: &str) -> String {
 /// The text that closes reasoning in the middle and begins the answer.
 pub(super) fn end() -> String {
     format!("<|end|><|start|>assistant{}", header("final"))
+}
+
+/// The text that begins another message of the answer, after the end of the reasoning if that is `open`.
+pub(super) fn start(open: bool) -> String {
+    format!("{}<|start|>assistant", if open { "<|end|>" } else { "" })
 }
 
 /// Whether a prompt ends inside reasoning.
@@ -46,6 +55,10 @@ pub(super) struct HarmonySplitter {
     state: State,
     /// Whether a message of each kind was emitted before: the next message of that kind begins on a new line.
     given: [bool; 2],
+    /// Whether messages to functions are calls, and not text.
+    calls: bool,
+    /// Whether a mark was seen, so that what stands before a message is a header.
+    marked: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -63,13 +76,18 @@ impl HarmonySplitter {
     pub(super) fn after(prompt: &str) -> Self {
         match last_message(prompt) {
             Some((header, _)) if header.contains("assistant") => Self::within(channel(header)),
-            _ => Self { state: State::Header(String::new()), given: [false; 2] },
+            _ => Self { state: State::Header(String::new()), given: [false; 2], calls: false, marked: false },
         }
     }
 
     /// Continues within a message.
     pub(super) fn within(kind: Kind) -> Self {
-        Self { state: State::Message(kind, true), given: [false; 2] }
+        Self { state: State::Message(kind, true), given: [false; 2], calls: false, marked: false }
+    }
+
+    /// Has messages to functions be calls.
+    pub(super) fn expect_calls(&mut self) {
+        self.calls = true;
     }
 
     pub(super) fn in_reasoning(&self) -> bool {
@@ -77,15 +95,24 @@ impl HarmonySplitter {
     }
 
     pub(super) fn mark(&mut self, mark: &str) -> Pieces {
+        let mut out = Vec::new();
+        self.marked = true;
+        if matches!(self.state, State::Message(Kind::Call, _)) && END_OF_MESSAGE.contains(&mark) {
+            out.push((Kind::Call, "<|call|>".to_owned()));
+        }
         match (&mut self.state, mark) {
             (_, "<|start|>") => self.state = State::Header(String::new()),
+            (State::Header(header), "<|message|>") if self.calls && header.contains(RECIPIENT) => {
+                out.push((Kind::Call, format!("{header}{mark}")));
+                self.state = State::Message(Kind::Call, false);
+            }
             (State::Header(header), "<|message|>") => self.state = State::Message(channel(header), false),
             (State::Header(header), mark) => header.push_str(mark),
             (_, "<|end|>" | "<|call|>" | "<|return|>") => self.state = State::Between,
             (State::Between, "<|channel|>") => self.state = State::Header(mark.into()),
             (State::Message(..) | State::Between, _) => {}
         }
-        Vec::new()
+        out
     }
 
     pub(super) fn text(&mut self, text: &str) -> Pieces {
@@ -117,6 +144,9 @@ impl HarmonySplitter {
         if text.is_empty() {
             return Vec::new();
         }
+        if kind == Kind::Call {
+            return vec![(kind, text.to_owned())];
+        }
         let State::Message(_, begun) = &mut self.state else { return Vec::new() };
         let given = &mut self.given[usize::from(kind == Kind::Text)];
         let line = if !*begun && *given { "\n" } else { "" };
@@ -126,8 +156,11 @@ impl HarmonySplitter {
 
     pub(super) fn finish(&mut self) -> Pieces {
         match &mut self.state {
+            State::Header(header) if self.calls && is_addressed(header) => {
+                vec![(Kind::Call, std::mem::take(header))]
+            }
             // The output was a short answer that looked like the beginning of a header.
-            State::Header(header) if !header.contains("<|") && !header.trim().is_empty() && !self.given[1] => {
+            State::Header(header) if !self.marked && !header.trim().is_empty() => {
                 let text = std::mem::take(header);
                 self.state = State::Message(Kind::Text, false);
                 self.give(Kind::Text, &text)
@@ -135,6 +168,12 @@ impl HarmonySplitter {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether a header has a recipient, or the beginning of one at its end.
+fn is_addressed(header: &str) -> bool {
+    let begun = header.trim_start();
+    header.contains("to=") || begun.len() > 1 && "to=".starts_with(begun)
 }
 
 #[cfg(test)]

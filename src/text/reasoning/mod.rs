@@ -49,6 +49,15 @@ impl ReasoningSplitter {
         })
     }
 
+    /// Has harmony's messages to functions be [`Kind::Call`], for a parser of calls; without it they are text.
+    #[must_use]
+    pub fn with_calls(mut self) -> Self {
+        if let Splitter::Harmony(harmony) = &mut self.0 {
+            harmony.expect_calls();
+        }
+        self
+    }
+
     /// Whether the output is currently inside the reasoning.
     pub fn in_reasoning(&self) -> bool {
         match &self.0 {
@@ -62,6 +71,18 @@ impl ReasoningSplitter {
         match &self.0 {
             Splitter::Tags(tags) => tags.tags().end(),
             Splitter::Harmony(_) => harmony::end(),
+        }
+    }
+
+    /// The text between the reasoning and a call; `open` if the reasoning is still to be closed.
+    pub fn end_before_call(&self, open: bool) -> String {
+        match &self.0 {
+            Splitter::Tags(tags) => {
+                let end = tags.tags().end();
+                let close = end.find(&tags.tags().close).unwrap_or(0) + tags.tags().close.len();
+                if open { end } else { end[close..].to_owned() }
+            }
+            Splitter::Harmony(_) => harmony::start(open),
         }
     }
 

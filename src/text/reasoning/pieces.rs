@@ -7,6 +7,8 @@ pub enum Kind {
     Reasoning,
     /// The answer.
     Text,
+    /// A message of harmony's that calls a tool, with its header and its last token.
+    Call,
 }
 
 /// Pieces of output, in order.

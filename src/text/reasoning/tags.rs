@@ -69,7 +69,10 @@ impl TagSplitter {
     /// Ends the stream and returns what was held back.
     pub(super) fn finish(&mut self) -> Pieces {
         let rest = std::mem::take(&mut self.held);
+        let seen = rest.trim_start();
+        let cut = |pair: &ReasoningTags| seen.chars().count() > 1 && pair.open.starts_with(seen);
         let (kind, text) = match self.state {
+            State::Start if self.pairs.iter().any(cut) => return Vec::new(), // within the opening tag
             State::Thought(_) => (Kind::Reasoning, rest.trim_end()),
             State::Gap => (Kind::Text, rest.trim_start()),
             State::Start | State::Answer => (Kind::Text, rest.as_str()),

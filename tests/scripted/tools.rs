@@ -1,0 +1,244 @@
+//! Tools: what prompts say of them, and what becomes of scripted calls.
+
+use minke::engine::{IncompleteToolCall, StreamPart, ToolChoice, ToolChoiceMode};
+use minke::text::{ToolCall, ToolSpec};
+
+use super::*;
+
+/// Renders tools, calls and results, as Hermes's template does.
+const WITH_TOOLS: &str = "{% if tools %}<tools>{{ tools | tojson }}</tools>{% endif %}{% for m in messages %}<|user|>{{ m.content }}\
+    {% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}{{ c.function.arguments | tojson }}</tool_call>{% endfor %}\
+    {% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+
+fn tools() -> Vec<ToolSpec> {
+    let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } } });
+    let tool = |name: &str| ToolSpec { name: name.into(), description: None, input_schema: schema.clone() };
+    vec![tool("look"), tool("ping")]
+}
+
+/// A model that says `script` after the prompt. Only tokens of `special` are special.
+fn model(script: &[&str], special: &[&str]) -> Scripted {
+    let all = [&[ASKED], script].concat();
+    Scripted::new(&all).change(|m| {
+        m.template = WITH_TOOLS.to_owned();
+        m.plain = script.iter().filter(|token| !special.contains(token)).map(|t| (*t).to_owned()).collect();
+    })
+}
+
+fn options() -> GenerateOptions {
+    GenerateOptions { max_output_tokens: Some(12.0), tools: tools(), ..GenerateOptions::default() }
+}
+
+fn run(engine: &Engine, messages: Vec<Message>, options: &GenerateOptions) -> (GenerateResult, Vec<StreamPart>) {
+    let mut parts = Vec::new();
+    let cancel = Cancel::default();
+    let mut emit = |part| parts.push(part);
+    let result = block_on(engine.generate(Input::Messages(messages), options, &cancel, &mut emit)).expect("an answer");
+    (result, parts)
+}
+
+const CALL: [&str; 6] =
+    ["Sure. ", "<tool_call>", "\n{\"name\": \"look\", ", "\"arguments\": {\"city\": \"Os", "lo\"}}\n", "</tool_call>"];
+
+fn call(id: &str) -> ToolCall {
+    ToolCall { tool_call_id: id.into(), tool_name: "look".into(), input: r#"{"city": "Oslo"}"#.into() }
+}
+
+#[test]
+fn calls_stream_and_end_the_turn() {
+    let script = [&CALL[..], &["<|im_end|>"]].concat();
+    // Whether the markers are special tokens makes no difference.
+    for special in [&["<|im_end|>"][..], &["<tool_call>", "</tool_call>", "<|im_end|>"]] {
+        let engine = model(&script, special).folder().expect("a model");
+        assert!(engine.info().capabilities.tools);
+        let (result, parts) = run(&engine, asked(), &options());
+        assert_eq!(result.tool_calls, [call("call_1")]);
+        assert_eq!((result.text.as_str(), result.finish_reason), ("Sure.", FinishReason::ToolCalls));
+        let answer = result.messages.last().expect("an answer");
+        assert_eq!((answer.tool_calls.as_slice(), answer.content.as_str()), (&[call("call_1")][..], "Sure."));
+        let deltas: Vec<&str> = parts
+            .iter()
+            .filter_map(|part| match part {
+                StreamPart::ToolInputDelta { tool_call_id, tool_name, delta } => {
+                    assert_eq!((tool_call_id.as_str(), tool_name.as_str()), ("call_1", "look"));
+                    Some(delta.as_str())
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(deltas, [r#"{"city": "Os"#, r#"lo"}"#]);
+        assert!(parts.iter().any(|part| matches!(part, StreamPart::ToolCall(found) if *found == call("call_1"))));
+        // The next turn's call gets another id.
+        let mut messages = result.messages;
+        messages.push(Message { tool_call_id: Some("call_1".into()), ..Message::new("tool", "rain") });
+        assert_eq!(run(&engine, messages, &options()).0.tool_calls, [call("call_2")]);
+    }
+}
+
+#[test]
+fn without_tools_or_by_choice_calls_are_text() {
+    let script = [&CALL[..], &["<|im_end|>"]].concat();
+    let engine = model(&script, &["<|im_end|>"]).folder().expect("a model");
+    let none = GenerateOptions { tool_choice: ToolChoice::Named(ToolChoiceMode::None), ..options() };
+    let without = GenerateOptions { tools: Vec::new(), ..options() };
+    for options in [&none, &without] {
+        let (result, _) = run(&engine, asked(), options);
+        assert_eq!((result.text, result.finish_reason), (CALL.concat(), FinishReason::Stop));
+        assert!(result.tool_calls.is_empty());
+    }
+    let prompt = |options: &GenerateOptions| run(&engine, asked(), options).0.usage.input_tokens;
+    assert_eq!(prompt(&none), prompt(&options()), "the prompt is the same");
+    assert!(prompt(&without) < prompt(&none));
+}
+
+#[test]
+fn a_call_that_is_cut_is_told_apart_from_one_that_is_broken() {
+    let script = [&CALL[..4], &["<|im_end|>"]].concat();
+    let engine = model(&script, &["<|im_end|>"]).folder().expect("a model");
+    let cut = GenerateOptions { max_output_tokens: Some(4.0), ..options() };
+    let (result, _) = run(&engine, asked(), &cut);
+    let incomplete = IncompleteToolCall { tool_name: Some("look".into()), input: r#"{"city": "Os"#.into() };
+    assert_eq!(result.incomplete_tool_call, Some(incomplete));
+    assert_eq!((result.text.as_str(), result.finish_reason), ("Sure.", FinishReason::Length));
+    // The model itself ends its turn within the call: its text is not lost.
+    let (result, _) = run(&engine, asked(), &options());
+    assert_eq!(result.incomplete_tool_call, None);
+    assert_eq!((result.text, result.finish_reason), (CALL[..4].concat(), FinishReason::Stop));
+}
+
+#[test]
+fn forced_calls_begin_as_such() {
+    let script = [&CALL[..], &["<|im_end|>"]].concat();
+    let required = GenerateOptions { tool_choice: ToolChoice::Named(ToolChoiceMode::Required), ..options() };
+    let named = GenerateOptions { tool_choice: ToolChoice::Tool { tool_name: "look".into() }, ..options() };
+    let most = |options: &GenerateOptions| GenerateOptions { max_output_tokens: Some(200.0), ..options.clone() };
+    // After the beginning that the engine writes, which ends in a space or a quotation mark, the model completes the call.
+    let beginnings =
+        [(&required, "\"", "look\", \"arguments\": {\"city\": \"Oslo\"}}"), (&named, "Ġ", "{\"city\": \"Oslo\"}}")];
+    for (options, last, rest) in beginnings {
+        let model = model(&script, &["<|im_end|>"]).change(|m| {
+            m.tokens.push(rest.into());
+            m.plain.push(rest.into());
+            let (last, rest, end) = (m.id(last) as usize, m.id(rest) as usize, m.id("<|im_end|>") as usize);
+            m.next.extend([(last, rest), (rest, end)]);
+        });
+        let (result, _) = run(&model.folder().expect("a model"), asked(), &most(options));
+        assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
+        assert_eq!(result.finish_reason, FinishReason::ToolCalls);
+    }
+    let engine = model(&script, &["<|im_end|>"]).folder().expect("a model");
+    let begun = vec![Message::new("user", "hi"), Message { prefix: true, ..Message::new("assistant", "So") }];
+    let (cancel, mut quiet) = (Cancel::default(), |_| {});
+    let refused = block_on(engine.generate(Input::Messages(begun), &required, &cancel, &mut quiet));
+    assert!(matches!(refused, Err(Error::InvalidArgument { argument, .. }) if argument == "toolChoice"));
+}
+
+#[test]
+fn forced_calls_follow_reasoning_that_the_prompt_has_begun() {
+    let rest = "{\"city\": \"Oslo\"}}";
+    let model = Scripted::new(&["<think>", "Why ", "not", "</think>", "Hm"]).change(|m| {
+        m.template = WITH_TOOLS.replace(ASKED, &format!("{ASKED}<think>"));
+        m.tokens.extend([rest.to_owned(), "<|im_end|>".to_owned()]);
+        m.plain = vec![rest.into(), "Why ".into(), "not".into(), "Hm".into()];
+        let (space, rest, end) = (m.id("Ġ") as usize, m.id(rest) as usize, m.id("<|im_end|>") as usize);
+        m.next.extend([(space, rest), (rest, end)]);
+    });
+    let engine = model.folder().expect("a model");
+    let forced = GenerateOptions {
+        max_output_tokens: Some(200.0),
+        tool_choice: ToolChoice::Tool { tool_name: "look".into() },
+        ..options()
+    };
+    let limited = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 1.0 }, ..forced.clone() };
+    let none = GenerateOptions { reasoning: Reasoning::Named(ReasoningMode::None), ..forced.clone() };
+    for (options, reasoning) in [(forced, "Why not"), (limited, "Why"), (none, "")] {
+        let (result, _) = run(&engine, asked(), &options);
+        assert_eq!((result.reasoning.as_str(), result.tool_calls), (reasoning, vec![call("call_1")]));
+        assert_eq!((result.text.as_str(), result.finish_reason), ("", FinishReason::ToolCalls));
+    }
+}
+
+#[test]
+fn calls_of_harmony_are_messages_to_functions() {
+    let marks = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|constrain|>"];
+    let said = [
+        "<|channel|>",
+        "commentary to=functions.look ",
+        "<|constrain|>",
+        "json",
+        "<|message|>",
+        "{\"city\": \"Oslo\"}",
+    ];
+    let called = [&said[..], &["<|call|>"]].concat();
+    let with_marks = |script: &[&str], special: &[&str]| {
+        model(script, special).change(|m| {
+            let missing = marks.iter().filter(|mark| !m.tokens.iter().any(|token| token == *mark));
+            let missing: Vec<String> = missing.map(|mark| (*mark).to_owned()).collect();
+            m.tokens.extend(missing);
+        })
+    };
+    let engine = with_marks(&called, &marks).folder().expect("a model");
+    let (result, _) = run(&engine, asked(), &options());
+    assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
+    assert_eq!(result.finish_reason, FinishReason::ToolCalls);
+    // Without tools such a message is text, as it always was.
+    let without = GenerateOptions { tools: Vec::new(), ..options() };
+    assert_eq!(run(&engine, asked(), &without).0.text, "{\"city\": \"Oslo\"}");
+    // A forced call begins with its header.
+    let engine = with_marks(&["<|message|>", "{\"city\": \"Oslo\"}", "<|call|>"], &marks).folder().expect("a model");
+    let forced = GenerateOptions {
+        max_output_tokens: Some(200.0),
+        tool_choice: ToolChoice::Tool { tool_name: "look".into() },
+        ..options()
+    };
+    for reasoning in [ReasoningMode::Auto, ReasoningMode::None] {
+        let options = GenerateOptions { reasoning: Reasoning::Named(reasoning), ..forced.clone() };
+        let (result, _) = run(&engine, asked(), &options);
+        assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
+    }
+}
+
+#[test]
+fn templates_without_tools_are_given_text() {
+    let script = [&CALL[..], &["<|im_end|>"]].concat();
+    let engine = model(&script, &["<|im_end|>"]).change(|m| {
+        m.template = TEMPLATE.to_owned();
+        m.config["max_position_embeddings"] = json!(4096); // the description of the tools is long, in tokens of a byte
+    });
+    let engine = engine.folder().expect("a model");
+    assert!(!engine.info().capabilities.tools);
+    let mut said = asked();
+    said.push(Message { tool_calls: vec![call("a"), call("b")], ..Message::new("assistant", "Hm.") });
+    said.push(Message { tool_call_id: Some("a".into()), ..Message::new("tool", "rain") });
+    said.push(Message { tool_call_id: Some("b".into()), ..Message::new("tool", "sun") });
+    let text = engine.apply_chat_template(&said, &tools(), true, &serde_json::Map::new()).expect("a prompt");
+    for part in [
+        r#"{"type":"function","function":{"name":"look","parameters":{"type":"object""#,
+        "Hm.\n<tool_call>\n{\"name\":\"look\",\"arguments\":{\"city\":\"Oslo\"}}\n</tool_call>\n<tool_call>",
+        "<|user|><tool_response>\nrain\n</tool_response>\n<tool_response>\nsun\n</tool_response><|assistant|>",
+    ] {
+        assert!(text.contains(part), "{part}\nis not in\n{text}");
+    }
+    assert_eq!(run(&engine, asked(), &options()).0.tool_calls, [call("call_1")]);
+    // History is text, too, where no tools are offered.
+    let text = engine.apply_chat_template(&said, &[], true, &serde_json::Map::new()).expect("a prompt");
+    assert!(text.starts_with("<|user|>hi<|user|>Hm.\n<tool_call>"), "{text}");
+}
+
+#[test]
+fn a_separate_template_serves_conversations_with_tools() {
+    let script = [&CALL[..], &["<|im_end|>"]].concat();
+    let both = json!([
+        { "name": "default", "template": TEMPLATE }, { "name": "tool_use", "template": WITH_TOOLS },
+    ]);
+    let model = model(&script, &["<|im_end|>"]);
+    let mut config = model.tokenizer_config.clone();
+    config["chat_template"] = both;
+    let folder =
+        model.folder_with(|name| Some(name.to_owned())).with("tokenizer_config.json", config.to_string().into_bytes());
+    let engine = load(&folder).expect("a model");
+    let text = |tools: &[ToolSpec]| engine.apply_chat_template(&asked(), tools, false, &serde_json::Map::new());
+    assert_eq!(text(&[]).expect("a prompt"), "<|user|>hi");
+    assert!(text(&tools()).expect("a prompt").starts_with("<tools>[{"));
+    assert_eq!(run(&engine, asked(), &options()).0.tool_calls, [call("call_1")]);
+}
