@@ -122,18 +122,41 @@ const LOAD: Checks<keyof LoadOptions> = {
   fallback: oneOf(true, false),
   wasm: anything, // checked where it is used
   cpuWasm: anything,
+  constraintWasm: anything,
   internal: plain,
 };
 
 /** Options that the API will have. */
-const UNBUILT = { responseConstraint: unbuilt, tools: unbuilt, maxSteps: unbuilt, toolChoice: unbuilt };
+const UNBUILT = { tools: unbuilt, maxSteps: unbuilt, toolChoice: unbuilt };
 
 const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
   ...checksOf(table.generate),
   ...UNBUILT,
   signal,
   templateArgs: data,
+  responseConstraint: (value, name) => void constraint(value, name),
 };
+
+/** A constraint as the engine takes it (`Constraint` in `src/engine/constraint.rs`). */
+function constraint(value: unknown, name: string): object {
+  const expected = "a RegExp, { json }, { choice } or { grammar }";
+  if (value instanceof RegExp) return { regex: value.source === "(?:)" ? "" : value.source, flags: value.flags };
+  const [[kind, given] = [], another] = isPlain(value) ? Object.entries(value) : [];
+  if (another !== undefined) fail(name, expected, value);
+  switch (kind) {
+    case "json":
+      if (typeof given !== "boolean") data(given, `${name}.json`);
+      return { json: JSON.parse(JSON.stringify(given)) }; // as JSON has it: without functions and undefined
+    case "choice":
+      if (!Array.isArray(given) || !given.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of strings", given);
+      return { choice: [...(given as string[])] };
+    case "grammar":
+      ofType("string")(given, `${name}.grammar`);
+      return { grammar: given };
+    default:
+      return fail(name, expected, value);
+  }
+}
 
 const aText = ofType("string");
 const textOrNull: Check = (value, name) => {
@@ -210,8 +233,8 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
 
 /** Validates generation options; the signal is separate, because it cannot be sent to a worker. */
 export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
-  const { signal, ...engine } = checked(given, GENERATE);
-  return { signal, engine };
+  const { signal, responseConstraint, ...engine } = checked(given, GENERATE);
+  return { signal, engine: responseConstraint === undefined ? engine : { ...engine, responseConstraint: constraint(responseConstraint, "responseConstraint") } };
 }
 
 /** Validates session options: initial messages or state, and defaults of the session's calls. */

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::bound::Bound;
 use super::output::Output;
-use super::runner::{Next, Request, Sampled};
+use super::request::{Next, Request, Sampled};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
 use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, encode_messages};
 use crate::{Cancel, Error, Result};
@@ -23,8 +24,8 @@ impl Engine {
     /// Generates. `emit` receives every part as it is produced; the last is [`StreamPart::Finish`].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`], [`Error::Template`], [`Error::ContextOverflow`], [`Error::NonFinite`],
-    /// [`Error::DeviceLost`], and [`Error::Aborted`] once `cancel` was aborted. The model stays usable after all of
+    /// [`Error::InvalidArgument`], [`Error::Constraint`], [`Error::Template`], [`Error::ContextOverflow`],
+    /// [`Error::NonFinite`], [`Error::DeviceLost`], and [`Error::Aborted`] once `cancel` was aborted. The model stays usable after all of
     /// them but the loss of the device.
     pub async fn generate(
         &self,
@@ -56,6 +57,7 @@ impl Engine {
         sampler.logprobs = sampler.logprobs.min(1 + self.info.vocab_size as u32);
         let bias = options.bias(self.info.vocab_size)?;
         let budget = options.reasoning_budget();
+        let bound = self.bound(options).await?;
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
@@ -72,21 +74,32 @@ impl Engine {
         let mut usage = Usage { input_tokens: prompt.len(), cached_tokens: cached, ..Usage::default() };
         let mut output = Output::new(self, &options.stop_sequences, splitter, sampler.logprobs > 0, emit);
         let mut finish_reason = FinishReason::Length;
-        let mut first_token = start;
+        let mut first_token = None;
+        let bound = std::cell::RefCell::new(bound);
+        // What the answer must begin with.
+        let begin = bound.borrow_mut().as_mut().map_or(Next::Go, |bound| bound.next(&mut output, limit));
+        let over = begin == Next::Stop || output.ids.len() >= limit;
+        if begin == Next::Stop {
+            finish_reason = FinishReason::Stop;
+        }
+        let begun = output.ids.clone();
         // Both callbacks below want the output; prefill is over before the first token comes.
         let shared = std::cell::RefCell::new(&mut output);
         let total = prompt.len();
         let mut prefilled = |done: usize| shared.borrow_mut().emit(StreamPart::Prefill { done, total });
         let mut token = |sampled: Sampled| {
             let output = &mut **shared.borrow_mut();
-            if output.ids.is_empty() {
-                first_token = (self.host.clock)();
-            }
+            first_token.get_or_insert_with(self.host.clock);
             output.sampled(&sampled);
+            let bound = &mut *bound.borrow_mut();
+            if let Some(bound) = bound {
+                bound.take(output, sampled.id);
+            }
             if self.stop_ids.contains(&sampled.id) || output.read(sampled.id) {
                 finish_reason = FinishReason::Stop;
                 return Next::Stop;
             }
+            let mut inserted = Vec::new();
             let thinking = output.thinking();
             usage.reasoning_tokens += usize::from(thinking);
             if cancel.stopped() {
@@ -94,43 +107,47 @@ impl Engine {
                 return Next::Stop;
             }
             if thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most) {
-                let close = output.end_of_reasoning();
-                if close.is_empty() || output.ids.len() + close.len() >= limit {
-                    return Next::Stop; // no room for the end of the reasoning and a token after it
-                }
-                output.put_in(&close);
-                return Next::Insert(close);
+                let Some(close) = output.end_reasoning(limit) else { return Next::Stop };
+                inserted = close;
             }
-            Next::Go
+            let next = bound.as_mut().map_or(Next::Go, |bound| bound.next(output, limit)).after(inserted);
+            if next == Next::Stop {
+                finish_reason = FinishReason::Stop;
+            }
+            next
         };
-        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &[] };
-        let generated = self.runner().generate(&request, cancel, &mut prefilled, &mut token).await;
+        let mask = |bound: &Option<Bound>| bound.as_ref().and_then(Bound::mask);
+        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun, mask: mask(&bound.borrow()) };
+        let generated = match over {
+            true => Ok(()),
+            false => self.runner().generate(&request, cancel, &mut prefilled, &mut token).await,
+        };
         if let Err(error) = generated {
             self.fall_back(error).await?;
             self.take_turn(conversation, &[]).await?;
             let begun = shared.borrow().ids.clone();
-            request = Request { cached: 0, begun: &begun, ..request };
+            request = Request { cached: 0, begun: &begun, mask: mask(&bound.borrow()), ..request };
             self.runner().generate(&request, cancel, &mut |_| {}, &mut token).await?;
         }
+        bound.into_inner().map_or(Ok(()), |mut bound| bound.check())?;
         output.finish();
-        if output.ids.is_empty() {
+        if first_token.is_none() && !over {
             finish_reason = FinishReason::Abort; // stopped during prefill
         }
-
-        let end = (self.host.clock)();
         usage.output_tokens = output.ids.len();
-        let first_token = if output.ids.is_empty() { end } else { first_token };
-        usage.prefill_ms = first_token - start;
-        usage.time_to_first_token_ms = first_token - start;
-        usage.decode_ms = end - first_token;
-        if output.ids.len() > 1 && usage.decode_ms > 0.0 {
-            usage.tokens_per_second = (output.ids.len() - 1) as f64 / usage.decode_ms * 1000.0;
-        }
+        usage.time(start, first_token, (self.host.clock)());
         output.emit(StreamPart::Finish { finish_reason, usage });
         let Output { text, reasoning, ids, logprobs, .. } = output;
         let messages = with_answer(messages, &text, &reasoning);
         let logprobs = (sampler.logprobs > 0).then_some(logprobs);
         Ok(GenerateResult { text, reasoning, finish_reason, usage, messages, ids, logprobs })
+    }
+
+    /// The constraint of a generation, if it has one.
+    async fn bound(&self, options: &GenerateOptions) -> Result<Option<Bound>> {
+        let Some(constraint) = &options.response_constraint else { return Ok(None) };
+        let matcher = self.grammars().await?.compile(constraint)?;
+        Ok(Some(Bound::new(matcher, &self.stop_ids, self.info.vocab_size, !self.fitted.without_jumps)))
     }
 
     /// Prefills a conversation ahead of its next turn and returns how many tokens it then has. The input is the whole

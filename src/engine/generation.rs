@@ -42,6 +42,19 @@ pub struct Usage {
     pub tokens_per_second: f64,
 }
 
+impl Usage {
+    /// Sets the times of a generation that began at `start`, sampled its first token at `first` and ended at `end`, in ms.
+    pub(super) fn time(&mut self, start: f64, first: Option<f64>, end: f64) {
+        let first = first.unwrap_or(end);
+        self.prefill_ms = first - start;
+        self.time_to_first_token_ms = first - start;
+        self.decode_ms = end - first;
+        if self.output_tokens > 1 && self.decode_ms > 0.0 {
+            self.tokens_per_second = (self.output_tokens - 1) as f64 / self.decode_ms * 1000.0;
+        }
+    }
+}
+
 /// A piece of a running generation.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]

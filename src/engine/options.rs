@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::constraint::Constraint;
 use super::rules::RULES;
 use crate::kernels::{History, SamplerOptions};
 use crate::model::config::GenerationDefaults;
@@ -30,6 +31,7 @@ pub struct GenerateOptions {
     pub reasoning: Reasoning,
     pub raw: bool,
     pub template_args: Map<String, Value>,
+    pub response_constraint: Option<Constraint>,
 }
 
 /// Options of `score` in the JavaScript API.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
-use minke::engine::RunOn;
+use minke::engine::{Constraint, RunOn};
 use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
@@ -24,7 +24,8 @@ const HELP: &str = "minke inspect PATH [--json]
     shows what a checkpoint is, what it costs, and why it would not run
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
                [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
-    generates; the answer goes to stdout, reasoning and statistics to stderr
+               [--json-schema FILE | --grammar FILE]
+    generates, within a schema or a Lark grammar if there is one; the answer goes to stdout, reasoning and statistics to stderr
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
 
@@ -114,6 +115,14 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("temperature") => options.generate.temperature = Some(parser.value()?.parse()?),
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
+            Arg::Long("json-schema") => {
+                let json = serde_json::from_str(&read(parser.value()?.into())?).map_err(|e| Failure::Usage(e.to_string()))?;
+                options.generate.response_constraint = Some(Constraint::Json { json });
+            }
+            Arg::Long("grammar") => {
+                let grammar = read(parser.value()?.into())?;
+                options.generate.response_constraint = Some(Constraint::Grammar { grammar });
+            }
             Arg::Long("quantization") => options.load.quantization = Some(parser.value()?.parse_with(quantization)?),
             Arg::Long("kv") => options.load.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
             Arg::Long("device") => options.load.run_on = parser.value()?.parse_with(run_on)?,
@@ -139,6 +148,11 @@ fn pack_command(mut parser: Parser) -> Result<(), Failure> {
         }
     }
     pack::pack(&given(from, "PATH")?, &given(to, "OUT")?, &options)
+}
+
+/// The text of a file that an option names.
+fn read(path: PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn given<T>(value: Option<T>, name: &str) -> Result<T, Failure> {

@@ -14,6 +14,19 @@ pub use pieces::{Kind, Pieces};
 use harmony::HarmonySplitter;
 use tags::TagSplitter;
 
+/// Where in an output a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// At the start: the reasoning may begin, or the answer.
+    Start,
+    /// In the reasoning, or between messages of which one is.
+    Free,
+    /// After the reasoning, where white space belongs to nothing.
+    Gap,
+    /// In the answer.
+    Answer,
+}
+
 /// Splits streamed output into reasoning and answer. No part of a tag is ever emitted as text.
 #[derive(Debug, Clone)]
 pub struct ReasoningSplitter(Splitter);
@@ -54,6 +67,30 @@ impl ReasoningSplitter {
         match &self.0 {
             Splitter::Tags(tags) => tags.in_reasoning(),
             Splitter::Harmony(harmony) => harmony.in_reasoning(),
+        }
+    }
+
+    /// Where in the output the next token is.
+    pub fn stage(&self) -> Stage {
+        match &self.0 {
+            Splitter::Tags(tags) => tags.stage(),
+            Splitter::Harmony(harmony) => harmony.stage(),
+        }
+    }
+
+    /// The marks that may open the reasoning at the start of an output.
+    pub fn openers(&self) -> Vec<String> {
+        match &self.0 {
+            Splitter::Tags(tags) => tags.openers(),
+            Splitter::Harmony(_) => vec![harmony::CHANNEL.to_owned()],
+        }
+    }
+
+    /// Has all that follows be the answer, white space included.
+    pub fn begin_answer(&mut self) {
+        match &mut self.0 {
+            Splitter::Tags(tags) => tags.begin_answer(),
+            Splitter::Harmony(harmony) => harmony.begin_answer(),
         }
     }
 
