@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use common::{OPENS, block_on, data, load, on_gpu, thinker};
 use minke::engine::{
-    Constraint, Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, Logprobs, Reasoning, StreamPart,
+    Constraint, Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, Logprobs, Reasoning,
+    StreamPart,
 };
 use minke::{Cancel, Error, Result};
 use serde_json::{Value, json};
@@ -47,7 +48,9 @@ fn generate(engine: &Engine, options: &GenerateOptions) -> GenerateResult {
 /// Schemas whose values are short, each with what is true of them.
 fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
     vec![
-        (json!({ "type": "integer", "minimum": -5, "maximum": 120 }), |v| v.as_i64().is_some_and(|n| (-5..=120).contains(&n))),
+        (json!({ "type": "integer", "minimum": -5, "maximum": 120 }), |v| {
+            v.as_i64().is_some_and(|n| (-5..=120).contains(&n))
+        }),
         (json!({ "enum": ["red", "green", "dark blue", null, 3] }), |v| {
             v.is_null() || v == &json!(3) || ["red", "green", "dark blue"].contains(&v.as_str().unwrap_or_default())
         }),
@@ -75,13 +78,15 @@ fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
 fn answers_are_valid_json() {
     let Some(folder) = llama() else { return };
     for on in [LoadOptions::default(), on_gpu()] {
-        let engines = [false, true].map(|without_jumps| load(&folder, LoadOptions { without_jumps, ..on }).expect("it loads"));
+        let engines =
+            [false, true].map(|without_jumps| load(&folder, LoadOptions { without_jumps, ..on }).expect("it loads"));
         let seeds = if on.run_on == on_gpu().run_on { 1 } else { 8 };
         for (json, holds) in schemas() {
             for seed in 0..seeds {
                 for engine in &engines {
                     let result = generate(engine, &within(schema(json.clone()), f64::from(seed)));
-                    let value: Value = serde_json::from_str(&result.text).unwrap_or_else(|e| panic!("{:?}: {e}", result.text));
+                    let value: Value =
+                        serde_json::from_str(&result.text).unwrap_or_else(|e| panic!("{:?}: {e}", result.text));
                     assert!(holds(&value), "{json}: {value}");
                     assert_eq!(result.finish_reason, FinishReason::Stop);
                     assert_eq!(engine.tokenizer().decode(&result.ids, true), result.text);
@@ -119,7 +124,10 @@ fn generations_end_where_the_grammar_does() {
     let cut = generate(&engine, &GenerateOptions { max_output_tokens: Some(3.0), ..within(forced, 1.0) });
     assert_eq!((cut.ids.len(), cut.finish_reason), (3, FinishReason::Length));
     // Stop sequences hold in what is forced, too.
-    let stop = GenerateOptions { stop_sequences: vec!["[1".into()], ..within(Constraint::Choice { choice: vec!["{\"a\": [1, 2]}".into()] }, 1.0) };
+    let stop = GenerateOptions {
+        stop_sequences: vec!["[1".into()],
+        ..within(Constraint::Choice { choice: vec!["{\"a\": [1, 2]}".into()] }, 1.0)
+    };
     let stopped = generate(&engine, &stop);
     assert_eq!((stopped.text.as_str(), stopped.finish_reason), ("{\"a\": ", FinishReason::Stop));
     // What is free afterwards is what it was.
@@ -134,7 +142,11 @@ fn a_seed_reproduces_and_log_probabilities_are_the_models_own() {
     let engine = load(&folder, LoadOptions::default()).expect("it loads");
     let object = json!({ "type": "object", "properties": { "kind": { "const": "circle" }, "r": { "type": "integer", "minimum": 0, "maximum": 9 } },
         "required": ["kind", "r"], "additionalProperties": false });
-    let options = GenerateOptions { logprobs: Some(Logprobs::Top(2.0)), presence_penalty: Some(0.5), ..within(schema(object), 4.0) };
+    let options = GenerateOptions {
+        logprobs: Some(Logprobs::Top(2.0)),
+        presence_penalty: Some(0.5),
+        ..within(schema(object), 4.0)
+    };
     let first = generate(&engine, &options);
     assert_eq!(generate(&engine, &options).ids, first.ids);
     assert!(first.text.starts_with("{\"kind\": \"circle\", \"r\": "), "{}", first.text);
@@ -149,14 +161,25 @@ fn a_seed_reproduces_and_log_probabilities_are_the_models_own() {
 fn thoughts_are_free_and_the_answer_is_bound() {
     let Some(engine) = thinker(OPENS) else { return };
     for seed in 0..4 {
-        let options = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 9.0 }, ..within(regex("[ab]{3}"), f64::from(seed)) };
+        let options = GenerateOptions {
+            reasoning: Reasoning::Budget { max_tokens: 9.0 },
+            ..within(regex("[ab]{3}"), f64::from(seed))
+        };
         let mut parts = Vec::new();
-        let result = block_on(engine.generate(Input::Text("Hi!".into()), &options, &Cancel::default(), &mut |part| parts.push(part)));
+        let result = block_on(
+            engine.generate(Input::Text("Hi!".into()), &options, &Cancel::default(), &mut |part| parts.push(part)),
+        );
         let result = result.expect("an answer");
         assert_eq!(result.usage.reasoning_tokens, 9);
         assert!(result.text.len() == 3 && result.text.bytes().all(|b| b == b'a' || b == b'b'), "{:?}", result.text);
-        assert_eq!((result.finish_reason, result.messages[1].content.as_str()), (FinishReason::Stop, result.text.as_str()));
-        let text: String = parts.iter().filter_map(|p| if let StreamPart::TextDelta { text, .. } = p { Some(text.as_str()) } else { None }).collect();
+        assert_eq!(
+            (result.finish_reason, result.messages[1].content.as_str()),
+            (FinishReason::Stop, result.text.as_str())
+        );
+        let text: String = parts
+            .iter()
+            .filter_map(|p| if let StreamPart::TextDelta { text, .. } = p { Some(text.as_str()) } else { None })
+            .collect();
         assert_eq!(text, result.text);
     }
     // Without reasoning the answer is bound from its first token, its own white space included.

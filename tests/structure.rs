@@ -91,7 +91,10 @@ fn wgpu_stays_in_gpu() {
 fn javascript_stays_in_web() {
     // wgpu cannot ask for subgroups on the web.
     for word in ["JsValue", "wasm_bindgen"] {
-        assert_eq!(strangers(word, &["web/", "worker/", "constraint/web.rs", "gpu/subgroups.rs"]), Vec::<String>::new());
+        assert_eq!(
+            strangers(word, &["web/", "worker/", "constraint/web.rs", "gpu/subgroups.rs"]),
+            Vec::<String>::new()
+        );
     }
     // Bytes that JavaScript has read are passed to an executor as they are.
     let allowed = ["web/", "worker/", "constraint/web.rs", "plan/bytes.rs", "gpu/subgroups.rs"];

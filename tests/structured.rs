@@ -92,7 +92,10 @@ fn writes(matcher: &mut dyn Matcher, way: &Way, text: &str) -> bool {
 
 fn cases(folder: &Path, name: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join(name)).expect(name);
-    text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).expect("a case")).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| serde_json::from_str(line).expect("a case"))
+        .collect()
 }
 
 fn folder() -> Option<PathBuf> {
@@ -100,7 +103,14 @@ fn folder() -> Option<PathBuf> {
 }
 
 /// Holds every text of a case against its ruling; `rule` says what must be: `Some(true)` possible, `Some(false)` impossible.
-fn hold(way: &Way, id: &str, constraint: &Constraint, texts: &[Value], rule: &dyn Fn(&Value) -> Option<bool>, wrong: &mut Vec<String>) {
+fn hold(
+    way: &Way,
+    id: &str,
+    constraint: &Constraint,
+    texts: &[Value],
+    rule: &dyn Fn(&Value) -> Option<bool>,
+    wrong: &mut Vec<String>,
+) {
     for instance in texts {
         let text = instance["text"].as_str().expect("a text");
         let Some(want) = rule(instance) else { continue };
@@ -143,11 +153,12 @@ fn schemas_allow_what_they_accept_and_nothing_else() {
                 Ok(_) if kind == "error" => wrong.push(format!("{id} by {}: it is no schema, and compiles", way.name)),
                 Ok(_) => {
                     let instances = case["instances"].as_array().expect("instances");
-                    let rule = |instance: &Value| match (instance["valid"].as_bool(), instance["must_generate"].as_bool()) {
-                        (Some(false), _) => Some(false),
-                        (_, Some(true)) => Some(true),
-                        _ => None,
-                    };
+                    let rule =
+                        |instance: &Value| match (instance["valid"].as_bool(), instance["must_generate"].as_bool()) {
+                            (Some(false), _) => Some(false),
+                            (_, Some(true)) => Some(true),
+                            _ => None,
+                        };
                     hold(&way, id, &constraint, instances, &rule, &mut wrong);
                 }
             }

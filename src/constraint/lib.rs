@@ -138,7 +138,9 @@ impl Grammars {
         let mut words = Vec::with_capacity(tokens + 1);
         let mut rest = vocabulary.bytes.as_slice();
         for &length in &vocabulary.lengths {
-            let (word, after) = rest.split_at_checked(length as usize).ok_or_else(|| Refusal::new("the vocabulary's bytes end early"))?;
+            let (word, after) = rest
+                .split_at_checked(length as usize)
+                .ok_or_else(|| Refusal::new("the vocabulary's bytes end early"))?;
             rest = after;
             words.push(if word.len() > MAX_TOKEN { Vec::new() } else { word.to_vec() });
         }
@@ -196,13 +198,18 @@ impl Grammars {
         let json = matches!(constraint, Constraint::Json { .. });
         let parser = match constraint {
             Constraint::Regex { regex, flags } => self.parse(lark(&pattern::whole(&regex, &flags)?))?,
-            Constraint::Choice { choice } if choice.is_empty() => return Err(Refusal::at("choice", "there is nothing to choose from")),
+            Constraint::Choice { choice } if choice.is_empty() => {
+                return Err(Refusal::at("choice", "there is nothing to choose from"));
+            }
             Constraint::Choice { choice } => self.parse(lark(&pattern::one_of(&choice)))?,
             Constraint::Lark { grammar } => self.parse(TopLevelGrammar::from_lark(grammar))?,
             Constraint::Json { json } => {
                 let prepared = schema::prepare(&json)?;
                 if prepared.schema == Value::Bool(false) {
-                    return Err(Refusal { path: Some("#".into()), ..Refusal::new("nothing satisfies the schema false") });
+                    return Err(Refusal {
+                        path: Some("#".into()),
+                        ..Refusal::new("nothing satisfies the schema false")
+                    });
                 }
                 let whole = self.parse(TopLevelGrammar::from_json_schema(prepared.schema.clone()));
                 whole.map_err(|refusal| self.located(refusal, &prepared))?
@@ -278,7 +285,11 @@ impl Matcher {
     /// # Errors
     /// [`Refusal`] where the grammar's limits are met.
     pub fn mask(&mut self) -> Result<Vec<u32>, Refusal> {
-        let mask = if self.must_end() { Ok(self.parser.token_env.tok_trie().eos_token_set()) } else { self.parser.compute_mask() };
+        let mask = if self.must_end() {
+            Ok(self.parser.token_env.tok_trie().eos_token_set())
+        } else {
+            self.parser.compute_mask()
+        };
         let mut mask = match mask {
             Ok(mask) => mask,
             // The grammar has come to its end with the last mask.
@@ -353,7 +364,10 @@ impl Matcher {
 
     /// Whether nothing but the end is possible.
     pub fn must_end(&self) -> bool {
-        matches!(self.parser.stop_reason(), StopReason::NoExtension | StopReason::NoExtensionBias | StopReason::EndOfSentence)
+        matches!(
+            self.parser.stop_reason(),
+            StopReason::NoExtension | StopReason::NoExtensionBias | StopReason::EndOfSentence
+        )
     }
 
     fn refuse(&self, error: &dyn std::fmt::Display) -> Refusal {

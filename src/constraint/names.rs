@@ -82,7 +82,12 @@ mod tests {
 
     #[test]
     fn a_name_is_repeated_within_its_object_only() {
-        for text in [r#"{"a": {"a": ["a", "a"]}, "b": "a"}"#, r#"[{"a": 1}, {"a": 2}]"#, r#"{"a\"": 1, "a": 2}"#, r#"["a", "a"]"#] {
+        for text in [
+            r#"{"a": {"a": ["a", "a"]}, "b": "a"}"#,
+            r#"[{"a": 1}, {"a": 2}]"#,
+            r#"{"a\"": 1, "a": 2}"#,
+            r#"["a", "a"]"#,
+        ] {
             assert_eq!(first_repeated(text), None, "{text}");
         }
         for (text, before) in [

@@ -128,7 +128,9 @@ fn write(alternatives: &Alternatives, left: Edge, right: Edge) -> Result<String,
                     let right = if outer && i + 1 == terms.len() { right } else { Edge::Part };
                     text += &format!("{begin}{}){times}", write(inner, left, right)?);
                 }
-                Term::Start => return Err(Refusal::at("^", "the anchor ^ is supported at the start of a pattern only")),
+                Term::Start => {
+                    return Err(Refusal::at("^", "the anchor ^ is supported at the start of a pattern only"));
+                }
                 Term::End => return Err(Refusal::at("$", "the anchor $ is supported at the end of a pattern only")),
             }
         }

@@ -19,8 +19,19 @@ const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "arr
 
 /// Keywords that restrict and have no counterpart in a grammar.
 const REFUSED: [&str; 13] = [
-    "not", "contains", "minContains", "maxContains", "propertyNames", "dependentRequired", "dependentSchemas",
-    "dependencies", "unevaluatedItems", "unevaluatedProperties", "$dynamicRef", "$recursiveRef", "if",
+    "not",
+    "contains",
+    "minContains",
+    "maxContains",
+    "propertyNames",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "$dynamicRef",
+    "$recursiveRef",
+    "if",
 ];
 
 /// Days that exist: llguidance's dates have a 29 February in every year.
@@ -70,7 +81,14 @@ fn style() -> Value {
 /// # Errors
 /// A [`Refusal`] that names the keyword and its path.
 pub(crate) fn prepare(root: &Value) -> Result<Prepared, Refusal> {
-    let mut walk = Walk { root, targets: BTreeMap::new(), queue: Vec::new(), anchors: BTreeMap::new(), parts: Vec::new(), count: 0 };
+    let mut walk = Walk {
+        root,
+        targets: BTreeMap::new(),
+        queue: Vec::new(),
+        anchors: BTreeMap::new(),
+        parts: Vec::new(),
+        count: 0,
+    };
     walk.find_anchors(root, "#", 0);
     walk.check(root, "#", 0)?;
     while let Some((path, target)) = walk.queue.pop() {
@@ -158,7 +176,8 @@ impl<'a> Walk<'a> {
             let found = self.anchors.get(&format!("#{fragment}")).cloned();
             found.ok_or_else(|| refused(format!("{reference:?} is not in this schema")))?
         };
-        let value = self.root.pointer(&target[1..]).ok_or_else(|| refused(format!("{reference:?} is not in this schema")))?;
+        let value =
+            self.root.pointer(&target[1..]).ok_or_else(|| refused(format!("{reference:?} is not in this schema")))?;
         Ok((target, value))
     }
 
@@ -172,11 +191,21 @@ impl<'a> Walk<'a> {
         let map = match value {
             Value::Bool(_) => return Ok(()),
             Value::Object(map) => map,
-            _ => return Err(Refusal { message: "a schema is an object or a boolean".into(), keyword: None, path: Some(path.to_owned()) }),
+            _ => {
+                return Err(Refusal {
+                    message: "a schema is an object or a boolean".into(),
+                    keyword: None,
+                    path: Some(path.to_owned()),
+                });
+            }
         };
         for (keyword, inner) in map {
             let at = child(path, keyword);
-            let refused = |message: &str| Refusal { message: message.to_owned(), keyword: Some(keyword.clone()), path: Some(at.clone()) };
+            let refused = |message: &str| Refusal {
+                message: message.to_owned(),
+                keyword: Some(keyword.clone()),
+                path: Some(at.clone()),
+            };
             let ineffective = match keyword.as_str() {
                 "if" => !map.contains_key("then") && !map.contains_key("else"),
                 "minContains" | "maxContains" => !map.contains_key("contains"),
@@ -264,8 +293,11 @@ impl<'a> Walk<'a> {
     fn finite(&self) -> BTreeMap<String, bool> {
         let mut finite: BTreeMap<String, bool> = self.targets.keys().map(|path| (path.clone(), false)).collect();
         loop {
-            let next: BTreeMap<String, bool> =
-                self.targets.iter().map(|(path, (_, target))| (path.clone(), self.satisfiable(target, &finite))).collect();
+            let next: BTreeMap<String, bool> = self
+                .targets
+                .iter()
+                .map(|(path, (_, target))| (path.clone(), self.satisfiable(target, &finite)))
+                .collect();
             if next == finite {
                 return finite;
             }
@@ -339,16 +371,21 @@ impl<'a> Walk<'a> {
                         _ => return Value::Bool(false),
                     }
                 }
-                ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(parts)) => (keyword.as_str(), each(self, parts)),
+                ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(parts)) => {
+                    (keyword.as_str(), each(self, parts))
+                }
                 ("items", Value::Array(parts)) => ("prefixItems", each(self, parts)),
                 ("additionalItems", part) if tuple => ("items", self.rewrite(part, &at, finite)),
                 ("items" | "additionalProperties", part) => (keyword.as_str(), self.rewrite(part, &at, finite)),
                 ("properties", Value::Object(parts)) => {
-                    let parts = parts.iter().map(|(name, part)| (name.clone(), self.rewrite(part, &child(&at, name), finite)));
+                    let parts =
+                        parts.iter().map(|(name, part)| (name.clone(), self.rewrite(part, &child(&at, name), finite)));
                     ("properties", parts.collect::<Map<_, _>>().into())
                 }
                 ("patternProperties", Value::Object(parts)) => {
-                    let parts = parts.iter().map(|(name, part)| (anchored(name), self.rewrite(part, &child(&at, name), finite)));
+                    let parts = parts
+                        .iter()
+                        .map(|(name, part)| (anchored(name), self.rewrite(part, &child(&at, name), finite)));
                     ("patternProperties", parts.collect::<Map<_, _>>().into())
                 }
                 ("pattern", Value::String(source)) => ("pattern", anchored(source).into()),
@@ -381,7 +418,9 @@ impl<'a> Walk<'a> {
 
 /// A whole number of at least 0; `2.0` is one.
 fn whole(number: &Value) -> Option<u64> {
-    number.as_u64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && (0.0..1e15).contains(n)).map(|n| n as u64))
+    number
+        .as_u64()
+        .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && (0.0..1e15).contains(n)).map(|n| n as u64))
 }
 
 /// A pattern, which `check` has accepted, for whole texts.

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Result;
 use crate::text::Tokenizer;
-use crate::{Error, Result};
 
 /// `responseConstraint` of the JavaScript API, in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,8 @@ impl Vocabulary {
         for id in 0..size as u32 {
             let before = vocabulary.bytes.len();
             let bytes = tokenizer.token_bytes(id);
-            let meant = tokenizer.is_special(id) || (tokenizer.added_token(id).is_some() && !bytes.trim_ascii().is_empty());
+            let meant =
+                tokenizer.is_special(id) || (tokenizer.added_token(id).is_some() && !bytes.trim_ascii().is_empty());
             if meant {
                 vocabulary.bytes.push(0xff);
             }
@@ -77,7 +78,7 @@ pub trait Grammars {
     /// Begins a match of a constraint. Compiled grammars may be kept.
     ///
     /// # Errors
-    /// [`Error::Constraint`] where it cannot be honoured, or nothing satisfies it.
+    /// [`Error::Constraint`](crate::Error::Constraint) where it cannot be honoured, or nothing satisfies it.
     fn compile(&self, constraint: &Constraint) -> Result<Box<dyn Matcher>>;
 
     /// Whether it can still be used: an instance of WebAssembly that has trapped cannot, and another is started.
@@ -92,13 +93,13 @@ pub trait Matcher {
     /// possible and no token stands for it.
     ///
     /// # Errors
-    /// [`Error::Constraint`] where the grammar has become too complex.
+    /// [`Error::Constraint`](crate::Error::Constraint) where the grammar has become too complex.
     fn mask(&mut self) -> Result<Vec<u32>>;
 
     /// Takes the next token.
     ///
     /// # Errors
-    /// [`Error::Constraint`] where the grammar does not allow it.
+    /// [`Error::Constraint`](crate::Error::Constraint) where the grammar does not allow it.
     fn consume(&mut self, id: u32) -> Result<()>;
 
     /// The bytes that must come next; none where there is a choice.

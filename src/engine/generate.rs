@@ -117,7 +117,8 @@ impl Engine {
             next
         };
         let mask = |bound: &Option<Bound>| bound.as_ref().and_then(Bound::mask);
-        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun, mask: mask(&bound.borrow()) };
+        let mut request =
+            Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun, mask: mask(&bound.borrow()) };
         let generated = match over {
             true => Ok(()),
             false => self.runner().generate(&request, cancel, &mut prefilled, &mut token).await,

@@ -1,6 +1,6 @@
 //! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, log-probabilities.
 
-use super::runner::Sampled;
+use super::request::Sampled;
 use super::{Engine, StreamPart, TokenLogprob};
 use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, Stage, StopSequences};
 
@@ -94,7 +94,9 @@ impl<'a> Output<'a> {
             let ids = tokenizer.encode_masked(&text, std::slice::from_ref(&(0..text.len()))).unwrap_or_default();
             let mut left = whole.as_bytes();
             let mut from = ids.len();
-            while let Some(rest) = ids[..from].last().and_then(|&id| left.strip_suffix(tokenizer.token_bytes(id).as_slice())) {
+            while let Some(rest) =
+                ids[..from].last().and_then(|&id| left.strip_suffix(tokenizer.token_bytes(id).as_slice()))
+            {
                 if left.is_empty() {
                     break;
                 }

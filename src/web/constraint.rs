@@ -54,7 +54,8 @@ fn thrown(trapped: &Trapped, thrown: &JsValue) -> Error {
 /// A source that `start` starts: `StartGrammars` of `pkg/src/wasm.ts`.
 pub(super) fn source(start: Function) -> StartGrammars {
     Rc::new(move |vocabulary| {
-        let [lengths, ends] = [&vocabulary.lengths, &vocabulary.ends].map(|numbers| Uint32Array::from(numbers.as_slice()));
+        let [lengths, ends] =
+            [&vocabulary.lengths, &vocabulary.ends].map(|numbers| Uint32Array::from(numbers.as_slice()));
         let bytes = Uint8Array::from(vocabulary.bytes.as_slice());
         let starting = start.call3(&JsValue::NULL, &bytes, &lengths, &ends).map(Promise::from);
         Box::pin(async {

@@ -116,7 +116,8 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
             Arg::Long("json-schema") => {
-                let json = serde_json::from_str(&read(parser.value()?.into())?).map_err(|e| Failure::Usage(e.to_string()))?;
+                let json =
+                    serde_json::from_str(&read(parser.value()?.into())?).map_err(|e| Failure::Usage(e.to_string()))?;
                 options.generate.response_constraint = Some(Constraint::Json { json });
             }
             Arg::Long("grammar") => {

@@ -148,7 +148,11 @@ fn a_mask_leaves_tokens_out_before_all_else() {
                 let mut known = history.clone();
                 for (i, drawn) in drawn.iter().enumerate() {
                     let seen = masked(&adjusted(&logits, &o, &known), &mask);
-                    assert_eq!((drawn.id, drawn.not_finite), (sample_reference(&seen, &o, i as u32).0, false), "n={n} {o:?}");
+                    assert_eq!(
+                        (drawn.id, drawn.not_finite),
+                        (sample_reference(&seen, &o, i as u32).0, false),
+                        "n={n} {o:?}"
+                    );
                     assert!(mask[drawn.id as usize / 32] >> (drawn.id % 32) & 1 == 1, "n={n} {o:?}: {}", drawn.id);
                     known[drawn.id as usize].times += 1;
                 }
