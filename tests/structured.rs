@@ -13,7 +13,7 @@ use common::data;
 use minke::Error;
 use minke::engine::{Constraint, Grammars, Matcher, Vocabulary, linked_grammars};
 use minke::text::Tokenizer;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Cases whose ruling is not followed, with the reason: `(case, text, reason)`.
 const KNOWN: &[(&str, &str, &str)] = &[];
@@ -223,5 +223,38 @@ fn choices_are_texts_as_they_are() {
         ["", "b", "axb", "abc", "日"].iter().for_each(|text| assert!(!possible(text), "{text} by {}", way.name));
         let none = way.grammars.compile(&Constraint::Choice { choice: vec![] });
         assert_eq!(refusal(&none.err().expect("nothing to choose from")).1, Some("choice"));
+    }
+}
+
+/// What JSON Schema's validators see only in the finished text: names that come twice, in whatever spelling, and days that no month has.
+#[test]
+fn what_a_grammar_alone_would_let_through_is_impossible() {
+    let open = json!({ "type": "object", "properties": { "id": { "type": "integer" } } });
+    let date = json!({ "type": "string", "format": "date" });
+    let time = json!({ "type": "string", "format": "date-time" });
+    let quotes = json!({ "type": "string", "pattern": r#"^[^"\\]*$"# });
+    for way in ways() {
+        for (schema, text, want) in [
+            (&open, r#"{"id": 1, "a": 1, "b": {"a": 2}}"#, true),
+            (&open, r#"{"id": 1, "a": 1, "a": 2}"#, false),
+            (&open, r#"{"id": 1, "id": 2}"#, false),
+            (&open, r#"{"\u0069d": "x"}"#, false),
+            (&open, r#"{"a\"": 1, "a": 2, "a\\": 3}"#, true),
+            (&open, r#"{"x": {"y": 1, "z": [{"y": 2}], "y": 3}}"#, false),
+            (&date, r#""2024-02-29""#, true),
+            (&date, r#""2000-02-29""#, true),
+            (&date, r#""2023-02-29""#, false),
+            (&date, r#""1900-02-29""#, false),
+            (&date, r#""2024-04-31""#, false),
+            (&time, r#""2024-02-29T12:30:00Z""#, true),
+            (&time, r#""2023-02-29T12:30:00Z""#, false),
+            (&quotes, r#""a/b""#, true),
+            (&quotes, r#""a\"b""#, false),
+            (&quotes, r#""a\\b""#, false),
+        ] {
+            let constraint = Constraint::Json { json: schema.clone() };
+            let mut matcher = way.grammars.compile(&constraint).expect("a schema");
+            assert_eq!(writes(&mut *matcher, &way, text), want, "{schema}: {text} by {}", way.name);
+        }
     }
 }
