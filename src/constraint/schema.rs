@@ -215,8 +215,10 @@ impl<'a> Walk<'a> {
             if REFUSED.contains(&keyword.as_str()) && !ineffective {
                 return Err(refused(&format!("the keyword {keyword} is not supported")));
             }
+            if let Some(wrong) = wrong(keyword, inner) {
+                return Err(refused(&wrong));
+            }
             match (keyword.as_str(), inner) {
-                ("uniqueItems", Value::Bool(true)) => return Err(refused("the keyword uniqueItems is not supported")),
                 ("$ref", Value::String(reference)) => {
                     let (target, schema) = self.resolve(reference, &at)?;
                     if !self.targets.contains_key(&target) {
@@ -225,27 +227,7 @@ impl<'a> Walk<'a> {
                         self.queue.push((target, schema));
                     }
                 }
-                ("$ref", _) => return Err(refused("it is not a text")),
-                ("type", kind) => {
-                    let known = |kind: &Value| kind.as_str().is_some_and(|kind| TYPES.contains(&kind));
-                    let list = kind.as_array().map_or(std::slice::from_ref(kind), Vec::as_slice);
-                    if let Some(unknown) = list.iter().find(|kind| !known(kind)) {
-                        return Err(refused(&format!("{unknown} is not a type")));
-                    }
-                    if list.is_empty() {
-                        return Err(refused("no type is allowed"));
-                    }
-                }
-                ("enum", Value::Array(values)) if values.is_empty() => return Err(refused("no value is allowed")),
-                ("enum" | "required" | "allOf" | "anyOf" | "oneOf" | "prefixItems", inner) if !inner.is_array() => {
-                    return Err(refused("it is not a list"));
-                }
-                ("allOf" | "anyOf" | "oneOf" | "prefixItems", inner) => {
-                    for (i, part) in inner.as_array().into_iter().flatten().enumerate() {
-                        self.check(part, &format!("{at}/{i}"), depth + 1)?;
-                    }
-                }
-                ("items", Value::Array(parts)) => {
+                ("allOf" | "anyOf" | "oneOf" | "prefixItems" | "items", Value::Array(parts)) => {
                     for (i, part) in parts.iter().enumerate() {
                         self.check(part, &format!("{at}/{i}"), depth + 1)?;
                     }
@@ -260,28 +242,8 @@ impl<'a> Walk<'a> {
                         self.check(part, &at, depth + 1)?;
                     }
                 }
-                ("properties" | "patternProperties", _) => return Err(refused("it is not an object")),
-                ("required", Value::Array(names)) if !names.iter().all(Value::is_string) => {
-                    return Err(refused("it is not a list of names"));
-                }
-                ("pattern", source) => {
-                    let source = source.as_str().ok_or_else(|| refused("it is not a text"))?;
+                ("pattern", Value::String(source)) => {
                     pattern::anywhere(source).map_err(|refusal| refusal.within(keyword, &at))?;
-                }
-                ("format", format) if !format.is_string() => return Err(refused("it is not a text")),
-                ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", number)
-                    if whole(number).is_none() =>
-                {
-                    return Err(refused("it is not a whole number of at least 0"));
-                }
-                ("minimum" | "maximum" | "multipleOf", number) if !number.is_number() => {
-                    return Err(refused("it is not a number"));
-                }
-                ("multipleOf", number) if number.as_f64().is_none_or(|n| n <= 0.0) => {
-                    return Err(refused("it is not above 0"));
-                }
-                ("exclusiveMinimum" | "exclusiveMaximum", number) if !number.is_number() && !number.is_boolean() => {
-                    return Err(refused("it is not a number"));
                 }
                 _ => {}
             }
@@ -414,6 +376,41 @@ impl<'a> Walk<'a> {
         self.parts.push((path.to_owned(), out.clone()));
         out
     }
+}
+
+/// What is wrong with a keyword's value, apart from the schemas in it.
+fn wrong(keyword: &str, value: &Value) -> Option<String> {
+    let message = match (keyword, value) {
+        ("uniqueItems", Value::Bool(true)) => "the keyword uniqueItems is not supported",
+        ("$ref" | "pattern" | "format", value) if !value.is_string() => "it is not a text",
+        ("type", kind) => {
+            let known = |kind: &Value| kind.as_str().is_some_and(|kind| TYPES.contains(&kind));
+            let list = kind.as_array().map_or(std::slice::from_ref(kind), Vec::as_slice);
+            match list.iter().find(|kind| !known(kind)) {
+                Some(unknown) => return Some(format!("{unknown} is not a type")),
+                None if list.is_empty() => "no type is allowed",
+                None => return None,
+            }
+        }
+        ("enum", Value::Array(values)) if values.is_empty() => "no value is allowed",
+        ("enum" | "required" | "allOf" | "anyOf" | "oneOf" | "prefixItems", value) if !value.is_array() => {
+            "it is not a list"
+        }
+        ("properties" | "patternProperties", value) if !value.is_object() => "it is not an object",
+        ("required", Value::Array(names)) if !names.iter().all(Value::is_string) => "it is not a list of names",
+        ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", number)
+            if whole(number).is_none() =>
+        {
+            "it is not a whole number of at least 0"
+        }
+        ("minimum" | "maximum" | "multipleOf", number) if !number.is_number() => "it is not a number",
+        ("multipleOf", number) if number.as_f64().is_none_or(|n| n <= 0.0) => "it is not above 0",
+        ("exclusiveMinimum" | "exclusiveMaximum", limit) if !limit.is_number() && !limit.is_boolean() => {
+            "it is not a number"
+        }
+        _ => return None,
+    };
+    Some(message.to_owned())
 }
 
 /// A whole number of at least 0; `2.0` is one.

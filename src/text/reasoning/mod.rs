@@ -9,23 +9,10 @@ mod pieces;
 mod tags;
 
 pub use format::{DeclaredBy, ReasoningFormat, ReasoningTags};
-pub use pieces::{Kind, Pieces};
+pub use pieces::{Kind, Pieces, Stage};
 
 use harmony::HarmonySplitter;
 use tags::TagSplitter;
-
-/// Where in an output a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// At the start: the reasoning may begin, or the answer.
-    Start,
-    /// In the reasoning, or between messages of which one is.
-    Free,
-    /// After the reasoning, where white space belongs to nothing.
-    Gap,
-    /// In the answer.
-    Answer,
-}
 
 /// Splits streamed output into reasoning and answer. No part of a tag is ever emitted as text.
 #[derive(Debug, Clone)]
