@@ -1,11 +1,11 @@
 // Chooses the next token from the logits and writes it where the next step reads its input, so that steps can be queued.
-// It follows the order of transformers' logits processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858),
-// frequency and presence penalty (as OpenAI's API defines them), temperature, top-k, top-p (Holtzman et al. 2020,
-// arXiv 1904.09751), min-p (arXiv 2407.01082), then one draw. At temperature 0 it takes the largest logit, and of equal ones
-// the lowest id.
+// A constraint's mask leaves tokens out before anything else. What remains follows the order of transformers' logits
+// processors: bias, repetition penalty (Keskar et al. 2019, arXiv 1909.05858), frequency and presence penalty (as OpenAI's
+// API defines them), temperature, top-k, top-p (Holtzman et al. 2020, arXiv 1904.09751), min-p (arXiv 2407.01082), then one
+// draw. At temperature 0 it takes the largest logit, and of equal ones the lowest id.
 // Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
 // Probabilities are 31-bit integers, whose sums do not depend on the order of addition, so a seed gives the same tokens everywhere.
-// Log-probabilities are computed from the model's own logits, before bias and penalties.
+// Log-probabilities are computed from the model's own logits, before mask, bias and penalties.
 const THREADS: u32 = 256u;
 const NONE: u32 = 0xffffffffu;
 
@@ -27,6 +27,7 @@ struct Options {
     repetition_inverse: f32, // 1 / repetition: multiplies positive logits of these tokens
     presence: f32,           // subtracted from logits of generated tokens once; 0: off
     frequency: f32,          // subtracted for each time that a token was generated; 0: off
+    masked: u32,             // 1: only tokens whose bit in the mask is set take part; at least one is
 }
 // What is known about a token.
 struct History {
@@ -41,6 +42,7 @@ struct History {
 // A slot: id, 1 if a logit was not finite, its log-probability, how many follow; then id and log-probability of each.
 @group(0) @binding(5) var<storage, read_write> ring: array<u32>;
 @group(0) @binding(6) var<storage, read_write> history: array<History>;   // [vocabulary]
+@group(0) @binding(7) var<storage, read> mask: array<u32>;                // [vocabulary / 32]: a bit for each token
 
 var<workgroup> best: array<f32, THREADS>;
 var<workgroup> best_id: array<u32, THREADS>;
@@ -87,6 +89,11 @@ fn multiply_high(a: u32, b: u32) -> u32 {
     return ah * bh + (middle >> 16u) + (middle2 >> 16u);
 }
 
+// Whether token i takes part.
+fn allowed(i: u32) -> bool {
+    return options.masked == 0u || extractBits(mask[i / 32u], i % 32u, 1u) == 1u;
+}
+
 // The logit of token i after bias and penalties.
 fn adjusted(i: u32) -> f32 {
     var v = logits[i];
@@ -119,8 +126,10 @@ fn largest(thread: u32, raw: bool, last: f32, last_id: u32) {
             if (last_id != NONE && (v > last || (v == last && i <= last_id))) {
                 continue;
             }
-        } else {
+        } else if (allowed(i)) {
             v = adjusted(i);
+        } else {
+            continue;
         }
         if (top_id == NONE || v > top) {
             top = v;
@@ -151,6 +160,9 @@ fn sum_exp(thread: u32, raw: bool, maximum: f32, temperature: f32) -> f32 {
     for (var i = thread; i < params.vocabulary; i += THREADS) {
         var v = logits[i];
         if (!raw) {
+            if (!allowed(i)) {
+                continue;
+            }
             v = adjusted(i);
         }
         sum += exp((v - maximum) / temperature);
@@ -213,7 +225,7 @@ fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum:
             let v = adjusted(i);
             let key = ordered(v);
             let matches = s == 24u || (key >> (s + 8u)) == (prefix >> (s + 8u));
-            if (matches && key >= floor_key) {
+            if (matches && key >= floor_key && allowed(i)) {
                 atomicAdd(&histogram[(key >> s) & 255u], select(mass(v, maximum, unit), 1u, counting));
             }
         }
@@ -242,7 +254,7 @@ fn sum_masses(thread: u32, floor_key: u32, least: f32, maximum: f32, unit: f32) 
     var sum = 0u;
     for (var i = thread; i < params.vocabulary; i += THREADS) {
         let v = adjusted(i);
-        if (ordered(v) >= floor_key && v >= least) {
+        if (ordered(v) >= floor_key && v >= least && allowed(i)) {
             sum += mass(v, maximum, unit);
         }
     }
@@ -303,7 +315,7 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             }
             for (var i = owner; i < params.vocabulary; i += THREADS) {
                 let v = adjusted(i);
-                if (ordered(v) >= floor_key && v >= least) {
+                if (ordered(v) >= floor_key && v >= least && allowed(i)) {
                     let m = mass(v, maximum, unit);
                     if (m > 0u) {
                         below += m;

@@ -80,6 +80,16 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// A constraint cannot be honoured, or nothing satisfies it.
+    #[error("responseConstraint{}: {message}", path.iter().map(|path| format!(" {path}")).collect::<String>())]
+    Constraint {
+        /// What is wrong.
+        message: String,
+        /// The keyword of a schema, or the part of a pattern, that is not supported.
+        keyword: Option<String>,
+        /// Where a JSON Schema has it: `#/properties/a/not`.
+        path: Option<String>,
+    },
     /// The input does not fit the context.
     #[error("the input has {input_tokens} tokens; the context holds {context_length}")]
     ContextOverflow {
@@ -215,6 +225,7 @@ impl Error {
             Self::Aborted => "abort",
             Self::Architecture { .. } => "architecture",
             Self::BufferLimit { .. } => "buffer-limit",
+            Self::Constraint { .. } => "constraint",
             Self::ContextOverflow { .. } => "context-overflow",
             Self::DeviceLost { .. } => "device-lost",
             Self::Dtype { .. } => "dtype",
@@ -250,6 +261,7 @@ impl Error {
             Self::Aborted => json!({}),
             Self::Architecture { name, supported } => json!({ "name": name, "supported": supported }),
             Self::BufferLimit { what, needed, limit } => json!({ "what": what, "needed": needed, "limit": limit }),
+            Self::Constraint { keyword, path, .. } => json!({ "keyword": keyword, "path": path }),
             Self::ContextOverflow { input_tokens, context_length } => {
                 json!({ "inputTokens": input_tokens, "contextLength": context_length })
             }

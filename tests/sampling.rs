@@ -6,7 +6,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{HOST, argmax, block_on, copy, data, load, on_cpu, on_gpu};
+use common::{OPENS, argmax, block_on, data, load, on_cpu, on_gpu, thinker};
 use minke::engine::{
     Engine, FinishReason, GenerateOptions, GenerateResult, Input, LoadOptions, LogitRows, Logprobs, Reasoning,
     ReasoningMode, StreamPart,
@@ -132,20 +132,6 @@ fn log_probabilities_are_the_teacher_forced_scores() {
     assert_eq!(from_ids(&engine, &PROMPT, &greedy(3)).logprobs, None);
 }
 
-/// The golden data's Llama with the end of an R1 template, which opens the reasoning.
-fn thinker(template: &str) -> Option<Engine> {
-    let folder = llama()?;
-    let folder = copy(&folder, |name, bytes| {
-        if name == "chat_template.jinja" {
-            *bytes = template.as_bytes().to_vec();
-        }
-    });
-    let (cancel, mut quiet) = (Cancel::default(), |_| {});
-    let load = Engine::load_folder(&folder, None, on_cpu(), HOST, &cancel, &mut quiet);
-    Some(block_on(load).expect("it loads"))
-}
-
-const OPENS: &str = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
 const LEAVES: &str = "{% for m in messages %}<|user|>{{ m.content.split('</think>')[-1] }}{% endfor %}<|assistant|>";
 const SWITCHES: &str = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}<|assistant|>{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}";
 

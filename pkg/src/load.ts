@@ -91,6 +91,7 @@ async function prepare(source: ModelSource, given?: LoadOptions) {
   const opening: Omit<Opening, "location"> = {
     model: nextId(), options: engine, cache: options.cache ?? "opfs", integrity: digests(options.integrity, location), wasm: wasmOption("wasm", options.wasm) ?? new URL("./minke_bg.wasm", import.meta.url).href,
     cpuWasm: wasmOption("cpuWasm", options.cpuWasm) ?? new URL("./minke_cpu_bg.wasm", import.meta.url).href,
+    constraintWasm: wasmOption("constraintWasm", options.constraintWasm) ?? new URL("./minke_constraint_bg.wasm", import.meta.url).href,
     clockRate: options.internal?.clockRate ?? 1,
   };
   return { options, opening, location };

@@ -32,12 +32,11 @@ const LOAD: Checks<keyof LoadOptions> = {
   fallback: oneOf(true, false),
   wasm: anything, // checked where it is used
   cpuWasm: anything,
+  constraintWasm: anything,
   internal: plain,
 };
 
 /** Options that the API will have. */
-const UNBUILT = { responseConstraint: unbuilt };
-
 /** Names of tools: what every form of calls can hold. */
 const TOOL_NAME = /^[\w.-]{1,64}$/;
 const TOOL: Record<string, Check> = {
@@ -66,7 +65,29 @@ const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
   templateArgs: data,
   tools,
   maxSteps: checkOf({ kind: "whole", least: 1, most: 1000, expected: "a whole number from 1 to 1000" }),
+  responseConstraint: (value, name) => void constraint(value, name),
 };
+
+/** A constraint as the engine takes it (`Constraint` in `src/engine/constraint.rs`). */
+function constraint(value: unknown, name: string): object {
+  const expected = "a RegExp, { json }, { choice } or { grammar }";
+  if (value instanceof RegExp) return { regex: value.source === "(?:)" ? "" : value.source, flags: value.flags };
+  const [[kind, given] = [], another] = isPlain(value) ? Object.entries(value) : [];
+  if (another !== undefined) fail(name, expected, value);
+  switch (kind) {
+    case "json":
+      if (typeof given !== "boolean") data(given, `${name}.json`);
+      return { json: JSON.parse(JSON.stringify(given)) }; // as JSON has it: without functions and undefined
+    case "choice":
+      if (!Array.isArray(given) || !given.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of strings", given);
+      return { choice: [...(given as string[])] };
+    case "grammar":
+      ofType("string")(given, `${name}.grammar`);
+      return { grammar: given };
+    default:
+      return fail(name, expected, value);
+  }
+}
 
 const aText = ofType("string");
 const textOrNull: Check = (value, name) => {
@@ -133,19 +154,20 @@ export interface Generate {
   engine: EngineGenerateOptions;
   steps: Partial<Steps>;
 }
-export type EngineGenerateOptions = Omit<GenerateOptions, "signal" | "tools" | "maxSteps"> & { tools?: EngineTools };
+export type EngineGenerateOptions = Omit<GenerateOptions, "signal" | "tools" | "maxSteps" | "responseConstraint"> & { tools?: EngineTools; responseConstraint?: object };
 
 /** Validates generation options; a session's are the defaults of a call's. */
 export function generateOptions(given?: GenerateOptions, defaults?: Generate): Generate {
-  const { signal, tools, maxSteps, ...engine } = checked(given, GENERATE);
+  const { signal, tools, maxSteps, responseConstraint, ...engine } = checked(given, GENERATE);
   const all: Generate = {
     signal,
-    engine: { ...defaults?.engine, ...engine, ...(tools && { tools: described(tools) }) },
+    engine: { ...defaults?.engine, ...engine, ...(tools && { tools: described(tools) }), ...(responseConstraint && { responseConstraint: constraint(responseConstraint, "responseConstraint") }) },
     steps: { ...defaults?.steps, ...(tools && { tools }), ...(maxSteps && { maxSteps }) },
   };
   const { toolChoice, tools: offered = {} } = all.engine;
   if (toolChoice === "required" && Object.keys(offered).length === 0) throw invalid("toolChoice", "there are no tools");
   if (typeof toolChoice === "object" && !Object.hasOwn(offered, toolChoice.toolName)) throw invalid("toolChoice", `there is no tool named ${JSON.stringify(toolChoice.toolName)}`);
+  if (all.engine.responseConstraint !== undefined && Object.keys(offered).length > 0 && toolChoice !== "none") throw invalid("responseConstraint", "it cannot be combined with tools that may be called");
   return all;
 }
 

@@ -42,6 +42,8 @@ export interface Opening extends Wanted {
   wasm: string | BufferSource | WebAssembly.Module;
   /** What the processor's workers run. */
   cpuWasm: string | BufferSource | WebAssembly.Module;
+  /** What makes the masks of constraints. */
+  constraintWasm: string | BufferSource | WebAssembly.Module;
 }
 
 /** Requests of the page. Ids are unique per page, so that several models can share a worker. */

@@ -84,6 +84,8 @@ export interface LoadOptions {
   wasm?: string | URL | BufferSource | WebAssembly.Module;
   /** The .wasm of models that run on the processor, fetched only for them; default: the one beside the package's own script. */
   cpuWasm?: string | URL | BufferSource | WebAssembly.Module;
+  /** The .wasm of `responseConstraint`, fetched when one is first used; default: the one beside the package's own script. */
+  constraintWasm?: string | URL | BufferSource | WebAssembly.Module;
   /** @internal Options of tests: `clockRate`, how many times faster the clock of requests runs, and those of `Internal` in
    *  `src/engine/engine_options.rs`, which the engine checks. */
   internal?: { clockRate?: number; [name: string]: unknown };

@@ -69,6 +69,8 @@ export interface WasmModel {
   device(): ModelInfo["device"];
   /** Sets what a call does that meets a lost device. */
   setFallback(move: () => Promise<void>): void;
+  /** Sets what starts the source of the masks of constraints. */
+  setGrammars(start: StartGrammars): void;
   moveToCpu(source: Source, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<void>;
   memory(): { weights: number; kv: number; scratch: number };
   generate(input: EngineInput, options: object, conversation: number | undefined, onPart: ((part: StreamPart) => void) | undefined, canceller: Canceller): Promise<GenerateResult>;
@@ -121,4 +123,29 @@ export interface ProcessorGlue {
 export interface ProcessorWorker {
   carryOut(command: Uint8Array): Uint8Array;
   write(buffer: number, offset: number, bytes: Uint8Array): void;
+}
+
+/** Starts the source of masks for a vocabulary, as `Vocabulary` in `src/constraint/lib.rs` describes it. */
+export type StartGrammars = (bytes: Uint8Array, lengths: Uint32Array, ends: Uint32Array) => Promise<Grammars>;
+
+/** Compiles constraints, which are JSON texts. Throws a `Failure` with the code "constraint" where one cannot be honoured. */
+export interface Grammars {
+  compile(constraint: string): Matcher;
+}
+
+/** A match in progress (`Matcher` in `src/engine/constraint.rs`). */
+export interface Matcher {
+  mask(): Uint32Array;
+  consume(id: number): void;
+  forced(): Uint8Array;
+  settled(ids: Uint32Array): number;
+  mayEnd(): boolean;
+  mustEnd(): boolean;
+  free(): void;
+}
+
+/** Exports of the constraints' module. */
+export interface ConstraintGlue {
+  init(options: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Grammars: new (bytes: Uint8Array, lengths: Uint32Array, ends: Uint32Array) => Grammars;
 }

@@ -33,6 +33,7 @@ struct Internal {
     copies_budget: Option<u64>,
     f32: bool,
     without_reuse: bool,
+    without_jumps: bool,
     without_self_test: bool,
     variants: Option<Variants>,
 }
@@ -75,8 +76,8 @@ impl EngineOptions {
             Some("low-power") => Some(false),
             Some(other) => return Err(rules.refused("powerPreference", &other)),
         };
-        let Internal { max_binding, weight_budget, copies_budget, f32, without_reuse, without_self_test, variants } =
-            self.internal;
+        let Internal { max_binding, weight_budget, copies_budget, variants, .. } = self.internal;
+        let Internal { f32, without_reuse, without_jumps, without_self_test, .. } = self.internal;
         let mut options = LoadOptions {
             quantization,
             kv_cache,
@@ -84,6 +85,7 @@ impl EngineOptions {
             context_length: self.context_length.map(|n| n as usize),
             f32,
             without_reuse,
+            without_jumps,
             without_self_test,
             variants,
             copies_budget,

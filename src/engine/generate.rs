@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use super::bound::Bound;
 use super::output::Output;
-use super::runner::{Next, Request, Sampled};
+use super::request::{Next, Request, Sampled};
 use super::tools::{Calls, Told};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
 use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolCall, ToolSpec, encode_messages};
@@ -33,8 +34,8 @@ impl Engine {
     /// Generates. `emit` receives every part as it is produced; the last is [`StreamPart::Finish`].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`], [`Error::Template`], [`Error::ContextOverflow`], [`Error::NonFinite`],
-    /// [`Error::DeviceLost`], and [`Error::Aborted`] once `cancel` was aborted. The model stays usable after all of
+    /// [`Error::InvalidArgument`], [`Error::Constraint`], [`Error::Template`], [`Error::ContextOverflow`],
+    /// [`Error::NonFinite`], [`Error::DeviceLost`], and [`Error::Aborted`] once `cancel` was aborted. The model stays usable after all of
     /// them but the loss of the device.
     pub async fn generate(
         &self,
@@ -66,6 +67,7 @@ impl Engine {
         sampler.logprobs = sampler.logprobs.min(1 + self.info.vocab_size as u32);
         let bias = options.bias(self.info.vocab_size)?;
         let budget = options.reasoning_budget();
+        let bound = self.bound(options).await?;
         let start = (self.host.clock)();
         let Prompt { ids: prompt, messages, splitter, begun } = self.prompt(input, options)?;
         self.check_ids(&prompt)?;
@@ -87,6 +89,14 @@ impl Engine {
         let mut finish_reason = FinishReason::Length;
         let mut first_token = None;
         output.put_in(&begun);
+        let bound = std::cell::RefCell::new(bound);
+        // What the answer must begin with.
+        let begin = bound.borrow_mut().as_mut().map_or(Next::Go, |bound| bound.next(&mut output, limit));
+        let over = begin == Next::Stop || output.ids.len() >= limit;
+        if begin == Next::Stop {
+            finish_reason = FinishReason::Stop;
+        }
+        let begun = output.ids.clone();
         // Both callbacks below want the output; prefill is over before the first token comes.
         let shared = std::cell::RefCell::new(&mut output);
         let total = prompt.len();
@@ -98,6 +108,10 @@ impl Engine {
             first_token.get_or_insert_with(self.host.clock);
             let thought = output.thinking();
             output.sampled(&sampled);
+            let bound = &mut *bound.borrow_mut();
+            if let Some(bound) = bound {
+                bound.take(output, sampled.id);
+            }
             if self.stop_ids.contains(&sampled.id) || output.read(sampled.id) {
                 finish_reason = FinishReason::Stop;
                 return Next::Stop;
@@ -110,24 +124,33 @@ impl Engine {
             }
             let over = thinking && budget.is_some_and(|most| usage.reasoning_tokens >= most);
             let answers = thought && !thinking;
-            if !(over || answers && forced.is_some()) {
-                return Next::Go;
+            let mut inserted = Vec::new();
+            if over || answers && forced.is_some() {
+                let Some(ids) = output.go_on(over, forced.take().as_deref(), limit) else { return Next::Stop };
+                inserted = ids;
             }
-            output.go_on(over, forced.take().as_deref(), limit).map_or(Next::Stop, Next::Insert)
+            let next = bound.as_mut().map_or(Next::Go, |bound| bound.next(output, limit)).after(inserted);
+            if next == Next::Stop {
+                finish_reason = FinishReason::Stop;
+            }
+            next
         };
-        let mut request = Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun };
-        let generated = match begun.len() < limit {
-            true => self.runner().generate(&request, cancel, &mut prefilled, &mut token).await,
-            false => Ok(()), // no room for the call's beginning and a token after it
+        let mask = |bound: &Option<Bound>| bound.as_ref().and_then(Bound::mask);
+        let mut request =
+            Request { prompt: &prompt, cached, sampler, bias, limit, begun: &begun, mask: mask(&bound.borrow()) };
+        let generated = match over {
+            true => Ok(()),
+            false => self.runner().generate(&request, cancel, &mut prefilled, &mut token).await,
         };
         if let Err(error) = generated {
             self.fall_back(error).await?;
             self.take_turn(conversation, &[]).await?;
             let begun = shared.borrow().ids.clone();
-            request = Request { cached: 0, begun: &begun, ..request };
+            request = Request { cached: 0, begun: &begun, mask: mask(&bound.borrow()), ..request };
             self.runner().generate(&request, cancel, &mut |_| {}, &mut token).await?;
         }
-        if first_token.is_none() && cancel.stopped() {
+        bound.into_inner().map_or(Ok(()), |mut bound| bound.check())?;
+        if first_token.is_none() && !over {
             finish_reason = FinishReason::Abort; // stopped during prefill
         }
         output.finish(&mut finish_reason);
@@ -149,6 +172,13 @@ impl Engine {
             ids,
             logprobs,
         })
+    }
+
+    /// The constraint of a generation, if it has one.
+    async fn bound(&self, options: &GenerateOptions) -> Result<Option<Bound>> {
+        let Some(constraint) = &options.response_constraint else { return Ok(None) };
+        let matcher = self.grammars().await?.compile(constraint)?;
+        Ok(Some(Bound::new(matcher, &self.stop_ids, self.info.vocab_size, !self.fitted.without_jumps)))
     }
 
     /// Prefills a conversation ahead of its next turn and returns how many tokens it then has. The input is the whole

@@ -254,6 +254,8 @@ impl Engine {
             digest: RefCell::default(),
             busy: Cell::new(false),
             fallback: RefCell::default(),
+            start_grammars: RefCell::new(super::linked::linked()),
+            grammars: RefCell::default(),
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub queued_steps: Option<usize>,
     /// Disables prefix reuse, for comparison: every prompt is prefilled from its first token.
     pub without_reuse: bool,
+    /// Has what a constraint forces sampled nevertheless, one token at a time, for comparison.
+    pub without_jumps: bool,
     /// Skips the self-test of kernels: for a device that computes nothing, to count the other work of a load or a token.
     pub without_self_test: bool,
     /// Bytes of KV-cache snapshots kept for inactive conversations; [`COPIES`](super::COPIES) by default.

@@ -1,6 +1,8 @@
 //! The engine: loads a model and generates with it. The only module that depends on all others.
 
+mod bound;
 mod cached;
+mod constraint;
 mod conversations;
 mod copies;
 mod description;
@@ -9,11 +11,13 @@ mod estimate;
 mod fit;
 mod generate;
 mod generation;
+mod linked;
 mod load;
 mod load_options;
 mod options;
 mod output;
 mod pace;
+mod request;
 mod rules;
 mod runner;
 mod saved;
@@ -21,11 +25,13 @@ mod score;
 mod tool_choice;
 mod tools;
 
+pub use constraint::{Constraint, Grammars, Matcher, StartGrammars, Starting, Vocabulary};
 pub use copies::COPIES;
 pub use description::{gguf_vocab, rope_factors, tokenizer};
 pub use engine_options::EngineOptions;
 pub use estimate::{Devices, Estimate, FileSize, Fit, FitReason, Limits, estimate};
 pub use generation::{FinishReason, GenerateResult, IncompleteToolCall, Input, StreamPart, TokenLogprob, Usage};
+pub use linked::linked_grammars;
 pub use load::{ModelInfo, Progress, RunsOn, Source, Stage, accept};
 pub use load_options::{LoadOptions, RunOn};
 pub use options::{GenerateOptions, Logprobs, Reasoning, ReasoningMode, ScoreOptions};
@@ -97,6 +103,10 @@ pub struct Engine {
     busy: Cell<bool>,
     /// Moves the model elsewhere when its device is lost.
     fallback: RefCell<Option<Fallback>>,
+    /// Starts the source of masks of constraints.
+    start_grammars: RefCell<StartGrammars>,
+    /// The source of masks, once a constraint was used.
+    grammars: RefCell<Option<Rc<dyn Grammars>>>,
 }
 
 /// Moves a model elsewhere: it calls [`Engine::move_to_cpu`].
@@ -127,6 +137,28 @@ impl Engine {
     /// Has calls that meet a lost device run `fallback` and go on.
     pub fn set_fallback(&self, fallback: Fallback) {
         self.fallback.replace(Some(fallback));
+    }
+
+    /// Sets where the masks of constraints come from: by default what is linked into this program.
+    pub fn set_grammars(&self, start: StartGrammars) {
+        self.start_grammars.replace(start);
+        self.grammars.take();
+    }
+
+    /// The source of masks, which is started when it is first used.
+    async fn grammars(&self) -> Result<Rc<dyn Grammars>> {
+        if let Some(grammars) = self.grammars.borrow().clone().filter(|grammars| grammars.usable()) {
+            return Ok(grammars);
+        }
+        let start = self.start_grammars.borrow().clone();
+        let grammars = start(self.vocabulary()).await?;
+        self.grammars.replace(Some(grammars.clone()));
+        Ok(grammars)
+    }
+
+    /// The tokens of the model, as a source of masks wants them.
+    pub fn vocabulary(&self) -> Vocabulary {
+        Vocabulary::new(&self.tokenizer, self.info.vocab_size, &self.stop_ids)
     }
 
     /// Runs the fallback after `error`, if that is the loss of the device and there is one; otherwise returns the error.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::constraint::Constraint;
 use super::rules::RULES;
 use super::tool_choice::ToolChoice;
 use crate::kernels::{History, SamplerOptions};
@@ -35,6 +36,7 @@ pub struct GenerateOptions {
     #[serde(deserialize_with = "tools_by_name")]
     pub tools: Vec<ToolSpec>,
     pub tool_choice: ToolChoice,
+    pub response_constraint: Option<Constraint>,
 }
 
 /// Options of `score` in the JavaScript API.
@@ -157,6 +159,9 @@ impl GenerateOptions {
                 return Err(rules.refused("logitBias", id));
             }
             rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
+        }
+        if self.response_constraint.is_some() && !self.tools.is_empty() && !self.tool_choice.is_none() {
+            return Err(Error::invalid("responseConstraint", "it cannot be combined with tools that may be called"));
         }
         super::tool_choice::check(&self.tools, &self.tool_choice)
     }

@@ -1,10 +1,10 @@
 //! Turns the sampled tokens of a running generation into stream parts: reasoning, answer text, tool calls,
 //! log-probabilities.
 
-use super::runner::Sampled;
+use super::request::Sampled;
 use super::tools::Calls;
 use super::{Engine, FinishReason, StreamPart, TokenLogprob};
-use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, StopSequences};
+use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, Stage, StopSequences};
 
 /// The output of a running generation so far, and the callback that receives its parts.
 pub(super) struct Output<'a> {
@@ -57,6 +57,62 @@ impl<'a> Output<'a> {
     /// Whether the output is currently inside the reasoning.
     pub fn thinking(&self) -> bool {
         self.splitter.as_ref().is_some_and(ReasoningSplitter::in_reasoning)
+    }
+
+    /// Where in the output the next token is.
+    pub fn stage(&self) -> Stage {
+        self.splitter.as_ref().map_or(Stage::Answer, ReasoningSplitter::stage)
+    }
+
+    /// Has all that follows be the answer, white space included.
+    pub fn begin_answer(&mut self) {
+        if let Some(splitter) = &mut self.splitter {
+            splitter.begin_answer();
+        }
+    }
+
+    /// The tokens that open the reasoning.
+    pub fn openers(&self) -> Vec<u32> {
+        let marks = self.splitter.as_ref().map(ReasoningSplitter::openers).unwrap_or_default();
+        let tokenizer = &self.engine.tokenizer;
+        marks.iter().filter_map(|mark| tokenizer.id(mark)).filter(|&id| tokenizer.added_token(id).is_some()).collect()
+    }
+
+    /// The tokens of white space.
+    pub fn white_space(&self) -> Vec<u32> {
+        let tokenizer = &self.engine.tokenizer;
+        let white = |&id: &u32| {
+            let bytes = tokenizer.token_bytes(id);
+            !bytes.is_empty() && bytes.trim_ascii().is_empty() && !tokenizer.is_special(id)
+        };
+        (0..self.engine.info.vocab_size as u32).filter(white).collect()
+    }
+
+    /// The tokens in which the model would write `bytes` after the output so far; none where that cannot be told.
+    pub fn spell(&self, bytes: &[u8]) -> Vec<u32> {
+        let whole = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let tokenizer = &self.engine.tokenizer;
+        // In its context: tokenizers look at what is before, and some put a space before a text.
+        let last = self.ids.last().filter(|&&id| tokenizer.added_token(id).is_none());
+        let before = last.and_then(|&id| String::from_utf8(tokenizer.token_bytes(id)).ok());
+        for before in before.into_iter().chain([String::new(), "\n".into()]) {
+            let text = before + whole;
+            let ids = tokenizer.encode_masked(&text, std::slice::from_ref(&(0..text.len()))).unwrap_or_default();
+            let mut left = whole.as_bytes();
+            let mut from = ids.len();
+            while let Some(rest) =
+                ids[..from].last().and_then(|&id| left.strip_suffix(tokenizer.token_bytes(id).as_slice()))
+            {
+                if left.is_empty() {
+                    break;
+                }
+                (left, from) = (rest, from - 1);
+            }
+            if left.is_empty() {
+                return ids[from..].to_vec();
+            }
+        }
+        Vec::new()
     }
 
     /// Closes the reasoning, if it is `open`, and begins a forced call after it, with tokens that it returns; `None` without room for
@@ -130,16 +186,27 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Processes a token of the answer that is certain and is not sampled; `true` if a stop sequence was matched.
+    pub fn insert(&mut self, id: u32) -> bool {
+        self.inserted(id);
+        self.read(id)
+    }
+
+    /// Notes a token that was not sampled: its probability is 1.
+    fn inserted(&mut self, id: u32) {
+        self.ids.push(id);
+        if self.scored {
+            self.score(self.engine.token_logprob(id, 0.0));
+        }
+    }
+
     /// Processes tokens that the engine inserts instead of sampling. They never end the generation, and their
     /// probability is 1.
     pub fn put_in(&mut self, ids: &[u32]) {
         let held = self.stops.finish();
         self.split(&held);
         for &id in ids {
-            self.ids.push(id);
-            if self.scored {
-                self.score(self.engine.token_logprob(id, 0.0));
-            }
+            self.inserted(id);
             if let Some(mark) = self.mark(id) {
                 self.pass(&mark);
             } else if let Some(text) = self.detokenizer.push(&self.engine.tokenizer, id) {

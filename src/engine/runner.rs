@@ -6,7 +6,8 @@
 //!
 //! Steps that were queued past the last wanted token are ignored. They have written at most three positions of the KV
 //! cache, and every cache has room for them, so a step that is run again sees what it would have seen. A token that nobody
-//! sampled (the end of a reasoning block at its budget) restarts the queue at its position.
+//! sampled (the end of a reasoning block at its budget, or what a constraint forces) restarts the queue at its position. The
+//! mask of a constraint depends on the token before, so a step that has one is not queued until that token is known.
 //!
 //! LongRoPE has two sets of rotation factors, and the length of the whole sequence decides which applies to all of its
 //! keys. When a sequence crosses the length that the model was trained on, in either direction, its keys are computed
@@ -18,8 +19,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::cached::Cached;
-use super::options::Bias;
 use super::pace::Pace;
+use super::request::{Mask, Next, Request, Sampled};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
 use crate::plan::{Allocation, BufferId, BufferSpec, Buffers, Executor, Prepared, Read, Readback, Role};
@@ -58,45 +59,6 @@ pub enum Rows {
     Last,
     /// The rows of all tokens.
     All,
-}
-
-/// A generation to run.
-pub(super) struct Request<'a> {
-    /// Ids of the prompt, at least one.
-    pub prompt: &'a [u32],
-    /// How many leading ids of the prompt are in the KV cache; fewer than all.
-    pub cached: usize,
-    /// The sampler's options.
-    pub sampler: SamplerOptions,
-    /// Logit biases.
-    pub bias: Bias,
-    /// The maximum number of tokens to generate.
-    pub limit: usize,
-    /// Tokens that were generated before: of a generation that goes on elsewhere.
-    pub begun: &'a [u32],
-}
-
-/// A token from the sampler.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Sampled {
-    pub id: u32,
-    /// The log-probability under the model's own distribution; 0 if not requested.
-    pub logprob: f32,
-    /// Whether the most probable tokens were requested.
-    pub ranked: bool,
-    /// The most probable tokens with their log-probabilities.
-    pub top: Vec<(u32, f32)>,
-}
-
-/// How a generation continues after a token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
-    /// With the next sampled token.
-    Go,
-    /// Not at all: the generation ends.
-    Stop,
-    /// With these tokens, as if they had been sampled.
-    Insert(Vec<u32>),
 }
 
 /// A model's plans as the executor has prepared them, and the buffers that their results are read back through.
@@ -294,7 +256,7 @@ impl ModelRunner {
         prefilled: &mut dyn FnMut(usize),
         token: &mut dyn FnMut(Sampled) -> Next,
     ) -> Result<()> {
-        let Request { prompt, cached, sampler, limit, begun, .. } = request;
+        let Request { prompt, cached, sampler, limit, begun, mask, .. } = request;
         let all = [*prompt, *begun].concat();
         self.rotate_for(all.len());
         let mut steps = self.steps_before_rotation_changes(prompt.len());
@@ -302,6 +264,7 @@ impl ModelRunner {
             steps = usize::MAX; // the keys of all are rotated for long sequences
         }
         self.executor.write(self.control.options, 0, bytemuck::bytes_of(sampler));
+        let mut waits = self.write_mask(mask.as_ref());
         self.write_history(request, begun);
         let slot_bytes = match sampler.logprobs {
             0 => 8,
@@ -322,7 +285,8 @@ impl ModelRunner {
         let mut waiting = VecDeque::from([begun.len()]);
         let mut queued = begun.len() + 1;
         while let Some(step) = waiting.pop_front() {
-            while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < self.pipelines.readbacks.len() {
+            let most = if waits { 1 } else { self.pipelines.readbacks.len() };
+            while queued < (*limit).min(steps.saturating_add(1)) && waiting.len() + 1 < most {
                 self.executor.submit(&[&self.pipelines.decode], &[read(queued)])?;
                 waiting.push_back(queued);
                 queued += 1;
@@ -339,26 +303,29 @@ impl ModelRunner {
             }
             generated.push(slot[0]);
             self.note(prompt.len(), &generated, queued);
-            match token(sampled(&slot, sampler)) {
+            match token(Sampled::of(&slot, sampler)) {
                 Next::Stop => return Ok(()),
-                Next::Go => {}
-                Next::Insert(ids) => {
-                    // The steps queued after this one continued differently: decoding restarts from here.
-                    waiting.clear();
-                    let fed = generated.len() - 1;
-                    generated.extend(ids);
-                    queued = generated.len();
-                    if queued >= *limit {
-                        return Ok(());
-                    }
-                    self.write_history(request, &generated);
-                    if queued <= steps {
-                        let chunk = Chunk { ids: &generated[fed..], position: prompt.len() + fed, sampled: queued };
-                        if !self.feed(chunk, &first, read(queued), cancel, &mut |_| {}).await? {
+                Next::Go => waits = false,
+                Next::Insert(ids, mask) => {
+                    waits = mask.map_or(waits, |mask| self.write_mask(Some(&mask)));
+                    if !ids.is_empty() || queued > generated.len() {
+                        // The steps queued after this one continued differently: decoding restarts from here.
+                        waiting.clear();
+                        let fed = generated.len() - 1;
+                        generated.extend(ids);
+                        queued = generated.len();
+                        if queued >= *limit {
                             return Ok(());
                         }
-                        waiting.push_back(queued);
-                        queued += 1;
+                        self.write_history(request, &generated);
+                        if queued <= steps {
+                            let chunk = Chunk { ids: &generated[fed..], position: prompt.len() + fed, sampled: queued };
+                            if !self.feed(chunk, &first, read(queued), cancel, &mut |_| {}).await? {
+                                return Ok(());
+                            }
+                            waiting.push_back(queued);
+                            queued += 1;
+                        }
                     }
                 }
             }
@@ -393,6 +360,15 @@ impl ModelRunner {
             cached.ids.extend(new);
         }
         cached.written = cached.written.max(prompt + queued - 1);
+    }
+
+    /// Gives the sampler a mask, or none; whether the mask is for one token only.
+    fn write_mask(&self, mask: Option<&Mask>) -> bool {
+        let at = std::mem::offset_of!(SamplerOptions, masked) as u64;
+        self.executor.write(self.control.options, at, bytemuck::bytes_of(&u32::from(mask.is_some())));
+        let Some(mask) = mask else { return false };
+        self.executor.write(self.control.mask, 0, bytemuck::cast_slice(&mask.words));
+        mask.once
     }
 
     /// Writes the sampler's table of biases and token counts, if its options use it.
@@ -462,17 +438,6 @@ struct Chunk<'a> {
     position: usize,
     /// The number of tokens generated before the one that is sampled after `ids`.
     sampled: usize,
-}
-
-/// Decodes a slot of the ring of sampled tokens.
-fn sampled(slot: &[u32], sampler: &SamplerOptions) -> Sampled {
-    let id = slot[0];
-    if sampler.logprobs == 0 {
-        return Sampled { id, logprob: 0.0, ranked: false, top: Vec::new() };
-    }
-    let pair = |p: &[u32]| (p[0], f32::from_bits(p[1]));
-    let top = slot[4..].chunks_exact(2).take(slot[3] as usize).map(pair).collect();
-    Sampled { id, logprob: f32::from_bits(slot[2]), ranked: sampler.logprobs > 1, top }
 }
 
 /// Copies bytes to f32, whatever their alignment.

@@ -147,6 +147,8 @@ pub struct Control {
     pub ring: BufferId,
     /// A [`History`] for each token of the vocabulary.
     pub history: BufferId,
+    /// A bit for each token of the vocabulary that a constraint allows: bit `id % 32` of word `id / 32`.
+    pub mask: BufferId,
     /// `f32[1, vocabulary]`: logits of the step's last token.
     pub logits: Activation,
 }
@@ -161,6 +163,7 @@ impl Control {
             options: add("sampler options", size_of::<SamplerOptions>()),
             ring: add("ring", (RING * SLOT) as usize * 4),
             history: add("history", vocabulary * size_of::<History>()),
+            mask: add("mask", vocabulary.div_ceil(32) * 4),
             logits: Activation::declare(buffers, "logits", 1, vocabulary),
         }
     }

@@ -15,7 +15,7 @@ use super::small::{Maker, POSITION, Small};
 use super::{Control, CpuMemory, Kernel, Params, State, on_processors, params, shader};
 use crate::plan::{Access, Binding, Step};
 
-pub use reference::{adjusted, logprobs, sample_reference};
+pub use reference::{adjusted, logprobs, masked, sample_reference};
 
 /// See `shaders/sample.wgsl`.
 pub static KERNEL: Kernel = Kernel {
@@ -64,6 +64,8 @@ pub struct SamplerOptions {
     pub presence: f32,
     /// Taken off the logit of every token generated before, for each time. 0: off.
     pub frequency: f32,
+    /// 1 where only tokens whose bit in the mask is set take part; at least one bit then is.
+    pub masked: u32,
 }
 
 impl SamplerOptions {
@@ -80,6 +82,7 @@ impl SamplerOptions {
         repetition_inverse: 1.0,
         presence: 0.0,
         frequency: 0.0,
+        masked: 0,
     };
 }
 
@@ -120,6 +123,7 @@ impl Sample {
                 write(4, control.tokens),
                 write(5, control.ring),
                 write(6, control.history),
+                read(7, control.mask),
             ],
             params: SampleParams { vocabulary: vocabulary as u32, ring: RING, slot: SLOT }.words(),
             grid: [1, 1, 1],
@@ -134,7 +138,12 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
     let options: SamplerOptions = memory.read(step.buffer(3));
     let raw = &memory.floats(step.buffer(2))[..p.vocabulary as usize];
     let history: Vec<History> = bytemuck::cast_slice(&memory.words(step.buffer(6))[..2 * raw.len()]).to_vec();
-    let (id, finite) = sample_reference(&adjusted(raw, &options, &history), &options, state.draws);
+    let logits = adjusted(raw, &options, &history);
+    let finite = logits.iter().all(|v| v.is_finite());
+    let (id, _) = match options.masked {
+        1 if finite => sample_reference(&masked(&logits, memory.words(step.buffer(7))), &options, state.draws),
+        _ => sample_reference(&logits, &options, state.draws),
+    };
     let own = (options.logprobs > 0 && finite).then(|| logprobs(raw, id, (options.logprobs - 1) as usize));
     report(step, memory, id, finite, own);
 }
@@ -177,6 +186,7 @@ fn small(maker: &mut Maker, _: &Step) -> Small {
         repetition_inverse: 0.8,
         presence: 0.25,
         frequency: 0.125,
+        masked: 1,
     };
     let logits: Vec<f32> = (0..vocabulary).map(|_| 4.0 * maker.random()).collect();
     let history: Vec<u32> = (0..vocabulary).flat_map(|i| [i % 3, (i as f32 / 1024.0).to_bits()]).collect();
@@ -186,6 +196,8 @@ fn small(maker: &mut Maker, _: &Step) -> Small {
     maker.zeros(4, 4);
     maker.zeros(5, (RING * SLOT) as usize);
     maker.bytes(6, bytemuck::cast_slice(&history).to_vec());
+    let mask: Vec<u32> = (0..vocabulary.div_ceil(32)).map(|i| 0x6db6_db6d << (i % 3)).collect();
+    maker.bytes(7, bytemuck::cast_slice(&mask).to_vec());
     let params = SampleParams { vocabulary, ring: RING, slot: SLOT };
     (params.words(), [1, 1, 1], vec![(1, None), (4, None), (5, None), (6, None)])
 }

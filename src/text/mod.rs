@@ -32,7 +32,7 @@ pub use detokenize::Detokenizer;
 pub use encode_messages::{MessageInput, Prompt, encode_chat, encode_messages, render_messages};
 pub use gguf_vocab::GgufVocab;
 pub use message::{Message, ToolCall, ToolSpec, tools_by_name};
-pub use reasoning::{DeclaredBy, Kind, ReasoningFormat, ReasoningSplitter, ReasoningTags};
+pub use reasoning::{DeclaredBy, Kind, ReasoningFormat, ReasoningSplitter, ReasoningTags, Stage};
 pub use stop::StopSequences;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_config::TokenizerConfig;

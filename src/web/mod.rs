@@ -1,6 +1,7 @@
 //! The JavaScript bindings: the only module that uses `JsValue`. Its counterpart is the TypeScript of `pkg/src`;
 //! `pkg/src/wasm.ts` declares the types of the exports.
 
+mod constraint;
 mod processor;
 mod source;
 mod value;
@@ -205,6 +206,12 @@ impl WasmModel {
             })
         }));
         Ok(())
+    }
+
+    /// Sets what starts the source of the masks of constraints: `StartGrammars` (`pkg/src/wasm.ts`).
+    #[wasm_bindgen(js_name = setGrammars)]
+    pub fn set_grammars(&self, start: Function) -> Result<(), JsValue> {
+        self.engine().map(|engine| engine.set_grammars(constraint::source(start))).map_err(|e| failure(&e))
     }
 
     /// Moves the model to the processor; the source and what follows it are as in `loadModel`.

@@ -57,7 +57,7 @@ test("every file has its layer, and imports lower ones only", () => {
   for (const [name, imports] of files) {
     for (const target of imports) {
       if (target.startsWith("../wasm/")) {
-        const place = { "../wasm/minke.ts": "host/instance.ts", "../wasm/minke_cpu.ts": "processor/serve.ts" }[target];
+        const place = { "../wasm/minke.ts": "host/instance.ts", "../wasm/minke_cpu.ts": "processor/serve.ts", "../wasm/minke_constraint.ts": "host/constraints.ts" }[target];
         assert.equal(name, place, "the glue of each module is instantiated in one place");
         continue;
       }

@@ -107,7 +107,7 @@ describe("what the package declares", () => {
   const union = (text, before) => text.match(new RegExp(`${before}([^;]*);`))[1].match(/"[^"]+"/g).map((word) => word.slice(1, -1));
   /** A value that no option accepts, except those that are checked where they are used. */
   const WRONG = Symbol("wrong");
-  const LATER = ["worker", "wasm", "cpuWasm"];
+  const LATER = ["worker", "wasm", "cpuWasm", "constraintWasm"];
 
   for (const [name, call] of [["GenerateOptions", "generate"], ["LoadOptions", "load"]]) {
     test(`${name}: every option is checked, and in the guide`, async () => {

@@ -119,3 +119,18 @@ pub fn copy(folder: &Path, change: impl Fn(&str, &mut Vec<u8>)) -> MemoryFolder 
     }
     copy
 }
+
+/// The end of an R1 template, which opens the reasoning.
+pub const OPENS: &str = "{% for m in messages %}<|user|>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>\n{% endif %}";
+
+/// The golden data's Llama with another chat template.
+pub fn thinker(template: &str) -> Option<Engine> {
+    let folder = copy(&data("MINKE_GOLDEN", ".cache/golden")?.join("models/llama"), |name, bytes| {
+        if name == "chat_template.jinja" {
+            *bytes = template.as_bytes().to_vec();
+        }
+    });
+    let (cancel, mut quiet) = (Cancel::default(), |_| {});
+    let load = Engine::load_folder(&folder, None, on_cpu(), HOST, &cancel, &mut quiet);
+    Some(block_on(load).expect("it loads"))
+}

@@ -40,7 +40,8 @@ pub fn all() -> Result<()> {
             timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
             timed("clippy, wasm32", || {
                 clippy(&["--package", "minke", "--lib", "--target", "wasm32-unknown-unknown"])?;
-                clippy(&["--package", "minke-worker", "--target", "wasm32-unknown-unknown"])
+                clippy(&["--package", "minke-worker", "--target", "wasm32-unknown-unknown"])?;
+                clippy(&["--package", "minke-constraint", "--target", "wasm32-unknown-unknown"])
             }),
             timed("native tests, compiled", || run::quiet(native(&["--no-run"])).map(drop)),
         ];

@@ -21,6 +21,7 @@ cargo xtask test                  every check: format, lints, types, native test
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
 cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask soak cases             every case of what the tests play a part of
+cargo xtask soak constraints [--seeds N]   SmolLM2 within ten schemas, and how fast that is
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|cpu|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
 cargo xtask setup                 only fetch what the above need";
@@ -73,6 +74,7 @@ fn soak(options: &[&str]) -> Result<()> {
     setup::require_debian(&["chromium"])?;
     let (script, options) = match options {
         ["memory", rest @ ..] => ("tests/browser/memory.mjs", rest),
+        ["constraints", rest @ ..] => ("tests/browser/constraint.mjs", rest),
         options => ("tests/browser/soak.mjs", options),
     };
     let mut node = run::command("node", &[script]);

@@ -3,6 +3,7 @@
 
 import { ABORTED, failure, invalid, type Failure } from "../errors.js";
 import type { LoadValue, Reply, Request, RequestOf } from "../protocol.js";
+import { startGrammars } from "./constraints.js";
 import { Instance } from "./instance.js";
 import { estimateModel, loadModel, moveModel, type Means, type Page } from "./load.js";
 import { LoadedModel, type Answer } from "./model.js";
@@ -48,6 +49,7 @@ export class Host {
   async #load(request: RequestOf<"load">, task: Task): Promise<Answer> {
     const instance = await this.#instance(request);
     const wasm = await loadModel(request, instance, task, this.#means(request.id));
+    wasm.setGrammars(startGrammars(request.constraintWasm, this.fetcher));
     const model = new LoadedModel(instance, wasm);
     this.#models.set(request.model, model);
     if (request.fallback && wasm.info().device.kind === "gpu") wasm.setFallback(() => this.#move(request, model));

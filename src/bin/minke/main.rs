@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser, ValueExt};
-use minke::engine::{LoadOptions, RunOn};
+use minke::engine::{Constraint, LoadOptions, RunOn};
 use minke::kernels::KvFormat;
 use minke::model::Quantization;
 
@@ -26,7 +26,8 @@ const HELP: &str = "minke inspect PATH [--json]
     shows what a checkpoint is, what it costs, and why it would not run
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
                [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
-    generates; the answer goes to stdout, reasoning and statistics to stderr
+               [--json-schema FILE | --grammar FILE]
+    generates, within a schema or a Lark grammar if there is one; the answer goes to stdout, reasoning and statistics to stderr
 minke serve PATH [--port 8787] [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
     answers OpenAI's HTTP API at http://127.0.0.1:PORT/v1, for programs on this machine
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
@@ -119,6 +120,15 @@ fn run_command(mut parser: Parser) -> Result<(), Failure> {
             Arg::Long("temperature") => options.generate.temperature = Some(parser.value()?.parse()?),
             Arg::Long("seed") => options.generate.seed = Some(parser.value()?.parse()?),
             Arg::Long("raw") => options.generate.raw = true,
+            Arg::Long("json-schema") => {
+                let json =
+                    serde_json::from_str(&read(parser.value()?.into())?).map_err(|e| Failure::Usage(e.to_string()))?;
+                options.generate.response_constraint = Some(Constraint::Json { json });
+            }
+            Arg::Long("grammar") => {
+                let grammar = read(parser.value()?.into())?;
+                options.generate.response_constraint = Some(Constraint::Grammar { grammar });
+            }
             Arg::Long(name) => {
                 let name = name.to_owned();
                 load_option(&name, &mut parser, &mut options.load)?;
@@ -173,6 +183,11 @@ fn pack_command(mut parser: Parser) -> Result<(), Failure> {
         }
     }
     pack::pack(&given(from, "PATH")?, &given(to, "OUT")?, &options)
+}
+
+/// The text of a file that an option names.
+fn read(path: PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn given<T>(value: Option<T>, name: &str) -> Result<T, Failure> {

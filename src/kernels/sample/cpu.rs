@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use minke_vector::{largest, masses, walk};
 
-use super::reference::{THREADS, adjusted, logprobs, random, sample_reference};
+use super::reference::{THREADS, adjusted, logprobs, masked, random, sample_reference};
 use super::{History, SampleParams, SamplerOptions, report};
 use crate::kernels::{CpuMemory, Params, State};
 use crate::plan::Step;
@@ -19,6 +19,10 @@ pub fn sample(step: &Step, memory: &mut CpuMemory) {
     let logits = match options.adjust {
         0 => Cow::Borrowed(raw),
         _ => Cow::Owned(adjusted(raw, &options, history)),
+    };
+    let logits = match options.masked {
+        1 if largest(&logits).is_some() => Cow::Owned(masked(&logits, memory.words(step.buffer(7)))),
+        _ => logits,
     };
     let (id, finite) = draw(&logits, &options, state.draws);
     let own = (options.logprobs > 0 && finite).then(|| logprobs(raw, id, (options.logprobs - 1) as usize));

@@ -19,6 +19,12 @@ pub fn adjusted(logits: &[f32], options: &SamplerOptions, history: &[History]) -
     logits.iter().zip(history).map(adjust).collect()
 }
 
+/// Logits of which only those take part whose bit is set in `mask`: the others have no mass, and are not the largest.
+pub fn masked(logits: &[f32], mask: &[u32]) -> Vec<f32> {
+    let bit = |i: usize| mask[i / 32] >> (i % 32) & 1 == 1;
+    logits.iter().enumerate().map(|(i, &v)| if bit(i) { v } else { f32::MIN }).collect()
+}
+
 /// Logarithm of the probability of `id`, and of the `top` most probable tokens, the lowest id first among equals.
 pub fn logprobs(logits: &[f32], id: u32, top: usize) -> (f64, Vec<(u32, f64)>) {
     let maximum = logits.iter().copied().fold(f32::MIN, f32::max);

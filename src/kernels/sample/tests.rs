@@ -101,6 +101,81 @@ fn greedy_takes_the_largest_and_the_lowest_of_equals() {
     }
 }
 
+/// A mask of `n` tokens that allows those for which `allow` is true.
+fn mask_of(n: usize, allow: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut mask = vec![0u32; n.div_ceil(32)];
+    (0..n).filter(|&i| allow(i)).for_each(|i| mask[i / 32] |= 1 << (i % 32));
+    mask
+}
+
+/// Draws from one set of logits under a mask, on the GPU and by the form for processors, which agree in all words.
+fn draws_under(logits: &[f32], o: SamplerOptions, history: &[History], mask: &[u32], n: usize) -> Vec<Drawn> {
+    let mut b = Bench::new(1, logits.len());
+    b.set(b.control.logits.buffer, bytemuck::cast_slice(logits));
+    b.set(b.control.options, bytemuck::bytes_of(&SamplerOptions { masked: 1, ..o }));
+    b.set(b.control.history, bytemuck::cast_slice(history));
+    b.set(b.control.mask, bytemuck::cast_slice(mask));
+    b.plan.push((0..n).map(|_| Sample.step("sample", &b.control)));
+    let (ring, on_cpu) = (b.words(b.control.ring), b.words_on_cpu(b.control.ring));
+    let slots = |words: &[u32]| -> Vec<Drawn> { words.chunks_exact(SLOT as usize).take(n).map(Drawn::of).collect() };
+    let (drawn, other) = (slots(&ring), slots(&on_cpu));
+    for (a, b) in drawn.iter().zip(&other) {
+        assert_eq!((a.id, a.not_finite), (b.id, b.not_finite), "{o:?}: the processor differs");
+    }
+    drawn
+}
+
+/// A mask leaves tokens out before all else: top-k and top-p count what remains, and min-p is relative to its largest.
+#[test]
+fn a_mask_leaves_tokens_out_before_all_else() {
+    for n in [1, 2, 31, 32, 33, 255, 300, 5000, 49_153] {
+        let logits: Vec<f32> = testing::normals(n as u64, n).iter().map(|v| v * 3.0).collect();
+        let likeliest = testing::argmax(&logits) as usize;
+        let last = mask_of(n, |i| i + 1 == n);
+        let without = mask_of(n, |i| n == 1 || i != likeliest);
+        let some = mask_of(n, |i| i % 5 == n % 5 || i + 1 == n);
+        for mask in [last, without, some, vec![u32::MAX; n.div_ceil(32)]] {
+            let history = history(&logits, 2.0);
+            for o in [
+                SamplerOptions::GREEDY,
+                options(1.0, 0, 1.0, 0.0),
+                options(0.7, 3, 1.0, 0.0),
+                options(1.0, 40, 0.5, 0.0),
+                options(1.0, 0, 0.9, 0.2),
+                penalised(options(0.8, 30, 0.9, 0.02), 1.2, 0.4, 0.1),
+            ] {
+                let drawn = draws_under(&logits, o, &history, &mask, 4);
+                let mut known = history.clone();
+                for (i, drawn) in drawn.iter().enumerate() {
+                    let seen = masked(&adjusted(&logits, &o, &known), &mask);
+                    assert_eq!(
+                        (drawn.id, drawn.not_finite),
+                        (sample_reference(&seen, &o, i as u32).0, false),
+                        "n={n} {o:?}"
+                    );
+                    assert!(mask[drawn.id as usize / 32] >> (drawn.id % 32) & 1 == 1, "n={n} {o:?}: {}", drawn.id);
+                    known[drawn.id as usize].times += 1;
+                }
+            }
+        }
+    }
+}
+
+/// With a mask, too, log-probabilities are the model's own, and logits that are not finite are reported wherever they are.
+#[test]
+fn a_mask_changes_no_log_probabilities() {
+    let mut logits: Vec<f32> = testing::normals(9, 700).iter().map(|v| v * 4.0).collect();
+    let (mask, known) = (mask_of(700, |i| i % 7 == 3), vec![History::default(); 700]);
+    let o = SamplerOptions { logprobs: 6, ..options(1.0, 0, 1.0, 0.0) };
+    for drawn in draws_under(&logits, o, &known, &mask, 3) {
+        let (own, top) = logprobs(&logits, drawn.id, 5);
+        assert!(drawn.id % 7 == 3 && (f64::from(drawn.logprob) - own).abs() < 2e-5);
+        assert_eq!(drawn.top.iter().map(|t| t.0).collect::<Vec<_>>(), top.iter().map(|t| t.0).collect::<Vec<_>>());
+    }
+    logits[0] = f32::NAN; // left out by the mask
+    assert!(draws_under(&logits, o, &known, &mask, 1)[0].not_finite);
+}
+
 #[test]
 fn a_logit_that_is_not_finite_is_reported() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -3,7 +3,7 @@
 //! harmony response format).
 
 use super::super::tools::RECIPIENT;
-use super::{Kind, Pieces};
+use super::{Kind, Pieces, Stage};
 
 /// The tokens that structure messages. The same text without being a token is plain text.
 pub(super) const MARKS: [&str; 7] =
@@ -11,6 +11,8 @@ pub(super) const MARKS: [&str; 7] =
 
 /// Those of them after which a message is complete.
 const END_OF_MESSAGE: [&str; 4] = ["<|start|>", "<|end|>", "<|call|>", "<|return|>"];
+/// The token before a channel's name.
+pub(super) const CHANNEL: &str = "<|channel|>";
 
 /// The header of a message in a channel, as it follows a role.
 pub(super) fn header(channel: &str) -> String {
@@ -92,6 +94,20 @@ impl HarmonySplitter {
 
     pub(super) fn in_reasoning(&self) -> bool {
         matches!(self.state, State::Message(Kind::Reasoning, _))
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match &self.state {
+            State::Header(header) if header.is_empty() && self.given == [false; 2] => Stage::Start,
+            State::Header(_) | State::Between | State::Message(Kind::Reasoning | Kind::Call, _) => Stage::Free,
+            State::Message(Kind::Text, _) => Stage::Answer,
+        }
+    }
+
+    pub(super) fn begin_answer(&mut self) {
+        if !matches!(self.state, State::Message(Kind::Text, _)) {
+            self.state = State::Message(Kind::Text, false);
+        }
     }
 
     pub(super) fn mark(&mut self, mark: &str) -> Pieces {

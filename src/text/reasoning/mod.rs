@@ -9,7 +9,7 @@ mod pieces;
 mod tags;
 
 pub use format::{DeclaredBy, ReasoningFormat, ReasoningTags};
-pub use pieces::{Kind, Pieces};
+pub use pieces::{Kind, Pieces, Stage};
 
 use harmony::HarmonySplitter;
 use tags::TagSplitter;
@@ -63,6 +63,30 @@ impl ReasoningSplitter {
         match &self.0 {
             Splitter::Tags(tags) => tags.in_reasoning(),
             Splitter::Harmony(harmony) => harmony.in_reasoning(),
+        }
+    }
+
+    /// Where in the output the next token is.
+    pub fn stage(&self) -> Stage {
+        match &self.0 {
+            Splitter::Tags(tags) => tags.stage(),
+            Splitter::Harmony(harmony) => harmony.stage(),
+        }
+    }
+
+    /// The marks that may open the reasoning at the start of an output.
+    pub fn openers(&self) -> Vec<String> {
+        match &self.0 {
+            Splitter::Tags(tags) => tags.openers(),
+            Splitter::Harmony(_) => vec![harmony::CHANNEL.to_owned()],
+        }
+    }
+
+    /// Has all that follows be the answer, white space included.
+    pub fn begin_answer(&mut self) {
+        match &mut self.0 {
+            Splitter::Tags(tags) => tags.begin_answer(),
+            Splitter::Harmony(harmony) => harmony.begin_answer(),
         }
     }
 

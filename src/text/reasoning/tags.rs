@@ -2,7 +2,7 @@
 
 use super::super::stop::partial_suffix;
 use super::format::ReasoningTags;
-use super::{Kind, Pieces};
+use super::{Kind, Pieces, Stage};
 
 /// Splits output whose reasoning is between tags at its start, or begins at the start if the prompt opened it.
 /// Reasoning that is never closed takes the whole output. White space around the tags belongs to neither part. Tags may
@@ -56,6 +56,26 @@ impl TagSplitter {
     /// Whether the output is currently inside the reasoning.
     pub(super) fn in_reasoning(&self) -> bool {
         matches!(self.state, State::Thought(_))
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        match self.state {
+            State::Start => Stage::Start,
+            State::Thought(_) => Stage::Free,
+            State::Gap => Stage::Gap,
+            State::Answer => Stage::Answer,
+        }
+    }
+
+    pub(super) fn openers(&self) -> Vec<String> {
+        self.pairs.iter().map(|pair| pair.open.clone()).collect()
+    }
+
+    pub(super) fn begin_answer(&mut self) {
+        if self.state != State::Answer {
+            self.held.clear(); // white space, or nothing
+            self.state = State::Answer;
+        }
     }
 
     /// Processes the next piece and returns the pieces that are certain, in order.

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use minke::engine::{GenerateOptions, GenerateResult, Input, Logprobs, Reasoning, ReasoningMode, StreamPart};
-use minke::text::{Message, ToolCall};
+use minke::engine::{
+    Constraint, GenerateOptions, GenerateResult, Input, Logprobs, Reasoning, ReasoningMode, StreamPart, ToolChoice,
+    ToolChoiceMode,
+};
+use minke::text::{Message, ToolCall, ToolSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -73,7 +76,10 @@ impl Request {
         if fields.take::<String>("reasoning_effort")?.is_some_and(|effort| effort == "none") {
             options.reasoning = Reasoning::Named(ReasoningMode::None);
         }
-        fields.only("response_format", &[json!({ "type": "text" })])?;
+        options.tools =
+            fields.take::<Vec<Offered>>("tools")?.unwrap_or_default().into_iter().map(Offered::tool).collect();
+        options.tool_choice = fields.take::<Choice>("tool_choice")?.map(Choice::of_engine).unwrap_or_default();
+        options.response_constraint = fields.take::<Format>("response_format")?.and_then(Format::constraint);
         fields.only("modalities", &[json!(["text"])])?;
         let request = Self {
             model,
@@ -83,6 +89,75 @@ impl Request {
         };
         fields.end(WITHOUT_EFFECT)?;
         Ok(request)
+    }
+}
+
+/// A tool that is offered.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Offered {
+    Function { function: Described },
+}
+
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    description: Option<String>,
+    /// A JSON Schema; without one, the function has no arguments.
+    parameters: Option<Value>,
+}
+
+impl Offered {
+    fn tool(self) -> ToolSpec {
+        let Self::Function { function: Described { name, description, parameters } } = self;
+        let input_schema = parameters.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
+        ToolSpec { name, description, input_schema }
+    }
+}
+
+/// Which tools are called.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Choice {
+    Mode(ToolChoiceMode),
+    Function { function: Named },
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+impl Choice {
+    fn of_engine(self) -> ToolChoice {
+        match self {
+            Self::Mode(mode) => ToolChoice::Named(mode),
+            Self::Function { function } => ToolChoice::Tool { tool_name: function.name },
+        }
+    }
+}
+
+/// What the answer must be.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Format {
+    Text,
+    JsonObject,
+    JsonSchema { json_schema: Schema },
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    schema: Value,
+}
+
+impl Format {
+    fn constraint(self) -> Option<Constraint> {
+        match self {
+            Self::Text => None,
+            Self::JsonObject => Some(Constraint::Json { json: json!({ "type": "object" }) }),
+            Self::JsonSchema { json_schema } => Some(Constraint::Json { json: json_schema.schema }),
+        }
     }
 }
 
@@ -205,7 +280,12 @@ impl Head {
 /// A response with all answers.
 pub fn whole(head: &Head, results: &[GenerateResult]) -> Value {
     let choice = |(index, result): (usize, &GenerateResult)| {
-        let mut message = json!({ "role": "assistant", "content": result.text, "refusal": null });
+        let calls: Vec<Value> = result.tool_calls.iter().map(|call| function(call, None)).collect();
+        let content = if result.text.is_empty() && !calls.is_empty() { Value::Null } else { json!(result.text) };
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !calls.is_empty() {
+            message["tool_calls"] = json!(calls);
+        }
         if !result.reasoning.is_empty() {
             message["reasoning_content"] = json!(result.reasoning);
         }
@@ -220,22 +300,70 @@ pub fn whole(head: &Head, results: &[GenerateResult]) -> Value {
     response
 }
 
-/// The chunk of a part of an answer, if it has one.
-pub fn chunk(head: &Head, index: usize, part: StreamPart) -> Option<Value> {
-    let (delta, logprobs, finish_reason) = match part {
-        StreamPart::ReasoningDelta { text } => (json!({ "reasoning_content": text }), None, None),
-        StreamPart::TextDelta { text, logprobs } => (json!({ "content": text }), logprobs, None),
-        StreamPart::Finish { finish_reason, .. } => (json!({}), None, Some(reply::finish_reason(finish_reason))),
-        StreamPart::Prefill { .. } => return None,
-    };
-    let logprobs = logprobs.map(|tokens| json!({ "content": reply::logprobs(&tokens), "refusal": null }));
-    let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
-    Some(head.with("chat.completion.chunk", json!([choice])))
+/// A call of a message, or with its `index` of a chunk.
+fn function(call: &ToolCall, index: Option<usize>) -> Value {
+    let ToolCall { tool_call_id, tool_name, input } = call;
+    let mut value =
+        json!({ "id": tool_call_id, "type": "function", "function": { "name": tool_name, "arguments": input } });
+    if let Some(index) = index {
+        value["index"] = json!(index);
+    }
+    value
 }
 
-/// The first chunk of an answer, which has the role.
-pub fn first_chunk(head: &Head, index: usize) -> Value {
-    let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-    let choice = json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": null });
-    head.with("chat.completion.chunk", json!([choice]))
+/// Makes the chunks of a stream.
+pub struct Chunks {
+    pub head: Head,
+    /// Ids of the calls that the answer has begun.
+    begun: Vec<String>,
+}
+
+impl Chunks {
+    /// The chunks of a response.
+    pub fn new(head: Head) -> Self {
+        Self { head, begun: Vec::new() }
+    }
+
+    /// The first chunk of an answer, which has the role.
+    pub fn first(&mut self, index: usize) -> Value {
+        self.begun.clear();
+        self.chunk(index, json!({ "role": "assistant", "content": "", "refusal": null }), Value::Null, None)
+    }
+
+    /// The chunk of a part of an answer, if it has one.
+    pub fn part(&mut self, index: usize, part: StreamPart) -> Option<Value> {
+        let (delta, logprobs, finish_reason) = match part {
+            StreamPart::ReasoningDelta { text } => (json!({ "reasoning_content": text }), None, None),
+            StreamPart::TextDelta { text, logprobs } => (json!({ "content": text }), logprobs, None),
+            StreamPart::ToolInputDelta { tool_call_id, tool_name, delta } => {
+                (json!({ "tool_calls": [self.input(tool_call_id, tool_name, delta)] }), None, None)
+            }
+            // All of its input has been sent.
+            StreamPart::ToolCall(call) if self.begun.contains(&call.tool_call_id) => return None,
+            StreamPart::ToolCall(ToolCall { tool_call_id, tool_name, input }) => {
+                (json!({ "tool_calls": [self.input(tool_call_id, tool_name, input)] }), None, None)
+            }
+            StreamPart::Finish { finish_reason, .. } => (json!({}), None, Some(reply::finish_reason(finish_reason))),
+            StreamPart::Prefill { .. } => return None,
+        };
+        let logprobs = logprobs.map(|tokens| json!({ "content": reply::logprobs(&tokens), "refusal": null }));
+        Some(self.chunk(index, delta, json!(logprobs), finish_reason))
+    }
+
+    /// A piece of a call's input; the first has id and name, too.
+    fn input(&mut self, id: String, name: String, delta: String) -> Value {
+        match self.begun.iter().position(|begun| *begun == id) {
+            Some(index) => json!({ "index": index, "function": { "arguments": delta } }),
+            None => {
+                self.begun.push(id.clone());
+                let call = ToolCall { tool_call_id: id, tool_name: name, input: delta };
+                function(&call, Some(self.begun.len() - 1))
+            }
+        }
+    }
+
+    fn chunk(&self, index: usize, delta: Value, logprobs: Value, finish_reason: Option<&str>) -> Value {
+        let choice = json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
+        self.head.with("chat.completion.chunk", json!([choice]))
+    }
 }

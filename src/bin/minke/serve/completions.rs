@@ -71,7 +71,7 @@ pub fn chunk(head: &Head, index: usize, part: StreamPart) -> Option<Value> {
         StreamPart::Finish { finish_reason, .. } => {
             choice(index, String::new(), None, Some(reply::finish_reason(finish_reason)))
         }
-        StreamPart::Prefill { .. } | StreamPart::ReasoningDelta { .. } => return None,
+        _ => return None, // a text has neither reasoning nor calls
     };
     Some(head.with("text_completion", json!([choice])))
 }

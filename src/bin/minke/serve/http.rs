@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::chat::{self, Head};
+use super::chat::{self, Chunks, Head};
 use super::reply::{self, Refusal};
 use super::{Ask, Event, Job, completions};
 
@@ -96,11 +96,12 @@ async fn chat_completions(State(served): State<Arc<Served>>, body: Bytes) -> Res
         let results = served.all(&request.ask).await?;
         return Ok(Json(chat::whole(&head, &results)).into_response());
     }
+    let mut chunks = Chunks::new(head);
     let chunks = served.stream(request.ask, move |index, event| match event {
-        Streamed::Begin => Some(chat::first_chunk(&head, index)),
-        Streamed::Part(part) => chat::chunk(&head, index, part),
+        Streamed::Begin => Some(chunks.first(index)),
+        Streamed::Part(part) => chunks.part(index, part),
         Streamed::End(usages) => request.include_usage.then(|| {
-            let mut last = head.with("chat.completion.chunk", json!([]));
+            let mut last = chunks.head.with("chat.completion.chunk", json!([]));
             last["usage"] = reply::usage(usages);
             last
         }),

@@ -56,6 +56,9 @@ impl From<Error> for Refusal {
             Error::ContextOverflow { .. } => {
                 Self { code: Some("context_length_exceeded".into()), ..Self::request(None, message) }
             }
+            Error::Constraint { .. } => {
+                Self { code: Some("constraint".into()), ..Self::request(Some("response_format"), message) }
+            }
             Error::Template { .. } => {
                 Self { code: Some("template".into()), ..Self::request(Some("messages"), message) }
             }
@@ -88,6 +91,7 @@ pub fn id(prefix: &str) -> String {
 pub fn finish_reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
         FinishReason::Stop | FinishReason::Abort => "stop",
     }
 }
