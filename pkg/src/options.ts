@@ -1,6 +1,7 @@
 // Validates everything that a caller passes: nothing is silently ignored.
 
 import table from "../../src/engine/options.json" with { type: "json" };
+import { constraint } from "./constraint.js";
 import { invalid, unsupported } from "./errors.js";
 import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
@@ -134,29 +135,8 @@ const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
   ...UNBUILT,
   signal,
   templateArgs: data,
-  responseConstraint: (value, name) => void constraint(value, name),
+  responseConstraint: (value, name) => void constraint(value, (field, ...rest) => fail(name + field, ...rest)),
 };
-
-/** A constraint as the engine takes it (`Constraint` in `src/engine/constraint.rs`). */
-function constraint(value: unknown, name: string): object {
-  const expected = "a RegExp, { json }, { choice } or { grammar }";
-  if (value instanceof RegExp) return { regex: value.source === "(?:)" ? "" : value.source, flags: value.flags };
-  const [[kind, given] = [], another] = isPlain(value) ? Object.entries(value) : [];
-  if (another !== undefined) fail(name, expected, value);
-  switch (kind) {
-    case "json":
-      if (typeof given !== "boolean") data(given, `${name}.json`);
-      return { json: JSON.parse(JSON.stringify(given)) }; // as JSON has it: without functions and undefined
-    case "choice":
-      if (!Array.isArray(given) || !given.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of strings", given);
-      return { choice: [...(given as string[])] };
-    case "grammar":
-      ofType("string")(given, `${name}.grammar`);
-      return { grammar: given };
-    default:
-      return fail(name, expected, value);
-  }
-}
 
 const aText = ofType("string");
 const textOrNull: Check = (value, name) => {
@@ -234,7 +214,8 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
 /** Validates generation options; the signal is separate, because it cannot be sent to a worker. */
 export function generateOptions(given?: GenerateOptions): { signal?: AbortSignal; engine: object } {
   const { signal, responseConstraint, ...engine } = checked(given, GENERATE);
-  return { signal, engine: responseConstraint === undefined ? engine : { ...engine, responseConstraint: constraint(responseConstraint, "responseConstraint") } };
+  // The check has refused what cannot be converted.
+  return { signal, engine: responseConstraint === undefined ? engine : { ...engine, responseConstraint: constraint(responseConstraint, fail) } };
 }
 
 /** Validates session options: initial messages or state, and defaults of the session's calls. */
