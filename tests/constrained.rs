@@ -45,8 +45,11 @@ fn generate(engine: &Engine, options: &GenerateOptions) -> GenerateResult {
     run(engine, Input::Ids(PROMPT.to_vec()), options).expect("a generation")
 }
 
+/// What is true of a value.
+type Holds = fn(&Value) -> bool;
+
 /// Schemas whose values are short, each with what is true of them.
-fn schemas() -> Vec<(Value, fn(&Value) -> bool)> {
+fn schemas() -> Vec<(Value, Holds)> {
     vec![
         (json!({ "type": "integer", "minimum": -5, "maximum": 120 }), |v| {
             v.as_i64().is_some_and(|n| (-5..=120).contains(&n))

@@ -18,13 +18,16 @@ use serde_json::{Value, json};
 /// Cases whose ruling is not followed, with the reason: `(case, text, reason)`.
 const KNOWN: &[(&str, &str, &str)] = &[];
 
+/// The tokens of a text.
+type Encode = Box<dyn Fn(&str) -> Vec<u32>>;
+
 /// What a text is turned into tokens with, and what masks them.
 struct Way {
     name: &'static str,
     grammars: Rc<dyn Grammars>,
     /// The token that ends an answer.
     end: u32,
-    encode: Box<dyn Fn(&str) -> Vec<u32>>,
+    encode: Encode,
     /// The bytes of a token.
     bytes: Box<dyn Fn(u32) -> Vec<u8>>,
 }

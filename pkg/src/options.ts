@@ -2,15 +2,13 @@
 
 import table from "../../src/engine/options.json" with { type: "json" };
 import { checkOf, checked, checksOf, data, defined, fail, isPlain, oneOf, ofType, plain, signal, type Check, type Checks } from "./checks.js";
-import { invalid, unsupported } from "./errors.js";
+import { constraint } from "./constraint.js";
+import { invalid } from "./errors.js";
 import type { Steps } from "./tools.js";
 import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, Tool, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, EngineTools, TemplateArguments } from "./wasm.js";
 
 const anything: Check = () => {};
-const unbuilt: Check = (_, name) => {
-  throw unsupported(name, "this option is not supported yet");
-};
 
 // The types of these require a check for every declared option. Options that reach the engine are in the table; the others
 // are checked here only.
@@ -42,7 +40,7 @@ const TOOL_NAME = /^[\w.-]{1,64}$/;
 const TOOL: Record<string, Check> = {
   description: ofType("string"),
   inputSchema: (value, name) => {
-    if (isPlain(value) && "~standard" in value) throw invalid(name, "expected a JSON Schema, got a validator; convert it first (zod: z.toJSONSchema)");
+    if (isPlain(value) && Object.keys(value).includes("~standard")) throw invalid(name, "expected a JSON Schema, got a validator; convert it first (zod: z.toJSONSchema)");
     data(value, name);
   },
   execute: ofType("function"),
@@ -58,36 +56,14 @@ const tools: Check = (value, name) => {
 const described = (tools: Record<string, Tool>): EngineTools =>
   Object.fromEntries(Object.entries(tools).map(([name, { description, inputSchema }]) => [name, defined({ description, inputSchema: JSON.parse(JSON.stringify(inputSchema)) })]));
 
-const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
+const GENERATE: Checks<keyof GenerateOptions> = {
   ...checksOf(table.generate),
-  ...UNBUILT,
   signal,
   templateArgs: data,
   tools,
   maxSteps: checkOf({ kind: "whole", least: 1, most: 1000, expected: "a whole number from 1 to 1000" }),
-  responseConstraint: (value, name) => void constraint(value, name),
+  responseConstraint: (value, name) => void constraint(value, (field, ...rest) => fail(name + field, ...rest)),
 };
-
-/** A constraint as the engine takes it (`Constraint` in `src/engine/constraint.rs`). */
-function constraint(value: unknown, name: string): object {
-  const expected = "a RegExp, { json }, { choice } or { grammar }";
-  if (value instanceof RegExp) return { regex: value.source === "(?:)" ? "" : value.source, flags: value.flags };
-  const [[kind, given] = [], another] = isPlain(value) ? Object.entries(value) : [];
-  if (another !== undefined) fail(name, expected, value);
-  switch (kind) {
-    case "json":
-      if (typeof given !== "boolean") data(given, `${name}.json`);
-      return { json: JSON.parse(JSON.stringify(given)) }; // as JSON has it: without functions and undefined
-    case "choice":
-      if (!Array.isArray(given) || !given.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of strings", given);
-      return { choice: [...(given as string[])] };
-    case "grammar":
-      ofType("string")(given, `${name}.grammar`);
-      return { grammar: given };
-    default:
-      return fail(name, expected, value);
-  }
-}
 
 const aText = ofType("string");
 const textOrNull: Check = (value, name) => {
@@ -161,7 +137,7 @@ export function generateOptions(given?: GenerateOptions, defaults?: Generate): G
   const { signal, tools, maxSteps, responseConstraint, ...engine } = checked(given, GENERATE);
   const all: Generate = {
     signal,
-    engine: { ...defaults?.engine, ...engine, ...(tools && { tools: described(tools) }), ...(responseConstraint && { responseConstraint: constraint(responseConstraint, "responseConstraint") }) },
+    engine: { ...defaults?.engine, ...engine, ...(tools && { tools: described(tools) }), ...(responseConstraint && { responseConstraint: constraint(responseConstraint, fail) }) },
     steps: { ...defaults?.steps, ...(tools && { tools }), ...(maxSteps && { maxSteps }) },
   };
   const { toolChoice, tools: offered = {} } = all.engine;

@@ -305,11 +305,7 @@ impl Matcher {
                 }
             }
         }
-        let mut words = mask.as_slice()[..self.tokens.div_ceil(32)].to_vec();
-        if let Some(last) = words.last_mut().filter(|_| self.tokens % 32 != 0) {
-            *last &= (1 << (self.tokens % 32)) - 1;
-        }
-        Ok(words)
+        Ok(mask.as_slice()[..self.tokens.div_ceil(32)].to_vec())
     }
 
     /// Takes the next token.

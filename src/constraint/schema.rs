@@ -272,10 +272,10 @@ impl<'a> Walk<'a> {
         let Value::Object(map) = value else { return *value != Value::Bool(false) };
         let list = |keyword: &str| map.get(keyword).and_then(Value::as_array);
         let each = |part: &Value| self.satisfiable(part, finite);
-        if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
-            if !self.resolve(reference, "").is_ok_and(|(target, _)| finite[&target]) {
-                return false;
-            }
+        if let Some(reference) = map.get("$ref").and_then(Value::as_str)
+            && !self.resolve(reference, "").is_ok_and(|(target, _)| finite[&target])
+        {
+            return false;
         }
         if list("allOf").is_some_and(|parts| !parts.iter().all(each))
             || ["anyOf", "oneOf"].iter().any(|keyword| list(keyword).is_some_and(|parts| !parts.iter().any(each)))

@@ -28,7 +28,7 @@ for (const way of ["jumping", "sampling"]) {
   }, { withoutJumps: way === "sampling" });
   for (const [name, { prompt, schema }] of Object.entries(CASES)) {
     for (let seed = 0; seed < seeds; seed++) {
-      const made = await page.evaluate(async (prompt, schema, seed, free) => {
+      const made = await page.evaluate(async ([prompt, schema, seed, free]) => {
         const timed = async (options) => {
           await model.generate("", { raw: true, maxOutputTokens: 1 }).catch(() => {}); // nothing of the prompt is reused
           const start = performance.now();
@@ -38,7 +38,7 @@ for (const way of ["jumping", "sampling"]) {
         const model = models.get(opened);
         const bound = await timed({ responseConstraint: { json: schema }, maxOutputTokens: 200 });
         return { bound, free: free ? await timed({ maxOutputTokens: bound.tokens }) : undefined };
-      }, prompt, schema, seed, way === "jumping");
+      }, [prompt, schema, seed, way === "jumping"]);
       for (const [to, result] of [[way, made.bound], ["free", made.free]]) {
         if (result === undefined) continue;
         totals[to][0] += result.tokens;

@@ -27,10 +27,10 @@ describe("constraints", { skip, timeout: 300_000 }, () => {
     await server?.close();
   });
   /** What a call answers, or the facts of its error. */
-  const generate = (input, options) => page.evaluate(async (input, { regex, ...options }) => {
+  const generate = (input, options) => page.evaluate(async ([input, { regex, ...options }]) => {
     if (regex !== undefined) options.responseConstraint = new RegExp(...regex);
     return model.generate(input, options).then(({ text, finishReason, usage }) => ({ text, finishReason, tokens: usage.outputTokens }), (error) => facts(error));
-  }, input, options);
+  }, [input, options]);
 
   test("the module is fetched when a constraint is first used, and once", async () => {
     await generate("Hi!", { maxOutputTokens: 2 });

@@ -26,6 +26,7 @@ export function instantiate(guard) {
     conversations = new Set();
     last = 0;
     constructor(id, bytes, requests) { Object.assign(this, { id, bytes, requests, log: [] }); }
+    setGrammars() {}
     info() { return { architecture: "fake", vocabSize: 4, contextLength: 30, bytes: this.bytes, sum: this.sum }; }
     memory() { return this.memoryNow; }
     // Conversations: one token per message, and one per character of it.

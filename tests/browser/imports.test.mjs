@@ -22,7 +22,7 @@ const LAYERS = [
   // Reading a model's files, and keeping them on the device.
   "sources", "storage",
   // What all of them share.
-  "locate.ts", "local.ts", "options.ts", "tools.ts", "checks.ts", "wasm.ts", "types.ts", "errors.ts",
+  "locate.ts", "local.ts", "options.ts", "constraint.ts", "tools.ts", "checks.ts", "wasm.ts", "types.ts", "errors.ts",
 ];
 
 const MOST_LINES = 300;

@@ -18,7 +18,7 @@ export const CASES = {
   matrix: { prompt: "A matrix of two rows, as JSON.", schema: { type: "array", minItems: 2, maxItems: 2, items: { type: "array", minItems: 2, maxItems: 2, items: { type: "integer", minimum: -99, maximum: 99 } } } },
   tree: { prompt: "A folder, as JSON.", schema: { $defs: { node: object({ name: text(8), first: { anyOf: [{ type: "null" }, object({ name: text(8) })] } }) }, $ref: "#/$defs/node" } },
   call: { prompt: "Call the weather tool for Lima.", schema: object({ name: { const: "get_weather" }, arguments: object({ city: text(16), days: { type: "integer", minimum: 1, maximum: 7 } }, ["days"]) }) },
-  scores: { prompt: "Scores of two players, as JSON.", schema: { type: "object", minProperties: 1, maxProperties: 2, additionalProperties: { type: "integer", minimum: 0, maximum: 999 } } },
+  scores: { prompt: "Scores of two players, as JSON.", schema: { type: "object", minProperties: 1, maxProperties: 2, patternProperties: { "^[A-Z][a-z]{1,8}$": { type: "integer", minimum: 0, maximum: 999 } }, additionalProperties: false } },
 };
 
 const ajv = new Ajv({ strict: false });
