@@ -4,7 +4,7 @@ use crate::model::config::{GenerationDefaults, ModelConfig, RopeFactors};
 use crate::text::{ChatTemplate, DeclaredBy, GgufVocab, ReasoningFormat, Tokenizer, TokenizerConfig, ToolFormat};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::{GgufMetadata, dequantize_rows};
-use crate::{Error, FormatKind, Result, Warning};
+use crate::{Error, FormatKind, Result, Warning, WarningCode};
 
 /// What is known of a model before its weights are read.
 pub(super) struct Description {
@@ -41,9 +41,13 @@ impl Description {
         };
         let source = template.as_ref().map(ChatTemplate::source);
         let tool_template = match tokenizer_config.chat_template(true) {
-            Ok(own) if Some(own) != source => Some(ChatTemplate::new(own, &tokenizer_config)?),
+            Ok(own) if Some(own) != source => Some(ChatTemplate::new(own, &tokenizer_config)),
             _ => None,
         };
+        let unusable = tool_template.as_ref().and_then(|template| template.as_ref().err()).map(|error| {
+            Warning::new(WarningCode::Template, format!("the template \"tool_use\" is not used: {error}"))
+        });
+        let tool_template = tool_template.and_then(Result::ok);
         let tool_format = match tool_template.as_ref().or(template.as_ref()) {
             Some(template) if template.capabilities().tools => {
                 ToolFormat::of(Some(template.source()), &tokenizer.added_tokens())
@@ -59,7 +63,8 @@ impl Description {
         };
         let stop_ids = stop_ids(checkpoint, &config, &defaults, &tokenizer, &tokenizer_config);
         let rope_factors = rope_factors(checkpoint).await?;
-        let told = [&*checkpoint.warnings, &config.warnings, tokenizer.warnings(), &defaults.warnings];
+        let told =
+            [&*checkpoint.warnings, &config.warnings, tokenizer.warnings(), &defaults.warnings, unusable.as_slice()];
         let warnings = told.concat();
         Ok(Self {
             config,

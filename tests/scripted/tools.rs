@@ -241,4 +241,10 @@ fn a_separate_template_serves_conversations_with_tools() {
     assert_eq!(text(&[]).expect("a prompt"), "<|user|>hi");
     assert!(text(&tools()).expect("a prompt").starts_with("<tools>[{"));
     assert_eq!(run(&engine, asked(), &options()).0.tool_calls, [call("call_1")]);
+    // One that cannot be used is told, and the other serves both.
+    let broken = config.to_string().replace("{% if tools %}", "{% if %}");
+    let engine = load(&folder.with("tokenizer_config.json", broken.into_bytes())).expect("a model");
+    let warnings = &engine.info().warnings;
+    assert!(warnings.iter().any(|w| w.code == WarningCode::Template && w.message.contains("tool_use")), "{warnings:?}");
+    assert!(!engine.info().capabilities.tools);
 }

@@ -1,7 +1,7 @@
 //! Detects how a model writes tool calls, from its chat template or else from its vocabulary.
 
 use super::super::ToolSpec;
-use super::forms::{Body, FORMS, Form, HARMONY, HERMES};
+use super::forms::{Body, FORMS, Form, HARMONY, HERMES, INDEX, Shape};
 use super::{Draft, End, Read, braces, json, named, python, xml};
 
 /// How a model writes tool calls.
@@ -42,28 +42,14 @@ impl ToolFormat {
 
     /// Whether a token belongs to a call's form, and so is processed even if it is special.
     pub fn is_mark(&self, token: &str) -> bool {
-        let form = self.0;
-        let mut marks =
-            [form.opens, form.starts, form.close, form.silent].into_iter().flatten().copied().collect::<Vec<_>>();
-        match &form.body {
-            Body::Named(named) => {
-                marks.extend([named.after, named.close].into_iter().flatten());
-                marks.extend([named.call, "<｜tool▁sep｜>", "<|tool_call_argument_begin|>", "[ARGS]", "[CALL_ID]"]);
-            }
-            Body::Xml(xml) => {
-                marks.extend([xml.call, xml.key, xml.keyed, xml.value, xml.valued, xml.called]);
-                marks.extend(xml.close);
-            }
-            Body::Braces(quote) => marks.push(quote),
-            Body::Json | Body::Keyed | Body::Python(_) => {}
-        }
-        token.len() > 1 && marks.iter().any(|mark| mark.contains(token))
+        token.len() > 1 && self.0.marks().iter().any(|mark| mark.contains(token))
     }
 
     /// The text with which a call begins: up to the name, or with a name up to the arguments.
     pub fn beginning(&self, name: Option<&str>) -> String {
-        let [before, after] = self.0.begin;
-        name.map_or_else(|| before.to_owned(), |name| format!("{before}{name}{after}"))
+        let Shape { open, name: before, arguments, .. } = self.0.shape;
+        let named = name.map(|name| format!("{name}{arguments}")).unwrap_or_default();
+        format!("{open}{before}{named}").replace(INDEX, "0")
     }
 
     pub(super) fn form(&self) -> &'static Form {
@@ -85,6 +71,26 @@ pub(super) struct Section {
 }
 
 impl Form {
+    /// The markers of calls and of their parts.
+    pub(super) fn marks(&self) -> Vec<&'static str> {
+        let Shape { open, name, arguments, end, close, .. } = self.shape;
+        let lists = [self.opens, self.starts, self.close, self.silent, &[open, name, arguments, end, close]];
+        let mut marks: Vec<&str> = lists.into_iter().flatten().copied().collect();
+        match &self.body {
+            Body::Named(named) => {
+                marks.extend([named.after, named.close].into_iter().flatten());
+                marks.push("[CALL_ID]");
+            }
+            Body::Xml(xml) => {
+                marks.extend([xml.call, xml.key, xml.keyed, xml.value, xml.valued, xml.called]);
+                marks.extend(xml.close);
+            }
+            Body::Braces(quote) => marks.push(quote),
+            Body::Json | Body::Keyed | Body::Python(_) => {}
+        }
+        marks
+    }
+
     /// Reads what stands at the beginning of `text` in a section.
     pub(super) fn read(&self, text: &str, section: &mut Section, tools: &[ToolSpec], end: End) -> Read {
         let first = !section.begun;

@@ -24,8 +24,36 @@ pub(super) struct Form {
     pub(super) silent: &'static [&'static str],
     /// Whether a call's id follows its arguments.
     pub(super) late_id: bool,
-    /// How a call begins, up to its name and up to its arguments.
-    pub(super) begin: [&'static str; 2],
+    /// How calls are written by the model.
+    pub(super) shape: Shape,
+}
+
+/// The texts around the parts of calls. In them, [`ID`] stands for an id of nine letters and digits, and
+/// [`INDEX`] for the number of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Before the first call.
+    pub(super) open: &'static str,
+    /// Before a name.
+    pub(super) name: &'static str,
+    /// Between a name and the arguments.
+    pub(super) arguments: &'static str,
+    /// After the arguments.
+    pub(super) end: &'static str,
+    /// Between calls; `None` if a turn has one.
+    pub(super) between: Option<&'static str>,
+    /// After the last call.
+    pub(super) close: &'static str,
+}
+
+/// An id, in a [`Shape`].
+pub(super) const ID: char = '\u{0}';
+/// The index of a call, in a [`Shape`].
+pub(super) const INDEX: char = '\u{1}';
+
+const fn shape(texts: [&'static str; 4], between: &'static str, close: &'static str) -> Shape {
+    let [open, name, arguments, end] = texts;
+    Shape { open, name, arguments, end, between: Some(between), close }
 }
 
 /// How calls are written.
@@ -55,7 +83,7 @@ const NONE: Form = Form {
     body: Body::Json,
     silent: &[],
     late_id: false,
-    begin: ["", ""],
+    shape: shape(["", "", "", ""], "", ""),
 };
 
 const JSON: &str = "\", \"arguments\": ";
@@ -65,7 +93,7 @@ pub(super) static HERMES: Form = Form {
     signs: &["<tool_call>"],
     opens: &["<tool_call>"],
     close: &["</tool_call>"],
-    begin: ["<tool_call>\n{\"name\": \"", JSON],
+    shape: shape(["", "<tool_call>\n{\"name\": \"", JSON, "}\n</tool_call>"], "\n", ""),
     ..NONE
 };
 
@@ -77,7 +105,10 @@ pub(super) static HARMONY: Form = Form {
         after: &[],
         close: &["<|call|>", "<|end|>", "<|return|>"],
     }),
-    begin: ["<|channel|>commentary to=functions.", " <|constrain|>json<|message|>"],
+    shape: Shape {
+        between: None,
+        ..shape(["", "<|channel|>commentary to=functions.", " <|constrain|>json<|message|>", ""], "", "")
+    },
     ..NONE
 };
 
@@ -97,11 +128,11 @@ const QWEN_XML: Xml = Xml {
 #[rustfmt::skip] // strings in a table
 pub(super) static FORMS: &[Form] = &[
     // DeepSeek-V3.2
-    Form { also: "function_calls>", begin: ["<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"", "\">\n"], ..DSML },
+    Form { also: "function_calls>", shape: DSML_CALLS, ..DSML },
     // DeepSeek-V4
     DSML,
     // DeepSeek-V3, R1
-    Form { also: "```json", begin: ["<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>", "\n```json\n"], ..DEEPSEEK },
+    Form { also: "```json", shape: DEEPSEEK_V3, ..DEEPSEEK },
     // DeepSeek-V3.1
     DEEPSEEK,
     Form {
@@ -112,7 +143,7 @@ pub(super) static FORMS: &[Form] = &[
             call: "<invoke name=\"", named: "\">", key: "<parameter name=\"", keyed: ">", value: "", valued: "</parameter>",
             called: "</invoke>", close: &["</minimax:tool_call>"], lines: false,
         }),
-        begin: ["<minimax:tool_call>\n<invoke name=\"", "\">\n"],
+        shape: shape(["<minimax:tool_call>\n", "<invoke name=\"", "\">\n", "</invoke>\n"], "", "</minimax:tool_call>"),
         ..NONE
     },
     Form {
@@ -120,7 +151,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<seed:tool_call>"],
         starts: &["<function="],
         body: Body::Xml(Xml { close: &["</seed:tool_call>"], lines: false, ..QWEN_XML }),
-        begin: ["<seed:tool_call>\n<function=", ">\n"],
+        shape: shape(["", "<seed:tool_call>\n<function=", ">\n", "</function>\n</seed:tool_call>"], "\n", ""),
         ..NONE
     },
     // Kimi-K2
@@ -131,7 +162,10 @@ pub(super) static FORMS: &[Form] = &[
         body: Body::Named(Named {
             call: "<|tool_call_begin|>", head: Head::Kimi, after: &["<|tool_call_end|>"], close: &["<|tool_calls_section_end|>"],
         }),
-        begin: ["<|tool_calls_section_begin|><|tool_call_begin|>functions.", ":0<|tool_call_argument_begin|>"],
+        shape: shape(
+            ["<|tool_calls_section_begin|>", "<|tool_call_begin|>functions.", ":\u{1}<|tool_call_argument_begin|>", "<|tool_call_end|>"],
+            "", "<|tool_calls_section_end|>",
+        ),
         ..NONE
     },
     // LFM2
@@ -140,7 +174,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<|tool_call_start|>"],
         close: &["<|tool_call_end|>"],
         body: Body::Python(""),
-        begin: ["<|tool_call_start|>[", "("],
+        shape: shape(["<|tool_call_start|>[", "", "(", ")"], ", ", "]<|tool_call_end|>"),
         ..NONE
     },
     // Apertus
@@ -149,7 +183,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<|tools_prefix|>"],
         close: &["<|tools_suffix|>"],
         body: Body::Keyed,
-        begin: ["<|tools_prefix|>[{\"", "\": "],
+        shape: shape(["<|tools_prefix|>[", "{\"", "\": ", "}"], ", ", "]<|tools_suffix|>"),
         ..NONE
     },
     // Command R7B
@@ -158,7 +192,10 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<|START_ACTION|>"],
         close: &["<|END_ACTION|>"],
         silent: &["<|START_RESPONSE|>", "<|END_RESPONSE|>"],
-        begin: ["<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"", "\", \"parameters\": "],
+        shape: shape(
+            ["<|START_ACTION|>[\n    ", "{\"tool_call_id\": \"0\", \"tool_name\": \"", "\", \"parameters\": ", "}"],
+            ",\n    ", "\n]<|END_ACTION|>",
+        ),
         ..NONE
     },
     // FunctionGemma
@@ -167,7 +204,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<start_function_call>"],
         close: &["<end_function_call>"],
         body: Body::Braces("<escape>"),
-        begin: ["<start_function_call>call:", "{"],
+        shape: shape(["", "<start_function_call>call:", "{", "}<end_function_call>"], "", ""),
         ..NONE
     },
     // Gemma 4
@@ -176,7 +213,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<|tool_call>"],
         close: &["<tool_call|>"],
         body: Body::Braces("<|\"|>"),
-        begin: ["<|tool_call>call:", "{"],
+        shape: shape(["", "<|tool_call>call:", "{", "}<tool_call|>"], "", ""),
         ..NONE
     },
     // Nemotron Nano v2
@@ -184,13 +221,13 @@ pub(super) static FORMS: &[Form] = &[
         signs: &["<TOOLCALL>"],
         opens: &["<TOOLCALL>"],
         close: &["</TOOLCALL>"],
-        begin: ["<TOOLCALL>[{\"name\": \"", JSON],
+        shape: shape(["<TOOLCALL>[", "{\"name\": \"", JSON, "}"], ", ", "]</TOOLCALL>"),
         ..NONE
     },
     // Mistral, later
     Form {
         signs: &["[ARGS]", "[CALL_ID]"],
-        begin: ["[TOOL_CALLS]", "[ARGS]"],
+        shape: shape(["", "[TOOL_CALLS]", "[ARGS]", ""], "", ""),
         ..MISTRAL
     },
     MISTRAL,
@@ -198,7 +235,7 @@ pub(super) static FORMS: &[Form] = &[
     Form {
         signs: &["functools"],
         opens: &["functools"],
-        begin: ["functools[{\"name\": \"", JSON],
+        shape: shape(["functools[", "{\"name\": \"", JSON, "}"], ", ", "]"),
         ..NONE
     },
     // OLMo 3
@@ -207,7 +244,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<function_calls>"],
         close: &["</function_calls>"],
         body: Body::Python(""),
-        begin: ["<function_calls>", "("],
+        shape: shape(["<function_calls>", "", "(", ")"], "\n", "</function_calls>"),
         ..NONE
     },
     // GLM-4.5 and later
@@ -218,7 +255,7 @@ pub(super) static FORMS: &[Form] = &[
             call: "", named: "", key: "<arg_key>", keyed: "</arg_key>", value: "<arg_value>", valued: "</arg_value>",
             called: "</tool_call>", close: &["</tool_call>"], lines: false,
         }),
-        begin: ["<tool_call>", "\n"],
+        shape: shape(["", "<tool_call>", "\n", "</tool_call>"], "\n", ""),
         ..NONE
     },
     // Qwen3-Coder, Qwen3.5, Nemotron 3
@@ -227,7 +264,7 @@ pub(super) static FORMS: &[Form] = &[
         opens: &["<tool_call>"],
         starts: &["<function="],
         body: Body::Xml(QWEN_XML),
-        begin: ["<tool_call>\n<function=", ">\n"],
+        shape: shape(["", "<tool_call>\n<function=", ">\n", "</function>\n</tool_call>"], "\n", ""),
         ..NONE
     },
     // Granite 3
@@ -235,7 +272,7 @@ pub(super) static FORMS: &[Form] = &[
         signs: &["<|tool_call|>"],
         opens: &["<|tool_call|>", "<tool_call>"],
         close: &["</tool_call>"],
-        begin: ["<|tool_call|>[{\"name\": \"", JSON],
+        shape: shape(["<|tool_call|>[", "{\"name\": \"", JSON, "}"], ", ", "]"),
         ..NONE
     },
     // Llama 3
@@ -245,7 +282,7 @@ pub(super) static FORMS: &[Form] = &[
         close: &["<|python_end|>"],
         bare: Some('{'),
         body: Body::Python(".call"),
-        begin: ["{\"name\": \"", "\", \"parameters\": "],
+        shape: shape(["", "{\"name\": \"", "\", \"parameters\": ", "}"], "; ", ""),
         ..NONE
     },
     // Llama 4, and Llama 3.2 where the template asks for it
@@ -255,7 +292,7 @@ pub(super) static FORMS: &[Form] = &[
         close: &["<|python_end|>"],
         bare: Some('['),
         body: Body::Python(""),
-        begin: ["[", "("],
+        shape: shape(["[", "", "(", ")"], ", ", "]"),
         ..NONE
     },
 ];
@@ -266,7 +303,7 @@ const MISTRAL: Form = Form {
     opens: &["[TOOL_CALLS]"],
     body: Body::Named(Named { call: "", head: Head::Mistral, after: &[], close: &[] }),
     late_id: true,
-    begin: ["[TOOL_CALLS][{\"name\": \"", JSON],
+    shape: shape(["[TOOL_CALLS][", "{\"name\": \"", JSON, ", \"id\": \"\u{0}\"}"], ", ", "]"),
     ..NONE
 };
 
@@ -280,7 +317,11 @@ const DEEPSEEK: Form = Form {
         after: &["```", "<｜tool▁call▁end｜>"],
         close: &["<｜tool▁calls▁end｜>"],
     }),
-    begin: ["<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>", "<｜tool▁sep｜>"],
+    shape: shape(
+        ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "<｜tool▁call▁end｜>"],
+        "",
+        "<｜tool▁calls▁end｜>",
+    ),
     ..NONE
 };
 
@@ -299,6 +340,23 @@ const DSML: Form = Form {
         close: &["</｜DSML｜tool_calls>", "</｜DSML｜function_calls>"],
         lines: false,
     }),
-    begin: ["<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"", "\">\n"],
+    shape: shape(
+        ["<｜DSML｜tool_calls>\n", "<｜DSML｜invoke name=\"", "\">\n", "</｜DSML｜invoke>\n"],
+        "",
+        "</｜DSML｜tool_calls>",
+    ),
     ..NONE
+};
+
+/// DeepSeek-V3.2's section has another name.
+const DSML_CALLS: Shape =
+    Shape { open: "<｜DSML｜function_calls>\n", close: "</｜DSML｜function_calls>", ..DSML.shape };
+
+/// DeepSeek-V3 writes arguments in a block of code.
+const DEEPSEEK_V3: Shape = Shape {
+    name: "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+    arguments: "\n```json\n",
+    end: "\n```<｜tool▁call▁end｜>",
+    between: Some("\n"),
+    ..DEEPSEEK.shape
 };

@@ -8,6 +8,7 @@ mod braces;
 mod cursor;
 mod format;
 mod forms;
+mod grammar;
 mod json;
 mod literal;
 mod named;
@@ -18,6 +19,7 @@ mod schema;
 mod xml;
 
 pub use format::ToolFormat;
+pub use grammar::CallRules;
 pub(crate) use named::RECIPIENT;
 pub(crate) use offer::{described, spelled_out};
 pub use parser::{IncompleteCall, ToolEvent, ToolParser};

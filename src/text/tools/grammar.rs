@@ -1,0 +1,381 @@
+//! Grammars of answers with calls, in Lark as llguidance reads it: a call is bound by its tool's schema from its name on.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::super::ToolSpec;
+use super::ToolFormat;
+use super::forms::{Body, Form, HARMONY, ID, INDEX, Shape};
+use super::xml::Xml;
+
+/// Levels of nested schemas that are followed.
+const DEPTH: usize = 16;
+const TEXT: &str = "/(?s:.+)/";
+
+/// What an answer must be.
+#[derive(Debug, Clone, Copy)]
+pub struct CallRules<'a> {
+    /// The tools that may be called.
+    pub tools: &'a [ToolSpec],
+    /// Whether the answer must be calls; it may be text as well if not.
+    pub required: bool,
+    /// Whether there may be several calls.
+    pub parallel: bool,
+    /// Special tokens of the vocabulary, with their ids: in grammars they are not text.
+    pub special: &'a [(String, u32)],
+}
+
+impl ToolFormat {
+    /// The Lark grammar of an answer after its reasoning; for harmony's channels, of an answer with it.
+    pub fn grammar(&self, rules: &CallRules<'_>) -> String {
+        let mut writer = Writer { form: self.form(), special: rules.special, lines: String::new(), rules: 0 };
+        let calls = writer.calls(rules);
+        let start = writer.start(&calls, rules.required);
+        format!("start: {start}\n{}", writer.lines)
+    }
+}
+
+/// Values of the forms that are not JSON.
+#[derive(Debug, Clone, Copy)]
+enum Style {
+    Python,
+    /// With the model's own quotation marks.
+    Braces(&'static str),
+}
+
+struct Writer<'a> {
+    form: &'static Form,
+    special: &'a [(String, u32)],
+    lines: String,
+    rules: usize,
+}
+
+impl Writer<'_> {
+    /// Adds a rule and returns its name.
+    fn rule(&mut self, body: &str) -> String {
+        self.attributed("", body)
+    }
+
+    fn attributed(&mut self, attributes: &str, body: &str) -> String {
+        let name = format!("r{}", self.rules);
+        self.rules += 1;
+        let _ = writeln!(self.lines, "{name}{attributes}: {body}");
+        name
+    }
+
+    fn is_special(&self, text: &str) -> bool {
+        self.special.iter().any(|(token, _)| token == text)
+    }
+
+    /// A text as it stands: strings, and special tokens by their ids.
+    fn literal(&self, text: &str) -> String {
+        let (mut out, mut rest) = (Vec::new(), text);
+        while !rest.is_empty() {
+            let tokens = self.special.iter().filter(|(token, _)| !token.is_empty());
+            let next = tokens.filter_map(|(token, id)| Some((rest.find(token.as_str())?, token, id)));
+            let next = next.min_by_key(|(at, token, _)| (*at, usize::MAX - token.len()));
+            let (plain, after) = rest.split_at(next.map_or(rest.len(), |(at, ..)| at));
+            for (i, part) in plain.split(ID).enumerate() {
+                out.extend((i > 0).then(|| "/[a-zA-Z0-9]{9}/".to_owned()));
+                for (i, part) in part.split(INDEX).enumerate() {
+                    out.extend((i > 0).then(|| "/[0-9]+/".to_owned()));
+                    out.extend((!part.is_empty()).then(|| json!(part).to_string()));
+                }
+            }
+            rest = after;
+            if let Some((_, token, id)) = next {
+                out.push(format!("<[{id}]>"));
+                rest = &rest[token.len()..];
+            }
+        }
+        out.join(" ")
+    }
+
+    /// Calls one after another.
+    fn calls(&mut self, rules: &CallRules<'_>) -> String {
+        let Shape { open, name, arguments, end, between, close } = self.form.shape;
+        let mut calls = Vec::new();
+        for tool in rules.tools {
+            let input = self.arguments(&tool.input_schema);
+            let head = self.literal(&format!("{name}{}{arguments}", tool.name));
+            let body = format!("{head} {input} {}", self.literal(end));
+            calls.push(self.rule(&body));
+        }
+        let call = self.rule(&calls.join(" | "));
+        let more = between.filter(|_| rules.parallel).map(|between| format!("({} {call})*", self.literal(between)));
+        let body = format!("{} {call} {} {}", self.literal(open), more.unwrap_or_default(), self.literal(close));
+        self.rule(&body)
+    }
+
+    fn start(&mut self, calls: &str, required: bool) -> String {
+        if std::ptr::eq(self.form, &raw const HARMONY) {
+            let thought = format!(
+                "{} {TEXT} {}",
+                self.literal("<|channel|>analysis<|message|>"),
+                self.literal("<|end|><|start|>assistant")
+            );
+            let answer = format!("{} {TEXT}", self.literal("<|channel|>final<|message|>"));
+            let (thought, answer) = (self.rule(&thought), self.rule(&answer));
+            return if required { format!("{thought}* {calls}") } else { format!("{thought}* ({calls} | {answer})") };
+        }
+        if required {
+            return calls.to_owned();
+        }
+        // Text must not begin a call: it ends where a marker begins.
+        let markers = [self.form.opens, self.form.starts].concat();
+        let plain: Vec<String> =
+            markers.iter().filter(|marker| !self.is_special(marker)).map(|marker| escaped(marker)).collect();
+        let text = match self.form.bare {
+            Some(sign) => format!("/[^{}](?s:.*)/", escaped(&sign.to_string())),
+            None if plain.is_empty() => TEXT.to_owned(),
+            None => format!("{TEXT} & ~/(?s:.*)({})(?s:.*)/", plain.join("|")),
+        };
+        let _ = writeln!(self.lines, "TEXT: {text}");
+        format!("TEXT? {calls}?")
+    }
+
+    /// The arguments of a tool.
+    fn arguments(&mut self, schema: &Value) -> String {
+        match &self.form.body {
+            Body::Json | Body::Keyed | Body::Named(_) => self.rule(&format!("%json {schema}")),
+            Body::Python(_) if self.form.bare == Some('{') => self.rule(&format!("%json {schema}")),
+            Body::Python(_) => self.members(schema, schema, Style::Python, "=", ", ", DEPTH),
+            Body::Braces(quote) => self.members(schema, schema, Style::Braces(quote), ":", ",", DEPTH),
+            Body::Xml(xml) => self.elements(schema, xml),
+        }
+    }
+
+    /// An element for each argument, in the order of the schema.
+    fn elements(&mut self, schema: &Value, xml: &Xml) -> String {
+        let mut parts = Vec::new();
+        for (name, property) in properties(schema) {
+            // A text may also be null, or something else, if the schema takes that.
+            let names = property["type"].as_array().map_or(std::slice::from_ref(&property["type"]), Vec::as_slice);
+            let text = names.iter().any(|name| name == "string") && property.get("enum").is_none();
+            let kind = if property["type"] == "string" { "true" } else { "false" };
+            let attributes = if xml.key.contains("DSML") { format!(" string=\"{kind}\"") } else { String::new() };
+            let quote = if xml.key.ends_with('"') { "\"" } else { "" };
+            let value = if xml.value.is_empty() { String::new() } else { format!("\n{}", xml.value) };
+            let line = if xml.lines { "\n" } else { "" };
+            let head = self.literal(&format!("{}{name}{quote}{attributes}{}{value}{line}", xml.key, xml.keyed));
+            let end = format!("{line}{}", xml.valued);
+            let element = match text {
+                true if self.is_special(xml.valued) => format!("{head} {TEXT}? {}", self.literal(&end)),
+                true => {
+                    let text = self.attributed(&format!("[suffix={}]", json!(end)), "/(?s:.*)/");
+                    format!("{head} {text}")
+                }
+                false => format!("{head} {} {}", self.element(schema, property), self.literal(&end)),
+            };
+            let element = self.rule(&format!("{element} \"\\n\""));
+            parts.push(if is_required(schema, name) { element } else { format!("{element}?") });
+        }
+        self.rule(if parts.is_empty() { "\"\"".into() } else { parts.join(" ") }.as_str())
+    }
+
+    /// A value of an element that is not any text: a text as it stands, or JSON.
+    fn element(&mut self, root: &Value, property: &Value) -> String {
+        let texts = property["enum"].as_array().filter(|values| values.iter().all(|value| value.is_string()));
+        if let Some(values) = texts {
+            let texts = values.iter().filter_map(Value::as_str).map(|text| self.literal(text));
+            let body = texts.collect::<Vec<_>>().join(" | ");
+            return self.rule(&body);
+        }
+        let mut schema = property.clone();
+        if let (Some(schema), Some(shared)) = (schema.as_object_mut(), root.get("$defs")) {
+            schema.insert("$defs".into(), shared.clone());
+        }
+        self.rule(&format!("%json {schema}"))
+    }
+
+    /// `name SIGN value` pairs between separators, in the order of the schema, or of the alphabet within braces.
+    fn members(
+        &mut self,
+        root: &Value,
+        schema: &Value,
+        style: Style,
+        sign: &str,
+        separator: &str,
+        depth: usize,
+    ) -> String {
+        let mut members = Vec::new();
+        for (name, property) in properties(schema) {
+            let value = self.value(root, property, style, depth);
+            let name_text = match style {
+                Style::Python if sign == ": " => format!("'{name}'"),
+                _ => name.clone(),
+            };
+            let member = format!("{} {value}", self.literal(&format!("{name_text}{sign}")));
+            members.push((name.clone(), self.rule(&member), is_required(schema, name)));
+        }
+        if matches!(style, Style::Braces(_)) {
+            members.sort();
+        }
+        // What may follow a member, and what may come first, from the last member to the first.
+        let (mut after, mut first) = (self.rule("\"\""), self.rule("\"\""));
+        for (_, member, required) in members.iter().rev() {
+            let following = format!("{} {member} {after}", json!(separator));
+            let beginning = format!("{member} {after}");
+            let or = |body: String, other: &str| if *required { body } else { format!("{body} | {other}") };
+            (after, first) = (self.rule(&or(following, &after)), self.rule(&or(beginning, &first)));
+        }
+        first
+    }
+
+    /// A value.
+    fn value(&mut self, root: &Value, schema: &Value, style: Style, depth: usize) -> String {
+        let Some(depth) = depth.checked_sub(1) else { return self.any(style) };
+        if let Some(target) = schema["$ref"].as_str().and_then(|path| root.pointer(path.strip_prefix('#')?)) {
+            return self.value(root, target, style, depth);
+        }
+        if let Some(values) = schema["enum"].as_array().cloned().or_else(|| Some(vec![schema.get("const")?.clone()])) {
+            let values: Vec<String> = values.iter().map(|value| self.constant(value, style)).collect();
+            return self.rule(&values.join(" | "));
+        }
+        let alternatives = ["anyOf", "oneOf"].iter().find_map(|key| schema[*key].as_array().cloned());
+        if let Some(alternatives) = alternatives {
+            let values: Vec<String> = alternatives.iter().map(|one| self.value(root, one, style, depth)).collect();
+            return self.rule(&values.join(" | "));
+        }
+        let names: Vec<String> = match &schema["type"] {
+            Value::String(name) => vec![name.clone()],
+            Value::Array(names) => names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
+            _ => return self.any(style),
+        };
+        let values: Vec<String> = names.iter().map(|name| self.typed(root, schema, name, style, depth)).collect();
+        self.rule(&values.join(" | "))
+    }
+
+    /// A value of a type.
+    fn typed(&mut self, root: &Value, schema: &Value, name: &str, style: Style, depth: usize) -> String {
+        match (name, style) {
+            ("string", _) => self.string(style),
+            ("integer", _) => "/-?(0|[1-9][0-9]*)/".into(),
+            ("number", _) => "/-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?/".into(),
+            ("boolean", Style::Python) => "(\"True\" | \"False\")".into(),
+            ("boolean", Style::Braces(_)) => "(\"true\" | \"false\")".into(),
+            ("null", Style::Python) => "\"None\"".into(),
+            ("null", Style::Braces(_)) => "\"null\"".into(),
+            ("array", _) => {
+                let item = self.value(root, &schema["items"], style, depth);
+                self.list(&item, style)
+            }
+            ("object", _) if !schema["properties"].is_null() => {
+                let (sign, separator) = if matches!(style, Style::Python) { (": ", ", ") } else { (":", ",") };
+                let members = self.members(root, schema, style, sign, separator, depth);
+                format!("(\"{{\" {members} \"}}\")")
+            }
+            _ => self.any(style),
+        }
+    }
+
+    fn list(&mut self, item: &str, style: Style) -> String {
+        let separator = if matches!(style, Style::Python) { ", " } else { "," };
+        format!("(\"[\" ({item} ({} {item})*)? \"]\")", json!(separator))
+    }
+
+    fn string(&mut self, style: Style) -> String {
+        match style {
+            Style::Python => r#"(/'([^'\\\n]|\\.)*'/ | /"([^"\\\n]|\\.)*"/)"#.into(),
+            Style::Braces(quote) if self.is_special(quote) => {
+                let mark = self.literal(quote);
+                format!("({mark} {TEXT}? {mark})")
+            }
+            Style::Braces(quote) => {
+                let text = self.attributed(&format!("[suffix={}]", json!(quote)), "/(?s:.*)/");
+                format!("({} {text})", self.literal(quote))
+            }
+        }
+    }
+
+    fn constant(&mut self, value: &Value, style: Style) -> String {
+        match (value, style) {
+            (Value::String(text), Style::Python) => {
+                let escaped = text.replace('\\', "\\\\").replace('\n', "\\n");
+                let single = format!("'{}'", escaped.replace('\'', "\\'"));
+                let double = format!("\"{}\"", escaped.replace('"', "\\\""));
+                format!("({} | {})", self.literal(&single), self.literal(&double))
+            }
+            (Value::String(text), Style::Braces(quote)) => self.literal(&format!("{quote}{text}{quote}")),
+            (Value::Bool(true), Style::Python) => "\"True\"".into(),
+            (Value::Bool(false), Style::Python) => "\"False\"".into(),
+            (Value::Null, Style::Python) => "\"None\"".into(),
+            (other, _) => json!(other.to_string()).to_string(),
+        }
+    }
+
+    /// Any value.
+    fn any(&mut self, style: Style) -> String {
+        let name = format!("r{}", self.rules);
+        self.rules += 1;
+        let string = self.string(style);
+        let scalars = ["number", "boolean", "null"].map(|kind| self.typed(&Value::Null, &Value::Null, kind, style, 1));
+        let list = self.list(&name, style);
+        let (sign, separator) = if matches!(style, Style::Python) { (": ", ", ") } else { (":", ",") };
+        let key = if matches!(style, Style::Python) { string.clone() } else { "/[a-zA-Z0-9_]+/".into() };
+        let pair = format!("{key} {} {name}", json!(sign));
+        let object = format!("(\"{{\" ({pair} ({} {pair})*)? \"}}\")", json!(separator));
+        let _ = writeln!(self.lines, "{name}: {string} | {} | {list} | {object}", scalars.join(" | "));
+        name
+    }
+}
+
+/// A text as a pattern.
+fn escaped(text: &str) -> String {
+    let special = |c: char| c.is_ascii_punctuation() && !"<>=\"'_-%&@#!,:;~`".contains(c);
+    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema["properties"].as_object().into_iter().flatten()
+}
+
+fn is_required(schema: &Value, name: &str) -> bool {
+    schema["required"].as_array().into_iter().flatten().any(|required| required == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(name: &str, properties: &Value) -> ToolSpec {
+        let input_schema = json!({ "type": "object", "properties": properties, "required": ["city"] });
+        ToolSpec { name: name.into(), description: None, input_schema }
+    }
+
+    fn grammar(template: &str, required: bool, parallel: bool, special: &[(String, u32)]) -> String {
+        let tools = [tool("look", &json!({ "city": { "type": "string" }, "days": { "type": "integer" } }))];
+        ToolFormat::of(Some(template), &[]).grammar(&CallRules { tools: &tools, required, parallel, special })
+    }
+
+    #[test]
+    fn json_is_bound_by_the_schema_between_markers() {
+        let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"]}"#;
+        let want = format!(
+            "start: r3\nr0: %json {schema}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
+             r2: r1\nr3:  r2  \n"
+        );
+        assert_eq!(grammar("<tool_call>", true, false, &[]), want);
+        // Special tokens are not text: they stand by their ids, and text cannot contain them.
+        let special = [("<tool_call>".to_owned(), 7), ("</tool_call>".to_owned(), 8)];
+        let auto = grammar("<tool_call>", false, true, &special);
+        assert!(auto.starts_with("start: TEXT? r3?\n"), "{auto}");
+        assert!(auto.contains("r1: <[7]> \"\\n{") && auto.contains("r0 \"}\\n\" <[8]>\n"), "{auto}");
+        assert!(auto.contains("(\"\\n\" r2)*") && auto.ends_with("TEXT: /(?s:.+)/\n"), "{auto}");
+        assert!(grammar("<tool_call>", false, true, &[]).contains("& ~/(?s:.*)(<tool_call>)(?s:.*)/"));
+    }
+
+    #[test]
+    fn other_forms_spell_their_arguments() {
+        let xml = grammar("<tool_call><parameter=", true, true, &[]);
+        assert!(
+            xml.contains(r#"[suffix="\n</parameter>"]: /(?s:.*)/"#) && xml.contains(r#"%json {"type":"integer"}"#),
+            "{xml}"
+        );
+        let python = grammar("<|tool_call_start|>", true, true, &[]);
+        assert!(python.contains("\"city=\" r0\n") && python.contains("r2: /-?(0|[1-9][0-9]*)/\n"), "{python}");
+        let braces = grammar("<|tool_call>", true, true, &[("<|\"|>".into(), 5)]);
+        assert!(braces.contains("(<[5]> /(?s:.+)/? <[5]>)\n") && braces.contains("\"city:\" r0\n"), "{braces}");
+    }
+}
