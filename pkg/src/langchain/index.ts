@@ -1,0 +1,3 @@
+// A model as LangChain's chat model.
+
+export { ChatMinke, chatModel, type ChatMinkeCallOptions, type ChatMinkeFields } from "./chat-model.js";
