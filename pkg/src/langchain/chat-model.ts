@@ -11,6 +11,7 @@ import type { Runnable } from "@langchain/core/runnables";
 import { convertToOpenAITool } from "@langchain/core/utils/function_calling";
 import type { SerializableSchema } from "@langchain/core/utils/standard_schema";
 import type { InteropZodType } from "@langchain/core/utils/types";
+import { PROVIDER, registerBlocks } from "./blocks.js";
 import { messagesOf } from "./messages.js";
 import { ChunkMaker, resultOf } from "./results.js";
 import { structured } from "./structured.js";
@@ -50,6 +51,7 @@ export class ChatMinke extends BaseChatModel<ChatMinkeCallOptions> {
 
   constructor(fields: ChatMinkeFields) {
     super(fields);
+    registerBlocks();
     this.engine = fields.model;
     this.#defaults = generationOf(fields);
   }
@@ -59,7 +61,7 @@ export class ChatMinke extends BaseChatModel<ChatMinkeCallOptions> {
   }
 
   override _llmType(): string {
-    return "minke";
+    return PROVIDER;
   }
 
   override _identifyingParams(): Record<string, unknown> {
@@ -69,7 +71,7 @@ export class ChatMinke extends BaseChatModel<ChatMinkeCallOptions> {
   override getLsParams(options: this["ParsedCallOptions"]): LangSmithParams {
     const { temperature, maxOutputTokens } = { ...this.#defaults, ...generationOf(options) };
     return {
-      ls_provider: "minke", ls_model_name: this.engine.id, ls_model_type: "chat", ls_temperature: temperature, ls_max_tokens: maxOutputTokens, ls_stop: options.stop,
+      ls_provider: PROVIDER, ls_model_name: this.engine.id, ls_model_type: "chat", ls_temperature: temperature, ls_max_tokens: maxOutputTokens, ls_stop: options.stop,
     };
   }
 

@@ -2,6 +2,7 @@
 
 import { AIMessage, AIMessageChunk, type UsageMetadata } from "@langchain/core/messages";
 import { ChatGenerationChunk, type ChatResult } from "@langchain/core/outputs";
+import { PROVIDER } from "./blocks.js";
 import type { FinishReason, GenerateResult, Model, StreamPart, TokenLogprob, Usage } from "../types.js";
 
 export function resultOf(model: Model, result: GenerateResult): ChatResult {
@@ -18,7 +19,7 @@ export function resultOf(model: Model, result: GenerateResult): ChatResult {
   return { generations: [{ text, message, generationInfo: metadata }], llmOutput: { tokenUsage: usageOf(usage) } };
 }
 
-const metadataOf = (model: Model, reason: FinishReason) => ({ model_provider: "minke", model_name: model.id, finish_reason: reason });
+const metadataOf = (model: Model, reason: FinishReason) => ({ model_provider: PROVIDER, model_name: model.id, finish_reason: reason });
 
 function usageOf({ inputTokens, cachedTokens, outputTokens, reasoningTokens }: Usage): UsageMetadata {
   return {

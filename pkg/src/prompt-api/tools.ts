@@ -1,6 +1,6 @@
 // Tools and their calls.
 
-import { dictionary, isSequence, required, sequence } from "./idl.js";
+import { dictionary, required, sequence } from "./idl.js";
 import { exception } from "./errors.js";
 import type { Tool, ToolCall } from "../types.js";
 
@@ -113,7 +113,7 @@ function textOf({ type, value }: LanguageModelToolResultContent): string {
 
 /** Whether a value is a primitive, a list or a plain object, and not one of the platform. */
 function isData(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || isSequence(value)) return typeof value !== "function";
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return typeof value !== "function";
   const prototype = Object.getPrototypeOf(value) as object | null;
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
