@@ -27,7 +27,7 @@ async function received(request) {
   return got;
 }
 const refused = (promise, status, param, code) =>
-  assert.rejects(promise, (error) => {
+  assert.rejects(Promise.resolve(promise).then(() => { throw new Error(`accepted, and not refused for ${param}`); }), (error) => {
     assert.ok(error instanceof OpenAI.APIError, String(error?.stack));
     assert.deepEqual([error.status, error.param, error.code], [status, param, code], error.message);
     assert.match(error.requestID, /^req_/);

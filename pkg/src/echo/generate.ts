@@ -52,8 +52,8 @@ const wantsLogprobs = ({ logprobs = false }: GenerateOptions): boolean => logpro
 export async function generation(run: Run, cancel: Cancel, emit: (part: StreamPart) => void): Promise<GenerateResult> {
   const { prompt, options } = run;
   const start = performance.now();
-  emit({ type: "prefill", done: prompt.ids.length, total: prompt.ids.length });
   const answer = await answerTo({ index: run.index, text: prompt.text, messages: prompt.messages, options }, run.script);
+  emit({ type: "prefill", done: prompt.ids.length, total: prompt.ids.length });
   const player = new Player(run, answer, cancel, emit);
   const finishReason = await player.play();
   const end = performance.now();
