@@ -3,7 +3,7 @@
 export type ErrorCode =
   | "no-webgpu" | "feature" | "buffer-limit" | "memory" | "storage" | "architecture" | "dtype"
   | "network" | "integrity" | "format" | "context-overflow" | "device-lost" | "template"
-  | "non-finite" | "invalid-argument" | "internal";
+  | "constraint" | "non-finite" | "invalid-argument" | "internal";
 
 /** An error as it crosses from wasm to JavaScript and from the worker to the page. */
 export interface Failure {

@@ -2,7 +2,7 @@
 
 import table from "../../src/engine/options.json" with { type: "json" };
 import { invalid, unsupported } from "./errors.js";
-import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, ToolCall } from "./types.js";
+import type { GenerateOptions, Input, InputMessage, LoadOptions, Message, SessionOptions, TemplateOptions, Tool, ToolCall } from "./types.js";
 import type { EngineInput, EngineOptions, TemplateArguments } from "./wasm.js";
 
 type Check = (value: unknown, name: string) => void;
@@ -125,12 +125,28 @@ const LOAD: Checks<keyof LoadOptions> = {
   internal: plain,
 };
 
-/** Options that the API will have. */
-const UNBUILT = { responseConstraint: unbuilt, tools: unbuilt, maxSteps: unbuilt, toolChoice: unbuilt };
+const TOOL: Checks<keyof Tool> = { description: ofType("string"), inputSchema: data, execute: unbuilt };
 
-const GENERATE: Checks<keyof GenerateOptions | keyof typeof UNBUILT> = {
+const GENERATE: Checks<keyof GenerateOptions> = {
   ...checksOf(table.generate),
-  ...UNBUILT,
+  responseConstraint: (value, name) => {
+    if (value instanceof RegExp) return;
+    if (!isPlain(value) || Object.keys(value).length !== 1) fail(name, "a RegExp, { json }, { choice } or { grammar }", value);
+    const { json, choice, grammar } = value as { json?: unknown; choice?: unknown; grammar?: unknown };
+    if (json !== undefined) return data(json, `${name}.json`);
+    if (grammar !== undefined) return ofType("string")(grammar, `${name}.grammar`);
+    if (!Array.isArray(choice) || choice.length === 0 || !choice.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of texts", choice);
+  },
+  tools: (value, name) => {
+    plain(value, name);
+    for (const [tool, given] of Object.entries(value as object)) {
+      if (checked<Tool>(given, TOOL, `${name}.${tool}.`).inputSchema === undefined) throw invalid(`${name}.${tool}.inputSchema`, "it is missing");
+    }
+  },
+  toolChoice: (value, name) => {
+    if (!["auto", "none", "required"].includes(value as string) && !has(value, ["toolName"])) fail(name, '"auto", "none", "required" or { toolName }', value);
+  },
+  maxSteps: unbuilt,
   signal,
   templateArgs: data,
 };

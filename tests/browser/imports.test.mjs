@@ -10,10 +10,12 @@ const ROOT = fileURLToPath(new URL("../../pkg/src", import.meta.url));
 
 /** Files and folders of `pkg/src`, the highest first: each imports only those after it. A folder counts with all its files. */
 const LAYERS = [
+  // Sub-paths of the package, and what they stand on.
+  "webllm", "openai", "openai-api", "testing", "echo",
   // The package's functions and objects, on the page.
   "index.ts", "store.ts", "load.ts", "device.ts", "model.ts", "session.ts", "generation.ts",
   // Messages between the page and the engine, in a worker or on the same thread.
-  "connection.ts", "engine.ts", "worker.ts",
+  "connection.ts", "engine.ts", "worker.ts", "serve.ts",
   // The engine's side: models and their calls.
   "host",
   "protocol.ts",

@@ -1,8 +1,9 @@
 //! Builds the deliverables: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
@@ -153,6 +154,9 @@ fn glue(module: &str) -> Result<String> {
     ))
 }
 
+/// Sub-paths of the package: the folders of `pkg/src` whose `index.ts` each is the entry of.
+const SUBPATHS: [&str; 6] = ["ai-sdk", "langchain", "openai", "prompt-api", "testing", "webllm"];
+
 /// Builds `pkg/dist`: types, the page's module, the engine for `worker: false`, the worker, the wasm.
 fn package() -> Result<()> {
     let pkg = root().join("pkg");
@@ -161,15 +165,23 @@ fn package() -> Result<()> {
         fs::remove_dir_all(&dist)?;
     }
     tsc("pkg")?;
-    // Declarations that no public one refers to are removed.
-    keep_declarations(&dist, &["device", "errors", "index", "load", "store", "types"])?;
-    esbuild("pkg", &["src/index.ts", "--splitting", "--format=esm", "--outdir=dist", "--target=es2022"])?;
+    let entries: Vec<String> = SUBPATHS.iter().map(|name| format!("{name}/index.d.ts")).collect();
+    keep_declarations(&dist, ["index.d.ts", "worker.d.ts"].into_iter().chain(entries.iter().map(String::as_str)))?;
+    // All scripts are in one folder, beside the files that they find with `import.meta.url`.
+    let faces: Vec<String> = SUBPATHS.iter().map(|name| format!("{name}=src/{name}/index.ts")).collect();
+    let mut args = vec!["index=src/index.ts"];
+    args.extend(faces.iter().map(String::as_str));
+    args.extend(["--splitting", "--format=esm", "--outdir=dist", "--target=es2022", "--packages=external"]);
+    esbuild("pkg", &args)?;
     // The worker is one self-contained script without module syntax, so that bundlers can make it a classic worker.
     esbuild("pkg", &["src/worker.ts", "--format=iife", "--outfile=dist/worker.js", "--target=es2022"])?;
     let worker = fs::read_to_string(dist.join("worker.js"))?;
     ensure!(!worker.contains("import.meta") && !worker.contains("import("), "the worker must be a plain script");
     for entry in fs::read_dir(&dist)? {
         let path = entry?.path();
+        if path.is_dir() {
+            continue;
+        }
         let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
         let evaluates = text.contains("new Function") || text.contains("eval(");
         ensure!(!evaluates, "{} evaluates text, which strict policies forbid", path.display());
@@ -185,12 +197,44 @@ fn package() -> Result<()> {
     Ok(())
 }
 
-fn keep_declarations(dist: &Path, names: &[&str]) -> Result<()> {
-    for entry in fs::read_dir(dist)? {
+/// Removes the declarations that the given ones do not refer to, not even through others.
+fn keep_declarations<'a>(dist: &Path, entries: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let mut kept = BTreeSet::new();
+    let mut left: Vec<PathBuf> = entries.into_iter().map(|entry| dist.join(entry)).collect();
+    while let Some(path) = left.pop() {
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let folder = path.parent().expect("a file is in a folder").to_owned();
+        if kept.insert(path) {
+            // `from "./errors.js"`, `import("./errors.js")`
+            let targets = text.split('"').filter(|word| word.starts_with('.') && word.ends_with(".js"));
+            left.extend(targets.map(|target| normal(&folder.join(target.trim_end_matches("js").to_owned() + "d.ts"))));
+        }
+    }
+    remove_except(dist, &kept)
+}
+
+/// A path without `.` and `..`.
+fn normal(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut made, part| {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(made.pop()),
+            _ => made.push(part),
+        }
+        made
+    })
+}
+
+/// Removes the files of a folder that are not in a list, and folders that are empty then.
+fn remove_except(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            fs::remove_dir_all(path)?;
-        } else if !names.iter().any(|name| path.ends_with(format!("{name}.d.ts"))) {
+            remove_except(&path, kept)?;
+            if fs::read_dir(&path)?.next().is_none() {
+                fs::remove_dir(&path)?;
+            }
+        } else if !kept.contains(&path) {
             fs::remove_file(path)?;
         }
     }
@@ -234,13 +278,13 @@ fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
 
 /// Copies a folder, leaving out names that end in `.` and the given extension.
 fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
-    fs::create_dir_all(to)?;
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name();
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &to.join(name), without)?;
         } else if without.is_empty() || !name.to_string_lossy().ends_with(&format!(".{without}")) {
+            fs::create_dir_all(to)?;
             fs::copy(entry.path(), to.join(name))?;
         }
     }
@@ -251,7 +295,8 @@ fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
 fn sizes() -> Result<u64> {
     let dist = root().join("pkg/dist");
     let mut total = 0;
-    let mut names: Vec<_> = fs::read_dir(&dist)?.filter_map(|e| e.ok()).map(|e| e.file_name()).collect();
+    let files = fs::read_dir(&dist)?.filter_map(|e| e.ok()).filter(|e| e.path().is_file());
+    let mut names: Vec<_> = files.map(|e| e.file_name()).collect();
     names.sort();
     for name in names {
         let name = name.to_string_lossy();

@@ -1,0 +1,74 @@
+// `minke/openai`: models of this page behind OpenAI's API, for its unmodified client.
+
+import { Api, ApiError, apiError, newId, type ApiResponse, type Models } from "../openai-api/index.js";
+
+export type { Models };
+
+/**
+ * A `fetch` that answers requests of OpenAI's API with models of this page, whatever the host of their URL; the path after "/v1"
+ * counts. A model that is given as a function is loaded when it is first used.
+ *
+ *     const client = new OpenAI({ apiKey: "local", dangerouslyAllowBrowser: true, baseURL: "http://minke.local/v1", fetch: createFetch({ smollm: model }) });
+ */
+export function createFetch(models: Models): typeof fetch {
+  const api = new Api(models);
+  return async (input, init) => {
+    // The client aborts with its signal, or by cancelling the body.
+    const ended = new AbortController();
+    const given = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+    const abort = () => ended.abort(given?.reason);
+    if (given?.aborted) throw given.reason;
+    given?.addEventListener("abort", abort, { once: true });
+    const done = () => given?.removeEventListener("abort", abort);
+    const headers = { "x-request-id": newId("req_") };
+    try {
+      const answer = await api.answer({ ...(await read(input, init)), signal: ended.signal });
+      if ("events" in answer) return new Response(eventStream(answer, ended, done), { headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store" } });
+      done();
+      return Response.json(answer.body, { status: answer.status, headers });
+    } catch (thrown) {
+      done();
+      if (ended.signal.aborted) throw ended.signal.reason;
+      const error = apiError(thrown, {});
+      return Response.json(error.body(), { status: error.status, headers: { ...headers, "x-should-retry": String(error.retryable) } });
+    }
+  };
+}
+
+/** The parts of a request that the API reads. */
+async function read(input: RequestInfo | URL, init: RequestInit | undefined): Promise<{ method: string; path: string; body?: unknown }> {
+  const request = input instanceof Request ? input : undefined;
+  const method = (init?.method ?? request?.method ?? "GET").toUpperCase();
+  const { pathname } = new URL(request?.url ?? String(input), "http://minke.local");
+  const path = pathname.replace(/^.*?\/v1(?=\/)/, "");
+  if (method !== "POST") return { method, path };
+  const text = init?.body === undefined ? await request?.text() : await new Response(init.body).text();
+  try {
+    return { method, path, body: JSON.parse(text ?? "") };
+  } catch {
+    throw new ApiError(400, "the body is not JSON", { code: "invalid_json" });
+  }
+}
+
+/** Server-sent events as bytes. Cancelling the stream ends the generation. */
+function eventStream({ events, done }: Extract<ApiResponse, { events: unknown }>, ended: AbortController, release: () => void): ReadableStream<Uint8Array> {
+  const utf8 = new TextEncoder();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done: last, value } = await events.next();
+        if (!last) return controller.enqueue(utf8.encode(`${value.event === undefined ? "" : `event: ${value.event}\n`}data: ${JSON.stringify(value.data)}\n\n`));
+        if (done) controller.enqueue(utf8.encode("data: [DONE]\n\n"));
+        controller.close();
+        release();
+      } catch (error) {
+        release();
+        controller.error(error);
+      }
+    },
+    cancel(reason) {
+      release();
+      ended.abort(reason);
+    },
+  });
+}
