@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL("../../pkg/src", import.meta.url));
 /** Files and folders of `pkg/src`, the highest first: each imports only those after it. A folder counts with all its files. */
 const LAYERS = [
   // Sub-paths of the package, and what they stand on.
-  "webllm", "openai", "openai-api", "testing", "echo",
+  "ai-sdk", "langchain", "prompt-api", "webllm", "openai", "openai-api", "testing", "echo",
   // The package's functions and objects, on the page.
   "index.ts", "store.ts", "load.ts", "device.ts", "model.ts", "session.ts", "generation.ts",
   // Messages between the page and the engine, in a worker or on the same thread.
@@ -24,8 +24,11 @@ const LAYERS = [
   // Reading a model's files, and keeping them on the device.
   "sources", "storage",
   // What all of them share.
-  "locate.ts", "local.ts", "options.ts", "wasm.ts", "types.ts", "errors.ts",
+  "locate.ts", "local.ts", "options.ts", "turns.ts", "wasm.ts", "types.ts", "errors.ts",
 ];
+
+/** What a sub-path imports of the client that it is for. */
+const CLIENTS = { "ai-sdk": /^@ai-sdk\/provider$/, langchain: /^@langchain\/core\// };
 
 const MOST_LINES = 300;
 
@@ -43,7 +46,7 @@ before(async () => {
     const code = text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
     const imports = [...code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)].map(([, target]) => target);
     // The table of options, which the engine reads, too.
-    const sources = imports.filter((target) => target !== "../../src/engine/options.json");
+    const sources = imports.filter((target) => target !== "../../src/engine/options.json" && !CLIENTS[layer(name)]?.test(target));
     files.set(name, sources.map((target) => {
       assert.match(target, /^\.{1,2}\/.*\.js$/, `${name}: the package has no dependencies`);
       return relative(ROOT, join(dirname(path), target)).replace(/\.js$/, ".ts");

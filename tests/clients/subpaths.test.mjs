@@ -30,6 +30,7 @@ test("importing a sub-path under Node reads no global of browsers and changes no
       const value = globalThis[name];
       Object.defineProperty(globalThis, name, { configurable: true, get() { if (/[/\\\\]pkg[/\\\\]dist[/\\\\]/.test(new Error().stack)) read.push(name); return value; } });
     }
+    await import("@langchain/core/language_models/chat_models"); // it changes globals, which are its own
     const fixed = Object.getOwnPropertyNames(globalThis).sort().join();
     for (const name of ${JSON.stringify(names)}) await import(name);
     console.log(JSON.stringify({ read, same: fixed === Object.getOwnPropertyNames(globalThis).sort().join() }));
@@ -45,7 +46,7 @@ test("a face that is not imported is not in a bundle", async () => {
     const { outputFiles } = await build({ stdin: { contents: code, resolveDir: here }, bundle: true, write: false, format: "esm", splitting: true, outdir: "out", minify: true, logLevel: "silent", external: ["*.wasm", "*/worker.js"] });
     return outputFiles.find((file) => file.path.endsWith("stdin.js")).text;
   };
-  assert.equal((await bundled(`import { createFetch } from "minke/openai"; import { echoModel } from "minke/testing"; import { CreateMLCEngine } from "minke/webllm";`)).trim(), "");
+  assert.equal((await bundled(`import { createFetch } from "minke/openai"; import { echoModel } from "minke/testing"; import { CreateMLCEngine } from "minke/webllm"; import { languageModel } from "minke/ai-sdk"; import { install } from "minke/prompt-api";`)).trim(), "");
   const openai = await bundled(`import { createFetch } from "minke/openai"; console.log(createFetch);`);
   assert.ok(openai.includes("chat.completion.chunk"));
   assert.ok(!openai.includes("opfs"), "the face of OpenAI's client does without the loader");

@@ -15,7 +15,7 @@ const out = join(here, "node_modules/.guides");
 const run = promisify(execFile);
 
 /** The programs: the code of a guide, from its first line to its last. */
-const GUIDES = ["testing", "openai", "webllm"];
+const GUIDES = ["testing", "openai", "webllm", "ai-sdk", "langchain", "prompt-api"];
 const program = async (name) => [...(await readFile(join(root, `docs/guide/${name}.md`), "utf8")).matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code).join("\n");
 
 before(async () => {
@@ -26,26 +26,35 @@ before(async () => {
     const code = await program(name);
     await writeFile(join(out, `${name}.ts`), code);
     // Models that would be fetched are echo models.
-    const local = code.replace(/import \{ load \} from "minke";/, 'import { echoModel } from "minke/testing"; const load = async () => echoModel(MODEL);').replace('CreateMLCEngine("SmolLM2-135M-Instruct"', "CreateMLCEngine(echoModel()");
+    const local = code.replace(/import \{ load \} from "minke";/, 'import { echoModel } from "minke/testing"; const load = async () => echoModel(MODEL);')
+      .replace('CreateMLCEngine("SmolLM2-135M-Instruct"', "CreateMLCEngine(echoModel()").replace('install({ model: "HuggingFaceTB/SmolLM2-360M-Instruct"', "install({ model: echoModel(MODEL)");
     const model = '{ script: ({ text, options, messages }) => options.responseConstraint ? \'{"city":"Bergen","days":3}\' : options.tools && messages.at(-1).role === "user" ? { toolCalls: [{ toolName: "weather", input: { city: "Bergen" } }] } : text }';
-    await writeFile(join(out, `${name}.mjs`), (name === "webllm" ? 'import { echoModel } from "minke/testing";\n' : "") + local.replace("MODEL", model).replace(", { context_window_size: 2048 }", ""));
+    await writeFile(join(out, `${name}.mjs`), (["webllm", "prompt-api"].includes(name) ? 'import { echoModel } from "minke/testing";\n' : "") + local.replace("MODEL", model).replace(", { context_window_size: 2048 }", ""));
   }
 });
 
+/** What tsc says of some programs. */
+async function tsc(name, files, types) {
+  const compilerOptions = { strict: true, noEmit: true, target: "ES2022", module: "NodeNext", lib: ["ES2023", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"], types, skipLibCheck: false };
+  await writeFile(join(out, `${name}.json`), JSON.stringify({ compilerOptions, files }));
+  return (await run(join(root, "pkg/node_modules/.bin/tsc"), ["--project", join(out, `${name}.json`)]).catch((error) => error)).stdout;
+}
+
 test("types", { timeout: 120_000 }, async () => {
-  await writeFile(join(out, "tsconfig.json"), JSON.stringify({
-    compilerOptions: { strict: true, noEmit: true, target: "ES2022", module: "NodeNext", lib: ["ES2023", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"], types: [], skipLibCheck: false },
-    files: [...GUIDES.map((name) => `${name}.ts`), "worker.ts"],
-  }));
   await writeFile(join(out, "worker.ts"), 'import "minke/worker";\n');
-  const { stdout } = await run(join(root, "pkg/node_modules/.bin/tsc"), ["--project", out]).catch((error) => error);
-  assert.equal(stdout, "");
+  const others = GUIDES.filter((name) => name !== "ai-sdk");
+  assert.equal(await tsc("tsconfig", [...others.map((name) => `${name}.ts`), "worker.ts"], []), "");
+  // The types of `ai` need those of Node.
+  assert.equal(await tsc("tsconfig.ai", ["ai-sdk.ts"], ["node"]), "");
 });
 
 describe("the guides' code runs", () => {
   const expected = {
     testing: ["Why is the sea salty? 22", "Because rivers carry minerals into it.", "The user wants to know more.", "device-lost", 'Answer 1 to "Hello", after 1 messages.'],
     openai: ["W", "smollm", "large", "Bergen", "What is the weather in Bergen?", "Why is the sea salty? And rivers?"],
+    "ai-sdk": ["W", "What is the weather in Bergen? sunny in Bergen", "Bergen 3"],
+    langchain: ["W", "name: 'weather'", "Bergen 3"],
+    "prompt-api": ["W", "Bergen 3", "What is the weather in Bergen?"],
     webllm: ["List three US states. {", "Tell me more.", "mine"],
   };
   for (const name of GUIDES) {

@@ -56,7 +56,18 @@ pub fn all() -> Result<()> {
         tally.node("tests/browser", file)?;
     }
     if built {
-        for file in ["subpaths", "testing", "openai", "responses", "webllm", "types", "chromium"] {
+        for file in [
+            "subpaths",
+            "testing",
+            "openai",
+            "responses",
+            "webllm",
+            "ai-sdk",
+            "langchain",
+            "prompt-api",
+            "types",
+            "chromium",
+        ] {
             tally.node("tests/clients", file)?;
         }
         for file in

@@ -2,43 +2,20 @@
 
 import type { CallbackManagerForLLMRun } from "@langchain/core/callbacks/manager";
 import type { BaseLanguageModelInput, StructuredOutputMethodOptions } from "@langchain/core/language_models/base";
-import {
-  BaseChatModel, type BaseChatModelCallOptions, type BaseChatModelParams, type BindToolsInput, type LangSmithParams,
-} from "@langchain/core/language_models/chat_models";
+import { BaseChatModel, type BindToolsInput, type LangSmithParams } from "@langchain/core/language_models/chat_models";
 import type { AIMessageChunk, BaseMessage } from "@langchain/core/messages";
-import { type ChatGenerationChunk, type ChatResult } from "@langchain/core/outputs";
+import type { ChatGenerationChunk, ChatResult } from "@langchain/core/outputs";
 import type { Runnable } from "@langchain/core/runnables";
 import { convertToOpenAITool } from "@langchain/core/utils/function_calling";
 import type { SerializableSchema } from "@langchain/core/utils/standard_schema";
 import type { InteropZodType } from "@langchain/core/utils/types";
 import { PROVIDER, registerBlocks } from "./blocks.js";
+import { GENERATION, generationOf, type ChatMinkeCallOptions, type ChatMinkeFields, type Generation } from "./fields.js";
 import { messagesOf } from "./messages.js";
 import { ChunkMaker, resultOf } from "./results.js";
 import { structured } from "./structured.js";
 import { choiceOf, toolsOf } from "./tools.js";
 import type { GenerateOptions, Model } from "../types.js";
-
-/** Generation options of this package, by their own names. */
-type Generation = Omit<GenerateOptions, "stopSequences" | "signal" | "tools" | "toolChoice" | "maxSteps" | "raw">;
-
-export interface ChatMinkeFields extends BaseChatModelParams, Generation {
-  model: Model;
-}
-
-/** `stop`, `signal`, `timeout` and `tool_choice` are LangChain's. */
-export interface ChatMinkeCallOptions extends BaseChatModelCallOptions, Generation {
-  tools?: BindToolsInput[];
-}
-
-const NAMES: Record<keyof Generation, true> = {
-  maxOutputTokens: true, seed: true, temperature: true, topP: true, topK: true, minP: true, repetitionPenalty: true, presencePenalty: true,
-  frequencyPenalty: true, logitBias: true, responseConstraint: true, reasoning: true, logprobs: true, templateArgs: true,
-};
-
-/** The generation options among others. */
-function generationOf(given: object): Generation {
-  return Object.fromEntries(Object.entries(given).filter(([name, value]) => Object.hasOwn(NAMES, name) && value !== undefined)) as Generation;
-}
 
 export class ChatMinke extends BaseChatModel<ChatMinkeCallOptions> {
   static override lc_name(): string {
@@ -57,7 +34,7 @@ export class ChatMinke extends BaseChatModel<ChatMinkeCallOptions> {
   }
 
   override get callKeys(): string[] {
-    return [...super.callKeys, ...Object.keys(NAMES)];
+    return [...super.callKeys, ...GENERATION];
   }
 
   override _llmType(): string {

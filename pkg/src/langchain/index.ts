@@ -1,3 +1,4 @@
 // A model as LangChain's chat model.
 
-export { ChatMinke, chatModel, type ChatMinkeCallOptions, type ChatMinkeFields } from "./chat-model.js";
+export { ChatMinke, chatModel } from "./chat-model.js";
+export type { ChatMinkeCallOptions, ChatMinkeFields } from "./fields.js";

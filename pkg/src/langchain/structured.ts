@@ -1,6 +1,7 @@
 // Structured output: the answer is bound by the schema, or a call of a tool is.
 
 import type { BaseLanguageModelInput, StructuredOutputMethodOptions } from "@langchain/core/language_models/base";
+import type { BaseChatModel } from "@langchain/core/language_models/chat_models";
 import { assembleStructuredOutputPipeline, createContentParser, createFunctionCallingParser } from "@langchain/core/language_models/structured_output";
 import type { BaseMessage } from "@langchain/core/messages";
 import type { Runnable } from "@langchain/core/runnables";
@@ -8,12 +9,13 @@ import { toJsonSchema } from "@langchain/core/utils/json_schema";
 import { isSerializableSchema, type SerializableSchema } from "@langchain/core/utils/standard_schema";
 import { isInteropZodSchema, type InteropZodType } from "@langchain/core/utils/types";
 import { invalid } from "../errors.js";
-import type { ChatMinke, ChatMinkeCallOptions } from "./chat-model.js";
+import type { ChatMinkeCallOptions } from "./fields.js";
 
+type ChatModel = BaseChatModel<ChatMinkeCallOptions> & Required<Pick<BaseChatModel<ChatMinkeCallOptions>, "bindTools">>;
 type Schema<T> = InteropZodType<T> | SerializableSchema<T> | Record<string, any>;
 
 export function structured<T extends Record<string, any>>(
-  model: ChatMinke, schema: Schema<T>, { name, method = "jsonSchema", includeRaw, strict }: StructuredOutputMethodOptions<boolean> = {},
+  model: ChatModel, schema: Schema<T>, { name, method = "jsonSchema", includeRaw, strict }: StructuredOutputMethodOptions<boolean> = {},
 ): Runnable<BaseLanguageModelInput, T> | Runnable<BaseLanguageModelInput, { raw: BaseMessage; parsed: T }> {
   if (strict === false) throw invalid("strict", "answers always follow their schema");
   const foreign = isInteropZodSchema(schema) || isSerializableSchema(schema);
