@@ -270,6 +270,7 @@ describe("constraints", () => {
     await assert.rejects(session.prompt("?", { responseConstraint: cycle }), named("NotSupportedError"));
     await assert.rejects(session.prompt("?", { responseConstraint: "x" }), TypeError);
     await assert.rejects(session.prompt("?", { omitResponseConstraintInput: true }), TypeError);
+    await assert.rejects(session.prompt([{ role: "assistant", content: "{", prefix: true }], { responseConstraint: schema }), named("NotSupportedError"));
     await assert.rejects(session.prompt("?", { responseConstraint: schema }), named("SyntaxError"));
   });
 });

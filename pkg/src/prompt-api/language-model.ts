@@ -176,9 +176,10 @@ export class LanguageModel extends EventTarget {
   }
 
   /** Runs a call with the messages of a prompt. */
-  async #call<T>(prompt: readonly Converted[], { signal, instruction }: PromptOptions, run: (session: Session, messages: InputMessage[], signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #call<T>(prompt: readonly Converted[], { signal, instruction, constraint }: PromptOptions, run: (session: Session, messages: InputMessage[], signal: AbortSignal) => Promise<T>): Promise<T> {
     const begun = this.#pending > 0 || this.#parts.session.messages.length > 0;
     const messages = instructed(validated(prompt, { types: this.#types, system: !begun }), instruction);
+    if (constraint !== undefined && messages.at(-1)?.prefix) throw exception("NotSupportedError", "a constraint binds what the model generates, not the prefix before it");
     this.#pending++;
     try {
       return await this.#turns.run(signal, (signal) => this.#fitting(messages, (session) => run(session, messages, signal), signal));
