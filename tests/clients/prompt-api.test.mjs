@@ -310,6 +310,35 @@ describe("tools", () => {
     await assert.rejects((await LanguageModel.create()).prompt([{ role: "user", content: [{ type: "tool-response", value: {} }] }]), named("NotSupportedError"));
   });
 
+  test("calls as history are checked", async () => {
+    recorded();
+    const session = await LanguageModel.create(toolOptions());
+    const given = (role, value) => session.prompt([{ role, content: [{ type: value instanceof LanguageModelToolCall ? "tool-call" : "tool-response", value }] }]);
+    const call = (args) => new LanguageModelToolCall({ callID: "1", name: "weather", arguments: args });
+    const cycle = {};
+    cycle.self = cycle;
+    await assert.rejects(given("assistant", call([])), named("DataError"));
+    await assert.rejects(given("assistant", call(cycle)), named("DataError"));
+    await assert.rejects(given("user", call({})), TypeError);
+    await assert.rejects(given("assistant", new LanguageModelToolError({ callID: "1", name: "weather", errorMessage: "" })), TypeError);
+    assert.deepEqual(call(undefined).arguments, {});
+  });
+
+  test("with execute, calls are run, and the model goes on", async () => {
+    const calls = recorded({ script: [{ toolCalls: [{ toolName: "weather", input: { city: "Lisbon" } }, { toolName: "weather", input: { city: "Porto" } }] }, "It is sunny.", { toolCalls: [{ toolName: "weather", input: { city: "" } }] }, "I do not know."] });
+    const session = await LanguageModel.create(toolOptions({
+      ...weather,
+      async execute({ city }) {
+        if (city === "") throw new Error("no city");
+        return `sunny in ${city}`;
+      },
+    }));
+    assert.equal(await session.prompt("The weather in Lisbon and Porto?"), "It is sunny.");
+    assert.deepEqual(calls[1].messages.slice(-2).map(({ role, content }) => [role, content]), [["tool", "sunny in Lisbon"], ["tool", "sunny in Porto"]]);
+    assert.deepEqual((await collect(session.promptStreaming("And elsewhere?"))).join(""), "I do not know.");
+    assert.match(calls[3].messages.at(-1).content, /no city/);
+  });
+
   test("tools are checked", async () => {
     recorded();
     const execute = () => "";

@@ -28,7 +28,12 @@ async function script({ text, messages, options }) {
   if (wish !== null && messages.at(-1).role === "user") return { text: text.slice(wish[0].length), toolCalls: calls(tools) };
   if (responseConstraint instanceof RegExp) return responseConstraint.source.replace(/^\\^|\\.\\*$/g, "");
   if (responseConstraint !== undefined) return (await plain.generate([...messages], { responseConstraint })).text;
-  return messages.map(({ content }) => content).join("\\n");
+  return messages.map(shown).join("\\n");
+}
+function shown({ role, content, name, toolCallId: callID, toolCalls = [] }) {
+  if (role === "tool") return "<tool-response>" + JSON.stringify({ callID, name, result: [content] }) + "</tool-response>";
+  const called = toolCalls.map(({ toolCallId, toolName, input }) => "<tool-call>" + JSON.stringify({ callID: toolCallId, name: toolName, arguments: JSON.parse(input) }) + "</tool-call>");
+  return content + called.join("");
 }
 install({ model: echoModel({ script, contextLength: 4096 }), force: true });
 window.test_driver = { bless: async () => {} };

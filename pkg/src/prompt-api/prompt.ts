@@ -2,7 +2,7 @@
 
 import { dictionary, enumeration, isSequence, required } from "./idl.js";
 import { exception } from "./errors.js";
-import { LanguageModelToolCall, LanguageModelToolError, LanguageModelToolSuccess, responseOf } from "./tools.js";
+import { argumentsOf, LanguageModelToolCall, LanguageModelToolError, LanguageModelToolSuccess, responseOf } from "./tools.js";
 import type { LanguageModelMessageRole, LanguageModelMessageType } from "./types.js";
 import type { InputMessage } from "../types.js";
 
@@ -60,8 +60,11 @@ export function validated(given: readonly Converted[], { types, system }: Accept
 }
 
 function check(type: LanguageModelMessageType, value: unknown, role: LanguageModelMessageRole, types: Accepted["types"]): void {
-  const speaker = { text: undefined, image: "user", audio: "user", "tool-call": "assistant", "tool-response": "user" }[type];
-  if (speaker !== undefined && speaker !== role) throw exception("NotSupportedError", `"${type}" in a message of role "${role}"`);
+  const speaker = { text: role, image: "user", audio: "user", "tool-call": "assistant", "tool-response": "user" }[type];
+  if (speaker !== role) {
+    const message = `"${type}" in a message of role "${role}"`;
+    throw type.startsWith("tool-") ? new TypeError(message) : exception("NotSupportedError", message);
+  }
   if (!types.has(type)) throw exception("NotSupportedError", `"${type}" is not among the expected inputs`);
   const ofType = {
     text: () => typeof value !== "object" && typeof value !== "symbol",
@@ -82,7 +85,7 @@ function messagesOf(role: LanguageModelMessageRole, content: readonly Content[],
   });
   const toolCalls = content.filter(({ type }) => type === "tool-call").map(({ value }) => {
     const call = value as LanguageModelToolCall;
-    return { toolCallId: call.callID, toolName: call.name, input: JSON.stringify(call.arguments) };
+    return { toolCallId: call.callID, toolName: call.name, input: argumentsOf(call) };
   });
   if (results.length > 0 && text === "") return results;
   return [...results, { role, content: text, ...(toolCalls.length > 0 && { toolCalls }), ...(prefix && { prefix }) }];

@@ -100,14 +100,23 @@ export function responseOf(response: LanguageModelToolSuccess | LanguageModelToo
 function textOf({ type, value }: LanguageModelToolResultContent): string {
   if (type === "image" || type === "audio") throw exception("NotSupportedError", `a result of type "${type}": the model reads text only`);
   if (type !== "text" && type !== "object") throw new TypeError(`a result of type "${String(type)}"`);
-  if (typeof value === "string") return value;
+  return typeof value === "string" ? value : jsonOf(value, "a result");
+}
+
+/** The JSON text of the arguments of a call that the page gives. */
+export function argumentsOf({ name, arguments: given }: LanguageModelToolCall): string {
+  if (Array.isArray(given)) throw exception("DataError", `the arguments of a call of "${name}" are a list`);
+  return jsonOf(given, `the arguments of a call of "${name}"`);
+}
+
+function jsonOf(value: unknown, what: string): string {
   let text: string | undefined;
   try {
     if (isData(value)) text = JSON.stringify(value);
   } catch {
     // A cycle, or something that JSON lacks.
   }
-  if (text === undefined) throw exception("DataError", "a result cannot be written as JSON");
+  if (text === undefined) throw exception("DataError", `${what} cannot be written as JSON`);
   return text;
 }
 
