@@ -24,7 +24,7 @@ const LAYERS = [
   // Reading a model's files, and keeping them on the device.
   "sources", "storage",
   // What all of them share.
-  "locate.ts", "local.ts", "options.ts", "turns.ts", "wasm.ts", "types.ts", "errors.ts",
+  "locate.ts", "local.ts", "options.ts", "turns.ts", "schema.ts", "wasm.ts", "types.ts", "errors.ts",
 ];
 
 /** What a sub-path imports of the client that it is for. */

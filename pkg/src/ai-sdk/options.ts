@@ -2,6 +2,7 @@
 
 import type { JSONObject, LanguageModelV4CallOptions, LanguageModelV4FunctionTool, SharedV4Warning } from "@ai-sdk/provider";
 import { invalid } from "../errors.js";
+import { plainSchema } from "../schema.js";
 import { messagesOf } from "./prompt.js";
 import type { GenerateOptions, InputMessage, Model, Tool, ToolChoice } from "../types.js";
 
@@ -56,7 +57,7 @@ export function callOf(model: Model, defaults: MinkeOptions, given: LanguageMode
   const { responseFormat: format } = given;
   if (format?.type === "json") {
     if (minke.responseConstraint !== undefined) throw invalid("providerOptions.minke.responseConstraint", "the call has a response format, too");
-    options.responseConstraint = { json: format.schema ?? {} };
+    options.responseConstraint = { json: plainSchema(format.schema ?? {}) };
     for (const name of ["name", "description"] as const) {
       if (format[name] !== undefined) warn(`responseFormat.${name}`, "the model only sees the prompt: describe the answer there");
     }
@@ -96,5 +97,5 @@ function toolOf({ name, description, inputSchema, inputExamples, strict, provide
   if (inputExamples !== undefined) warn(`tool ${name}: inputExamples`, "chat templates have no place for them: give examples in the description");
   if (strict === false) warn(`tool ${name}: strict: false`, "calls always follow their schema");
   if (providerOptions?.["minke"] !== undefined) throw invalid(`tools.${name}.providerOptions.minke`, "tools have no such options");
-  return { description, inputSchema };
+  return { description, inputSchema: plainSchema(inputSchema) };
 }

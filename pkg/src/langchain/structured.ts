@@ -9,6 +9,7 @@ import { toJsonSchema } from "@langchain/core/utils/json_schema";
 import { isSerializableSchema, type SerializableSchema } from "@langchain/core/utils/standard_schema";
 import { isInteropZodSchema, type InteropZodType } from "@langchain/core/utils/types";
 import { invalid } from "../errors.js";
+import { plainSchema } from "../schema.js";
 import type { ChatMinkeCallOptions } from "./fields.js";
 
 type ChatModel = BaseChatModel<ChatMinkeCallOptions> & Required<Pick<BaseChatModel<ChatMinkeCallOptions>, "bindTools">>;
@@ -27,7 +28,7 @@ export function structured<T extends Record<string, any>>(
   switch (method) {
     case "jsonSchema":
     case "jsonMode": {
-      const responseConstraint = { json: method === "jsonMode" ? {} : json };
+      const responseConstraint = { json: method === "jsonMode" ? {} : plainSchema(json) };
       const llm = model.withConfig({ responseConstraint, ...format } as Partial<ChatMinkeCallOptions>);
       return assembleStructuredOutputPipeline<T>(llm, createContentParser<T>(schema as Schema<T>), includeRaw, runName);
     }

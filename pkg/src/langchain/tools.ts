@@ -3,13 +3,14 @@
 import type { ToolChoice as LangChainToolChoice } from "@langchain/core/language_models/chat_models";
 import { convertToOpenAITool } from "@langchain/core/utils/function_calling";
 import { invalid } from "../errors.js";
+import { plainSchema } from "../schema.js";
 import type { Tool, ToolChoice } from "../types.js";
 
 export function toolsOf(given: readonly object[]): Record<string, Tool> {
   return Object.fromEntries(given.map((tool, i) => {
     const { type, function: f } = convertToOpenAITool(tool);
     if (type !== "function" || typeof f?.name !== "string") throw invalid(`tools[${i}]`, "expected a tool of LangChain, or a function in the form of OpenAI's API");
-    return [f.name, { description: f.description, inputSchema: f.parameters ?? { type: "object", properties: {} } }];
+    return [f.name, { description: f.description, inputSchema: plainSchema(f.parameters ?? { type: "object", properties: {} }) }];
   }));
 }
 

@@ -1,5 +1,6 @@
 // Tools and their calls.
 
+import { plainSchema } from "../schema.js";
 import { dictionary, required, sequence } from "./idl.js";
 import { exception } from "./errors.js";
 import type { Tool, ToolCall } from "../types.js";
@@ -84,7 +85,7 @@ function schemaOf(given: unknown, name: string): object {
   if (type !== "object") fail('.type is not "object"');
   if (properties !== undefined && (typeof properties !== "object" || properties === null || Array.isArray(properties))) fail(".properties is not an object");
   if (required !== undefined && !Array.isArray(required)) fail(".required is not a list");
-  return JSON.parse(JSON.stringify(given)) as object;
+  return plainSchema(given);
 }
 
 /** A call of the model, whose input is JSON text of an object. */
