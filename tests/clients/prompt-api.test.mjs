@@ -1,10 +1,16 @@
 // Tests `minke/prompt-api` on the echo model. The examples of docs/guide/prompt-api.md are among them.
 
 import assert from "node:assert/strict";
-import { afterEach, describe, test } from "node:test";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, test } from "node:test";
 import { EngineError } from "minke";
 import { install, LanguageModel, LanguageModelToolCall, LanguageModelToolError, LanguageModelToolSuccess } from "minke/prompt-api";
 import { echoModel } from "minke/testing";
+import { WASM } from "../browser/fake-engine.mjs";
+import { buildFake } from "../browser/lib/fake-package.mjs";
+import { serve } from "../browser/lib/server.mjs";
 
 const named = (name) => (error) => error instanceof DOMException && error.name === name || assert.fail(`${error?.name}: ${error?.message}, not ${name}`);
 const refused = (argument) => (error) => error instanceof EngineError && error.code === "invalid-argument" && error.detail.argument === argument;
@@ -348,5 +354,57 @@ describe("tools", () => {
     await assert.rejects(LanguageModel.create({ tools: [weather] }), TypeError);
     await assert.rejects(LanguageModel.create({ ...toolOptions(), tools: [weather, weather] }), TypeError);
     await assert.rejects(LanguageModel.create({ ...toolOptions(), tools: [weather, { ...weather, name: "other", execute }] }), TypeError);
+  });
+});
+
+describe("a model by its source, with the fake engine", () => {
+  let fake, server, options;
+
+  before(async () => {
+    fake = await import(join(await buildFake(), "prompt-api.js"));
+    const folder = await mkdtemp(join(tmpdir(), "minke-"));
+    await writeFile(join(folder, "model.gguf"), new Uint8Array(5_300_003));
+    server = await serve({ "/m/": folder });
+    options = { model: `http://127.0.0.1:${server.port}/m/model.gguf`, loadOptions: { worker: false, wasm: WASM, contextLength: 500_000 } };
+  });
+  after(() => server.close());
+
+  test("the first create loads it, for all that wait", async () => {
+    fake.install(options);
+    assert.equal(await fake.LanguageModel.availability(), "downloadable");
+    const seen = [];
+    const gone = new AbortController();
+    const left = fake.LanguageModel.create({ signal: gone.signal, monitor: (m) => (m.ondownloadprogress = () => gone.abort(new Error("enough"))) });
+    const stays = fake.LanguageModel.create({ monitor: (m) => (m.ondownloadprogress = (e) => seen.push(e.loaded)) });
+    await assert.rejects(left, { message: "enough" });
+    assert.equal(await fake.LanguageModel.availability(), "downloading");
+    const session = await stays;
+    assert.deepEqual([seen[0], seen.at(-1)], [0, 1]);
+    assert.ok(seen.length > 4 && seen.every((loaded, i) => i === 0 || loaded > seen[i - 1]), seen.join());
+    assert.equal(await fake.LanguageModel.availability(), "available");
+    assert.ok((await session.prompt("?")).length > 0);
+    const requests = server.requests.length;
+    await fake.LanguageModel.create();
+    assert.equal(server.requests.length, requests, "it is loaded once");
+  });
+
+  test("a load that nobody waits for is aborted, and may be begun again", async () => {
+    fake.install(options);
+    const controller = new AbortController();
+    server.pace = 100;
+    const created = fake.LanguageModel.create({ signal: controller.signal });
+    setTimeout(() => controller.abort(), 50);
+    await assert.rejects(created, named("AbortError"));
+    server.pace = undefined;
+    const { length } = server.requests;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(server.requests.length, length);
+    assert.equal(await fake.LanguageModel.availability(), "downloadable");
+    await fake.LanguageModel.create();
+  });
+
+  test("a source that is not there is a NetworkError", async () => {
+    fake.install({ ...options, model: options.model.replace("model", "none") });
+    await assert.rejects(fake.LanguageModel.create(), named("NetworkError"));
   });
 });
