@@ -1,4 +1,4 @@
-// The official client in Chromium, on SmolLM2.
+// The clients in Chromium, on SmolLM2.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, writeFileSync } from "node:fs";
@@ -19,9 +19,13 @@ const PAGE = `
 import OpenAI from "openai";
 import { load } from "minke";
 import { createFetch } from "minke/openai";
+import { streamText } from "ai";
+import { languageModel } from "minke/ai-sdk";
+import { chatModel } from "minke/langchain";
+import { install } from "minke/prompt-api";
 const model = await load("/smol.gguf", { device: "cpu", cache: "none" });
 const client = new OpenAI({ apiKey: "local", dangerouslyAllowBrowser: true, baseURL: "http://minke.local/v1", maxRetries: 0, fetch: createFetch({ smollm: model }) });
-Object.assign(window, { client, model });
+Object.assign(window, { client, model, streamText, languageModel, chatModel, install });
 document.title = "ready";
 `;
 
@@ -30,8 +34,8 @@ let server, browser, page;
 before(async () => {
   if (skip) return;
   const app = mkdtempSync(join(tmpdir(), "minke-"));
-  // The package is served as it is built; the client is bundled.
-  const minke = { name: "minke", setup: ({ onResolve }) => onResolve({ filter: /^minke/ }, ({ path }) => ({ path: `/minke/${path.split("/")[1] ?? "index"}.js`, external: true })) };
+  // The package is served as it is built, but for the face that imports its client; the clients are bundled.
+  const minke = { name: "minke", setup: ({ onResolve }) => onResolve({ filter: /^minke/ }, ({ path }) => path === "minke/langchain" ? undefined : ({ path: `/minke/${path.split("/")[1] ?? "index"}.js`, external: true })) };
   await build({ stdin: { contents: PAGE, resolveDir: here }, bundle: true, format: "esm", outfile: join(app, "app.js"), plugins: [minke], target: "es2022", logLevel: "warning" });
   writeFileSync(join(app, "index.html"), `<!doctype html><meta charset="utf-8"><script type="module" src="app.js"></script>`);
   writeFileSync(join(app, "worker.js"), `import { WebWorkerMLCEngineHandler } from "/minke/webllm.js"; const handler = new WebWorkerMLCEngineHandler(); self.onmessage = (message) => handler.onmessage(message);`);
@@ -66,6 +70,26 @@ test("chats, streams, responses and completions on SmolLM2", { skip, timeout: 12
   assert.match(got.raw, /Paris/);
   assert.equal(choices[0].logprobs.content.length, usage.completion_tokens - (choices[0].finish_reason === "stop" ? 1 : 0));
   assert.ok(choices[0].logprobs.content.every(({ logprob, top_logprobs }) => logprob <= 0 && top_logprobs.length === 2));
+});
+
+test("the AI SDK, LangChain and the Prompt API answer as the model does", { skip, timeout: 120_000 }, async () => {
+  const got = await page.evaluate(async () => {
+    const question = "What is the capital of France?";
+    const { text: direct } = await model.generate(question, { temperature: 0, maxOutputTokens: 12 });
+    const sdk = streamText({ model: languageModel(model), prompt: question, temperature: 0, maxOutputTokens: 12 });
+    const chain = await chatModel(model, { temperature: 0, maxOutputTokens: 12 }).invoke(question);
+    const installed = install({ model, defaults: { maxOutputTokens: 12 }, force: true });
+    const session = await LanguageModel.create({ samplingMode: "most-predictable" });
+    const streamed = (await Array.fromAsync(session.promptStreaming(question))).join("");
+    const usage = session.contextUsage;
+    const next = await session.measureContextUsage("And of Italy?");
+    const italy = await session.prompt("And of Italy?");
+    return { direct, sdk: await sdk.text, chain: chain.text, installed, streamed, italy, added: session.contextUsage - usage, next };
+  });
+  assert.match(got.direct, /Paris/);
+  assert.deepEqual([got.sdk, got.chain, got.streamed, got.installed], [got.direct, got.direct, got.direct, true]);
+  assert.match(got.italy, /Rome/);
+  assert.ok(got.added > got.next && got.added < got.next + 20, `${got.added} tokens, ${got.next} were measured without the answer`);
 });
 
 test("WebLLM's engine, in a worker of the application", { skip, timeout: 120_000 }, async () => {
