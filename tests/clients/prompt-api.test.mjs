@@ -60,6 +60,9 @@ describe("install", () => {
     assert.throws(() => install({ model: echoModel(), loadOptions: { contextLength: 1 } }), refused("loadOptions"));
     assert.throws(() => install({ model: "a/b", loadOptions: { signal: new AbortController().signal } }), refused("loadOptions.signal"));
     assert.throws(() => install({ model: echoModel(), defaults: { tools: {} } }), refused("defaults.tools"));
+    assert.throws(() => install({ model: echoModel(), defaults: { temprature: 1 } }), refused("temprature"));
+    assert.throws(() => install({ model: echoModel(), replace: true }), refused("replace"));
+    assert.throws(() => install({ model: "a/b", loadOptions: { device: "tpu" } }), refused("device"));
     assert.throws(() => new LanguageModel(), TypeError);
   });
 

@@ -2,6 +2,7 @@
 
 import { invalid } from "../errors.js";
 import { availability, load } from "../load.js";
+import * as check from "../options.js";
 import type { Availability, GenerateOptions, LoadOptions, Model, ModelSource } from "../types.js";
 
 export interface InstallOptions {
@@ -32,11 +33,14 @@ export class Backend {
   #model?: Model;
   #loading?: Loading;
 
-  constructor({ model, loadOptions = {}, defaults = {} }: InstallOptions) {
+  constructor({ model, loadOptions = {}, defaults = {}, force: _, ...unknown }: InstallOptions) {
+    for (const name of Object.keys(unknown)) throw invalid(name, "unknown option");
     if ("signal" in loadOptions) throw invalid("loadOptions.signal", "a load is aborted by the signals of create()");
     for (const name of ["signal", "tools", "toolChoice", "maxSteps", "responseConstraint", "raw"]) {
       if (name in defaults) throw invalid(`defaults.${name}`, "sessions and their calls have their own");
     }
+    check.loadOptions(loadOptions);
+    check.generateOptions(defaults);
     if (isModel(model)) {
       if (Object.keys(loadOptions).length > 0) throw invalid("loadOptions", "the model is loaded already");
       this.#model = model;

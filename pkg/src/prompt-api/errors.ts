@@ -24,6 +24,7 @@ const NAMES: Partial<Record<string, string>> = {
   constraint: "NotSupportedError",
   feature: "NotSupportedError",
   template: "NotSupportedError",
+  "invalid-argument": "NotSupportedError",
   "no-webgpu": "NotSupportedError",
   architecture: "NotSupportedError",
   dtype: "NotSupportedError",

@@ -115,6 +115,7 @@ export class LanguageModel extends EventTarget {
     const call = new AbortController();
     const abort = () => call.abort(signal!.reason);
     signal?.addEventListener("abort", abort, { once: true });
+    let cancelled = false;
     return new ReadableStream<string>({
       start: (controller) => {
         const chunks = this.#call(prompt, { ...options, signal: call.signal }, async (session, messages, signal) => {
@@ -123,9 +124,15 @@ export class LanguageModel extends EventTarget {
           const answer = this.#answer(await generation.result, options);
           if (typeof answer !== "string") for (const content of answer) if (content.type === "tool-call") controller.enqueue(content as never);
         });
-        chunks.then(() => controller.close(), (error) => controller.error(error)).finally(() => signal?.removeEventListener("abort", abort));
+        const close = () => {
+          if (!cancelled) controller.close();
+        };
+        chunks.then(close, (error) => controller.error(error)).finally(() => signal?.removeEventListener("abort", abort));
       },
-      cancel: (reason) => call.abort(reason),
+      cancel(reason) {
+        cancelled = true;
+        call.abort(reason);
+      },
     });
   }
 
