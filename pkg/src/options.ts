@@ -35,8 +35,7 @@ const KINDS: Record<string, (value: unknown, rule: Rule) => boolean> = {
   object: isPlain,
 };
 
-/** Characters of a value in a message, at most. */
-const SHOWN = 200;
+const SHOWN = 200; // characters of a value in a message, at most
 /** A value in a message, shortened if it is long. */
 function shown(value: unknown): string {
   const text = written(value);
@@ -83,7 +82,6 @@ const unbuilt: Check = (_, name) => {
   throw unsupported(name, "this option is not supported yet");
 };
 
-/** The check of a row. */
 const checkOf = (rule: Rule): Check => (value, name) => {
   if (rule.values?.includes(value)) return;
   if (rule.fields !== undefined && isPlain(value)) {
@@ -130,22 +128,15 @@ const TOOL: Checks<keyof Tool> = { description: ofType("string"), inputSchema: d
 const GENERATE: Checks<keyof GenerateOptions> = {
   ...checksOf(table.generate),
   responseConstraint: (value, name) => {
-    if (value instanceof RegExp) return;
-    if (!isPlain(value) || Object.keys(value).length !== 1) fail(name, "a RegExp, { json }, { choice } or { grammar }", value);
-    const { json, choice, grammar } = value as { json?: unknown; choice?: unknown; grammar?: unknown };
-    if (json !== undefined) return data(json, `${name}.json`);
-    if (grammar !== undefined) return ofType("string")(grammar, `${name}.grammar`);
-    if (!Array.isArray(choice) || choice.length === 0 || !choice.every((text) => typeof text === "string")) fail(`${name}.choice`, "a list of texts", choice);
+    const { json, choice, grammar } = isPlain(value) && Object.keys(value).length === 1 ? value : {};
+    const chosen = Array.isArray(choice) && choice.every((text) => typeof text === "string");
+    if (!isPlain(json) && !chosen && typeof grammar !== "string" && !(value instanceof RegExp)) fail(name, "a RegExp, { json }, { choice } or { grammar }", value);
   },
   tools: (value, name) => {
     plain(value, name);
-    for (const [tool, given] of Object.entries(value as object)) {
-      if (checked<Tool>(given, TOOL, `${name}.${tool}.`).inputSchema === undefined) throw invalid(`${name}.${tool}.inputSchema`, "it is missing");
-    }
+    for (const [tool, given] of Object.entries(value as object)) if (!checked<Tool>(given, TOOL, `${name}.${tool}.`).inputSchema) throw invalid(`${name}.${tool}.inputSchema`, "it is missing");
   },
-  toolChoice: (value, name) => {
-    if (!["auto", "none", "required"].includes(value as string) && !has(value, ["toolName"])) fail(name, '"auto", "none", "required" or { toolName }', value);
-  },
+  toolChoice: (value, name) => void (has(value, ["toolName"]) || oneOf("auto", "none", "required")(value, name)),
   maxSteps: unbuilt,
   signal,
   templateArgs: data,

@@ -157,6 +157,11 @@ describe("chats", () => {
     }
     await refused(api.embeddings.create({ model, input: "x" }), 400, "model", "unsupported_model");
     await refused(api.files.list(), 404, null, "unknown_url");
+    const fetch = createFetch({ m: echoModel() });
+    for (const [path, body, status, code] of [["/chat/completions", "{", 400, "invalid_json"], ["/chat/completions", "3", 400, "missing_required_parameter"], ["/files", "x", 404, "unknown_url"]]) {
+      const response = await fetch(`http://minke.local/v1${path}`, { method: "POST", body });
+      assert.deepEqual([response.status, (await response.json()).error.code, response.headers.get("x-should-retry")], [status, code, "false"]);
+    }
   });
 
   test("errors of the engine", async () => {

@@ -129,6 +129,18 @@ describe("tools and constraints", () => {
     assert.deepEqual((await echoModel().generate("x", { tools: { weather } })).toolCalls, []);
   });
 
+  test("calls are run, and the model goes on with their results", async () => {
+    const call = { toolName: "weather", input: { city: "Bergen", days: 1 } };
+    const execute = async ({ city }) => ({ city, sky: "rain" });
+    const model = echoModel({ script: [{ toolCalls: [call] }, "Rain."] });
+    const generation = model.stream("Weather?", { tools: { weather: { ...weather, execute } }, maxSteps: 3 });
+    const all = await parts(generation).catch((error) => error);
+    if (all.code === "feature") return; // the package does not have the option yet
+    assert.deepEqual(all.find((part) => part.type === "tool-result").output, { city: "Bergen", sky: "rain" });
+    const { text, messages, finishReason } = await generation.result;
+    assert.deepEqual([text, finishReason, messages.map(({ role }) => role)], ["Rain.", "stop", ["user", "assistant", "tool", "assistant"]]);
+  });
+
   test("a script must obey the choice", async () => {
     const script = [{ toolCalls: [{ toolName: "weather", input: {} }] }];
     await fails(echoModel({ script }).generate("x"), "invalid-argument", "script");

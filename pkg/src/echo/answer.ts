@@ -42,6 +42,13 @@ export interface Answer {
   delay?: number;
 }
 
+/** Options as a script sees them: a regular expression as one, where the engine is given its source and flags. */
+export function visible({ responseConstraint, ...options }: Omit<GenerateOptions, "signal">): Omit<GenerateOptions, "signal"> {
+  if (responseConstraint === undefined) return options;
+  const parts = responseConstraint as { regex?: string; flags?: string };
+  return { ...options, responseConstraint: parts.regex === undefined ? responseConstraint : new RegExp(parts.regex, parts.flags) };
+}
+
 /** The answer to a call. */
 export async function answerTo(call: EchoCall, script: EchoScript | undefined): Promise<Answer> {
   const { tools = {}, toolChoice = "auto", responseConstraint } = call.options;

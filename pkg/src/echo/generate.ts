@@ -2,7 +2,7 @@
 
 import { ABORTED } from "../errors.js";
 import type { FinishReason, GenerateOptions, GenerateResult, Message, StreamPart, TokenLogprob, ToolCall, Usage } from "../types.js";
-import { answerTo, type Answer, type EchoScript } from "./answer.js";
+import { answerTo, visible, type Answer, type EchoScript } from "./answer.js";
 import { END, encode, tokenBytes, tokenText, VOCABULARY } from "./tokens.js";
 
 /** How a call is ended from outside. */
@@ -52,7 +52,7 @@ const wantsLogprobs = ({ logprobs = false }: GenerateOptions): boolean => logpro
 export async function generation(run: Run, cancel: Cancel, emit: (part: StreamPart) => void): Promise<GenerateResult> {
   const { prompt, options } = run;
   const start = performance.now();
-  const answer = await answerTo({ index: run.index, text: prompt.text, messages: prompt.messages, options }, run.script);
+  const answer = await answerTo({ index: run.index, text: prompt.text, messages: prompt.messages, options: visible(options) }, run.script);
   emit({ type: "prefill", done: prompt.ids.length, total: prompt.ids.length });
   const player = new Player(run, answer, cancel, emit);
   const finishReason = await player.play();

@@ -11,8 +11,8 @@ export interface ApiRequest {
   method: string;
   /** Below the base URL: "/chat/completions". */
   path: string;
-  /** The value of the JSON body. */
-  body?: unknown;
+  /** JSON. */
+  body?: string;
   /** Aborting ends the generation; the answer then rejects with its reason. */
   signal?: AbortSignal;
 }
@@ -21,6 +21,8 @@ export type ApiResponse =
   | { status: number; body: object }
   /** Server-sent events with JSON as data. After the last comes "[DONE]" if `done` is set. */
   | { status: 200; events: AsyncGenerator<{ event?: string; data: object }, void, undefined>; done: boolean };
+
+const POSTS = ["/chat/completions", "/completions", "/responses", "/embeddings"];
 
 export class Api {
   readonly #models: Registry;
@@ -32,21 +34,20 @@ export class Api {
   }
 
   /** Answers a request. Throws an ApiError, or the signal's reason. */
-  async answer({ method, path, body, signal }: ApiRequest): Promise<ApiResponse> {
+  async answer({ method, path, body: text = "", signal }: ApiRequest): Promise<ApiResponse> {
     signal?.throwIfAborted();
     const [, name = "", rest, more] = /^\/([^/]+)(?:\/(.+?))?(\/input_items)?\/?$/.exec(path) ?? [];
     const route = `${method} /${name}`;
     try {
       if (route === "GET /models") return { status: 200, body: rest === undefined ? this.#models.list() : this.#models.entry(decodeURIComponent(rest)) };
       if (name === "responses" && rest !== undefined) return this.#stored(method, decodeURIComponent(rest), more !== undefined);
-      if (method === "POST") {
+      if (method === "POST" && POSTS.includes(path)) {
+        const body = parsed(text);
         if (path === "/chat/completions") return await this.#chat(body, signal);
         if (path === "/completions") return await this.#completion(body, signal);
         if (path === "/responses") return await this.#response(body, signal);
-        if (path === "/embeddings") {
-          this.#models.named(body);
-          throw new ApiError(400, "the models here have no embeddings", { code: "unsupported_model", param: "model" });
-        }
+        this.#models.named(body);
+        throw new ApiError(400, "the models here have no embeddings", { code: "unsupported_model", param: "model" });
       }
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
@@ -89,6 +90,14 @@ export class Api {
       const call = { model: await this.#models.get(name), name, request, signal };
       return request.stream ? streamed(completionChunks(call), COMPLETION_PARAMS, signal) : { status: 200, body: await completion(call) };
     });
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ApiError(400, `the body is not JSON: ${error instanceof Error ? error.message : error}`, { code: "invalid_json" });
   }
 }
 

@@ -1,6 +1,6 @@
 // `minke/openai`: models of this page behind OpenAI's API, for its unmodified client.
 
-import { Api, ApiError, apiError, newId, type ApiResponse, type Models } from "../openai-api/index.js";
+import { Api, apiError, newId, type ApiResponse, type Models } from "../openai-api/index.js";
 
 export type { Models };
 
@@ -25,29 +25,27 @@ export function createFetch(models: Models): typeof fetch {
       const answer = await api.answer({ ...(await read(input, init)), signal: ended.signal });
       if ("events" in answer) return new Response(eventStream(answer, ended, done), { headers: { ...headers, "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store" } });
       done();
-      return Response.json(answer.body, { status: answer.status, headers });
+      return json(answer.status, answer.body, headers);
     } catch (thrown) {
       done();
       if (ended.signal.aborted) throw ended.signal.reason;
       const error = apiError(thrown, {});
-      return Response.json(error.body(), { status: error.status, headers: { ...headers, "x-should-retry": String(error.retryable) } });
+      return json(error.status, error.body(), { ...headers, "x-should-retry": String(error.retryable) });
     }
   };
 }
 
+const json = (status: number, body: object, headers: Record<string, string>): Response =>
+  new Response(JSON.stringify(body), { status, headers: { ...headers, "content-type": "application/json" } });
+
 /** The parts of a request that the API reads. */
-async function read(input: RequestInfo | URL, init: RequestInit | undefined): Promise<{ method: string; path: string; body?: unknown }> {
+async function read(input: RequestInfo | URL, init: RequestInit | undefined): Promise<{ method: string; path: string; body?: string }> {
   const request = input instanceof Request ? input : undefined;
   const method = (init?.method ?? request?.method ?? "GET").toUpperCase();
   const { pathname } = new URL(request?.url ?? String(input), "http://minke.local");
   const path = pathname.replace(/^.*?\/v1(?=\/)/, "");
   if (method !== "POST") return { method, path };
-  const text = init?.body === undefined ? await request?.text() : await new Response(init.body).text();
-  try {
-    return { method, path, body: JSON.parse(text ?? "") };
-  } catch {
-    throw new ApiError(400, "the body is not JSON", { code: "invalid_json" });
-  }
+  return { method, path, body: init?.body === undefined ? await request?.text() : await new Response(init.body).text() };
 }
 
 /** Server-sent events as bytes. Cancelling the stream ends the generation. */
