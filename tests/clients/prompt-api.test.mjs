@@ -346,6 +346,9 @@ describe("tools", () => {
     assert.deepEqual(calls[1].messages.slice(-2).map(({ role, content }) => [role, content]), [["tool", "sunny in Lisbon"], ["tool", "sunny in Porto"]]);
     assert.deepEqual((await collect(session.promptStreaming("And elsewhere?"))).join(""), "I do not know.");
     assert.match(calls[3].messages.at(-1).content, /no city/);
+    const usage = session.contextUsage + (await session.measureContextUsage("And tomorrow?"));
+    await session.append("And tomorrow?");
+    assert.equal(session.contextUsage, usage, "measures count the tools");
   });
 
   test("tools are checked", async () => {
