@@ -351,6 +351,17 @@ describe("tools", () => {
     assert.equal(session.contextUsage, usage, "measures count the tools");
   });
 
+  test("results that exceed the context do not run tools again", async () => {
+    let runs = 0;
+    const calls = recorded({ contextLength: 700, script: ["ok", { text: "Let me see.", toolCalls: [{ toolName: "weather", input: { city: "Lisbon" } }] }] });
+    const session = await LanguageModel.create(toolOptions({ ...weather, execute: () => (runs++, "x".repeat(600)) }));
+    await session.prompt("Hello");
+    const chunks = [];
+    await assert.rejects(async () => { for await (const chunk of session.promptStreaming("The weather in Lisbon?")) chunks.push(chunk); }, named("QuotaExceededError"));
+    assert.deepEqual([runs, chunks.join(""), calls.length], [1, "Let me see.", 2]);
+    assert.equal(await session.prompt("Bye"), "Bye");
+  });
+
   test("tools are checked", async () => {
     recorded();
     const execute = () => "";

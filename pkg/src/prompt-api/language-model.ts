@@ -199,32 +199,40 @@ export class LanguageModel extends EventTarget {
 
   /** Runs a call; if its messages exceed the context, drops the oldest turns, but none of the initial prompts. */
   async #fitting<T>(messages: InputMessage[], run: (session: Session) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { model, session: full, sessionOptions } = this.#parts;
     try {
-      return await run(this.#parts.session);
+      return await run(full);
     } catch (error) {
-      if (!isOverflow(error)) throw error;
+      // The results of tools may not fit, either: what has been done for them is not done again.
+      if (!isOverflow(error) || (await this.#length(full.messages, messages)) <= this.contextWindow) throw error;
       const rest = await this.#rest(messages);
       if (rest === undefined) throw quotaExceeded(this.contextUsage + (await this.#measure(messages)), this.contextWindow);
-      const session = await this.#parts.model.createSession({ ...this.#parts.sessionOptions, messages: rest, signal });
-      this.#parts.session.destroy();
-      this.#parts.session = kept(session);
+      const session = kept(await model.createSession({ ...sessionOptions, messages: rest, signal }));
+      this.#parts.session = session;
+      full.destroy();
+      if (signal.aborted) session.destroy();
       for (const type of ["contextoverflow", "quotaoverflow"]) this.dispatchEvent(new Event(type));
       return run(session);
     }
   }
 
   /** The messages of the session without the oldest turns, so that others and a token of the answer fit. */
-  async #rest(added: InputMessage[]): Promise<InputMessage[] | undefined> {
-    const { model, session, options } = this.#parts;
+  async #rest(added: InputMessage[]): Promise<readonly InputMessage[] | undefined> {
+    const { session, options } = this.#parts;
     const initial = options.initialPrompts.length;
     let rest: readonly InputMessage[] = session.messages;
-    for (;;) {
+    while (rest.length > initial) {
       const next = rest.findIndex((message, i) => i > initial && message.role === "user");
-      if (rest.length <= initial) return undefined;
       rest = [...rest.slice(0, initial), ...(next < 0 ? [] : rest.slice(next))];
-      const ids = await model.tokenizer.encodeMessages([...rest, ...added], { ...this.#template, addGenerationPrompt: added.at(-1)?.prefix !== true });
-      if (ids.length < this.contextWindow) return [...rest];
+      if ((await this.#length(rest, added)) < this.contextWindow) return rest;
     }
+    return undefined;
+  }
+
+  /** Tokens of a conversation that is to be answered. */
+  async #length(messages: readonly InputMessage[], added: InputMessage[]): Promise<number> {
+    const options = { ...this.#template, addGenerationPrompt: added.at(-1)?.prefix !== true };
+    return (await this.#parts.model.tokenizer.encodeMessages([...messages, ...added], options)).length;
   }
 
   /** The tokens that messages add, or have by themselves if they begin with a system message. */
