@@ -1,6 +1,6 @@
 // The page's side of the protocol: a connection to one engine, in a worker or on this thread.
 
-import { EngineError, invalid, revive } from "./errors.js";
+import { EngineError, invalid, revive, unsupported } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import type { LoadOptions, ModelInfo, Progress, StorageFull, StreamPart } from "./types.js";
 
@@ -23,6 +23,9 @@ interface Pending extends Listener {
   reject(reason: unknown): void;
 }
 
+/** Options of the API that the engine does not have yet; the echo model has them. */
+const UNBUILT = ["responseConstraint", "tools", "toolChoice"];
+
 type Send = (request: Request, transfer?: Transferable[]) => void;
 type Body<R> = R extends unknown ? Omit<R, "minke" | "id"> : never;
 
@@ -42,16 +45,26 @@ export class Connection {
     readonly send: Send,
     /** Terminates a worker that this connection created. */
     readonly close: () => void,
+    /** Options that this engine refuses. */
+    readonly unbuilt: readonly string[] = UNBUILT,
   ) {}
+
+  /** Connects to an engine on this thread: `start` receives what takes its replies, and returns what takes requests. */
+  static local(start: (post: (reply: Reply) => void) => Send, unbuilt?: readonly string[]): Connection {
+    // Replies are asynchronous, as from a worker.
+    const send = start((reply) => queueMicrotask(() => connection.#receive(reply)));
+    const connection: Connection = new Connection(send, () => {}, unbuilt);
+    return connection;
+  }
 
   static async open(options: LoadOptions): Promise<Connection> {
     const { worker = true } = options;
     if (worker === false) {
       const { Host } = await import("./engine.js");
-      // Replies are asynchronous, as from a worker.
-      const host = new Host((reply) => queueMicrotask(() => connection.#receive(reply)), startWorker, options.fetch);
-      const connection: Connection = new Connection((request) => host.handle(request), () => {});
-      return connection;
+      return Connection.local((post) => {
+        const host = new Host(post, startWorker, options.fetch);
+        return (request) => host.handle(request);
+      });
     }
     const own = worker === true;
     const target = own ? startWorker() : typeof worker === "function" ? worker() : worker;
@@ -85,6 +98,8 @@ export class Connection {
   request(body: Body<Request> & { model: number }, listener: Listener & { signal?: AbortSignal; id?: number } = {}): Promise<unknown> {
     const { signal, id = nextId(), progress, part, memory, full } = listener;
     return new Promise((resolve, reject) => {
+      const [, options] = body.kind === "call" && body.method === "generate" ? body.args : [];
+      for (const option of this.unbuilt) if (options !== undefined && option in options) throw unsupported(option, "this option is not supported yet");
       if (signal?.aborted) return reject(signal.reason);
       const ended = this.#broken ?? this.#ended.get(body.model);
       if (ended !== undefined) return reject(ended);

@@ -1,3 +1,4 @@
-// Entry point for `worker: false`: runs the engine on the calling thread.
+// The engine, for `worker: false`, which runs it on the calling thread, and for workers of the application.
 
 export { Host } from "./host/index.js";
+export { serve } from "./serve.js";

@@ -34,7 +34,6 @@ const LOAD: Checks<keyof LoadOptions> = {
   internal: plain,
 };
 
-/** Options that the API will have. */
 /** Names of tools: what every form of calls can hold. */
 const TOOL_NAME = /^[\w.-]{1,64}$/;
 const TOOL: Record<string, Check> = {

@@ -5,6 +5,7 @@ import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
 import { generateInSteps, stopping } from "./tools.js";
+import { Turns } from "./turns.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions, StreamPart } from "./types.js";
 import type { EngineInput } from "./wasm.js";
 
@@ -50,11 +51,7 @@ class RemoteSession extends EventTarget implements Session {
   readonly #options: Options;
   #history: History;
   #usage: number;
-  /** The last call in the queue. */
-  #queue: Promise<unknown> = Promise.resolve();
-  /** Ends all running and waiting calls. */
-  readonly #calls = new Set<(reason: unknown) => void>();
-  #destroyed = false;
+  readonly #turns = new Turns();
 
   constructor(engine: Engine, conversation: number, options: Options, history: History, usage: number) {
     super();
@@ -176,10 +173,8 @@ class RemoteSession extends EventTarget implements Session {
   }
 
   destroy(): void {
-    if (this.#destroyed) return;
-    this.#destroyed = true;
-    const gone = destroyed();
-    for (const end of this.#calls) end(gone);
+    if (this.#turns.ended) return;
+    this.#turns.end(invalid("session", "it has been destroyed"));
     this.#engine.ask("closeConversation", [this.#conversation]).catch(() => {}); // fails if the model is gone, too
   }
 
@@ -221,34 +216,10 @@ class RemoteSession extends EventTarget implements Session {
     }
   }
 
-  /** Runs a call after all previous ones have ended. If the signal aborts, rejects immediately. */
   #turn<T>(signal: AbortSignal | undefined, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason);
-      if (this.#destroyed) return reject(destroyed());
-      const call = new AbortController();
-      const end = (reason: unknown) => {
-        reject(reason);
-        call.abort(reason);
-      };
-      const abort = () => end(signal!.reason);
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#calls.add(end);
-      this.#queue = this.#queue.then(async () => {
-        try {
-          if (!call.signal.aborted) resolve(await run(call.signal));
-        } catch (error) {
-          reject(error);
-        } finally {
-          this.#calls.delete(end);
-          signal?.removeEventListener("abort", abort);
-        }
-      });
-    });
+    return this.#turns.run(signal, run);
   }
 }
-
-const destroyed = () => invalid("session", "it has been destroyed");
 
 /** The index range of the oldest turn, which can be dropped; system messages are kept. */
 function oldestTurn(messages: readonly Message[]): [from: number, to: number] | undefined {

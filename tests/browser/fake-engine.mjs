@@ -115,6 +115,11 @@ export function instantiate(guard) {
     async init({ module_or_path }) {
       wasm = guard((await WebAssembly.instantiate(module_or_path)).exports);
     },
+    async estimateModel(source) {
+      const reader = source.kind === "gguf" ? source.reader : await source.open("model.bin");
+      if (reader === null) fail("format", "model.bin is missing");
+      return { files: [], downloadBytes: reader.size, gpuBytes: 0, kvBytesPerToken: 1, peakHostBytes: 0, maxContextLength: 30, fit: "yes", reasons: [] };
+    },
     async loadModel(source, options, onProgress, canceller) {
       const reader = source.kind === "gguf" ? source.reader : await source.open("model.bin");
       if (reader === null) fail("format", "model.bin is missing");

@@ -10,10 +10,12 @@ const ROOT = fileURLToPath(new URL("../../pkg/src", import.meta.url));
 
 /** Files and folders of `pkg/src`, the highest first: each imports only those after it. A folder counts with all its files. */
 const LAYERS = [
+  // Sub-paths of the package, and what they stand on.
+  "ai-sdk", "langchain", "prompt-api", "webllm", "openai", "openai-api", "testing", "echo",
   // The package's functions and objects, on the page.
   "index.ts", "store.ts", "load.ts", "device.ts", "model.ts", "session.ts", "generation.ts",
   // Messages between the page and the engine, in a worker or on the same thread.
-  "connection.ts", "engine.ts", "worker.ts",
+  "connection.ts", "engine.ts", "worker.ts", "serve.ts",
   // The engine's side: models and their calls.
   "host",
   "protocol.ts",
@@ -22,8 +24,11 @@ const LAYERS = [
   // Reading a model's files, and keeping them on the device.
   "sources", "storage",
   // What all of them share.
-  "locate.ts", "local.ts", "options.ts", "constraint.ts", "tools.ts", "checks.ts", "wasm.ts", "types.ts", "errors.ts",
+  "locate.ts", "local.ts", "options.ts", "constraint.ts", "tools.ts", "checks.ts", "turns.ts", "schema.ts", "wasm.ts", "types.ts", "errors.ts",
 ];
+
+/** What a sub-path imports of the client that it is for. */
+const CLIENTS = { "ai-sdk": /^@ai-sdk\/provider$/, langchain: /^@langchain\/core\// };
 
 const MOST_LINES = 300;
 
@@ -41,7 +46,7 @@ before(async () => {
     const code = text.replace(/^\s*(\/\/|\*|\/\*).*$/gm, "");
     const imports = [...code.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g)].map(([, target]) => target);
     // The table of options, which the engine reads, too.
-    const sources = imports.filter((target) => target !== "../../src/engine/options.json");
+    const sources = imports.filter((target) => target !== "../../src/engine/options.json" && !CLIENTS[layer(name)]?.test(target));
     files.set(name, sources.map((target) => {
       assert.match(target, /^\.{1,2}\/.*\.js$/, `${name}: the package has no dependencies`);
       return relative(ROOT, join(dirname(path), target)).replace(/\.js$/, ".ts");

@@ -54,13 +54,27 @@ pub fn all() -> Result<()> {
     tally.native()?;
     tally.step("fuzz targets", || fuzz::run(&fuzz::TARGETS, FUZZ_SECONDS));
     for file in ["imports", "facade", "options", "sessions"] {
-        tally.node(file)?;
+        tally.node("tests/browser", file)?;
     }
     if built {
+        for file in [
+            "subpaths",
+            "testing",
+            "openai",
+            "responses",
+            "webllm",
+            "ai-sdk",
+            "langchain",
+            "prompt-api",
+            "types",
+            "chromium",
+        ] {
+            tally.node("tests/clients", file)?;
+        }
         for file in
             ["worker", "browser", "processor", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"]
         {
-            tally.node(file)?;
+            tally.node("tests/browser", file)?;
         }
         tally.step("store campaign, each fault once", || {
             run::quiet(run::command("node", &["tests/browser/soak.mjs", "faults", "--seeds", "1"])).map(drop)
@@ -182,14 +196,14 @@ impl Tally {
         Ok(())
     }
 
-    /// One file of `tests/browser`.
-    fn node(&mut self, name: &str) -> Result<()> {
+    /// One file of Node's tests.
+    fn node(&mut self, folder: &str, name: &str) -> Result<()> {
         let began = Instant::now();
         let tap = root().join(format!("target/{name}.tap"));
         let spec = root().join(format!("target/{name}.log"));
         let mut node = run::command("node", &["--test", "--test-reporter=spec", "--test-reporter-destination=stdout"]);
         node.arg("--test-reporter=tap").arg(format!("--test-reporter-destination={}", tap.display()));
-        node.arg(format!("tests/browser/{name}.test.mjs"));
+        node.arg(format!("{folder}/{name}.test.mjs"));
         vulkan(&mut node)?;
         let ok = logged(node, &spec)?;
         let text = fs::read_to_string(&tap).unwrap_or_default();

@@ -13,6 +13,7 @@ pub fn everything() -> Result<Vec<String>> {
     wasm_target()?;
     npm("pkg")?;
     npm("tests/browser")?;
+    npm("tests/clients")?;
     for package in ["chromium", "firefox-esr", "mesa-vulkan-drivers", "libvulkan1"] {
         if let Err(error) = require_debian(&[package]) {
             missing.push(format!("{package}: {error:#}"));

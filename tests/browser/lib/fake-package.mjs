@@ -17,7 +17,7 @@ export async function buildFake() {
   };
   const common = { bundle: true, plugins: [fake], target: "es2022", logLevel: "warning" };
   await mkdir(out, { recursive: true });
-  await build({ ...common, entryPoints: [`${root}pkg/src/index.ts`], format: "esm", splitting: true, outdir: out });
+  await build({ ...common, entryPoints: { index: `${root}pkg/src/index.ts`, "prompt-api": `${root}pkg/src/prompt-api/index.ts` }, format: "esm", splitting: true, outdir: out });
   await build({ ...common, entryPoints: [`${root}pkg/src/worker.ts`], format: "iife", outfile: `${out}/worker.js` });
   await writeFile(`${out}/minke_bg.wasm`, WASM);
   return out;
