@@ -23,9 +23,6 @@ interface Pending extends Listener {
   reject(reason: unknown): void;
 }
 
-/** Options of the API that the engine does not have yet; the echo model has them. */
-const UNBUILT = ["responseConstraint", "tools", "toolChoice"];
-
 type Send = (request: Request, transfer?: Transferable[]) => void;
 type Body<R> = R extends unknown ? Omit<R, "minke" | "id"> : never;
 
@@ -45,15 +42,13 @@ export class Connection {
     readonly send: Send,
     /** Terminates a worker that this connection created. */
     readonly close: () => void,
-    /** Options that this engine refuses. */
-    readonly unbuilt: readonly string[] = UNBUILT,
   ) {}
 
   /** Connects to an engine on this thread: `start` receives what takes its replies, and returns what takes requests. */
-  static local(start: (post: (reply: Reply) => void) => Send, unbuilt?: readonly string[]): Connection {
+  static local(start: (post: (reply: Reply) => void) => Send): Connection {
     // Replies are asynchronous, as from a worker.
     const send = start((reply) => queueMicrotask(() => connection.#receive(reply)));
-    const connection: Connection = new Connection(send, () => {}, unbuilt);
+    const connection: Connection = new Connection(send, () => {});
     return connection;
   }
 
@@ -98,8 +93,6 @@ export class Connection {
   request(body: Body<Request> & { model: number }, listener: Listener & { signal?: AbortSignal; id?: number } = {}): Promise<unknown> {
     const { signal, id = nextId(), progress, part, memory, full } = listener;
     return new Promise((resolve, reject) => {
-      const [, options] = body.kind === "call" && body.method === "generate" ? body.args : [];
-      for (const option of this.unbuilt) if (options !== undefined && option in options) throw unsupported(option, "this option is not supported yet");
       if (signal?.aborted) return reject(signal.reason);
       const ended = this.#broken ?? this.#ended.get(body.model);
       if (ended !== undefined) return reject(ended);

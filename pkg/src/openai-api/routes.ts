@@ -130,7 +130,7 @@ async function streamed(chunks: AsyncGenerator<object, void, undefined>, params:
       if (signal?.aborted) throw signal.reason;
       const failed = apiError(error, params);
       const { code, message, param } = failed;
-      yield event(typed ? { type: "error", code, message, param, sequence_number: count + 1 } : failed.body());
+      yield event({ ...failed.body(), ...(typed && { type: "error", code, message, param, sequence_number: count + 1 }) });
     }
   }
   return { status: 200, events: events(), done: !typed };

@@ -35,7 +35,7 @@ export function echoModel(options: EchoOptions = {}): Model {
   const connection = Connection.local((post) => {
     const engine = new EchoEngine({ script, delay, contextLength }, post);
     return (request) => engine.handle(request);
-  }, []);
+  });
   const info: ModelInfo = {
     architecture: "echo", parameters: 0, activeParameters: 0, quantization: "none", contextLength, vocabSize: VOCABULARY, format: "safetensors",
     device: { kind: "cpu", name: "echo", reason: "the echo model computes nothing" },
