@@ -1,6 +1,6 @@
 // The page's side of the protocol: a connection to one engine, in a worker or on this thread.
 
-import { EngineError, invalid, revive, unsupported } from "./errors.js";
+import { EngineError, invalid, revive } from "./errors.js";
 import type { Memory, Method, Methods, Reply, Request } from "./protocol.js";
 import type { LoadOptions, ModelInfo, Progress, StorageFull, StreamPart } from "./types.js";
 
