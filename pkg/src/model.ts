@@ -6,7 +6,7 @@ import { Generating } from "./generation.js";
 import * as check from "./options.js";
 import { createSession } from "./session.js";
 import type { LoadValue, Memory } from "./protocol.js";
-import { generateInSteps, stopping } from "./tools.js";
+import { generateInSteps, optionsOfStep, stopping } from "./tools.js";
 import type {
   GenerateOptions, GenerateResult, Generation, Input, InputMessage, Model, ModelInfo, Session, SessionOptions, StreamPart, TemplateOptions, TokenLogprob, Tokenizer,
 } from "./types.js";
@@ -55,7 +55,7 @@ export class RemoteModel implements Model {
     const given = check.input(input);
     return generateInSteps(steps, { signal, stopped, part, run: (messages, part) => {
       const id = nextId();
-      const answer = this.#ask("generate", [messages ?? given, engine, undefined], { signal, id, part });
+      const answer = this.#ask("generate", [messages ?? given, optionsOfStep(engine, messages === undefined), undefined], { signal, id, part });
       return stopping(answer, stopped, () => this.#connection.tell(id, "stop"));
     } });
   }

@@ -4,7 +4,7 @@ import { nextId, type Ask } from "./connection.js";
 import { EngineError, invalid } from "./errors.js";
 import { Generating } from "./generation.js";
 import * as check from "./options.js";
-import { generateInSteps, stopping } from "./tools.js";
+import { generateInSteps, optionsOfStep, stopping } from "./tools.js";
 import { Turns } from "./turns.js";
 import type { GenerateOptions, GenerateResult, Generation, Input, Message, Session, SessionOptions, StreamPart } from "./types.js";
 import type { EngineInput } from "./wasm.js";
@@ -94,7 +94,7 @@ class RemoteSession extends EventTarget implements Session {
         const more = messages?.slice(kept.messages.length) ?? added;
         const { history, value } = await this.#fitting(kept, more, engine.raw, (input) => {
           const id = nextId();
-          const answer = this.#engine.ask("generate", [input, engine, this.#conversation], { signal, id, part });
+          const answer = this.#engine.ask("generate", [input, optionsOfStep(engine, messages === undefined), this.#conversation], { signal, id, part });
           return stopping(answer, stopped, () => this.#engine.stop(id));
         });
         kept = history.ids.length > 0 ? { messages: [], ids: joined(history.ids, value.ids) } : { messages: value.messages, ids: history.ids };

@@ -1,6 +1,6 @@
 // Runs the tools of a generation on the page: functions do not cross to the worker.
 
-import type { GenerateResult, Message, StreamPart, Tool, ToolCall, Usage } from "./types.js";
+import type { GenerateResult, Message, StreamPart, Tool, ToolCall, ToolChoice, Usage } from "./types.js";
 
 /** How a generation goes on after calls. */
 export interface Steps {
@@ -53,6 +53,12 @@ export async function generateInSteps({ tools = {}, maxSteps = 1 }: Partial<Step
   }
   part?.({ type: "finish", finishReason: result.finishReason, usage: result.usage });
   return result;
+}
+
+/** The options of a step: a choice that forces a call is for the first one, or the model could never answer. */
+export function optionsOfStep<T extends { toolChoice?: ToolChoice }>(options: T, first: boolean): T {
+  const free = first || options.toolChoice === undefined || options.toolChoice === "none";
+  return free ? options : { ...options, toolChoice: "auto" };
 }
 
 /** Calls `stop` if the signal aborts before a run of the model has ended. */

@@ -244,7 +244,7 @@ export interface GenerateOptions {
   /** Functions that the model may call, by name. With `execute`, calls are run and the model goes on with their results. */
   tools?: Record<string, Tool>;
   /** "auto" (the default): the model decides; "none": it is told of the tools, and what looks like a call is text; "required": its
-   *  answer begins as a call; one by name: as a call of that tool. */
+   *  answer begins as a call; one by name: as a call of that tool. Only the first of several steps is forced. */
   toolChoice?: ToolChoice;
   /** How often the model is run at most, if tools have `execute`. Default: 1, so that calls are run, but not answered. A step in which a
    *  tool without `execute` is called is the last. */

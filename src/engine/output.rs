@@ -164,7 +164,9 @@ impl<'a> Output<'a> {
         // Tags that are not special tokens are plain text for detokeniser, stop sequences and splitter.
         let apart = tokenizer.is_special(id) || self.engine.reasoning == ReasoningFormat::Harmony;
         let of_reasoning = self.splitter.is_some() && self.engine.reasoning.is_mark(&token);
-        let of_calls = || self.calls.as_ref().is_some_and(|calls| calls.is_mark(&token));
+        // Harmony's marks are read by its splitter only.
+        let split = self.splitter.is_some() || self.engine.reasoning != ReasoningFormat::Harmony;
+        let of_calls = || split && self.calls.as_ref().is_some_and(|calls| calls.is_mark(&token));
         (apart && (of_reasoning || of_calls())).then_some(token)
     }
 

@@ -51,6 +51,16 @@ test("the engine is given the tools without their functions", async () => {
   assert.deepEqual(options, { tools: { look: { description: "a tool", inputSchema } }, toolChoice: "auto" });
 });
 
+test("a choice forces the first step only", async () => {
+  const tools = { look: tool(() => 1) };
+  for (const toolChoice of ["required", { toolName: "look" }]) {
+    const { options } = await model.generate("look 1", { tools, maxSteps: 2, toolChoice });
+    assert.equal(options.toolChoice, "auto", "of the last step");
+    assert.deepEqual((await model.generate("look 1", { tools, toolChoice })).toolCalls.length, 1);
+    assert.deepEqual((await model.generate("x", { tools, toolChoice })).options.toolChoice, toolChoice);
+  }
+});
+
 test("what a tool throws, an unknown name and an output without JSON are errors that the model is told", async () => {
   const fails = tool(() => {
     throw new Error("no such place");
