@@ -87,7 +87,7 @@ fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<
             }
         }
     }
-    modules.into_iter().for_each(|module| drop(found.remove(module)));
+    found.retain(|id| !modules.contains(id));
     Ok(found)
 }
 
