@@ -397,6 +397,32 @@ fn run_prints_the_golden_greedy_text() {
 }
 
 #[test]
+fn run_keeps_to_a_schema_or_a_grammar() {
+    let Some(folder) = golden("models/llama") else { return };
+    let path = folder.to_str().expect("UTF-8");
+    let file = std::env::temp_dir().join(format!("minke-constraint-{}", std::process::id()));
+    let name = file.to_str().expect("UTF-8");
+    let cases = [
+        ("--json-schema", r#"{ "const": { "a": [1, "two"] } }"#, Some("{\"a\": [1, \"two\"]}\n")),
+        ("--grammar", "start: \"left\"", Some("left\n")),
+        ("--json-schema", r#"{ "not": {} }"#, None),
+    ];
+    for (option, constraint, want) in cases {
+        fs::write(&file, constraint).expect("a temporary file");
+        let output = minke(&["run", path, "--raw", "--prompt", "x", option, name]);
+        match want {
+            Some(want) => assert_eq!(text(&output.stdout), want, "{output:?}"),
+            None => assert!(
+                text(&output.stderr).contains("#/not") && text(&output.stderr).contains("[constraint]"),
+                "{output:?}"
+            ),
+        }
+        assert_eq!(output.status.success(), want.is_some());
+    }
+    fs::remove_file(&file).expect("it was written");
+}
+
+#[test]
 fn reasoning_is_written_to_stderr() {
     let Some(folder) = golden("models/llama") else { return };
     let engine = load(&folder, LoadOptions::default()).expect("it loads");

@@ -5,7 +5,7 @@ export { EngineError, type ErrorCode } from "./errors.js";
 export { availability, estimate, load } from "./load.js";
 export { store } from "./store.js";
 export type {
-  Availability, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, InputMessage, LoadOptions, Message, Model, ModelInfo,
+  Availability, Constraint, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, InputMessage, LoadOptions, Message, Model, ModelInfo,
   ModelSource, Progress, Role, Session, SessionOptions, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TextPart, TokenLogprob,
   Tokenizer, ToolCall, Usage, Warning,
 } from "./types.js";

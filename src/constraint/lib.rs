@@ -12,11 +12,13 @@ mod schema;
 mod web;
 
 use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use llguidance::api::{ParserLimits, StopReason, TopLevelGrammar};
 use llguidance::earley::SlicedBiasComputer;
+use llguidance::panic_utils::catch_unwind;
 use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{ParserFactory, TokenParser};
 use names::Names;
@@ -25,6 +27,8 @@ use serde_json::Value;
 
 /// Compiled grammars that are kept.
 const KEPT: usize = 16;
+/// Bytes of a constraint, at most.
+const MAX_TEXT: usize = 4 << 20;
 /// Bytes of a token, at most: longer ones are never allowed.
 const MAX_TOKEN: usize = 1000;
 
@@ -193,7 +197,11 @@ impl Grammars {
 
     /// Compiles a constraint; with it, whether its texts are JSON.
     fn parser(&self, constraint: &str) -> Result<(TokenParser, bool), Refusal> {
-        let constraint: Constraint = serde_json::from_str(constraint)
+        if constraint.len() > MAX_TEXT {
+            return Err(Refusal::new(format!("it has {} bytes; at most {MAX_TEXT} are possible", constraint.len())));
+        }
+        let value: Value = serde_json::from_str(constraint).map_err(|error| Refusal::new(error.to_string()))?;
+        let constraint: Constraint = serde_json::from_value(value)
             .map_err(|_| Refusal::new("expected a regular expression, { json }, { choice } or { grammar }"))?;
         let json = matches!(constraint, Constraint::Json { .. });
         let parser = match constraint {
@@ -288,7 +296,8 @@ impl Matcher {
         let mask = if self.must_end() {
             Ok(self.parser.token_env.tok_trie().eos_token_set())
         } else {
-            self.parser.compute_mask()
+            let parser = &mut self.parser;
+            catch_unwind(AssertUnwindSafe(|| parser.compute_mask()))
         };
         let mut mask = match mask {
             Ok(mask) => mask,
@@ -319,13 +328,18 @@ impl Matcher {
                 return Err(Refusal::new("a name comes twice in an object"));
             }
         }
-        let taken = match self.parser.validate_token(id) {
-            Ok(true) => self.parser.consume_token(id),
-            Ok(false) => return Err(Refusal::new(format!("the grammar does not allow token {id}"))),
-            Err(error) => Err(error),
-        };
-        match taken.and_then(|_| self.parser.check_stop()) {
-            Ok(_) => Ok(()),
+        let parser = &mut self.parser;
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            let allowed = parser.validate_token(id)?;
+            if allowed {
+                parser.consume_token(id)?;
+                parser.check_stop()?;
+            }
+            Ok(allowed)
+        }));
+        match taken {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::new(format!("the grammar does not allow token {id}"))),
             Err(error) => Err(self.refuse(&error)),
         }
     }
@@ -369,5 +383,58 @@ impl Matcher {
     fn refuse(&self, error: &dyn std::fmt::Display) -> Refusal {
         self.spent.set(true);
         Refusal::new(plain(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes as tokens, and an end.
+    fn bytes() -> Grammars {
+        let bytes = (0..255).chain(*b"\xff<end>").collect();
+        let lengths = std::iter::repeat_n(1, 255).chain([0, 6]).collect();
+        Grammars::new(&Vocabulary { bytes, lengths, ends: vec![256] }).expect("bytes are a vocabulary")
+    }
+
+    #[test]
+    fn limits_are_refusals_that_say_so() {
+        let grammars = bytes();
+        let nested = (0..120).fold("{}".to_owned(), |inner, _| format!(r#"{{"items": {inner}}}"#));
+        let brackets = format!("start: {}\"a\"{}", "(".repeat(5000), ")".repeat(5000));
+        for (constraint, says) in [
+            (format!(r#"{{"json": {nested}}}"#), "deep"),
+            (format!(r#"{{"json": {}1{}}}"#, "[".repeat(200), "]".repeat(200)), "recursion"),
+            (format!(r#"{{"grammar": {}}}"#, Value::from(brackets)), "nested"),
+            (format!(r#"{{"choice": ["{}"]}}"#, "a".repeat(MAX_TEXT)), "bytes"),
+            (r#"{"regex": "a", "json": {}}"#.to_owned(), "expected"),
+            (r#"{"json": {"enum": ["\u0001"]}}"#.to_owned(), "control"),
+        ] {
+            let refusal = grammars.compile(&constraint).expect_err(says);
+            assert!(refusal.message.contains(says), "{says}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_grammar_is_compiled_once_and_ends_as_it_says() {
+        let grammars = bytes();
+        for _ in 0..2 {
+            let mut matcher = grammars.compile(r#"{"regex": "ab|abc"}"#).expect("a pattern");
+            assert_eq!(grammars.kept.borrow().len(), 1);
+            assert_eq!(matcher.forced(), b"ab");
+            matcher.consume(u32::from(b'a')).expect("it is allowed");
+            assert!(matcher.consume(u32::from(b'x')).is_err() && !matcher.may_end());
+            matcher.consume(u32::from(b'b')).expect("it is allowed");
+            assert!(matcher.may_end() && !matcher.must_end());
+            let mask = matcher.mask().expect("a mask");
+            let allowed: Vec<u32> = (0..257).filter(|id| mask[*id as usize / 32] >> (id % 32) & 1 == 1).collect();
+            assert_eq!(allowed, [u32::from(b'c'), 256]);
+            matcher.consume(u32::from(b'c')).expect("it is allowed");
+            assert!(matcher.must_end() && matcher.forced().is_empty());
+        }
+        for i in 0..2 * KEPT {
+            grammars.compile(&format!(r#"{{"choice": ["{i}"]}}"#)).expect("a choice");
+        }
+        assert_eq!(grammars.kept.borrow().len(), KEPT);
     }
 }

@@ -4,18 +4,19 @@
 //! refusal names a keyword and its path, references are resolved (nothing is ever fetched), and what would nest without end
 //! becomes `false`, which nothing satisfies.
 
+mod values;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use crate::{Refusal, pattern};
+use values::{whole, wrong};
 
 /// Subschemas, at most.
 const MAX_SCHEMAS: usize = 100_000;
 /// Subschemas within subschemas, at most.
 const MAX_DEPTH: usize = 100;
-
-const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 
 /// Keywords that restrict and have no counterpart in a grammar.
 const REFUSED: [&str; 13] = [
@@ -376,48 +377,6 @@ impl<'a> Walk<'a> {
         self.parts.push((path.to_owned(), out.clone()));
         out
     }
-}
-
-/// What is wrong with a keyword's value, apart from the schemas in it.
-fn wrong(keyword: &str, value: &Value) -> Option<String> {
-    let message = match (keyword, value) {
-        ("uniqueItems", Value::Bool(true)) => "the keyword uniqueItems is not supported",
-        ("$ref" | "pattern" | "format", value) if !value.is_string() => "it is not a text",
-        ("type", kind) => {
-            let known = |kind: &Value| kind.as_str().is_some_and(|kind| TYPES.contains(&kind));
-            let list = kind.as_array().map_or(std::slice::from_ref(kind), Vec::as_slice);
-            match list.iter().find(|kind| !known(kind)) {
-                Some(unknown) => return Some(format!("{unknown} is not a type")),
-                None if list.is_empty() => "no type is allowed",
-                None => return None,
-            }
-        }
-        ("enum", Value::Array(values)) if values.is_empty() => "no value is allowed",
-        ("enum" | "required" | "allOf" | "anyOf" | "oneOf" | "prefixItems", value) if !value.is_array() => {
-            "it is not a list"
-        }
-        ("properties" | "patternProperties", value) if !value.is_object() => "it is not an object",
-        ("required", Value::Array(names)) if !names.iter().all(Value::is_string) => "it is not a list of names",
-        ("minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties", number)
-            if whole(number).is_none() =>
-        {
-            "it is not a whole number of at least 0"
-        }
-        ("minimum" | "maximum" | "multipleOf", number) if !number.is_number() => "it is not a number",
-        ("multipleOf", number) if number.as_f64().is_none_or(|n| n <= 0.0) => "it is not above 0",
-        ("exclusiveMinimum" | "exclusiveMaximum", limit) if !limit.is_number() && !limit.is_boolean() => {
-            "it is not a number"
-        }
-        _ => return None,
-    };
-    Some(message.to_owned())
-}
-
-/// A whole number of at least 0; `2.0` is one.
-fn whole(number: &Value) -> Option<u64> {
-    number
-        .as_u64()
-        .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0 && (0.0..1e15).contains(n)).map(|n| n as u64))
 }
 
 /// A pattern, which `check` has accepted, for whole texts.

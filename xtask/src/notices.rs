@@ -29,7 +29,7 @@ pub fn third_party() -> Result<String> {
             texts.entry(licence.trim().to_owned()).or_default().insert(name.clone());
         }
     }
-    let mut out = format!("# Third-party software in this package\n\nThe WebAssembly module contains:\n\n{table}");
+    let mut out = format!("# Third-party software in this package\n\nThe WebAssembly modules contain:\n\n{table}");
     for (licence, names) in texts {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         out += &format!("\n---\n\n{names}\n\n````text\n{licence}\n````\n");
@@ -69,13 +69,15 @@ SOFTWARE.
 ````
 ";
 
-/// Ids of the crates that are normal dependencies, without this crate and without those that only run at build time.
+/// Ids of the crates that are normal dependencies, without the modules' own and without those that only run at build time.
 fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<BTreeSet<&'a str>> {
     let nodes: BTreeMap<&str, &Value> =
         list(&metadata["resolve"]["nodes"]).iter().map(|n| (text(&n["id"]), n)).collect();
-    let root = packages.iter().find(|(_, p)| p["name"] == "minke").context("minke is in the workspace")?.0;
+    let ours = |name| packages.iter().find(|(_, p)| p["name"] == name).map(|(id, _)| *id);
+    let modules = ["minke", "minke-worker", "minke-constraint"].map(|name| ours(name).context(name));
+    let modules = modules.into_iter().collect::<Result<Vec<_>>>()?;
     let mut found = BTreeSet::new();
-    let mut todo = vec![*root];
+    let mut todo = modules.clone();
     while let Some(id) = todo.pop() {
         for dependency in list(&nodes[id]["deps"]) {
             let normal = list(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
@@ -85,6 +87,7 @@ fn linked<'a>(metadata: &'a Value, packages: &BTreeMap<&str, &Value>) -> Result<
             }
         }
     }
+    found.retain(|id| !modules.contains(id));
     Ok(found)
 }
 
