@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{self, root};
 use crate::skips::{self, Skip};
@@ -16,6 +16,39 @@ use crate::{build, fuzz, setup};
 const FUZZ_SECONDS: u64 = 10;
 /// How many of the slowest steps are printed at the end.
 const SLOWEST: usize = 10;
+
+/// Tests that need no built package: folder and file.
+const UNBUILT: [(&str, &str); 5] = [
+    ("tests/browser", "imports"),
+    ("tests/browser", "facade"),
+    ("tests/browser", "options"),
+    ("tests/browser", "sessions"),
+    ("tests/browser", "tools"),
+];
+/// Tests of the built package.
+const BUILT: [(&str, &str); 21] = [
+    ("tests/clients", "subpaths"),
+    ("tests/clients", "testing"),
+    ("tests/clients", "openai"),
+    ("tests/clients", "responses"),
+    ("tests/clients", "webllm"),
+    ("tests/clients", "ai-sdk"),
+    ("tests/clients", "langchain"),
+    ("tests/clients", "prompt-api"),
+    ("tests/clients", "types"),
+    ("tests/clients", "chromium"),
+    ("tests/browser", "worker"),
+    ("tests/browser", "browser"),
+    ("tests/browser", "processor"),
+    ("tests/browser", "constraint"),
+    ("tests/browser", "store"),
+    ("tests/browser", "servers"),
+    ("tests/browser", "reports"),
+    ("tests/browser", "hub"),
+    ("tests/browser", "memory"),
+    ("tests/browser", "hostile"),
+    ("tests/browser", "firefox"),
+];
 
 /// The results of the checks, counted.
 #[derive(Default)]
@@ -53,28 +86,13 @@ pub fn all() -> Result<()> {
     }
     tally.native()?;
     tally.step("fuzz targets", || fuzz::run(&fuzz::TARGETS, FUZZ_SECONDS));
-    for file in ["imports", "facade", "options", "sessions"] {
-        tally.node("tests/browser", file)?;
+    tally.step("every file of tests in JavaScript is run", every_file);
+    for (folder, file) in UNBUILT {
+        tally.node(folder, file)?;
     }
     if built {
-        for file in [
-            "subpaths",
-            "testing",
-            "openai",
-            "responses",
-            "webllm",
-            "ai-sdk",
-            "langchain",
-            "prompt-api",
-            "types",
-            "chromium",
-        ] {
-            tally.node("tests/clients", file)?;
-        }
-        for file in
-            ["worker", "browser", "processor", "store", "servers", "reports", "hub", "memory", "hostile", "firefox"]
-        {
-            tally.node("tests/browser", file)?;
+        for (folder, file) in BUILT {
+            tally.node(folder, file)?;
         }
         tally.step("store campaign, each fault once", || {
             run::quiet(run::command("node", &["tests/browser/soak.mjs", "faults", "--seeds", "1"])).map(drop)
@@ -106,6 +124,21 @@ pub fn cases() -> Result<()> {
         everything(run::command("node", &["--test", &format!("tests/browser/{file}.test.mjs")]))?;
     }
     run::check(run::command("node", &["tests/browser/soak.mjs", "--seeds", "1"]))
+}
+
+/// Fails if a folder has a file of tests that is not listed.
+fn every_file() -> Result<()> {
+    for folder in ["tests/browser", "tests/clients"] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let Some(file) = name.strip_suffix(".test.mjs") else { continue };
+            ensure!(
+                UNBUILT.iter().chain(&BUILT).any(|listed| *listed == (folder, file)),
+                "{folder}/{name} is not listed"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The result of a check.
