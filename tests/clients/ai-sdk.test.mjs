@@ -200,14 +200,17 @@ describe("options", () => {
 
   test("what has no effect is warned of", async () => {
     const model = languageModel(echoModel({ capabilities: { reasoning: false } }));
-    const { warnings } = await model.doGenerate({
-      prompt, headers: { "user-agent": "ai", authorization: "x" }, reasoning: "high",
-      responseFormat: { type: "json", schema: { type: "object" }, name: "n", description: "d" },
-      tools: [
-        { type: "provider", id: "other.search", name: "search", args: {} },
-        { type: "function", name: "f", inputSchema: { type: "object" }, strict: false, inputExamples: [{ input: {} }] },
-      ],
-    });
+    const responseFormat = { type: "json", schema: { type: "object" }, name: "n", description: "d" };
+    const tools = [
+      { type: "provider", id: "other.search", name: "search", args: {} },
+      { type: "function", name: "f", inputSchema: { type: "object" }, strict: false, inputExamples: [{ input: {} }] },
+    ];
+    const answers = [
+      await model.doGenerate({ prompt, headers: { "user-agent": "ai", authorization: "x" }, reasoning: "high", responseFormat }),
+      await model.doGenerate({ prompt, tools }),
+    ];
+    const warnings = answers.flatMap(({ warnings }) => warnings);
+    await assert.rejects(model.doGenerate({ prompt, tools, responseFormat }), /cannot be combined/);
     assert.ok(warnings.every(({ type }) => type === "unsupported"));
     assert.deepEqual(warnings.map(({ feature }) => feature).sort(), [
       "headers", "reasoning", "responseFormat.description", "responseFormat.name", "tool f: inputExamples", "tool f: strict: false", "tool other.search",
