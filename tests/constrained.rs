@@ -191,6 +191,36 @@ fn thoughts_are_free_and_the_answer_is_bound() {
     assert!([" a", " b"].contains(&result.text.as_str()), "{:?}", result.text);
 }
 
+/// A model that may reason first is free to open its reasoning, and to write white space after it, once.
+#[test]
+fn reasoning_may_begin_and_white_space_may_follow_it() {
+    const LEAVES: &str =
+        "{% for m in messages %}<|user|>{{ m.content.split('</think>')[-1] }}{% endfor %}<|assistant|>";
+    let Some(engine) = thinker(LEAVES) else { return };
+    let tokenizer = engine.tokenizer();
+    let (think, line) = (tokenizer.id("<think>").expect("a token"), tokenizer.encode("\n", false).expect("a line"));
+    let biased = |tokens: &[(u32, f64)]| GenerateOptions {
+        logit_bias: tokens.iter().map(|(id, bias)| (id.to_string(), *bias)).collect(),
+        reasoning: Reasoning::Budget { max_tokens: 5.0 },
+        ..within(regex("[ab]{3}"), 6.0)
+    };
+    let answer = |options: &GenerateOptions| {
+        let result = run(&engine, Input::Text("Hi!".into()), options).expect("an answer");
+        assert!(result.text.len() == 3 && result.text.bytes().all(|b| b == b'a' || b == b'b'), "{:?}", result.text);
+        result
+    };
+    let thought = answer(&biased(&[(think, 1e3), (line[0], 9e2)]));
+    assert_eq!((thought.ids[0], thought.usage.reasoning_tokens), (think, 5));
+    let close = tokenizer.id("</think>").expect("a token");
+    let after = thought.ids.iter().position(|&id| id == close).expect("the reasoning is closed") + 1;
+    let rest = tokenizer.decode(&thought.ids[after..], true);
+    // Two line ends belong to what closes the reasoning, and one was sampled.
+    assert_eq!(rest, format!("\n\n\n{}", thought.text));
+    // Tokens that neither open the reasoning nor keep to the grammar are impossible, however likely.
+    let plain = answer(&biased(&[(think, -1e3), (line[0], 9e2)]));
+    assert_eq!((plain.reasoning.as_str(), plain.usage.reasoning_tokens), ("", 0));
+}
+
 #[test]
 fn what_cannot_be_honoured_is_refused_and_changes_nothing() {
     let Some(folder) = llama() else { return };

@@ -194,7 +194,7 @@ fn is_addressed(header: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, ReasoningFormat, ReasoningSplitter};
+    use super::super::{Kind, ReasoningFormat, ReasoningSplitter, Stage};
     use super::MARKS;
 
     /// Reasoning and text of an output, fed with whole marks and the rest in pieces of `size` characters.
@@ -251,6 +251,36 @@ mod tests {
                 assert_eq!(split(prompt, output, size), (reasoning.into(), text.into()), "{output} by {size}");
             }
         }
+    }
+
+    #[test]
+    fn a_token_is_free_until_the_answer() {
+        let mut splitter = ReasoningSplitter::new(&ReasoningFormat::Harmony, "<|start|>assistant");
+        assert_eq!((splitter.stage(), splitter.openers()), (Stage::Start, vec!["<|channel|>".to_owned()]));
+        for piece in [
+            "<|channel|>",
+            "analysis",
+            "<|message|>",
+            "Hm.",
+            "<|end|>",
+            "<|start|>",
+            "assistant",
+            "<|channel|>",
+            "final",
+        ] {
+            if MARKS.contains(&piece) {
+                splitter.push_mark(piece)
+            } else {
+                splitter.push(piece)
+            };
+            assert_eq!(splitter.stage(), Stage::Free, "after {piece}");
+        }
+        splitter.push_mark("<|message|>");
+        assert_eq!(splitter.stage(), Stage::Answer);
+        // An answer without a header.
+        let mut splitter = ReasoningSplitter::new(&ReasoningFormat::Harmony, "<|start|>assistant");
+        splitter.begin_answer();
+        assert_eq!((splitter.stage(), splitter.push("to")), (Stage::Answer, vec![(Kind::Text, "to".to_owned())]));
     }
 
     #[test]
