@@ -396,3 +396,39 @@ fn text_around_calls_is_content() {
     });
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
+
+/// Whatever a model writes, nothing fails, and the result does not depend on how it is cut.
+#[test]
+fn damaged_outputs_are_read_alike_however_they_are_cut() {
+    let mut chance = 7u64;
+    let mut random = |below: usize| {
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (chance >> 33) as usize % below.max(1)
+    };
+    let mut differences = Vec::new();
+    each_output(|case, source, special| {
+        let output: Vec<char> = case["output"].as_str().expect("an output").chars().collect();
+        for round in 0..12 {
+            let mut damaged = output.clone();
+            let from = random(damaged.len());
+            let to = (from + 1 + random(12)).min(damaged.len());
+            let piece: Vec<char> = damaged[from..to].to_vec();
+            match round % 3 {
+                0 => drop(damaged.drain(from..to)),
+                1 => drop(damaged.splice(from..from, piece)),
+                _ => damaged.truncate(to),
+            }
+            let mut case = case.clone();
+            case["output"] = json!(damaged.iter().collect::<String>());
+            case["expect"]["finish"] = json!(if random(2) == 0 { "length" } else { "stop" });
+            let whole = parse(&case, source, special, Cut::Whole);
+            for cut in [Cut::Characters, Cut::Random(round as u64)] {
+                let found = parse(&case, source, special, cut);
+                if found != whole {
+                    differences.push(format!("{}: {:?}\n  {whole:?}\n  {found:?}", case["id"], case["output"]));
+                }
+            }
+        }
+    });
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}

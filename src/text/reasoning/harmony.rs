@@ -2,7 +2,7 @@
 //! first of which the prompt has begun. `analysis` is the reasoning, `commentary` and `final` are the answer (OpenAI's
 //! harmony response format).
 
-use super::super::tools::RECIPIENT;
+use super::super::tools::{END_OF_CALL, RECIPIENT};
 use super::{Kind, Pieces, Stage};
 
 /// The tokens that structure messages. The same text without being a token is plain text.
@@ -114,7 +114,7 @@ impl HarmonySplitter {
         let mut out = Vec::new();
         self.marked = true;
         if matches!(self.state, State::Message(Kind::Call, _)) && END_OF_MESSAGE.contains(&mark) {
-            out.push((Kind::Call, "<|call|>".to_owned()));
+            out.push((Kind::Call, END_OF_CALL.to_owned()));
         }
         match (&mut self.state, mark) {
             (_, "<|start|>") => self.state = State::Header(String::new()),

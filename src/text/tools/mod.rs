@@ -20,7 +20,7 @@ mod xml;
 
 pub use format::ToolFormat;
 pub use grammar::CallRules;
-pub(crate) use named::RECIPIENT;
+pub(crate) use named::{END_OF_CALL, RECIPIENT};
 pub(crate) use offer::{described, spelled_out};
 pub use parser::{IncompleteCall, ToolEvent, ToolParser};
 

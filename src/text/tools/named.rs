@@ -105,6 +105,8 @@ fn head(cursor: &mut Cursor<'_>, head: Head, draft: &mut Draft) -> Result<(), St
     Ok(())
 }
 
+/// What ends a harmony message that is a call, whatever token the model wrote.
+pub(crate) const END_OF_CALL: &str = "<|call|>";
 /// The recipient of a harmony message that is a call, before the function's name.
 pub(crate) const RECIPIENT: &str = "to=functions.";
 

@@ -5,7 +5,7 @@ use super::super::reasoning::Kind;
 use super::super::stop::partial_suffix;
 use super::format::Section;
 use super::forms::Form;
-use super::{Draft, End, Read, ToolFormat};
+use super::{Draft, END_OF_CALL, End, Read, ToolFormat};
 
 /// A piece of an answer, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct ToolParser {
     /// How much was given of the input of the call under way.
     given: Option<usize>,
     lines: Lines,
+    /// Whether a message of harmony's is text after all, up to its end.
+    broken: bool,
     /// White space after the last text, which belongs to it only if text follows.
     gap: String,
     /// Whether text was given, and whether calls were found.
@@ -65,6 +67,7 @@ impl ToolParser {
             held: String::new(),
             given: None,
             lines: Lines::default(),
+            broken: false,
             gap: String::new(),
             said: false,
             called: false,
@@ -74,11 +77,22 @@ impl ToolParser {
 
     /// Processes the next piece of the answer, and returns what is certain.
     pub fn push(&mut self, kind: Kind, text: &str) -> Vec<ToolEvent> {
-        if kind == Kind::Call && self.section.is_none() {
-            self.section = Some(Section::default());
+        if kind == Kind::Call {
+            let ends = text == END_OF_CALL;
+            if self.broken {
+                self.broken = !ends;
+                if !ends {
+                    self.text(text);
+                }
+                return std::mem::take(&mut self.out);
+            }
+            if self.section.is_none() && !ends {
+                self.section = Some(Section::default());
+            }
         }
         self.held.push_str(text);
         while self.step(End::Open) {}
+        self.broken = kind == Kind::Call && self.section.is_none() && text != END_OF_CALL;
         std::mem::take(&mut self.out)
     }
 
