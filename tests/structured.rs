@@ -261,3 +261,23 @@ fn what_a_grammar_alone_would_let_through_is_impossible() {
         }
     }
 }
+
+/// A grammar can name a special token, and hold a schema: a tool's call is bound so. The token's text alone is something else.
+#[test]
+fn a_grammar_may_have_special_tokens_and_schemas() {
+    let grammar = "start: <|im_start|> call \"!\"\ncall: %json { \"type\": \"object\", \"properties\": { \"n\": { \"type\": \"integer\" } }, \
+                   \"required\": [\"n\"], \"additionalProperties\": false }";
+    let constraint = Constraint::Grammar { grammar: grammar.into() };
+    for way in ways().into_iter().filter(|way| way.name == "SmolLM2") {
+        let mut matcher = way.grammars.compile(&constraint).expect("a grammar");
+        let [start] = (way.encode)("<|im_start|>")[..] else { panic!("it is a token") };
+        let mask = matcher.mask().expect("a mask");
+        assert_eq!((0..mask.len() as u32 * 32).filter(|&id| allows(&mask, id)).collect::<Vec<_>>(), [start]);
+        assert!(matcher.forced().is_empty(), "no bytes spell a special token");
+        assert!(writes(&mut *matcher, &way, "<|im_start|>{\"n\": 3}!"));
+        let mut matcher = way.grammars.compile(&constraint).expect("a grammar");
+        assert!(!writes(&mut *matcher, &way, "< |im_start|>{\"n\": 3}!"));
+        let mut matcher = way.grammars.compile(&constraint).expect("a grammar");
+        assert!(!writes(&mut *matcher, &way, "<|im_start|>{\"n\": \"3\"}!"));
+    }
+}

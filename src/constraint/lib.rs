@@ -261,6 +261,13 @@ fn lark(expression: &str) -> TopLevelGrammar {
     TopLevelGrammar::from_lark(format!("start: {start}"))
 }
 
+/// The special token that forced bytes begin with, as llguidance writes it: `0xff`, then its id in brackets.
+fn forced_token(bytes: &[u8]) -> Option<TokenId> {
+    let rest = bytes.strip_prefix(&[TokTrie::SPECIAL_TOKEN_MARKER, b'['])?;
+    let digits = rest.split(|&byte| byte == b']').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// An error in one line, without the grammar's text.
 fn plain(error: &dyn std::fmt::Display) -> String {
     const MOST: usize = 300;
@@ -295,6 +302,8 @@ impl Matcher {
     pub fn mask(&mut self) -> Result<Vec<u32>, Refusal> {
         let mask = if self.must_end() {
             Ok(self.parser.token_env.tok_trie().eos_token_set())
+        } else if let Some(id) = forced_token(self.parser.parser.currently_forced_bytes()) {
+            Ok(self.parser.token_env.tok_trie().singleton_token_set(id))
         } else {
             let parser = &mut self.parser;
             catch_unwind(AssertUnwindSafe(|| parser.compute_mask()))
