@@ -214,7 +214,7 @@ fn templates_without_tools_are_given_text() {
     let text = engine.apply_chat_template(&said, &tools(), true, &serde_json::Map::new()).expect("a prompt");
     for part in [
         r#"{"type":"function","function":{"name":"look","parameters":{"type":"object""#,
-        "Hm.\n<tool_call>\n{\"name\":\"look\",\"arguments\":{\"city\":\"Oslo\"}}\n</tool_call>\n<tool_call>",
+        "Hm.\n<tool_call>\n{\"name\": \"look\", \"arguments\": {\"city\": \"Oslo\"}}\n</tool_call>\n<tool_call>",
         "<|user|><tool_response>\nrain\n</tool_response>\n<tool_response>\nsun\n</tool_response><|assistant|>",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");

@@ -40,8 +40,8 @@ pub(crate) fn spelled_out(messages: &[Message]) -> Vec<Message> {
         }
         answers = result;
         for call in std::mem::take(&mut message.tool_calls) {
-            let input = serde_json::from_str(&call.input).unwrap_or_else(|_| json!(call.input));
-            let text = json!({ "name": call.tool_name, "arguments": input });
+            // As the prompt asks for it, and so as the model wrote it: its keys and values are reused.
+            let text = format!("{{\"name\": {}, \"arguments\": {}}}", json!(call.tool_name), call.input);
             let line = if message.content.is_empty() { "" } else { "\n" };
             message.content += &format!("{line}<tool_call>\n{text}\n</tool_call>");
         }
