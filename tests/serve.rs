@@ -63,13 +63,23 @@ impl Server {
         (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}")))
     }
 
+    /// The data of a stream's events.
+    fn data(&self, path: &str, body: &Value) -> Vec<String> {
+        let (status, text) = self.ask("POST", path, &self.at, Some(body));
+        assert_eq!(status, 200, "{text}");
+        text.lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
+    }
+
     /// The chunks of a stream, which ends as it should.
     fn stream(&self, path: &str, body: Value) -> Vec<Value> {
-        let (status, text) = self.ask("POST", path, &self.at, Some(&body));
-        assert_eq!(status, 200, "{text}");
-        let mut data: Vec<&str> = text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
-        assert_eq!(data.pop(), Some("[DONE]"));
-        data.into_iter().map(|data| serde_json::from_str(data).expect("JSON")).collect()
+        let mut data = self.data(path, &body);
+        assert_eq!(data.pop().as_deref(), Some("[DONE]"));
+        data.iter().map(|data| serde_json::from_str(data).expect("JSON")).collect()
+    }
+
+    /// The events of a stream.
+    fn events(&self, path: &str, body: &Value) -> Vec<Value> {
+        self.data(path, body).iter().map(|data| serde_json::from_str(data).expect("JSON")).collect()
     }
 }
 
@@ -119,6 +129,88 @@ fn the_routes_of_openai() {
     assert_eq!((status, both["choices"].as_array().map(Vec::len)), (200, Some(2)), "{both}");
     assert_ne!(both["choices"][0]["text"], both["choices"][1]["text"], "each answer has its seed");
     assert_eq!(both["usage"]["completion_tokens"], 8);
+}
+
+#[test]
+fn responses_of_items() {
+    let Some(server) = Server::start() else { return };
+    let model = &server.model;
+    let body = json!({ "model": model, "input": "Hello", "max_output_tokens": 6, "temperature": 0 });
+    let (status, first) = server.post("/v1/responses", body.clone());
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(
+        (&first["status"], &first["incomplete_details"]["reason"]),
+        (&json!("incomplete"), &json!("max_output_tokens"))
+    );
+    assert_eq!(first["usage"]["output_tokens"], 6);
+    let text = |response: &Value| -> String {
+        let parts = response["output"].as_array().expect("items").iter().flat_map(|item| item["content"].as_array());
+        parts.flatten().filter_map(|part| part["text"].as_str()).collect()
+    };
+
+    let mut streamed = body;
+    streamed["stream"] = json!(true);
+    let events = server.events("/v1/responses", &streamed);
+    assert_eq!(events[0]["type"], "response.created");
+    let numbers: Vec<_> = events.iter().map(|event| event["sequence_number"].as_u64()).collect();
+    assert_eq!(numbers, (0..events.len() as u64).map(Some).collect::<Vec<_>>());
+    let deltas: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+    let last = &events.last().expect("events")["response"];
+    assert_eq!((deltas, text(last)), (text(&first), text(&first)));
+
+    let id = first["id"].as_str().expect("an id");
+    let next =
+        json!({ "model": model, "input": "And?", "max_output_tokens": 4, "previous_response_id": id, "store": false });
+    let (status, second) = server.post("/v1/responses", next);
+    assert_eq!(status, 200, "{second}");
+    let tokens = |response: &Value| response["usage"]["input_tokens"].as_u64();
+    assert!(tokens(&second) > tokens(&first), "it has the turns before");
+    let (status, kept) = server.ask("GET", &format!("/v1/responses/{id}"), &server.at, None);
+    assert_eq!((status, serde_json::from_str::<Value>(&kept).ok()), (200, Some(first.clone())));
+    let (status, input) = server.ask("GET", &format!("/v1/responses/{id}/input_items"), &server.at, None);
+    assert_eq!((status, input.contains("Hello")), (200, true));
+    assert_eq!(server.ask("DELETE", &format!("/v1/responses/{id}"), &server.at, None).0, 200);
+    assert_eq!(server.ask("GET", &format!("/v1/responses/{id}"), &server.at, None).0, 404);
+}
+
+#[test]
+fn answers_of_a_form_and_tools() {
+    let Some(server) = Server::start() else { return };
+    let with = |more: Value| {
+        let mut body = json!({ "model": server.model, "messages": [{ "role": "user", "content": "Hello" }], "seed": 1, "reasoning_effort": "none" });
+        body.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+        body
+    };
+    let schema = json!({ "type": "object", "properties": { "n": { "enum": [1, 2] } }, "required": ["n"], "additionalProperties": false });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "number", "schema": schema } });
+    let (status, bound) = server.post("/v1/chat/completions", with(json!({ "response_format": format })));
+    assert_eq!(status, 200, "{bound}");
+    let text = bound["choices"][0]["message"]["content"].as_str().expect("a text");
+    let value: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("no JSON: {text}"));
+    assert!([1, 2].map(Some).contains(&value["n"].as_i64().map(|n| n as i32)), "{value}");
+    let impossible = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "not": {} } } });
+    let (status, refused) = server.post("/v1/chat/completions", with(json!({ "response_format": impossible })));
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("constraint")), "{refused}");
+
+    let function = json!({ "name": "pick", "parameters": schema });
+    let tools = json!({ "tools": [{ "type": "function", "function": function }], "tool_choice": "required" });
+    let (status, called) = server.post("/v1/chat/completions", with(tools.clone()));
+    assert_eq!(status, 200, "{called}");
+    let choice = &called["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls", "{called}");
+    let call = &choice["message"]["tool_calls"][0]["function"];
+    assert_eq!(call["name"], "pick");
+    let arguments = call["arguments"].as_str().expect("JSON text");
+    let parsed: Value = serde_json::from_str(arguments).expect("JSON");
+    assert!(parsed["n"] == 1 || parsed["n"] == 2, "{arguments}");
+
+    let mut streamed = with(tools);
+    streamed["stream"] = json!(true);
+    let chunks = server.stream("/v1/chat/completions", streamed);
+    let calls = || chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0].as_object());
+    assert!(calls().next().is_some_and(|call| call["function"]["name"] == "pick" && call["id"].is_string()));
+    let joined: String = calls().filter_map(|call| call["function"]["arguments"].as_str()).collect();
+    assert_eq!(joined, arguments);
 }
 
 #[test]

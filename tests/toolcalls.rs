@@ -7,9 +7,10 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
+use minke::engine::{Constraint, Vocabulary, linked_grammars};
 use minke::text::{
-    ChatInput, ChatTemplate, IncompleteCall, Kind, Message, MessageInput, ReasoningFormat, ReasoningSplitter,
-    TokenizerConfig, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, render_messages,
+    CallRules, ChatInput, ChatTemplate, IncompleteCall, Kind, Message, MessageInput, ReasoningFormat,
+    ReasoningSplitter, TokenizerConfig, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, render_messages,
 };
 use serde_json::{Map, Value, json};
 use support::{root, skip};
@@ -431,4 +432,74 @@ fn damaged_outputs_are_read_alike_however_they_are_cut() {
         }
     });
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Grammars of calls let be written what the data accepts, and nothing that it rejects, whether markers are special tokens or text.
+#[test]
+fn grammars_bind_calls_by_their_schemas() {
+    let Some(folder) = folder() else { return };
+    let families: Map<String, Value> =
+        serde_json::from_slice(&fs::read(folder.join("families.json")).expect("readable")).expect("JSON");
+    let mut sources = std::collections::BTreeMap::new();
+    each_output(|case, source, _| {
+        let family = case["id"].as_str().and_then(|id| id.split('/').next()).expect("a family");
+        // A family may have templates of several forms; these cases are of its first. Without the template, the longest prompt tells
+        // most of its form.
+        let own = &families[family]["template"]["path"];
+        if own.is_null() || case["template"]["path"] == *own {
+            let known: &mut String = sources.entry(family.to_owned()).or_default();
+            if source.len() > known.len() {
+                *known = source.to_owned();
+            }
+        }
+    });
+    let mut wrong = Vec::new();
+    for case in cases(&folder, |name| name == "constrained") {
+        let family = case["family"].as_str().expect("a family");
+        let special: Vec<String> =
+            list(&families[family]["special_tokens"]).iter().map(|t| t.as_str().expect("a token").to_owned()).collect();
+        let format = ToolFormat::of(sources.get(family).map(String::as_str), &special);
+        let mut tools: Vec<ToolSpec> = list(&case["tools"]).iter().map(spec).collect();
+        if let Some(name) = case["tool_choice"]["function"]["name"].as_str() {
+            tools.retain(|tool| tool.name == name);
+        }
+        let ids: Vec<(String, u32)> = special.iter().zip(257..).map(|(token, id)| (token.clone(), id)).collect();
+        for special in [&ids[..], &[]] {
+            // Bytes, the end, and the special tokens.
+            let mut vocabulary = Vocabulary { bytes: (0..255).collect(), lengths: vec![1; 255], ends: vec![256] };
+            vocabulary.bytes.extend(b"\xff<end>");
+            vocabulary.lengths.extend([0, 6]);
+            for (token, _) in special {
+                vocabulary.bytes.push(0xff);
+                vocabulary.bytes.extend(token.bytes());
+                vocabulary.lengths.push(1 + token.len() as u32);
+            }
+            let grammars = linked_grammars(&vocabulary).expect("a vocabulary");
+            let (required, parallel) = (case["tool_choice"] != "auto", case["parallel_tool_calls"] == true);
+            let grammar = format.grammar(&CallRules { tools: &tools, required, parallel, special });
+            let writes = |text: &str| {
+                let mut matcher =
+                    grammars.compile(&Constraint::Grammar { grammar: grammar.clone() }).expect("it compiles");
+                let mut rest = text.as_bytes();
+                while !rest.is_empty() {
+                    let token = special.iter().find(|(token, _)| rest.starts_with(token.as_bytes()));
+                    let (id, length) = token.map_or((u32::from(rest[0]), 1), |(token, id)| (*id, token.len()));
+                    if matcher.must_end() || matcher.mask().expect("a mask")[id as usize / 32] >> (id % 32) & 1 == 0 {
+                        return false;
+                    }
+                    matcher.consume(id).expect("the mask allows it");
+                    rest = &rest[length..];
+                }
+                matcher.may_end()
+            };
+            let texts = list(&case["accept"]).into_iter().map(|text| (text, true));
+            let rejected = list(&case["reject"]).into_iter().map(|case| (case["text"].clone(), false));
+            for (text, want) in texts.chain(rejected) {
+                if writes(text.as_str().expect("a text")) != want {
+                    wrong.push(format!("{}, special {special:?}: {text}", case["id"]));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::bound::Bound;
 use super::output::Output;
 use super::request::{Next, Request, Sampled};
-use super::tools::{Calls, Told};
+use super::tools::{Calls, Told, forced_tools};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
 use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolCall, ToolSpec, encode_messages};
 use crate::{Cancel, Error, Result};
@@ -176,8 +176,9 @@ impl Engine {
 
     /// The constraint of a generation, if it has one.
     async fn bound(&self, options: &GenerateOptions) -> Result<Option<Bound>> {
-        let Some(constraint) = &options.response_constraint else { return Ok(None) };
-        let matcher = self.grammars().await?.compile(constraint)?;
+        let constraint = options.response_constraint.clone().or_else(|| self.call_constraint(options));
+        let Some(constraint) = constraint else { return Ok(None) };
+        let matcher = self.grammars().await?.compile(&constraint)?;
         Ok(Some(Bound::new(matcher, &self.stop_ids, self.info.vocab_size, !self.fitted.without_jumps)))
     }
 
@@ -265,7 +266,7 @@ impl Engine {
         let begun = messages.last().filter(|m| m.prefix);
         let thinking = |m: &Message| m.content.is_empty() && m.reasoning.as_ref().is_some_and(|r| !r.is_empty());
         let forced = self.forced_call(options);
-        if forced.is_some() && begun.is_some() {
+        if forced_tools(options).is_some() && begun.is_some() {
             return Err(Error::invalid("toolChoice", "an answer that has begun cannot be forced to be a call"));
         }
         let splitter = match begun {

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use super::constraint::Constraint;
 use super::tool_choice::{ToolChoice, ToolChoiceMode};
 use super::{Engine, GenerateOptions, IncompleteToolCall, StreamPart};
 use crate::Result;
 use crate::text::{
-    ChatTemplate, Kind, Message, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, described, spelled_out,
+    CallRules, ChatTemplate, Kind, Message, ReasoningFormat, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec,
+    described, spelled_out,
 };
 
 /// A conversation as a template is given it.
@@ -35,23 +37,50 @@ impl Engine {
         Ok(Told { template, messages, tools })
     }
 
-    /// The text that a forced call begins with; `None` if no call is forced.
+    /// The text that a forced call begins with, where it is not bound as a whole by [`Self::call_constraint`].
     pub(super) fn forced_call(&self, options: &GenerateOptions) -> Option<String> {
-        let name = match &options.tool_choice {
-            ToolChoice::Tool { tool_name } => Some(tool_name.as_str()),
-            ToolChoice::Named(ToolChoiceMode::Required) => match options.tools.as_slice() {
-                [only] => Some(only.name.as_str()),
-                _ => None,
-            },
-            ToolChoice::Named(_) => return None,
+        if self.reasoning != ReasoningFormat::Harmony {
+            return None;
+        }
+        let tools = forced_tools(options)?;
+        let name = match tools.as_slice() {
+            [only] => Some(only.name.as_str()),
+            _ => None,
         };
         Some(self.tool_format.beginning(name))
+    }
+
+    /// What binds an answer that must be calls: the form of the model's calls, with the schemas of the tools. `None` if no call is
+    /// forced, and where calls are messages in channels of their own, which only begin as such.
+    pub(super) fn call_constraint(&self, options: &GenerateOptions) -> Option<Constraint> {
+        if self.reasoning == ReasoningFormat::Harmony {
+            return None;
+        }
+        let tools = forced_tools(options)?;
+        let named =
+            |id: u32| self.tokenizer.added_token(id).filter(|_| self.tokenizer.is_special(id)).map(|token| (token, id));
+        let special: Vec<(String, u32)> = (0..self.info.vocab_size as u32).filter_map(named).collect();
+        // A tool that is named is called once.
+        let parallel = options.tool_choice == ToolChoice::Named(ToolChoiceMode::Required);
+        let rules = CallRules { tools: &tools, required: true, parallel, special: &special };
+        Some(Constraint::Grammar { grammar: self.tool_format.grammar(&rules) })
     }
 
     /// What finds the calls in an output; `None` if none may be there.
     pub(super) fn calls(&self, options: &GenerateOptions, messages: &[Message]) -> Option<Calls> {
         let none = options.tools.is_empty() || options.tool_choice.is_none();
         (!none).then(|| Calls::new(self.tool_format, &options.tools, messages))
+    }
+}
+
+/// The tools of which one must be called; `None` if none must.
+pub(super) fn forced_tools(options: &GenerateOptions) -> Option<Vec<ToolSpec>> {
+    match &options.tool_choice {
+        ToolChoice::Tool { tool_name } => {
+            Some(options.tools.iter().filter(|tool| tool.name == *tool_name).cloned().collect())
+        }
+        ToolChoice::Named(ToolChoiceMode::Required) => Some(options.tools.clone()),
+        ToolChoice::Named(_) => None,
     }
 }
 

@@ -106,27 +106,44 @@ fn a_call_that_is_cut_is_told_apart_from_one_that_is_broken() {
     assert_eq!((result.text, result.finish_reason), (CALL[..4].concat(), FinishReason::Stop));
 }
 
-#[test]
-fn forced_calls_begin_as_such() {
-    let script = [&CALL[..], &["<|im_end|>"]].concat();
-    let required = GenerateOptions { tool_choice: ToolChoice::Named(ToolChoiceMode::Required), ..options() };
-    let named = GenerateOptions { tool_choice: ToolChoice::Tool { tool_name: "look".into() }, ..options() };
-    let most = |options: &GenerateOptions| GenerateOptions { max_output_tokens: Some(200.0), ..options.clone() };
-    // After the beginning that the engine writes, which ends in a space or a quotation mark, the model completes the call.
-    let beginnings =
-        [(&required, "\"", "look\", \"arguments\": {\"city\": \"Oslo\"}}"), (&named, "Ġ", "{\"city\": \"Oslo\"}}")];
-    for (options, last, rest) in beginnings {
-        let model = model(&script, &["<|im_end|>"]).change(|m| {
-            m.tokens.push(rest.into());
-            m.plain.push(rest.into());
-            let (last, rest, end) = (m.id(last) as usize, m.id(rest) as usize, m.id("<|im_end|>") as usize);
-            m.next.extend([(last, rest), (rest, end)]);
-        });
-        let (result, _) = run(&model.folder().expect("a model"), asked(), &most(options));
-        assert_eq!((result.text.as_str(), result.tool_calls), ("", vec![call("call_1")]));
-        assert_eq!(result.finish_reason, FinishReason::ToolCalls);
+/// Options that force a call, whose schema leaves no choice: the models' own words would not be calls.
+fn forced(tool_choice: ToolChoice) -> GenerateOptions {
+    let schema = json!({ "type": "object", "properties": { "city": { "const": "Oslo" } }, "required": ["city"], "additionalProperties": false });
+    let look = ToolSpec { name: "look".into(), description: None, input_schema: schema };
+    let ping = ToolSpec { name: "ping".into(), description: None, input_schema: json!({ "type": "object" }) };
+    let tools = if tool_choice == ToolChoice::Named(ToolChoiceMode::Required) { vec![look] } else { vec![look, ping] };
+    GenerateOptions { max_output_tokens: Some(200.0), tools, tool_choice, ..GenerateOptions::default() }
+}
+
+/// Checks that there are calls, each of the one tool with the one input that its schema allows.
+fn only_oslo(calls: &[ToolCall]) {
+    assert!(!calls.is_empty());
+    for call in calls {
+        let input: Value = serde_json::from_str(&call.input).expect("JSON");
+        assert_eq!((call.tool_name.as_str(), input), ("look", json!({ "city": "Oslo" })));
     }
-    let engine = model(&script, &["<|im_end|>"]).folder().expect("a model");
+}
+
+#[test]
+fn forced_calls_are_bound_by_their_schemas() {
+    let engine = model(&["No", "<|im_end|>"], &["<|im_end|>"]).folder().expect("a model");
+    let required = forced(ToolChoice::Named(ToolChoiceMode::Required));
+    let named = forced(ToolChoice::Tool { tool_name: "look".into() });
+    // A tool that is named is called once; where one is required, this model, which would rather say something else, goes on to the limit.
+    for (options, reason) in [(&required, FinishReason::Length), (&named, FinishReason::ToolCalls)] {
+        let (mut result, parts) = run(&engine, asked(), options);
+        assert_eq!((result.text.as_str(), result.finish_reason), ("", reason));
+        only_oslo(&result.tool_calls);
+        if let Some(IncompleteToolCall { input, .. }) = result.incomplete_tool_call.take() {
+            result.tool_calls.push(ToolCall { input, ..ToolCall::default() });
+        }
+        let delta = |part: &StreamPart| match part {
+            StreamPart::ToolInputDelta { delta, .. } => Some(delta.clone()),
+            _ => None,
+        };
+        let inputs: String = result.tool_calls.iter().map(|call| call.input.as_str()).collect();
+        assert_eq!(parts.iter().filter_map(delta).collect::<String>(), inputs);
+    }
     let begun = vec![Message::new("user", "hi"), Message { prefix: true, ..Message::new("assistant", "So") }];
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
     let refused = block_on(engine.generate(Input::Messages(begun), &required, &cancel, &mut quiet));
@@ -135,26 +152,20 @@ fn forced_calls_begin_as_such() {
 
 #[test]
 fn forced_calls_follow_reasoning_that_the_prompt_has_begun() {
-    let rest = "{\"city\": \"Oslo\"}}";
     let model = Scripted::new(&["<think>", "Why ", "not", "</think>", "Hm"]).change(|m| {
         m.template = WITH_TOOLS.replace(ASKED, &format!("{ASKED}<think>"));
-        m.tokens.extend([rest.to_owned(), "<|im_end|>".to_owned()]);
-        m.plain = vec![rest.into(), "Why ".into(), "not".into(), "Hm".into()];
-        let (space, rest, end) = (m.id("Ġ") as usize, m.id(rest) as usize, m.id("<|im_end|>") as usize);
-        m.next.extend([(space, rest), (rest, end)]);
+        m.tokens.push("<|im_end|>".to_owned());
+        m.plain = vec!["Why ".into(), "not".into(), "Hm".into()];
     });
     let engine = model.folder().expect("a model");
-    let forced = GenerateOptions {
-        max_output_tokens: Some(200.0),
-        tool_choice: ToolChoice::Tool { tool_name: "look".into() },
-        ..options()
-    };
+    let forced = forced(ToolChoice::Tool { tool_name: "look".into() });
     let limited = GenerateOptions { reasoning: Reasoning::Budget { max_tokens: 1.0 }, ..forced.clone() };
     let none = GenerateOptions { reasoning: Reasoning::Named(ReasoningMode::None), ..forced.clone() };
     for (options, reasoning) in [(forced, "Why not"), (limited, "Why"), (none, "")] {
         let (result, _) = run(&engine, asked(), &options);
-        assert_eq!((result.reasoning.as_str(), result.tool_calls), (reasoning, vec![call("call_1")]));
-        assert_eq!((result.text.as_str(), result.finish_reason), ("", FinishReason::ToolCalls));
+        assert_eq!((result.reasoning.as_str(), result.text.as_str()), (reasoning, ""));
+        assert_eq!(result.finish_reason, FinishReason::ToolCalls);
+        only_oslo(&result.tool_calls);
     }
 }
 

@@ -51,6 +51,18 @@ struct Writer<'a> {
     rules: usize,
 }
 
+/// JSON of a schema, with at most a space wherever JSON may have white space, so that no model goes on with it.
+fn json_of(schema: &Value) -> String {
+    match schema {
+        Value::Object(keywords) => {
+            let mut keywords = keywords.clone();
+            keywords.insert("x-guidance".into(), json!({ "whitespace_pattern": " " }));
+            format!("%json {}", Value::Object(keywords))
+        }
+        schema => format!("%json {schema}"),
+    }
+}
+
 impl Writer<'_> {
     /// Adds a rule and returns its name.
     fn rule(&mut self, body: &str) -> String {
@@ -138,8 +150,8 @@ impl Writer<'_> {
     /// The arguments of a tool.
     fn arguments(&mut self, schema: &Value) -> String {
         match &self.form.body {
-            Body::Json | Body::Keyed | Body::Named(_) => self.rule(&format!("%json {schema}")),
-            Body::Python(_) if self.form.bare == Some('{') => self.rule(&format!("%json {schema}")),
+            Body::Json | Body::Keyed | Body::Named(_) => self.rule(&json_of(schema)),
+            Body::Python(_) if self.form.bare == Some('{') => self.rule(&json_of(schema)),
             Body::Python(_) => self.members(schema, schema, Style::Python, "=", ", ", DEPTH),
             Body::Braces(quote) => self.members(schema, schema, Style::Braces(quote), ":", ",", DEPTH),
             Body::Xml(xml) => self.elements(schema, xml),
@@ -186,7 +198,7 @@ impl Writer<'_> {
         if let (Some(schema), Some(shared)) = (schema.as_object_mut(), root.get("$defs")) {
             schema.insert("$defs".into(), shared.clone());
         }
-        self.rule(&format!("%json {schema}"))
+        self.rule(&json_of(&schema))
     }
 
     /// `name SIGN value` pairs between separators, in the order of the schema, or of the alphabet within braces.
@@ -352,8 +364,9 @@ mod tests {
     #[test]
     fn json_is_bound_by_the_schema_between_markers() {
         let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"]}"#;
+        let spaced = format!(r#"{},"x-guidance":{{"whitespace_pattern":" "}}}}"#, &schema[..schema.len() - 1]);
         let want = format!(
-            "start: r3\nr0: %json {schema}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
+            "start: r3\nr0: %json {spaced}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
              r2: r1\nr3:  r2  \n"
         );
         assert_eq!(grammar("<tool_call>", true, false, &[]), want);
@@ -370,7 +383,8 @@ mod tests {
     fn other_forms_spell_their_arguments() {
         let xml = grammar("<tool_call><parameter=", true, true, &[]);
         assert!(
-            xml.contains(r#"[suffix="\n</parameter>"]: /(?s:.*)/"#) && xml.contains(r#"%json {"type":"integer"}"#),
+            xml.contains(r#"[suffix="\n</parameter>"]: /(?s:.*)/"#)
+                && xml.contains(r#"%json {"type":"integer","x-guidance""#),
             "{xml}"
         );
         let python = grammar("<|tool_call_start|>", true, true, &[]);

@@ -188,24 +188,36 @@ pub fn sampling(fields: &mut Fields) -> Result<GenerateOptions, Refusal> {
     })
 }
 
+/// A text, or a list of parts that are texts.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Content {
+pub enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Part {
+#[allow(clippy::enum_variant_names)] // as the API names them
+pub enum Part {
     Text { text: String },
+    InputText { text: String },
+    OutputText { text: String },
+    ReasoningText { text: String },
+    SummaryText { text: String },
     Refusal { refusal: String },
 }
 
 impl Content {
-    fn text(self) -> String {
+    /// The texts, in lines.
+    pub fn text(self) -> String {
         let part = |part| match part {
-            Part::Text { text } | Part::Refusal { refusal: text } => text,
+            Part::Text { text }
+            | Part::InputText { text }
+            | Part::OutputText { text }
+            | Part::ReasoningText { text }
+            | Part::SummaryText { text }
+            | Part::Refusal { refusal: text } => text,
         };
         match self {
             Self::Text(text) => text,

@@ -18,6 +18,11 @@ impl Fields {
         }
     }
 
+    /// The value of a field that was not read yet, if it is not null.
+    pub fn peek(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
     /// The value of a field, if it is there and not null.
     pub fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Refusal> {
         match self.0.shift_remove(name) {

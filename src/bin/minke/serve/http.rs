@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::TcpListener;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use axum::Json;
 use axum::Router;
@@ -16,19 +16,23 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use minke::engine::{GenerateResult, StreamPart, Usage};
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::chat::{self, Chunks, Head};
 use super::reply::{self, Refusal};
+use super::responses::{self, Stored, Writer};
 use super::{Ask, Event, Job, completions};
 
-/// What is served: a model, and where its jobs go.
+/// What is served.
 #[derive(Clone)]
 pub struct Served {
-    pub id: String,
-    pub jobs: mpsc::Sender<Job>,
+    /// The model's name.
+    id: String,
+    /// Takes what the engine is to do.
+    jobs: mpsc::Sender<Job>,
+    responses: Arc<Mutex<Stored>>,
 }
 
 /// Answers requests until the process ends.
@@ -47,6 +51,9 @@ fn router(served: Served) -> Router {
         .route("/models/{*id}", get(model))
         .route("/chat/completions", post(chat_completions))
         .route("/completions", post(text_completions))
+        .route("/responses", post(create_response))
+        .route("/responses/{id}", get(response).delete(delete_response))
+        .route("/responses/{id}/input_items", get(input_of_response))
         .route("/embeddings", post(embeddings));
     let with_prefix = Router::new().nest("/v1", routes.clone()).merge(routes);
     with_prefix.fallback(unknown).layer(middleware::from_fn(from_here)).with_state(Arc::new(served))
@@ -97,16 +104,58 @@ async fn chat_completions(State(served): State<Arc<Served>>, body: Bytes) -> Res
         return Ok(Json(chat::whole(&head, &results)).into_response());
     }
     let mut chunks = Chunks::new(head);
-    let chunks = served.stream(request.ask, move |index, event| match event {
-        Streamed::Begin => Some(chunks.first(index)),
-        Streamed::Part(part) => chunks.part(index, part),
-        Streamed::End(usages) => request.include_usage.then(|| {
+    let chunks = served.stream(request.ask, Ending::Done, move |index, event| match event {
+        Streamed::Begin => vec![chunks.first(index)],
+        Streamed::Part(part) => chunks.part(index, part).into_iter().collect(),
+        Streamed::End(Ok(usages)) if request.include_usage => {
             let mut last = chunks.head.with("chat.completion.chunk", json!([]));
             last["usage"] = reply::usage(usages);
-            last
-        }),
+            vec![last]
+        }
+        Streamed::End(Ok(_)) => Vec::new(),
+        Streamed::End(Err(refusal)) => vec![refusal.body()],
     });
     Ok(chunks.await?.into_response())
+}
+
+async fn create_response(State(served): State<Arc<Served>>, body: Bytes) -> Result<Response, Refusal> {
+    let mut request = responses::Request::read(&body, &served.responses())?;
+    served.check(&request.model)?;
+    let mut writer = Writer::new(&mut request);
+    if !request.stream {
+        let mut events = served.start(&request.ask, 0)?;
+        loop {
+            match events.recv().await.ok_or_else(stopped)? {
+                Event::Part(part) => drop(writer.add(part)), // the response is what counts
+                Event::Done(result) => break drop((*result)?),
+            }
+        }
+        writer.keep(&mut served.responses());
+        return Ok(Json(writer.response().clone()).into_response());
+    }
+    let keeper = served.clone();
+    let events = served.stream(request.ask, Ending::Silent, move |_, event| match event {
+        Streamed::Begin => writer.begin(),
+        Streamed::Part(part) => writer.add(part),
+        Streamed::End(Ok(_)) => {
+            writer.keep(&mut keeper.responses());
+            Vec::new()
+        }
+        Streamed::End(Err(refusal)) => vec![writer.failed(refusal)],
+    });
+    Ok(events.await?.into_response())
+}
+
+async fn response(State(served): State<Arc<Served>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    served.responses().get(&id).map(Json)
+}
+
+async fn input_of_response(State(served): State<Arc<Served>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    served.responses().input(&id).map(Json)
+}
+
+async fn delete_response(State(served): State<Arc<Served>>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+    served.responses().delete(&id).map(Json)
 }
 
 async fn text_completions(State(served): State<Arc<Served>>, body: Bytes) -> Result<Response, Refusal> {
@@ -118,26 +167,47 @@ async fn text_completions(State(served): State<Arc<Served>>, body: Bytes) -> Res
         let results = served.all(&request.ask).await?;
         return Ok(Json(completions::whole(&head, &echo, &results)).into_response());
     }
-    let chunks = served.stream(request.ask, move |index, event| match event {
-        Streamed::Begin if echo.is_empty() => None,
-        Streamed::Begin => {
-            completions::chunk(&head, index, StreamPart::TextDelta { text: echo.clone(), logprobs: None })
-        }
-        Streamed::Part(part) => completions::chunk(&head, index, part),
-        Streamed::End(_) => None,
+    let chunks = served.stream(request.ask, Ending::Done, move |index, event| {
+        let part = match event {
+            Streamed::Begin if echo.is_empty() => return Vec::new(),
+            Streamed::Begin => StreamPart::TextDelta { text: echo.clone(), logprobs: None },
+            Streamed::Part(part) => part,
+            Streamed::End(Ok(_)) => return Vec::new(),
+            Streamed::End(Err(refusal)) => return vec![refusal.body()],
+        };
+        completions::chunk(&head, index, part).into_iter().collect()
     });
     Ok(chunks.await?.into_response())
 }
 
 /// What a stream turns into chunks.
 enum Streamed<'a> {
+    /// An answer begins.
     Begin,
     Part(StreamPart),
-    /// All choices have ended; their usages.
-    End(&'a [Usage]),
+    /// All answers have ended, with their usages, or one has failed.
+    End(Result<&'a [Usage], &'a Refusal>),
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Ending {
+    /// With `[DONE]`; events have no names.
+    Done,
+    /// With its last event; events are named by their type.
+    Silent,
 }
 
 impl Served {
+    /// A model by its name, whose jobs go to `jobs`.
+    pub fn new(id: String, jobs: mpsc::Sender<Job>) -> Self {
+        Self { id, jobs, responses: Arc::default() }
+    }
+
+    fn responses(&self) -> MutexGuard<'_, Stored> {
+        self.responses.lock().expect("nothing panics while it holds the lock")
+    }
+
     fn check(&self, model: &str) -> Result<(), Refusal> {
         if model == self.id {
             return Ok(());
@@ -172,33 +242,42 @@ impl Served {
     }
 
     /// Streams all answers, one after the other. What fails before the first token is refused; a later failure ends the stream.
-    async fn stream<C>(&self, ask: Ask, mut chunk: C) -> Result<impl IntoResponse + use<C>, Refusal>
+    async fn stream<C>(&self, ask: Ask, ending: Ending, mut chunks: C) -> Result<impl IntoResponse + use<C>, Refusal>
     where
-        C: FnMut(usize, Streamed<'_>) -> Option<Value> + Send + 'static,
+        C: FnMut(usize, Streamed<'_>) -> Vec<Value> + Send + 'static,
     {
         let mut events = self.start(&ask, 0)?;
         let first = loop {
             match events.recv().await.ok_or_else(stopped)? {
                 Event::Part(StreamPart::Prefill { .. }) => {}
-                Event::Done(result) if result.is_err() => return Err((*result).map(drop).unwrap_err().into()),
-                event => break event,
+                Event::Done(result) => match *result {
+                    Err(error) => return Err(error.into()),
+                    Ok(result) => break Event::Done(Box::new(Ok(result))),
+                },
+                part => break part,
             }
         };
-        let (sender, chunks) = unbounded_channel();
+        let (sender, sent) = unbounded_channel();
         let served = self.clone();
         tokio::spawn(async move {
-            let last = match served.relay(&ask, events, first, &sender, &mut chunk).await {
-                Ok(usages) => chunk(0, Streamed::End(&usages)),
-                Err(refusal) => Some(refusal.body()),
+            // Sends chunks; `false` once who asked has gone.
+            let send = |chunks: Vec<Value>| {
+                for chunk in chunks {
+                    let event = match &chunk["type"] {
+                        Value::String(name) if ending == Ending::Silent => SseEvent::default().event(name),
+                        _ => SseEvent::default(),
+                    };
+                    let _ = sender.send(event.data(chunk.to_string()));
+                }
+                !sender.is_closed()
             };
-            // Who asked may be gone.
-            if let Some(last) = last {
-                let _ = sender.send(last.to_string());
+            let ended = served.relay(&ask, events, first, &send, &mut chunks).await;
+            send(chunks(0, Streamed::End(ended.as_deref())));
+            if ending == Ending::Done {
+                let _ = sender.send(SseEvent::default().data("[DONE]"));
             }
-            let _ = sender.send("[DONE]".to_owned());
         });
-        let stream = UnboundedReceiverStream::new(chunks);
-        Ok(Sse::new(stream.map(|data| Ok::<_, Infallible>(SseEvent::default().data(data)))))
+        Ok(Sse::new(UnboundedReceiverStream::new(sent).map(Ok::<_, Infallible>)))
     }
 
     /// Sends the chunks of all answers, of which the first has begun with the event `first`; returns their usages.
@@ -207,8 +286,8 @@ impl Served {
         ask: &Ask,
         mut events: UnboundedReceiver<Event>,
         first: Event,
-        sender: &UnboundedSender<String>,
-        chunk: &mut (dyn FnMut(usize, Streamed<'_>) -> Option<Value> + Send),
+        send: &(dyn Fn(Vec<Value>) -> bool + Sync),
+        chunks: &mut (dyn FnMut(usize, Streamed<'_>) -> Vec<Value> + Send),
     ) -> Result<Vec<Usage>, Refusal> {
         let mut usages = Vec::with_capacity(ask.n);
         let mut first = Some(first);
@@ -216,11 +295,7 @@ impl Served {
             if index > 0 {
                 events = self.start(ask, index)?;
             }
-            let mut send = |event| match chunk(index, event) {
-                Some(chunk) => sender.send(chunk.to_string()).is_ok(),
-                None => !sender.is_closed(),
-            };
-            send(Streamed::Begin);
+            send(chunks(index, Streamed::Begin));
             loop {
                 let event = match first.take() {
                     Some(event) => event,
@@ -228,7 +303,7 @@ impl Served {
                 };
                 match event {
                     Event::Part(part) => {
-                        if !send(Streamed::Part(part)) {
+                        if !send(chunks(index, Streamed::Part(part))) {
                             return Ok(usages); // who asked has gone: without `events` the generation is aborted
                         }
                     }

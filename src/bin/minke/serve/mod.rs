@@ -8,6 +8,7 @@ mod completions;
 mod fields;
 mod http;
 mod reply;
+mod responses;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -43,7 +44,7 @@ pub fn serve(path: &Path, options: &Options) -> Result<(), Failure> {
     let at = writing(Path::new("the port"), listener.local_addr())?;
     println!("http://{at}/v1 serves {}", engine.id());
     let id = engine.id().to_owned();
-    std::thread::spawn(move || http::listen(listener, http::Served { id, jobs }));
+    std::thread::spawn(move || http::listen(listener, http::Served::new(id, jobs)));
     waiting.into_iter().for_each(|job: Job| job.carry_out(&engine));
     Ok(())
 }
