@@ -26,7 +26,7 @@ const UNBUILT: [(&str, &str); 5] = [
     ("tests/browser", "tools"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 21] = [
+const BUILT: [(&str, &str); 22] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "testing"),
     ("tests/clients", "openai"),
@@ -36,6 +36,7 @@ const BUILT: [(&str, &str); 21] = [
     ("tests/clients", "langchain"),
     ("tests/clients", "prompt-api"),
     ("tests/clients", "types"),
+    ("tests/clients", "serve"),
     ("tests/clients", "chromium"),
     ("tests/browser", "worker"),
     ("tests/browser", "browser"),

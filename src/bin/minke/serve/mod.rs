@@ -19,7 +19,7 @@ use minke::{Cancel, Error};
 use pollster::block_on;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Failure, loaded, place::Place, writing};
+use super::{Failure, file_name, loaded, place::Place, writing};
 
 /// Options of the command line.
 pub struct Options {
@@ -42,11 +42,18 @@ pub fn serve(path: &Path, options: &Options) -> Result<(), Failure> {
     let engine = loaded::load(&Place::new(path)?, options.load)?;
     let (jobs, waiting) = mpsc::channel();
     let at = writing(Path::new("the port"), listener.local_addr())?;
-    println!("http://{at}/v1 serves {}", engine.id());
-    let id = engine.id().to_owned();
+    let id = name(path);
+    println!("http://{at}/v1 serves {id}");
     std::thread::spawn(move || http::listen(listener, http::Served::new(id, jobs)));
     waiting.into_iter().for_each(|job: Job| job.carry_out(&engine));
     Ok(())
+}
+
+/// The name of a model: that of its folder, or of its file without the ending.
+fn name(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = file_name(&path).to_string_lossy().into_owned();
+    name.strip_suffix(".gguf").map_or_else(|| name.clone(), str::to_owned)
 }
 
 /// Answers that a request asks for.
