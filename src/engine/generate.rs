@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use super::bound::Bound;
 use super::output::Output;
 use super::request::{Next, Request, Sampled};
-use super::tools::{Calls, Told, forced_tools};
+use super::tools::{Told, forced_tools};
 use super::{Engine, FinishReason, GenerateOptions, GenerateResult, Input, StreamPart, Usage};
-use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolCall, ToolSpec, encode_messages};
+use crate::text::{Message, MessageInput, ReasoningFormat, ReasoningSplitter, ToolSpec, encode_messages};
 use crate::{Cancel, Error, Result};
 
 /// The template variable that tells a model with optional reasoning to skip it.
@@ -74,10 +74,7 @@ impl Engine {
         let room = self.runner().context_length - prompt.len() + 1; // the last token needs no place in the cache
         let limit = options.limit(&self.defaults, room);
 
-        if let Err(error) = self.take_turn(conversation, &prompt).await {
-            self.fall_back(error).await?;
-            self.take_turn(conversation, &prompt).await?;
-        }
+        self.begin_turn(conversation, &prompt).await?;
         // The last token is always fed, for its logits.
         let most = if self.without_reuse { 0 } else { prompt.len() - 1 };
         let cached = self.runner().reusable(&prompt, most);
@@ -157,21 +154,16 @@ impl Engine {
         usage.output_tokens = output.ids.len();
         usage.time(start, first_token, (self.host.clock)());
         output.emit(StreamPart::Finish { finish_reason, usage });
-        let Output { text, reasoning, ids, logprobs, calls, .. } = output;
-        let (tool_calls, incomplete_tool_call) = calls.map(Calls::found).unwrap_or_default();
-        let messages = with_answer(messages, &text, &reasoning, &tool_calls);
-        let logprobs = (sampler.logprobs > 0).then_some(logprobs);
-        Ok(GenerateResult {
-            text,
-            reasoning,
-            tool_calls,
-            incomplete_tool_call,
-            finish_reason,
-            usage,
-            messages,
-            ids,
-            logprobs,
-        })
+        Ok(output.result(messages, finish_reason, usage))
+    }
+
+    /// Takes a turn in a conversation, on the processor if the device is lost.
+    async fn begin_turn(&self, conversation: Option<u32>, prompt: &[u32]) -> Result<()> {
+        if let Err(error) = self.take_turn(conversation, prompt).await {
+            self.fall_back(error).await?;
+            self.take_turn(conversation, prompt).await?;
+        }
+        Ok(())
     }
 
     /// The constraint of a generation, if it has one.
@@ -371,28 +363,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// The conversation with the answer as its last turn; an answer that was to be continued is completed in place.
-fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str, calls: &[ToolCall]) -> Vec<Message> {
-    if messages.is_empty() {
-        return messages;
-    }
-    match messages.last_mut().filter(|m| m.prefix) {
-        Some(begun) => {
-            begun.content.push_str(text);
-            begun.tool_calls.extend_from_slice(calls);
-            begun.prefix = false;
-            if !reasoning.is_empty() {
-                begun.reasoning.get_or_insert_default().push_str(reasoning);
-            }
-        }
-        None => {
-            let mut answer = Message::new("assistant", text);
-            answer.tool_calls = calls.to_vec();
-            answer.reasoning = (!reasoning.is_empty()).then(|| reasoning.to_owned());
-            messages.push(answer);
-        }
-    }
-    messages
 }

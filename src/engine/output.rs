@@ -3,8 +3,8 @@
 
 use super::request::Sampled;
 use super::tools::Calls;
-use super::{Engine, FinishReason, StreamPart, TokenLogprob};
-use crate::text::{Detokenizer, Kind, ReasoningFormat, ReasoningSplitter, Stage, StopSequences};
+use super::{Engine, FinishReason, GenerateResult, StreamPart, TokenLogprob, Usage};
+use crate::text::{Detokenizer, Kind, Message, ReasoningFormat, ReasoningSplitter, Stage, StopSequences, ToolCall};
 
 /// The output of a running generation so far, and the callback that receives its parts.
 pub(super) struct Output<'a> {
@@ -217,6 +217,25 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// What the generation has made.
+    pub fn result(self, messages: Vec<Message>, finish_reason: FinishReason, usage: Usage) -> GenerateResult {
+        let Output { text, reasoning, ids, logprobs, calls, scored, .. } = self;
+        let (tool_calls, incomplete_tool_call) = calls.map(Calls::found).unwrap_or_default();
+        let messages = with_answer(messages, &text, &reasoning, &tool_calls);
+        let logprobs = scored.then_some(logprobs);
+        GenerateResult {
+            text,
+            reasoning,
+            tool_calls,
+            incomplete_tool_call,
+            finish_reason,
+            usage,
+            messages,
+            ids,
+            logprobs,
+        }
+    }
+
     /// Emits what was held back. A turn that the model ended with calls waits for their results.
     pub fn finish(&mut self, reason: &mut FinishReason) {
         let rest = self.detokenizer.finish(&self.engine.tokenizer).unwrap_or_default();
@@ -277,4 +296,28 @@ impl<'a> Output<'a> {
             (self.emit)(part);
         }
     }
+}
+
+/// The conversation with the answer as its last turn; an answer that was to be continued is completed in place.
+fn with_answer(mut messages: Vec<Message>, text: &str, reasoning: &str, calls: &[ToolCall]) -> Vec<Message> {
+    if messages.is_empty() {
+        return messages;
+    }
+    match messages.last_mut().filter(|m| m.prefix) {
+        Some(begun) => {
+            begun.content.push_str(text);
+            begun.tool_calls.extend_from_slice(calls);
+            begun.prefix = false;
+            if !reasoning.is_empty() {
+                begun.reasoning.get_or_insert_default().push_str(reasoning);
+            }
+        }
+        None => {
+            let mut answer = Message::new("assistant", text);
+            answer.tool_calls = calls.to_vec();
+            answer.reasoning = (!reasoning.is_empty()).then(|| reasoning.to_owned());
+            messages.push(answer);
+        }
+    }
+    messages
 }

@@ -10,8 +10,8 @@ use minke::text::{Message, ToolCall, ToolSpec};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Ask;
 use super::fields::Fields;
+use super::job::Ask;
 use super::reply::{self, Refusal};
 
 /// Fields without effect on what a local model answers.

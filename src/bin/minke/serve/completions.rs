@@ -3,9 +3,9 @@
 use minke::engine::{GenerateOptions, GenerateResult, Input, Logprobs, StreamPart, TokenLogprob};
 use serde_json::{Value, json};
 
-use super::Ask;
 use super::chat::{Head, choices, sampling};
 use super::fields::Fields;
+use super::job::Ask;
 use super::reply::{self, Refusal};
 
 /// A request that was read.

@@ -21,9 +21,10 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::chat::{self, Chunks, Head};
+use super::completions;
+use super::job::{Ask, Event, Job};
 use super::reply::{self, Refusal};
 use super::responses::{self, Stored, Writer};
-use super::{Ask, Event, Job, completions};
 
 /// What is served.
 #[derive(Clone)]

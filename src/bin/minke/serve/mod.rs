@@ -7,6 +7,7 @@ mod chat;
 mod completions;
 mod fields;
 mod http;
+mod job;
 mod reply;
 mod responses;
 
@@ -14,11 +15,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::mpsc;
 
-use minke::engine::{Engine, GenerateOptions, GenerateResult, Input, LoadOptions, StreamPart};
-use minke::{Cancel, Error};
-use pollster::block_on;
-use tokio::sync::mpsc::UnboundedSender;
+use minke::engine::LoadOptions;
 
+use self::job::Job;
 use super::{Failure, file_name, loaded, place::Place, writing};
 
 /// Options of the command line.
@@ -54,41 +53,4 @@ fn name(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = file_name(&path).to_string_lossy().into_owned();
     name.strip_suffix(".gguf").map_or_else(|| name.clone(), str::to_owned)
-}
-
-/// Answers that a request asks for.
-pub struct Ask {
-    pub input: Input,
-    pub options: GenerateOptions,
-    /// How many.
-    pub n: usize,
-}
-
-/// A generation to carry out.
-pub struct Job {
-    pub input: Input,
-    pub options: GenerateOptions,
-    /// Receives what happens. Once nobody listens any more, the generation is aborted.
-    pub events: UnboundedSender<Event>,
-}
-
-/// What happens in a job.
-pub enum Event {
-    Part(StreamPart),
-    /// The last event.
-    Done(Box<Result<GenerateResult, Error>>),
-}
-
-impl Job {
-    fn carry_out(self, engine: &Engine) {
-        let Self { input, options, events } = self;
-        let cancel = Cancel::default();
-        let mut emit = |part| {
-            if events.send(Event::Part(part)).is_err() {
-                cancel.abort();
-            }
-        };
-        let result = block_on(engine.generate(input, &options, &cancel, &mut emit));
-        let _ = events.send(Event::Done(Box::new(result))); // who asked may be gone
-    }
 }

@@ -10,9 +10,9 @@ use minke::text::{Message, ToolCall, ToolSpec};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Ask;
 use super::chat::{Content, sampling};
 use super::fields::Fields;
+use super::job::Ask;
 use super::reply::{self, Refusal};
 
 /// A request that was read.
