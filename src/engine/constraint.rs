@@ -61,9 +61,7 @@ impl Vocabulary {
         for id in 0..size as u32 {
             let before = vocabulary.bytes.len();
             let bytes = tokenizer.token_bytes(id);
-            let meant =
-                tokenizer.is_special(id) || (tokenizer.added_token(id).is_some() && !bytes.trim_ascii().is_empty());
-            if meant {
+            if has_meaning(tokenizer, id) {
                 vocabulary.bytes.push(0xff);
             }
             vocabulary.bytes.extend(bytes);
@@ -71,6 +69,11 @@ impl Vocabulary {
         }
         vocabulary
     }
+}
+
+/// Whether a token has a meaning of its own, so that it is no text in a grammar: special tokens, and added ones that are not blank.
+pub(super) fn has_meaning(tokenizer: &Tokenizer, id: u32) -> bool {
+    tokenizer.is_special(id) || tokenizer.added_token(id).is_some_and(|token| !token.trim().is_empty())
 }
 
 /// A source of masks, for one vocabulary.

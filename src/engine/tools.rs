@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::constraint::Constraint;
+use super::constraint::{Constraint, has_meaning};
 use super::tool_choice::{ToolChoice, ToolChoiceMode};
 use super::{Engine, GenerateOptions, IncompleteToolCall, StreamPart};
 use crate::Result;
@@ -57,9 +57,11 @@ impl Engine {
             return None;
         }
         let tools = forced_tools(options)?;
-        let named =
-            |id: u32| self.tokenizer.added_token(id).filter(|_| self.tokenizer.is_special(id)).map(|token| (token, id));
-        let special: Vec<(String, u32)> = (0..self.info.vocab_size as u32).filter_map(named).collect();
+        let meant = |token: String| {
+            let id = self.tokenizer.id(&token).filter(|&id| has_meaning(&self.tokenizer, id))?;
+            Some((token, id))
+        };
+        let special: Vec<(String, u32)> = self.tokenizer.added_tokens().into_iter().filter_map(meant).collect();
         // A tool that is named is called once.
         let parallel = options.tool_choice == ToolChoice::Named(ToolChoiceMode::Required);
         let rules = CallRules { tools: &tools, required: true, parallel, special: &special };

@@ -67,6 +67,17 @@ describe("constraints", { skip, timeout: 300_000 }, () => {
     assert.equal(cut.finishReason, "length");
   });
 
+  test("forced calls are bound by the schemas of their tools", async () => {
+    const city = { enum: ["Oslo", "Bergen"] };
+    const tools = { weather: { description: "The weather of a city", inputSchema: { type: "object", properties: { city }, required: ["city"], additionalProperties: false } } };
+    for (const [seed, toolChoice] of ["required", { toolName: "weather" }].entries()) {
+      const { toolCalls, finishReason } = await page.evaluate(async (options) => model.generate("Will it rain?", options), { tools, toolChoice, temperature: 1, seed, maxOutputTokens: 200 });
+      assert.equal(finishReason, "tool-calls");
+      assert.ok(toolCalls.length > 0);
+      for (const { toolName, input } of toolCalls) assert.ok(toolName === "weather" && city.enum.includes(JSON.parse(input).city), input);
+    }
+  });
+
   test("what cannot be honoured is refused by name, and the model goes on", async () => {
     for (const [responseConstraint, keyword, path] of [
       [{ json: { properties: { a: { not: {} } } } }, "not", "#/properties/a/not"],

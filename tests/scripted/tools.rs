@@ -144,6 +144,17 @@ fn forced_calls_are_bound_by_their_schemas() {
         let inputs: String = result.tool_calls.iter().map(|call| call.input.as_str()).collect();
         assert_eq!(parts.iter().filter_map(delta).collect::<String>(), inputs);
     }
+    // Markers that are tokens, special or not, are written as these tokens.
+    for special in [&["<|im_end|>"][..], &["<|im_end|>", "<tool_call>", "</tool_call>"]] {
+        let script = ["No", "<tool_call>", "</tool_call>", "<|im_end|>"];
+        let engine = model(&script, special).folder().expect("a model");
+        let (result, _) = run(&engine, asked(), &named);
+        only_oslo(&result.tool_calls);
+        for marker in ["<tool_call>", "</tool_call>"] {
+            let id = engine.tokenizer().id(marker).expect("a token");
+            assert!(result.ids.contains(&id), "{marker} is not among {:?}", result.ids);
+        }
+    }
     let begun = vec![Message::new("user", "hi"), Message { prefix: true, ..Message::new("assistant", "So") }];
     let (cancel, mut quiet) = (Cancel::default(), |_| {});
     let refused = block_on(engine.generate(Input::Messages(begun), &required, &cancel, &mut quiet));

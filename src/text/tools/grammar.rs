@@ -22,7 +22,7 @@ pub struct CallRules<'a> {
     pub required: bool,
     /// Whether there may be several calls.
     pub parallel: bool,
-    /// Special tokens of the vocabulary, with their ids: in grammars they are not text.
+    /// Tokens of the vocabulary that have a meaning of their own, with their ids: in grammars they are not text.
     pub special: &'a [(String, u32)],
 }
 
