@@ -209,8 +209,12 @@ fn answers_of_a_form_and_tools() {
     let chunks = server.stream("/v1/chat/completions", streamed);
     let calls = || chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0].as_object());
     assert!(calls().next().is_some_and(|call| call["function"]["name"] == "pick" && call["id"].is_string()));
-    let joined: String = calls().filter_map(|call| call["function"]["arguments"].as_str()).collect();
-    assert_eq!(joined, arguments);
+    let made = choice["message"]["tool_calls"].as_array().expect("calls");
+    for (index, whole) in made.iter().enumerate() {
+        let parts = calls().filter(|call| call["index"] == index);
+        let joined: String = parts.filter_map(|call| call["function"]["arguments"].as_str()).collect();
+        assert_eq!(json!(joined), whole["function"]["arguments"], "call {index} of {made:?}");
+    }
 }
 
 #[test]

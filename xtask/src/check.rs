@@ -56,6 +56,8 @@ const BUILT: [(&str, &str); 22] = [
 struct Tally {
     passed: usize,
     failed: usize,
+    /// What failed, by name; printed last, where a log that is shown in part still has it.
+    broken: Vec<String>,
     skipped: Vec<Skip>,
     /// Seconds of each step and, for Rust tests, of each file.
     took: Vec<(f32, String)>,
@@ -99,13 +101,17 @@ pub fn all() -> Result<()> {
             run::quiet(run::command("node", &["tests/browser/soak.mjs", "faults", "--seeds", "1"])).map(drop)
         });
     }
-    tally.failed += skips::judge(&tally.skipped);
+    let missing = skips::judge(&tally.skipped);
+    tally.failed += missing;
+    if missing > 0 {
+        tally.broken.push(format!("{missing} skips that are not allowed"));
+    }
     tally.took.sort_by(|a, b| b.0.total_cmp(&a.0));
     let slowest: Vec<String> = tally.took.iter().take(SLOWEST).map(|(s, name)| format!("{name} {s:.0} s")).collect();
     println!("{:.0} s in all; the slowest: {}", began.elapsed().as_secs_f32(), slowest.join(", "));
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped.len());
     if tally.failed > 0 {
-        bail!("{} checks failed", tally.failed);
+        bail!("{} checks failed: {}", tally.failed, tally.broken.join("; "));
     }
     Ok(())
 }
@@ -184,6 +190,7 @@ impl Tally {
             }
             Err(error) => {
                 self.failed += 1;
+                self.broken.push(name.to_owned());
                 println!("FAILED  {name} ({seconds:.1} s)\n{error:#}");
             }
         }
@@ -221,10 +228,14 @@ impl Tally {
         // A test binary that does not build or dies leaves no result line.
         failed = failed.max(usize::from(!ok));
         if failed > 0 {
-            println!(
-                "{}",
-                text.lines().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
-            );
+            let broken = Failed::of(&text);
+            if broken.is_empty() {
+                println!("{}", last_lines(&text, 120));
+            }
+            for Failed { file, test, why } in broken {
+                println!("{file}: {test}\n{why}");
+                self.broken.push(format!("native tests: {test} of {file}"));
+            }
         }
         self.report("native tests", passed.saturating_sub(returned), failed, began);
         Ok(())
@@ -264,9 +275,49 @@ impl Tally {
     fn report(&mut self, name: &str, passed: usize, failed: usize, began: Instant) {
         self.passed += passed;
         self.failed += failed;
+        if failed > 0 && !self.broken.iter().any(|broken| broken.starts_with(name)) {
+            self.broken.push(name.to_owned());
+        }
         let word = if failed == 0 { "ok     " } else { "FAILED " };
         println!("{word} {name}: {passed} passed, {failed} failed ({:.1} s)", began.elapsed().as_secs_f32());
     }
+}
+
+/// A Rust test that failed.
+#[derive(Debug, PartialEq, Eq)]
+struct Failed<'a> {
+    file: &'a str,
+    test: &'a str,
+    /// The first lines of its panic.
+    why: String,
+}
+
+impl<'a> Failed<'a> {
+    /// Those that the output of `cargo test -- --nocapture` tells.
+    fn of(text: &'a str) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut file = "";
+        for line in text.lines() {
+            if let Some(running) = line.trim_start().strip_prefix("Running ") {
+                file = running.split(" (").next().unwrap_or("");
+            }
+            let test = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED"));
+            found.extend(test.map(|test| Self { file, test, why: panic_of(text, test) }));
+        }
+        found
+    }
+}
+
+/// The first lines that the panic of a test printed.
+fn panic_of(text: &str, test: &str) -> String {
+    let begin = format!("thread '{test}' ");
+    let lines = text.lines().skip_while(|line| !line.starts_with(&begin));
+    lines.take_while(|line| !line.starts_with("stack backtrace:")).take(20).collect::<Vec<_>>().join("\n")
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// Runs a command with all output in a file; returns whether it succeeded.
@@ -299,4 +350,18 @@ pub fn vulkan(command: &mut Command) -> Result<()> {
 fn number_before(text: &str, word: &str) -> usize {
     let before = text.find(word).map_or("", |at| &text[..at]);
     before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_tests_are_named() {
+        let log = "     Running tests/a.rs (target/a)\n\nthread 'one' (7) panicked at tests/a.rs:1:5:\nleft\nstack backtrace:\n   0: x\n\
+                   test one ... FAILED\ntest two ... ok\n     Running tests/b.rs (target/b)\ntest three ... ok\n";
+        let why = "thread 'one' (7) panicked at tests/a.rs:1:5:\nleft".to_owned();
+        assert_eq!(Failed::of(log), [Failed { file: "tests/a.rs", test: "one", why }]);
+        assert_eq!(last_lines("a\nb\nc", 2), "b\nc");
+    }
 }
