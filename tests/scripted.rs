@@ -41,6 +41,8 @@ struct Scripted {
     tokens: Vec<String>,
     /// Added tokens that are plain text, and not special.
     plain: Vec<String>,
+    /// Tokens that are not added: ordinary ones, which may be any part of a text.
+    words: Vec<String>,
     next: BTreeMap<usize, usize>,
     template: String,
     config: Value,
@@ -82,6 +84,7 @@ impl Scripted {
         Self {
             tokens,
             plain: Vec::new(),
+            words: Vec::new(),
             next,
             template,
             config,
@@ -128,7 +131,9 @@ impl Scripted {
 
     /// A folder whose tensors are renamed or omitted by `name`.
     fn folder_with(&self, name: impl Fn(&str) -> Option<String>) -> MemoryFolder {
+        let is_word = |id: &usize| self.words.contains(&self.tokens[*id]);
         let added: Vec<Value> = (256..self.tokens.len())
+            .filter(|id| !is_word(id))
             .map(|id| {
                 json!({
                     "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false, "rstrip": false,
@@ -136,7 +141,12 @@ impl Scripted {
                 })
             })
             .collect();
-        let vocab: Value = (0..256).map(|id| (self.tokens[id].clone(), json!(id))).collect();
+        let spelled = |id: usize| match id < 256 {
+            true => self.tokens[id].clone(),
+            false => self.tokens[id].bytes().map(|byte| self.tokens[usize::from(byte)].as_str()).collect(),
+        };
+        let ordinary = (0..256).chain((256..self.tokens.len()).filter(is_word));
+        let vocab: Value = ordinary.map(|id| (spelled(id), json!(id))).collect();
         let byte_level =
             json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let tokenizer = json!({

@@ -7,9 +7,9 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 
-use minke::engine::{Constraint, Vocabulary, linked_grammars};
+use minke::engine::{Constraint, Matcher, Vocabulary, linked_grammars};
 use minke::text::{
-    CallRules, ChatInput, ChatTemplate, IncompleteCall, Kind, Message, MessageInput, ReasoningFormat,
+    Beginning, CallRules, ChatInput, ChatTemplate, IncompleteCall, Kind, Message, MessageInput, ReasoningFormat,
     ReasoningSplitter, TokenizerConfig, ToolCall, ToolEvent, ToolFormat, ToolParser, ToolSpec, render_messages,
 };
 use serde_json::{Map, Value, json};
@@ -434,6 +434,78 @@ fn damaged_outputs_are_read_alike_however_they_are_cut() {
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
+/// The tokens of a text over the bytes and the special tokens, with what each adds.
+fn tokens<'a>(text: &'a str, special: &[(String, u32)]) -> Vec<(u32, &'a str)> {
+    let (mut tokens, mut rest) = (Vec::new(), text);
+    while let Some(next) = rest.chars().next() {
+        let token = special.iter().find(|(token, _)| rest.starts_with(token.as_str()));
+        let length = token.map_or(next.len_utf8(), |(token, _)| token.len());
+        let part;
+        (part, rest) = rest.split_at(length);
+        match token {
+            Some((_, id)) => tokens.push((*id, part)),
+            None => {
+                let bytes = part.bytes().map(u32::from);
+                let last = part.len() - 1;
+                tokens.extend(bytes.enumerate().map(|(i, id)| (id, if i == last { part } else { "" })));
+            }
+        }
+    }
+    tokens
+}
+
+/// Whether a matcher allows some tokens, by its masks, and may then end; `None` if it does not allow them.
+fn allows(matcher: &mut dyn Matcher, tokens: &[(u32, &str)]) -> Option<bool> {
+    for &(id, _) in tokens {
+        if matcher.must_end() || matcher.mask().expect("a mask")[id as usize / 32] >> (id % 32) & 1 == 0 {
+            return None;
+        }
+        matcher.consume(id).expect("the mask allows it");
+    }
+    Some(matcher.may_end())
+}
+
+/// The name of the tool, if there is only one.
+fn only(tools: &[ToolSpec]) -> Option<&str> {
+    if let [tool] = tools { Some(&tool.name) } else { None }
+}
+
+/// Whether an answer can be written whose calls are bound from where they begin; whether it has calls, if it `must`.
+fn bound_from_its_beginning(
+    text: &str,
+    special: &[(String, u32)],
+    format: ToolFormat,
+    tools: &[ToolSpec],
+    must: bool,
+    compile: &impl Fn(Option<&'static str>) -> Box<dyn Matcher>,
+) -> bool {
+    let mut splitter = match format.is_harmony() {
+        true => ReasoningSplitter::new(&ReasoningFormat::Harmony, "<|start|>assistant").with_calls(),
+        false => ReasoningSplitter::closed(&ReasoningFormat::default()),
+    };
+    let mut parser = ToolParser::new(format, tools);
+    let tokens = tokens(text, special);
+    for (at, &(id, part)) in tokens.iter().enumerate() {
+        let mark = id > 256;
+        for (kind, text) in if mark { splitter.push_mark(part) } else { splitter.push(part) } {
+            if kind != Kind::Reasoning {
+                parser.push(kind, &text);
+            }
+        }
+        let message = splitter.recipient().map(|text| Beginning { text: text.to_owned(), is_marker: false });
+        let Some(begun) = message.or_else(|| parser.beginning()).filter(|begun| mark || !begun.is_marker) else {
+            continue;
+        };
+        let mut matcher = compile(Some(""));
+        let from = (0..=at + 1)
+            .rev()
+            .find(|&from| tokens[from..=at].iter().map(|(_, part)| part.len()).sum::<usize>() == begun.text.len());
+        let from = from.expect("tokens of a byte");
+        return allows(matcher.as_mut(), &tokens[from..]) == Some(true);
+    }
+    !must
+}
+
 /// Grammars of calls let be written what the data accepts, and nothing that it rejects, whether markers are special tokens or text.
 #[test]
 fn grammars_bind_calls_by_their_schemas() {
@@ -464,7 +536,8 @@ fn grammars_bind_calls_by_their_schemas() {
             tools.retain(|tool| tool.name == name);
         }
         let ids: Vec<(String, u32)> = special.iter().zip(257..).map(|(token, id)| (token.clone(), id)).collect();
-        for special in [&ids[..], &[]] {
+        // Harmony's marks are tokens always.
+        for special in [&ids[..], &[]].into_iter().filter(|special| !special.is_empty() || !format.is_harmony()) {
             // Bytes, the end, and the special tokens.
             let mut vocabulary = Vocabulary { bytes: (0..255).collect(), lengths: vec![1; 255], ends: vec![256] };
             vocabulary.bytes.extend(b"\xff<end>");
@@ -475,22 +548,17 @@ fn grammars_bind_calls_by_their_schemas() {
                 vocabulary.lengths.push(1 + token.len() as u32);
             }
             let grammars = linked_grammars(&vocabulary).expect("a vocabulary");
-            let (required, parallel) = (case["tool_choice"] != "auto", case["parallel_tool_calls"] == true);
-            let grammar = format.grammar(&CallRules { tools: &tools, required, parallel, special });
-            let writes = |text: &str| {
-                let mut matcher =
-                    grammars.compile(&Constraint::Grammar { grammar: grammar.clone() }).expect("it compiles");
-                let mut rest = text.as_bytes();
-                while !rest.is_empty() {
-                    let token = special.iter().find(|(token, _)| rest.starts_with(token.as_bytes()));
-                    let (id, length) = token.map_or((u32::from(rest[0]), 1), |(token, id)| (*id, token.len()));
-                    if matcher.must_end() || matcher.mask().expect("a mask")[id as usize / 32] >> (id % 32) & 1 == 0 {
-                        return false;
-                    }
-                    matcher.consume(id).expect("the mask allows it");
-                    rest = &rest[length..];
-                }
-                matcher.may_end()
+            let (forced, parallel) = (case["tool_choice"] != "auto", case["parallel_tool_calls"] == true);
+            let rules = |after| CallRules { tools: &tools, parallel, after, special };
+            let compile = |after: Option<&'static str>| {
+                let grammar = Constraint::Grammar { grammar: format.grammar(&rules(after)) };
+                grammars.compile(&grammar).expect("it compiles")
+            };
+            // As the engine does: forced calls are bound from the first token, others from where they begin.
+            let writes = |text: &str| match forced && !format.is_harmony() {
+                true => allows(compile(None).as_mut(), &tokens(text, special)) == Some(true),
+                false if forced && !text.starts_with(&format.beginning(only(&tools))) => false,
+                false => bound_from_its_beginning(text, special, format, &tools, forced, &compile),
             };
             let texts = list(&case["accept"]).into_iter().map(|text| (text, true));
             let rejected = list(&case["reject"]).into_iter().map(|case| (case["text"].clone(), false));

@@ -142,7 +142,6 @@ export function generateOptions(given?: GenerateOptions, defaults?: Generate): G
   const { toolChoice, tools: offered = {} } = all.engine;
   if (toolChoice === "required" && Object.keys(offered).length === 0) throw invalid("toolChoice", "there are no tools");
   if (typeof toolChoice === "object" && !Object.hasOwn(offered, toolChoice.toolName)) throw invalid("toolChoice", `there is no tool named ${JSON.stringify(toolChoice.toolName)}`);
-  if (all.engine.responseConstraint !== undefined && Object.keys(offered).length > 0 && toolChoice !== "none") throw invalid("responseConstraint", "it cannot be combined with tools that may be called");
   return all;
 }
 

@@ -239,12 +239,14 @@ export interface GenerateOptions {
   frequencyPenalty?: number;
   /** Added to the logits of these token ids, before the penalties. */
   logitBias?: Record<number, number>;
-  /** What the answer must be; thoughts are free. It always is, unless the token limit cuts it (`finishReason: "length"`). */
+  /** What the answer must be; thoughts are free. It always is, unless the token limit cuts it (`finishReason: "length"`), or the model
+   *  calls a tool instead. */
   responseConstraint?: Constraint;
   /** Functions that the model may call, by name. With `execute`, calls are run and the model goes on with their results. */
   tools?: Record<string, Tool>;
   /** "auto" (the default): the model decides; "none": it is told of the tools, and what looks like a call is text; "required": its
-   *  answer begins as a call; one by name: as a call of that tool. Only the first of several steps is forced. */
+   *  answer is a call or several; one by name: a call of that tool. Only the first of several steps is forced. From where a call begins, it
+   *  is bound by the tools' names and schemas; one that cannot be honoured is refused with `constraint`. */
   toolChoice?: ToolChoice;
   /** How often the model is run at most, if tools have `execute`. Default: 1, so that calls are run, but not answered. A step in which a
    *  tool without `execute` is called is the last. */

@@ -210,7 +210,7 @@ impl Grammars {
                 return Err(Refusal::at("choice", "there is nothing to choose from"));
             }
             Constraint::Choice { choice } => self.parse(lark(&pattern::one_of(&choice)))?,
-            Constraint::Lark { grammar } => self.parse(TopLevelGrammar::from_lark(grammar))?,
+            Constraint::Lark { grammar } => self.parse(TopLevelGrammar::from_lark(prepared(&grammar)?))?,
             Constraint::Json { json } => {
                 let prepared = schema::prepare(&json)?;
                 if prepared.schema == Value::Bool(false) {
@@ -259,6 +259,28 @@ fn words(message: &str) -> impl Iterator<Item = &str> {
 fn lark(expression: &str) -> TopLevelGrammar {
     let start = if expression.is_empty() { "\"\"".to_owned() } else { format!("/{}/", expression.replace('/', "\\/")) };
     TopLevelGrammar::from_lark(format!("start: {start}"))
+}
+
+/// A Lark grammar whose schemas (`%json {…}`, each on its line) are checked and prepared as schemas of their own are; a style that
+/// they declare is kept.
+fn prepared(grammar: &str) -> Result<String, Refusal> {
+    const STYLE: &str = "x-guidance";
+    let mut lines = Vec::new();
+    for line in grammar.lines() {
+        let read = |text: &str| serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
+        let Some((head, mut schema)) = line.split_once("%json ").and_then(|(head, text)| Some((head, read(text)?)))
+        else {
+            lines.push(line.to_owned());
+            continue;
+        };
+        let style = schema.as_object_mut().and_then(|keywords| keywords.remove(STYLE));
+        let mut schema = schema::prepare(&schema)?.schema;
+        if let (Some(style), Some(keywords)) = (style, schema.as_object_mut()) {
+            keywords.insert(STYLE.into(), style);
+        }
+        lines.push(format!("{head}%json {schema}"));
+    }
+    Ok(lines.join("\n"))
 }
 
 /// The special token that forced bytes begin with, as llguidance writes it: `0xff`, then its id in brackets.

@@ -1,18 +1,31 @@
-//! A generation within a constraint: what may come next, and what must.
+//! A generation within constraints: what may come next, and what must.
 //!
-//! Reasoning is free. The answer after it is bound from its first token: each token is sampled under the mask that the tokens
-//! before it leave, and what the grammar leaves no choice about is not sampled at all but inserted, in the tokens that the model
-//! would write it in. White space between reasoning and answer belongs to neither.
+//! Reasoning is free. The answer after it may be bound from its first token; calls of tools are bound from the token on with which
+//! the model begins them. Where a constraint holds, each token is sampled under the mask that the tokens before it leave, and what
+//! the grammar leaves no choice about is not sampled at all but inserted, in the tokens that the model would write it in. White space
+//! between reasoning and answer belongs to neither.
 
 use super::constraint::Matcher;
 use super::output::Output;
 use super::request::{Mask, Next};
+use super::tools::BoundCalls;
 use crate::text::Stage;
 use crate::{Error, Result};
 
-/// The constraint of a running generation.
+/// What binds an answer.
+#[derive(Default)]
+pub(super) struct Binding {
+    /// What all of it must be, if it is bound as a whole.
+    pub answer: Option<Box<dyn Matcher>>,
+    /// What binds calls that the model begins in it.
+    pub calls: Option<BoundCalls>,
+}
+
+/// The constraints of a running generation.
 pub(super) struct Bound {
-    matcher: Box<dyn Matcher>,
+    binding: Binding,
+    /// The match of the calls that have begun.
+    call: Option<Box<dyn Matcher>>,
     /// The tokens that end an answer.
     ends: Vec<u32>,
     /// Tokens of the vocabulary.
@@ -29,10 +42,19 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// A constraint over a vocabulary of so many tokens.
-    pub fn new(matcher: Box<dyn Matcher>, ends: &[u32], vocabulary: usize, jumps: bool) -> Self {
-        let ends = ends.to_vec();
-        Self { matcher, ends, vocabulary, reasoned: false, beside: Vec::new(), jumps, mask: None, error: None }
+    /// Constraints over a vocabulary of so many tokens.
+    pub fn new(binding: Binding, ends: &[u32], vocabulary: usize, jumps: bool) -> Self {
+        Self {
+            binding,
+            call: None,
+            ends: ends.to_vec(),
+            vocabulary,
+            reasoned: false,
+            beside: Vec::new(),
+            jumps,
+            mask: None,
+            error: None,
+        }
     }
 
     /// The mask of the next token.
@@ -40,18 +62,25 @@ impl Bound {
         self.mask.clone()
     }
 
-    /// Fails if the matcher has.
+    /// Fails if a matcher has.
     pub fn check(&mut self) -> Result<()> {
         self.error.take().map_or(Ok(()), Err)
     }
 
     /// Takes a sampled token, before the output reads its text.
     pub fn take(&mut self, output: &mut Output<'_>, id: u32) {
-        if output.stage() == Stage::Free || self.ends.contains(&id) || self.beside.contains(&id) {
+        if self.ends.contains(&id) {
             return;
         }
-        output.begin_answer();
-        self.error = self.matcher.consume(id).err();
+        let matcher = match (&mut self.call, &mut self.binding.answer) {
+            (Some(call), _) => call,
+            (None, Some(answer)) if output.stage() != Stage::Free && !self.beside.contains(&id) => {
+                output.begin_answer();
+                answer
+            }
+            _ => return,
+        };
+        self.error = matcher.consume(id).err();
     }
 
     /// What comes next, where at most `limit` tokens come in all. Forced tokens are in the output when this returns.
@@ -64,38 +93,54 @@ impl Bound {
 
     fn follow(&mut self, output: &mut Output<'_>, limit: usize) -> Result<Next> {
         self.check()?;
-        let stage = output.stage();
-        if stage == Stage::Free {
-            return Ok(self.free());
+        if self.call.is_none() {
+            self.call = match &mut self.binding.calls {
+                Some(calls) => calls.begun(output)?,
+                None => None,
+            };
         }
-        // White space is dropped once: a model that goes on with it would never begin.
-        let gap = stage == Stage::Gap && std::mem::take(&mut self.reasoned);
-        self.beside = match stage {
-            Stage::Start => output.openers(),
-            _ if gap => output.white_space(),
-            _ => Vec::new(),
-        };
+        let calls = self.call.is_some();
+        self.beside.clear();
+        if !calls && self.binding.answer.is_none() {
+            return Ok(Next::Go);
+        }
+        if !calls {
+            let stage = output.stage();
+            if stage == Stage::Free {
+                return Ok(self.free());
+            }
+            // White space is dropped once: a model that goes on with it would never begin.
+            let gap = stage == Stage::Gap && std::mem::take(&mut self.reasoned);
+            self.beside = match stage {
+                Stage::Start => output.openers(),
+                _ if gap => output.white_space(),
+                _ => Vec::new(),
+            };
+        }
+        let Some(matcher) = self.call.as_mut().or(self.binding.answer.as_mut()) else { return Ok(Next::Go) };
         let mut inserted = Vec::new();
         if self.beside.is_empty() && self.jumps {
-            inserted = self.forced(output, limit)?;
+            inserted = forced(matcher.as_mut(), output, limit)?;
             for (i, &id) in inserted.iter().enumerate() {
-                output.begin_answer();
+                if !calls {
+                    output.begin_answer();
+                }
                 if output.insert(id) {
                     inserted.truncate(i + 1);
                     return Ok(Next::Stop);
                 }
             }
         }
-        if self.matcher.must_end() {
+        if matcher.must_end() {
             return Ok(Next::Stop);
         }
-        let mut words = self.matcher.mask()?;
+        let mut words = matcher.mask()?;
         self.beside.retain(|&id| words[id as usize / 32] >> (id % 32) & 1 == 0);
         for &id in &self.beside {
             words[id as usize / 32] |= 1 << (id % 32);
         }
         if words.iter().all(|word| *word == 0) {
-            if self.matcher.may_end() {
+            if matcher.may_end() {
                 return Ok(Next::Stop);
             }
             let message = "no token of the model can go on with it".into();
@@ -118,14 +163,14 @@ impl Bound {
         self.mask = Some(Mask { words, once: false });
         Next::Insert(Vec::new(), self.mask.clone())
     }
+}
 
-    /// The tokens that must come next, as many as there is room for. The matcher has taken them.
-    fn forced(&mut self, output: &Output<'_>, limit: usize) -> Result<Vec<u32>> {
-        let bytes = self.matcher.forced();
-        let mut ids = output.spell(&bytes);
-        ids.truncate(self.matcher.settled(&ids));
-        ids.truncate(limit - output.ids.len());
-        ids.iter().try_for_each(|&id| self.matcher.consume(id))?;
-        Ok(ids)
-    }
+/// The tokens that must come next, as many as there is room for. The matcher has taken them.
+fn forced(matcher: &mut dyn Matcher, output: &Output<'_>, limit: usize) -> Result<Vec<u32>> {
+    let bytes = matcher.forced();
+    let mut ids = output.spell(&bytes);
+    ids.truncate(matcher.settled(&ids));
+    ids.truncate(limit - output.ids.len());
+    ids.iter().try_for_each(|&id| matcher.consume(id))?;
+    Ok(ids)
 }

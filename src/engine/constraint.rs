@@ -123,3 +123,57 @@ pub type Starting = Pin<Box<dyn Future<Output = Result<Rc<dyn Grammars>>>>>;
 
 /// Starts a source of masks for a vocabulary.
 pub type StartGrammars = Rc<dyn Fn(Vocabulary) -> Starting>;
+
+/// A match of any of several constraints: those that refuse a token are out.
+pub(super) struct Either {
+    matchers: Vec<Box<dyn Matcher>>,
+}
+
+impl Either {
+    pub fn new(matchers: Vec<Box<dyn Matcher>>) -> Self {
+        Self { matchers }
+    }
+
+    /// The one that is left, if there is only one.
+    fn only(&mut self) -> Option<&mut Box<dyn Matcher>> {
+        if let [only] = self.matchers.as_mut_slice() { Some(only) } else { None }
+    }
+}
+
+impl Matcher for Either {
+    fn mask(&mut self) -> Result<Vec<u32>> {
+        let mut masks = self.matchers.iter_mut().map(|matcher| matcher.mask());
+        let mut all = masks.next().unwrap_or_else(|| Ok(Vec::new()))?;
+        for mask in masks {
+            all.iter_mut().zip(mask?).for_each(|(all, one)| *all |= one);
+        }
+        Ok(all)
+    }
+
+    fn consume(&mut self, id: u32) -> Result<()> {
+        let mut refused = Ok(());
+        self.matchers.retain_mut(|matcher| {
+            let taken = matcher.consume(id);
+            let left = taken.is_ok();
+            refused = std::mem::replace(&mut refused, Ok(())).and(taken);
+            left
+        });
+        if self.matchers.is_empty() { refused } else { Ok(()) }
+    }
+
+    fn forced(&mut self) -> Vec<u8> {
+        self.only().map(|matcher| matcher.forced()).unwrap_or_default()
+    }
+
+    fn settled(&mut self, ids: &[u32]) -> usize {
+        self.only().map_or(0, |matcher| matcher.settled(ids))
+    }
+
+    fn may_end(&mut self) -> bool {
+        self.matchers.iter_mut().any(|matcher| matcher.may_end())
+    }
+
+    fn must_end(&self) -> bool {
+        self.matchers.iter().all(|matcher| matcher.must_end())
+    }
+}

@@ -166,12 +166,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The constraint of a generation, if it has one.
+    /// The constraints of a generation, if it has any.
     async fn bound(&self, options: &GenerateOptions) -> Result<Option<Bound>> {
-        let constraint = options.response_constraint.clone().or_else(|| self.call_constraint(options));
-        let Some(constraint) = constraint else { return Ok(None) };
-        let matcher = self.grammars().await?.compile(&constraint)?;
-        Ok(Some(Bound::new(matcher, &self.stop_ids, self.info.vocab_size, !self.fitted.without_jumps)))
+        let binding = self.binding(options).await?;
+        let jumps = !self.fitted.without_jumps;
+        Ok(binding.map(|binding| Bound::new(binding, &self.stop_ids, self.info.vocab_size, jumps)))
     }
 
     /// Prefills a conversation ahead of its next turn and returns how many tokens it then has. The input is the whole

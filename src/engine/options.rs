@@ -160,9 +160,6 @@ impl GenerateOptions {
             }
             rules.rule("logitBias").items().number(&format!("logitBias[{id}]"), bias)?;
         }
-        if self.response_constraint.is_some() && !self.tools.is_empty() && !self.tool_choice.is_none() {
-            return Err(Error::invalid("responseConstraint", "it cannot be combined with tools that may be called"));
-        }
         super::tool_choice::check(&self.tools, &self.tool_choice)
     }
 

@@ -4,7 +4,9 @@
 use super::request::Sampled;
 use super::tools::Calls;
 use super::{Engine, FinishReason, GenerateResult, StreamPart, TokenLogprob, Usage};
-use crate::text::{Detokenizer, Kind, Message, ReasoningFormat, ReasoningSplitter, Stage, StopSequences, ToolCall};
+use crate::text::{
+    Beginning, Detokenizer, Kind, Message, ReasoningFormat, ReasoningSplitter, Stage, StopSequences, ToolCall,
+};
 
 /// The output of a running generation so far, and the callback that receives its parts.
 pub(super) struct Output<'a> {
@@ -113,6 +115,27 @@ impl<'a> Output<'a> {
             }
         }
         Vec::new()
+    }
+
+    /// Calls that the output has begun: from their marker on, or in harmony's channels from the function's name on. Text that is held
+    /// back does not count yet.
+    pub fn beginning_of_calls(&self) -> Option<Beginning> {
+        let calls = self.calls.as_ref()?;
+        let recipient = self.splitter.as_ref().and_then(ReasoningSplitter::recipient);
+        let message = recipient.map(|text| Beginning { text: text.to_owned(), is_marker: false });
+        message.or_else(|| calls.beginning())
+    }
+
+    /// The last tokens, as many as a text takes, with what the first of them has before it. `None` if the output ends otherwise.
+    pub fn tokens_of(&self, text: &str) -> Option<(String, Vec<u32>)> {
+        let tokenizer = &self.engine.tokenizer;
+        let (mut bytes, mut from) = (Vec::new(), self.ids.len());
+        while bytes.len() < text.len() {
+            from = from.checked_sub(1)?;
+            bytes = [tokenizer.token_bytes(self.ids[from]), bytes].concat();
+        }
+        let before = bytes.strip_suffix(text.as_bytes())?;
+        Some((String::from_utf8(before.to_vec()).ok()?, self.ids[from..].to_vec()))
     }
 
     /// Closes the reasoning, if it is `open`, and begins a forced call after it, with tokens that it returns; `None` without room for

@@ -94,8 +94,8 @@ macro_rules! shader {
     };
     (@files $name:literal $(, $lib:literal)*) => {
         &[
-            $(include_str!(concat!("../../shaders/lib/", $lib, ".wgsl")),)*
-            include_str!(concat!("../../shaders/", $name, ".wgsl")),
+            $(include_str!(concat!(env!("OUT_DIR"), "/shaders/lib/", $lib, ".wgsl")),)*
+            include_str!(concat!(env!("OUT_DIR"), "/shaders/", $name, ".wgsl")),
         ]
     };
 }

@@ -65,7 +65,7 @@ pub struct LayoutSpec {
 /// A file in `shaders/`.
 macro_rules! wgsl {
     ($name:literal) => {
-        include_str!(concat!("../../shaders/", $name, ".wgsl"))
+        include_str!(concat!(env!("OUT_DIR"), "/shaders/", $name, ".wgsl"))
     };
 }
 

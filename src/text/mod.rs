@@ -36,5 +36,5 @@ pub use reasoning::{DeclaredBy, Kind, ReasoningFormat, ReasoningSplitter, Reason
 pub use stop::StopSequences;
 pub use tokenizer::Tokenizer;
 pub use tokenizer_config::TokenizerConfig;
-pub use tools::{CallRules, IncompleteCall, ToolEvent, ToolFormat, ToolParser};
+pub use tools::{Beginning, CallRules, IncompleteCall, ToolEvent, ToolFormat, ToolParser};
 pub(crate) use tools::{described, spelled_out};

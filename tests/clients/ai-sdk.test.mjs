@@ -210,7 +210,6 @@ describe("options", () => {
       await model.doGenerate({ prompt, tools }),
     ];
     const warnings = answers.flatMap(({ warnings }) => warnings);
-    await assert.rejects(model.doGenerate({ prompt, tools, responseFormat }), /cannot be combined/);
     assert.ok(warnings.every(({ type }) => type === "unsupported"));
     assert.deepEqual(warnings.map(({ feature }) => feature).sort(), [
       "headers", "reasoning", "responseFormat.description", "responseFormat.name", "tool f: inputExamples", "tool f: strict: false", "tool other.search",

@@ -1,6 +1,6 @@
 //! Tools: what prompts say of them, and what becomes of scripted calls.
 
-use minke::engine::{IncompleteToolCall, StreamPart, ToolChoice, ToolChoiceMode};
+use minke::engine::{Constraint, IncompleteToolCall, StreamPart, ToolChoice, ToolChoiceMode};
 use minke::text::{ToolCall, ToolSpec};
 
 use super::*;
@@ -16,12 +16,13 @@ fn tools() -> Vec<ToolSpec> {
     vec![tool("look"), tool("ping")]
 }
 
-/// A model that says `script` after the prompt. Only tokens of `special` are special.
+/// A model that says `script` after the prompt, in ordinary tokens and those that are `special`.
 fn model(script: &[&str], special: &[&str]) -> Scripted {
     let all = [&[ASKED], script].concat();
     Scripted::new(&all).change(|m| {
         m.template = WITH_TOOLS.to_owned();
-        m.plain = script.iter().filter(|token| !special.contains(token)).map(|t| (*t).to_owned()).collect();
+        let ordinary = script.iter().filter(|token| token.len() > 1 && !special.contains(token));
+        m.words = ordinary.map(|token| (*token).to_owned()).collect();
     })
 }
 
@@ -100,10 +101,98 @@ fn a_call_that_is_cut_is_told_apart_from_one_that_is_broken() {
     let incomplete = IncompleteToolCall { tool_name: Some("look".into()), input: r#"{"city": "Os"#.into() };
     assert_eq!(result.incomplete_tool_call, Some(incomplete));
     assert_eq!((result.text.as_str(), result.finish_reason), ("Sure.", FinishReason::Length));
-    // The model itself ends its turn within the call: its text is not lost.
+    // The model ends its turn within what is not of the form: its text is not lost.
+    let broken = ["Sure. ", "<tool_call>\n{\"tool\": \"look\"", "<|im_end|>"];
+    let engine = model(&broken, &["<|im_end|>"]).folder().expect("a model");
     let (result, _) = run(&engine, asked(), &options());
     assert_eq!(result.incomplete_tool_call, None);
-    assert_eq!((result.text, result.finish_reason), (CALL[..4].concat(), FinishReason::Stop));
+    assert_eq!((result.text, result.finish_reason), (broken[..2].concat(), FinishReason::Stop));
+}
+
+/// Has a token follow another.
+fn follows(m: &mut Scripted, token: &str, next: &str) {
+    let (token, next) = (m.id(token) as usize, m.id(next) as usize);
+    m.next.insert(token, next);
+}
+
+#[test]
+fn calls_are_bound_from_where_the_model_begins_them() {
+    // It would rather say something else as soon as it has begun, and end its turn there.
+    let begun = ["Sure. ", "<tool_call>", "\n{\"name\": \"loo", "p\", ", "<|im_end|>"];
+    let auto = forced(ToolChoice::default());
+    for special in [&["<|im_end|>"][..], &["<|im_end|>", "<tool_call>"]] {
+        let engine = model(&begun, special).change(|m| follows(m, ">", "<|im_end|>")).folder().expect("a model");
+        let (result, _) = run(&engine, asked(), &auto);
+        assert_eq!((result.text.as_str(), result.finish_reason), ("Sure.", FinishReason::ToolCalls));
+        only_oslo(&result.tool_calls);
+        assert_eq!(result.tool_calls.len(), 1);
+    }
+    // In one token with the text before it, and with another's white space.
+    let within = ["Sure.<tool_call>{ \"name\":\n", "<|im_end|>"];
+    let engine = model(&within, &["<|im_end|>"]).change(|m| {
+        follows(m, ">", "<|im_end|>");
+        follows(m, "\u{10a}", "l"); // a line break, as the vocabulary has it
+    });
+    let (result, _) = run(&engine.folder().expect("a model"), asked(), &auto);
+    assert_eq!(result.text, "Sure.");
+    only_oslo(&result.tool_calls);
+    // What is only spoken of is text.
+    let spoken = ["The tag ", "<tool_call>", " begins a call.", "<|im_end|>"];
+    let engine = model(&spoken, &["<|im_end|>"]).folder().expect("a model");
+    assert_eq!(run(&engine, asked(), &auto).0.text, spoken[..3].concat());
+}
+
+#[test]
+fn calls_without_a_marker_are_bound_once_they_have_a_tools_name() {
+    let template = WITH_TOOLS.replace("<tool_call>", "<|python_tag|>");
+    let says = |script: &[&str]| {
+        let model = model(script, &["<|im_end|>"]).change(|m| {
+            m.template = template.clone();
+            follows(m, "}", "<|im_end|>");
+        });
+        run(&model.folder().expect("a model"), asked(), &forced(ToolChoice::default())).0
+    };
+    for begun in ["{\"name\": \"look\"", "{\"type\": \"function\", \"name\": \"look\", \"para"] {
+        let result = says(&[begun, ": 7}}", "<|im_end|>"]);
+        assert_eq!((result.text.as_str(), result.finish_reason), ("", FinishReason::ToolCalls));
+        only_oslo(&result.tool_calls);
+    }
+    let other = says(&["{\"name\": \"Ada\"", ", \"age\": 7}", "<|im_end|>"]);
+    assert_eq!((other.text.as_str(), other.tool_calls.len()), ("{\"name\": \"Ada\", \"age\": 7}", 0));
+}
+
+#[test]
+fn an_answer_of_a_form_or_a_call() {
+    let choice = Constraint::Choice { choice: vec!["yes".into(), "no".into()] };
+    let either = GenerateOptions { response_constraint: Some(choice), ..forced(ToolChoice::default()) };
+    let says = |script: &[&str]| {
+        let model = model(script, &["<|im_end|>", "<tool_call>"]).change(|m| follows(m, ">", "<|im_end|>"));
+        run(&model.folder().expect("a model"), asked(), &either).0
+    };
+    let answer = says(&["n", "Sure. ", "<|im_end|>"]);
+    assert_eq!((answer.text.as_str(), answer.finish_reason), ("no", FinishReason::Stop));
+    let call = says(&["<tool_call>", "Sure. ", "<|im_end|>"]);
+    assert_eq!((call.text.as_str(), call.finish_reason), ("", FinishReason::ToolCalls));
+    only_oslo(&call.tool_calls);
+}
+
+#[test]
+fn schemas_that_cannot_be_honoured_are_refused_with_their_tools() {
+    let engine = model(&["No", "<|im_end|>"], &["<|im_end|>"]).folder().expect("a model");
+    let refused = |tool_choice: ToolChoice| {
+        let mut options = GenerateOptions { tool_choice, ..options() };
+        options.tools[1].input_schema["properties"]["city"] = json!({ "not": { "const": "Oslo" } });
+        let (cancel, mut quiet) = (Cancel::default(), |_| {});
+        block_on(engine.generate(Input::Messages(asked()), &options, &cancel, &mut quiet))
+    };
+    for mode in [ToolChoiceMode::Auto, ToolChoiceMode::Required] {
+        let Err(Error::Constraint { message, keyword, path }) = refused(ToolChoice::Named(mode)) else {
+            panic!("{mode:?}")
+        };
+        assert!(message.contains("the tool ping"), "{message}");
+        assert_eq!((keyword.as_deref(), path.as_deref()), (Some("not"), Some("#/properties/city/not")));
+    }
+    assert!(refused(ToolChoice::Named(ToolChoiceMode::None)).is_ok());
 }
 
 /// Options that force a call, whose schema leaves no choice: the models' own words would not be calls.
@@ -147,7 +236,8 @@ fn forced_calls_are_bound_by_their_schemas() {
     // Markers that are tokens, special or not, are written as these tokens.
     for special in [&["<|im_end|>"][..], &["<|im_end|>", "<tool_call>", "</tool_call>"]] {
         let script = ["No", "<tool_call>", "</tool_call>", "<|im_end|>"];
-        let engine = model(&script, special).folder().expect("a model");
+        let added = model(&script, special).change(|m| m.plain = std::mem::take(&mut m.words));
+        let engine = added.folder().expect("a model");
         let (result, _) = run(&engine, asked(), &named);
         only_oslo(&result.tool_calls);
         for marker in ["<tool_call>", "</tool_call>"] {
@@ -206,6 +296,12 @@ fn calls_of_harmony_are_messages_to_functions() {
     // Without tools such a message is text, as it always was.
     let without = GenerateOptions { tools: Vec::new(), ..options() };
     assert_eq!(run(&engine, asked(), &without).0.text, "{\"city\": \"Oslo\"}");
+    // From the name on it is bound.
+    let wrong = ["<|channel|>", "commentary to=functions.", "lo", "<|message|>", "[1]", "<|call|>"];
+    let engine = with_marks(&wrong, &marks).folder().expect("a model");
+    let (result, _) = run(&engine, asked(), &self::forced(ToolChoice::default()));
+    assert_eq!((result.text.as_str(), result.finish_reason), ("", FinishReason::ToolCalls));
+    only_oslo(&result.tool_calls);
     // A forced call begins with its header.
     let engine = with_marks(&["<|message|>", "{\"city\": \"Oslo\"}", "<|call|>"], &marks).folder().expect("a model");
     let forced = GenerateOptions {

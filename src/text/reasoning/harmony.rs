@@ -104,6 +104,12 @@ impl HarmonySplitter {
         }
     }
 
+    /// What follows [`RECIPIENT`] in a header that is not complete, if messages to functions are calls.
+    pub(super) fn recipient(&self) -> Option<&str> {
+        let State::Header(header) = &self.state else { return None };
+        header.split_once(RECIPIENT).filter(|_| self.calls).map(|(_, name)| name)
+    }
+
     pub(super) fn begin_answer(&mut self) {
         if !matches!(self.state, State::Message(Kind::Text, _)) {
             self.state = State::Message(Kind::Text, false);

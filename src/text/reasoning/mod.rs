@@ -74,6 +74,14 @@ impl ReasoningSplitter {
         }
     }
 
+    /// The function that a message of harmony's is addressed to, so far: from the first letter of its name to the message's text.
+    pub fn recipient(&self) -> Option<&str> {
+        match &self.0 {
+            Splitter::Tags(_) => None,
+            Splitter::Harmony(harmony) => harmony.recipient(),
+        }
+    }
+
     /// The marks that may open the reasoning at the start of an output.
     pub fn openers(&self) -> Vec<String> {
         match &self.0 {

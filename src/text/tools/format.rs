@@ -45,6 +45,11 @@ impl ToolFormat {
         token.len() > 1 && self.0.marks().iter().any(|mark| mark.contains(token))
     }
 
+    /// Whether calls are messages in harmony's channels.
+    pub fn is_harmony(&self) -> bool {
+        std::ptr::eq(self.0, &raw const HARMONY)
+    }
+
     /// The text with which a call begins: up to the name, or with a name up to the arguments.
     pub fn beginning(&self, name: Option<&str>) -> String {
         let Shape { open, name: before, arguments, .. } = self.0.shape;

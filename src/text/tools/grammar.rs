@@ -6,33 +6,41 @@ use serde_json::{Value, json};
 
 use super::super::ToolSpec;
 use super::ToolFormat;
-use super::forms::{Body, Form, HARMONY, ID, INDEX, Shape};
+use super::forms::{Body, Form, ID, INDEX, Shape};
 use super::xml::Xml;
 
 /// Levels of nested schemas that are followed.
 const DEPTH: usize = 16;
 const TEXT: &str = "/(?s:.+)/";
 
-/// What an answer must be.
+/// What calls are possible.
 #[derive(Debug, Clone, Copy)]
 pub struct CallRules<'a> {
     /// The tools that may be called.
     pub tools: &'a [ToolSpec],
-    /// Whether the answer must be calls; it may be text as well if not.
-    pub required: bool,
     /// Whether there may be several calls.
     pub parallel: bool,
+    /// `None` for an answer that must be calls, in the form that templates show. For calls that the model has begun by itself, the
+    /// text before them in their first token: they may also have the white space and the markers that [`ToolParser`] reads.
+    ///
+    /// [`ToolParser`]: super::ToolParser
+    pub after: Option<&'a str>,
     /// Tokens of the vocabulary that have a meaning of their own, with their ids: in grammars they are not text.
     pub special: &'a [(String, u32)],
 }
 
 impl ToolFormat {
-    /// The Lark grammar of an answer after its reasoning; for harmony's channels, of an answer with it.
+    /// The Lark grammar of an answer that is calls, or of calls to the end of the answer. In harmony's channels, a call begins after
+    /// [`RECIPIENT`](super::RECIPIENT).
     pub fn grammar(&self, rules: &CallRules<'_>) -> String {
-        let mut writer = Writer { form: self.form(), special: rules.special, lines: String::new(), rules: 0 };
-        let calls = writer.calls(rules);
-        let start = writer.start(&calls, rules.required);
-        format!("start: {start}\n{}", writer.lines)
+        let lenient = rules.after.is_some();
+        let mut writer = Writer { form: self.form(), special: rules.special, lenient, lines: String::new(), rules: 0 };
+        let calls = match self.is_harmony() {
+            true => writer.messages(rules),
+            false => writer.calls(rules),
+        };
+        let before = writer.literal(rules.after.unwrap_or_default());
+        format!("start: {before} {calls}\n{}", writer.lines)
     }
 }
 
@@ -44,9 +52,14 @@ enum Style {
     Braces(&'static str),
 }
 
+/// White space where JSON may have it, in calls that a model has begun by itself.
+const SPACE: &str = "/[ \\n]{0,4}/";
+
 struct Writer<'a> {
     form: &'static Form,
     special: &'a [(String, u32)],
+    /// Whether white space around calls is free.
+    lenient: bool,
     lines: String,
     rules: usize,
 }
@@ -56,7 +69,8 @@ fn json_of(schema: &Value) -> String {
     match schema {
         Value::Object(keywords) => {
             let mut keywords = keywords.clone();
-            keywords.insert("x-guidance".into(), json!({ "whitespace_pattern": " " }));
+            let style = json!({ "whitespace_pattern": " ", "json_allowed_escapes": "nrbtf\\\"" });
+            keywords.insert("x-guidance".into(), style);
             format!("%json {}", Value::Object(keywords))
         }
         schema => format!("%json {schema}"),
@@ -106,56 +120,101 @@ impl Writer<'_> {
 
     /// Calls one after another.
     fn calls(&mut self, rules: &CallRules<'_>) -> String {
-        let Shape { open, name, arguments, end, between, close } = self.form.shape;
+        let Shape { name, arguments, end, between, close, .. } = self.form.shape;
         let mut calls = Vec::new();
         for tool in rules.tools {
             let input = self.arguments(&tool.input_schema);
-            let head = self.literal(&format!("{name}{}{arguments}", tool.name));
-            let body = format!("{head} {input} {}", self.literal(end));
+            let head = self.around(&format!("{name}{}{arguments}", tool.name));
+            let body = format!("{head} {input} {}", self.around(end));
             calls.push(self.rule(&body));
         }
         let call = self.rule(&calls.join(" | "));
-        let more = between.filter(|_| rules.parallel).map(|between| format!("({} {call})*", self.literal(between)));
-        let body = format!("{} {call} {} {}", self.literal(open), more.unwrap_or_default(), self.literal(close));
+        let more = between.filter(|_| rules.parallel).map(|between| format!("({} {call})*", self.around(between)));
+        let body = format!("{} {call} {} {}", self.opening(), more.unwrap_or_default(), self.around(close));
         self.rule(&body)
     }
 
-    fn start(&mut self, calls: &str, required: bool) -> String {
-        if std::ptr::eq(self.form, &raw const HARMONY) {
-            let thought = format!(
-                "{} {TEXT} {}",
-                self.literal("<|channel|>analysis<|message|>"),
-                self.literal("<|end|><|start|>assistant")
-            );
-            let answer = format!("{} {TEXT}", self.literal("<|channel|>final<|message|>"));
-            let (thought, answer) = (self.rule(&thought), self.rule(&answer));
-            return if required { format!("{thought}* {calls}") } else { format!("{thought}* ({calls} | {answer})") };
+    /// What calls begin with.
+    fn opening(&mut self) -> String {
+        let open = self.form.shape.open;
+        if !self.lenient {
+            return self.literal(open);
         }
-        if required {
-            return calls.to_owned();
+        // Models choose among the markers, and leave them out where calls can be told without.
+        let rest = self.form.opens.iter().find_map(|marker| open.strip_prefix(marker)).unwrap_or(open);
+        let marked = self.form.opens.iter().filter(|marker| !self.form.shape.name.starts_with(**marker));
+        let mut ways: Vec<String> = marked.map(|marker| format!("{marker}{rest}")).collect();
+        ways.push(open.to_owned());
+        if !self.form.starts.is_empty() || self.form.bare.is_some() {
+            ways.push(rest.to_owned());
         }
-        // Text must not begin a call: it ends where a marker begins.
-        let markers = [self.form.opens, self.form.starts].concat();
-        let plain: Vec<String> =
-            markers.iter().filter(|marker| !self.is_special(marker)).map(|marker| escaped(marker)).collect();
-        let text = match self.form.bare {
-            Some(sign) => format!("/[^{}](?s:.*)/", escaped(&sign.to_string())),
-            None if plain.is_empty() => TEXT.to_owned(),
-            None => format!("{TEXT} & ~/(?s:.*)({})(?s:.*)/", plain.join("|")),
-        };
-        let _ = writeln!(self.lines, "TEXT: {text}");
-        format!("TEXT? {calls}?")
+        ways.sort();
+        ways.dedup();
+        let ways: Vec<String> = ways.iter().map(|way| self.around(way)).collect();
+        self.rule(&ways.iter().map(|way| if way.is_empty() { "\"\"" } else { way }).collect::<Vec<_>>().join(" | "))
+    }
+
+    /// A text around the parts of a call, with the white space that is free in JSON.
+    fn around(&self, text: &str) -> String {
+        let json = matches!(self.form.body, Body::Json | Body::Keyed) || self.form.bare == Some('{');
+        if !self.lenient || !json {
+            return self.literal(text);
+        }
+        let mut out: Vec<String> = Vec::new();
+        let mut rest = text;
+        while let Some(next) = rest.chars().next() {
+            let structural = |c: char| c.is_whitespace() || "{}[]:,".contains(c);
+            let length = if structural(next) { next.len_utf8() } else { rest.find(structural).unwrap_or(rest.len()) };
+            let part;
+            (part, rest) = rest.split_at(length);
+            if structural(next) && out.last().is_none_or(|last| last != SPACE) {
+                out.push(SPACE.to_owned());
+            }
+            if !next.is_whitespace() {
+                out.push(self.literal(part));
+                out.extend(structural(next).then(|| SPACE.to_owned()));
+            }
+            if next == '{' && self.form.bare.is_some() {
+                // Llama 3.1 was also trained on this.
+                out.push(format!(
+                    "(\"\\\"type\\\"\" {SPACE} \":\" {SPACE} \"\\\"function\\\"\" {SPACE} \",\" {SPACE})?"
+                ));
+            }
+        }
+        out.join(" ")
+    }
+
+    /// Messages to functions, from their names on. Models write their headers in several ways.
+    fn messages(&mut self, rules: &CallRules<'_>) -> String {
+        let mut calls = Vec::new();
+        for tool in rules.tools {
+            let input = self.arguments(&tool.input_schema);
+            let (name, json) = (self.literal(&tool.name), self.literal("<|constrain|>json"));
+            let channel = self.literal("<|channel|>commentary");
+            let header = format!("({channel})? (\" \"? ({json} | \"json\"))? {}", self.literal("<|message|>"));
+            calls.push(self.rule(&format!("{name} {header} {input}")));
+        }
+        self.rule(&calls.join(" | "))
     }
 
     /// The arguments of a tool.
     fn arguments(&mut self, schema: &Value) -> String {
         match &self.form.body {
-            Body::Json | Body::Keyed | Body::Named(_) => self.rule(&json_of(schema)),
-            Body::Python(_) if self.form.bare == Some('{') => self.rule(&json_of(schema)),
+            Body::Json | Body::Keyed | Body::Named(_) => self.object(schema),
+            Body::Python(_) if self.form.bare == Some('{') => self.object(schema),
             Body::Python(_) => self.members(schema, schema, Style::Python, "=", ", ", DEPTH),
             Body::Braces(quote) => self.members(schema, schema, Style::Braces(quote), ":", ",", DEPTH),
             Body::Xml(xml) => self.elements(schema, xml),
         }
+    }
+
+    /// Arguments as JSON: an object, also where the schema does not say so.
+    fn object(&mut self, schema: &Value) -> String {
+        let mut schema = schema.clone();
+        if let Some(keywords) = schema.as_object_mut().filter(|keywords| !keywords.contains_key("$ref")) {
+            keywords.entry("type").or_insert("object".into());
+        }
+        self.rule(&json_of(&schema))
     }
 
     /// An element for each argument, in the order of the schema.
@@ -333,12 +392,6 @@ impl Writer<'_> {
     }
 }
 
-/// A text as a pattern.
-fn escaped(text: &str) -> String {
-    let special = |c: char| c.is_ascii_punctuation() && !"<>=\"'_-%&@#!,:;~`".contains(c);
-    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
-}
-
 fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema["properties"].as_object().into_iter().flatten()
 }
@@ -356,40 +409,52 @@ mod tests {
         ToolSpec { name: name.into(), description: None, input_schema }
     }
 
-    fn grammar(template: &str, required: bool, parallel: bool, special: &[(String, u32)]) -> String {
+    fn grammar(template: &str, parallel: bool, after: Option<&str>, special: &[(String, u32)]) -> String {
         let tools = [tool("look", &json!({ "city": { "type": "string" }, "days": { "type": "integer" } }))];
-        ToolFormat::of(Some(template), &[]).grammar(&CallRules { tools: &tools, required, parallel, special })
+        ToolFormat::of(Some(template), &[]).grammar(&CallRules { tools: &tools, parallel, after, special })
     }
 
     #[test]
     fn json_is_bound_by_the_schema_between_markers() {
-        let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"]}"#;
-        let spaced = format!(r#"{},"x-guidance":{{"whitespace_pattern":" "}}}}"#, &schema[..schema.len() - 1]);
+        let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"],"x-guidance":"#;
+        let style = r#"{"whitespace_pattern":" ","json_allowed_escapes":"nrbtf\\\""}}"#;
         let want = format!(
-            "start: r3\nr0: %json {spaced}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
+            "start:  r3\nr0: %json {schema}{style}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
              r2: r1\nr3:  r2  \n"
         );
-        assert_eq!(grammar("<tool_call>", true, false, &[]), want);
-        // Special tokens are not text: they stand by their ids, and text cannot contain them.
+        assert_eq!(grammar("<tool_call>", false, None, &[]), want);
+        // Special tokens are not text: they stand by their ids.
         let special = [("<tool_call>".to_owned(), 7), ("</tool_call>".to_owned(), 8)];
-        let auto = grammar("<tool_call>", false, true, &special);
-        assert!(auto.starts_with("start: TEXT? r3?\n"), "{auto}");
-        assert!(auto.contains("r1: <[7]> \"\\n{") && auto.contains("r0 \"}\\n\" <[8]>\n"), "{auto}");
-        assert!(auto.contains("(\"\\n\" r2)*") && auto.ends_with("TEXT: /(?s:.+)/\n"), "{auto}");
-        assert!(grammar("<tool_call>", false, true, &[]).contains("& ~/(?s:.*)(<tool_call>)(?s:.*)/"));
+        let several = grammar("<tool_call>", true, None, &special);
+        assert!(several.contains("r1: <[7]> \"\\n{") && several.contains("r0 \"}\\n\" <[8]>\n"), "{several}");
+        assert!(several.contains("(\"\\n\" r2)*"), "{several}");
+    }
+
+    #[test]
+    fn calls_that_a_model_begins_have_its_white_space_and_its_markers() {
+        let own = grammar("<tool_call>", true, Some("So "), &[("<tool_call>".to_owned(), 7)]);
+        assert!(own.starts_with("start: \"So \" r4\n"), "{own}");
+        assert!(
+            own.contains(&format!("r1: <[7]> {SPACE} \"{{\" {SPACE} \"\\\"name\\\"\" {SPACE} \":\" {SPACE}")),
+            "{own}"
+        );
+        assert!(own.contains(&format!("r0 {SPACE} \"}}\" {SPACE} \"</tool_call>\"\n")), "{own}");
+        let llama = grammar("<|python_tag|>", true, Some(""), &[]);
+        assert!(llama.contains("r3: \"\" | \"<|python_start|>\" | \"<|python_tag|>\"\n"), "{llama}");
+        assert!(llama.contains("\"\\\"type\\\"\""), "{llama}");
     }
 
     #[test]
     fn other_forms_spell_their_arguments() {
-        let xml = grammar("<tool_call><parameter=", true, true, &[]);
+        let xml = grammar("<tool_call><parameter=", true, None, &[]);
         assert!(
             xml.contains(r#"[suffix="\n</parameter>"]: /(?s:.*)/"#)
                 && xml.contains(r#"%json {"type":"integer","x-guidance""#),
             "{xml}"
         );
-        let python = grammar("<|tool_call_start|>", true, true, &[]);
+        let python = grammar("<|tool_call_start|>", true, None, &[]);
         assert!(python.contains("\"city=\" r0\n") && python.contains("r2: /-?(0|[1-9][0-9]*)/\n"), "{python}");
-        let braces = grammar("<|tool_call>", true, true, &[("<|\"|>".into(), 5)]);
+        let braces = grammar("<|tool_call>", true, None, &[("<|\"|>".into(), 5)]);
         assert!(braces.contains("(<[5]> /(?s:.+)/? <[5]>)\n") && braces.contains("\"city:\" r0\n"), "{braces}");
     }
 }

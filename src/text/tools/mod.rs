@@ -22,7 +22,7 @@ pub use format::ToolFormat;
 pub use grammar::CallRules;
 pub(crate) use named::{END_OF_CALL, RECIPIENT};
 pub(crate) use offer::{described, spelled_out};
-pub use parser::{IncompleteCall, ToolEvent, ToolParser};
+pub use parser::{Beginning, IncompleteCall, ToolEvent, ToolParser};
 
 /// What a reader found at the beginning of a text.
 #[derive(Debug)]

@@ -36,6 +36,15 @@ pub struct IncompleteCall {
     pub input: String,
 }
 
+/// Calls that an answer has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beginning {
+    /// Their text so far.
+    pub text: String,
+    /// Whether that is a marker and nothing else.
+    pub is_marker: bool,
+}
+
 /// Finds tool calls in a stream of text. No part of a marker is ever given as text, unless what follows it is not a call.
 #[derive(Debug)]
 pub struct ToolParser {
@@ -96,9 +105,19 @@ impl ToolParser {
         std::mem::take(&mut self.out)
     }
 
-    /// Whether a call is under way.
-    pub fn in_call(&self) -> bool {
-        self.section.is_some()
+    /// The text so far of calls that the answer has begun, from their marker on; `None` if there is none, or the first call is
+    /// complete. What begins without a marker counts once it has the name of a tool.
+    pub fn beginning(&self) -> Option<Beginning> {
+        let section = self.section.as_ref().filter(|section| !section.begun)?;
+        if section.bare {
+            let mut section = Section { json: section.json, bare: true, ..Section::default() };
+            let Read::Partial(draft) = self.form.read(&self.held, &mut section, &self.tools, End::Open) else {
+                return None;
+            };
+            draft.name.filter(|name| self.tools.iter().any(|tool| tool.name == *name))?;
+        }
+        let is_marker = !section.bare && !section.opener.is_empty() && self.held.trim().is_empty();
+        Some(Beginning { text: format!("{}{}", section.opener, self.held), is_marker })
     }
 
     /// Ends the answer, which may have been `cut`: returns what was held back, and the call that is incomplete.
