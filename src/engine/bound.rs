@@ -132,7 +132,12 @@ impl Bound {
             }
         }
         if matcher.must_end() {
-            return Ok(Next::Stop);
+            if !calls || self.binding.calls.as_ref().is_some_and(BoundCalls::end_the_answer) {
+                return Ok(Next::Stop);
+            }
+            self.call = None;
+            self.mask = Some(Mask { words: vec![u32::MAX; self.vocabulary.div_ceil(32)], once: false });
+            return Ok(Next::Insert(inserted, self.mask.clone()));
         }
         let mut words = matcher.mask()?;
         self.beside.retain(|&id| words[id as usize / 32] >> (id % 32) & 1 == 0);

@@ -80,8 +80,10 @@ impl Engine {
             tried: false,
         };
         // Compiled ahead, so that a schema that cannot be honoured is refused before anything is generated.
-        let (whole, harmony) = (is_forced && !self.tool_format.is_harmony(), self.tool_format.is_harmony());
-        let matcher = calls.compile(if whole { None } else { Some("") })?;
+        let harmony = self.tool_format.is_harmony();
+        let whole = is_forced && !harmony;
+        let by_themselves = harmony || answer.is_none() && !is_forced;
+        let matcher = calls.compile(by_themselves.then_some(""))?;
         Ok(Some(match answer {
             // Nothing is left for the constraint to bind.
             _ if whole => Binding { answer: Some(matcher), calls: None },
@@ -147,6 +149,11 @@ impl BoundCalls {
         let mut matcher = self.compile(Some(&before))?;
         let fits = ids.iter().all(|&id| matcher.consume(id).is_ok());
         Ok(fits.then_some(matcher))
+    }
+
+    /// Whether an answer ends with the calls that have begun; otherwise it goes on.
+    pub fn end_the_answer(&self) -> bool {
+        self.format.is_harmony()
     }
 
     /// Begins a match of calls; see [`CallRules::after`].

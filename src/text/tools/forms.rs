@@ -26,6 +26,8 @@ pub(super) struct Form {
     pub(super) late_id: bool,
     /// How calls are written by the model.
     pub(super) shape: Shape,
+    /// How models with this form write calls, too.
+    pub(super) others: &'static [Shape],
 }
 
 /// The texts around the parts of calls. In them, [`ID`] stands for an id of nine letters and digits, and
@@ -84,6 +86,7 @@ const NONE: Form = Form {
     silent: &[],
     late_id: false,
     shape: shape(["", "", "", ""], "", ""),
+    others: &[],
 };
 
 const JSON: &str = "\", \"arguments\": ";
@@ -132,7 +135,7 @@ pub(super) static FORMS: &[Form] = &[
     // DeepSeek-V4
     DSML,
     // DeepSeek-V3, R1
-    Form { also: "```json", shape: DEEPSEEK_V3, ..DEEPSEEK },
+    Form { also: "```json", shape: DEEPSEEK_V3, others: &[DEEPSEEK.shape], ..DEEPSEEK },
     // DeepSeek-V3.1
     DEEPSEEK,
     Form {
@@ -175,6 +178,7 @@ pub(super) static FORMS: &[Form] = &[
         close: &["<|tool_call_end|>"],
         body: Body::Python(""),
         shape: shape(["<|tool_call_start|>[", "", "(", ")"], ", ", "]<|tool_call_end|>"),
+        others: &[shape(["<|tool_call_start|>[", "{\"name\": \"", JSON, "}"], ", ", "]<|tool_call_end|>")],
         ..NONE
     },
     // Apertus
@@ -193,7 +197,7 @@ pub(super) static FORMS: &[Form] = &[
         close: &["<|END_ACTION|>"],
         silent: &["<|START_RESPONSE|>", "<|END_RESPONSE|>"],
         shape: shape(
-            ["<|START_ACTION|>[\n    ", "{\"tool_call_id\": \"0\", \"tool_name\": \"", "\", \"parameters\": ", "}"],
+            ["<|START_ACTION|>[\n    ", "{\"tool_call_id\": \"\u{1}\", \"tool_name\": \"", "\", \"parameters\": ", "}"],
             ",\n    ", "\n]<|END_ACTION|>",
         ),
         ..NONE
@@ -225,11 +229,8 @@ pub(super) static FORMS: &[Form] = &[
         ..NONE
     },
     // Mistral, later
-    Form {
-        signs: &["[ARGS]", "[CALL_ID]"],
-        shape: shape(["", "[TOOL_CALLS]", "[ARGS]", ""], "", ""),
-        ..MISTRAL
-    },
+    Form { signs: &["[CALL_ID]"], also: "[ARGS]", shape: MISTRAL_ID, others: &[MISTRAL_NAME, MISTRAL.shape], ..MISTRAL },
+    Form { signs: &["[ARGS]", "[CALL_ID]"], shape: MISTRAL_NAME, others: &[MISTRAL_ID, MISTRAL.shape], ..MISTRAL },
     MISTRAL,
     // Phi-4-mini
     Form {
@@ -283,6 +284,7 @@ pub(super) static FORMS: &[Form] = &[
         bare: Some('{'),
         body: Body::Python(".call"),
         shape: shape(["", "{\"name\": \"", "\", \"parameters\": ", "}"], "; ", ""),
+        others: &[shape(["<|python_tag|>", "", ".call(", ")"], "; ", "")],
         ..NONE
     },
     // Llama 4, and Llama 3.2 where the template asks for it
@@ -307,6 +309,10 @@ const MISTRAL: Form = Form {
     ..NONE
 };
 
+/// Mistral's later forms.
+const MISTRAL_NAME: Shape = shape(["", "[TOOL_CALLS]", "[ARGS]", ""], "", "");
+const MISTRAL_ID: Shape = Shape { arguments: "[CALL_ID]\u{0}[ARGS]", ..MISTRAL_NAME };
+
 const DEEPSEEK: Form = Form {
     signs: &["<｜tool▁calls▁begin｜>"],
     opens: &["<｜tool▁calls▁begin｜>"],
@@ -322,6 +328,7 @@ const DEEPSEEK: Form = Form {
         "",
         "<｜tool▁calls▁end｜>",
     ),
+    others: &[DEEPSEEK_V3],
     ..NONE
 };
 
@@ -354,9 +361,10 @@ const DSML_CALLS: Shape =
 
 /// DeepSeek-V3 writes arguments in a block of code.
 const DEEPSEEK_V3: Shape = Shape {
+    open: "<｜tool▁calls▁begin｜>",
     name: "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
     arguments: "\n```json\n",
     end: "\n```<｜tool▁call▁end｜>",
     between: Some("\n"),
-    ..DEEPSEEK.shape
+    close: "<｜tool▁calls▁end｜>",
 };

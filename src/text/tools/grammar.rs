@@ -64,12 +64,14 @@ struct Writer<'a> {
     rules: usize,
 }
 
-/// JSON of a schema, with at most a space wherever JSON may have white space, so that no model goes on with it.
-fn json_of(schema: &Value) -> String {
+/// JSON of a schema, with at most a space wherever JSON may have white space, or a line break and an indentation, so that no model goes
+/// on with it.
+fn json_of(schema: &Value, lenient: bool) -> String {
     match schema {
         Value::Object(keywords) => {
             let mut keywords = keywords.clone();
-            let style = json!({ "whitespace_pattern": " ", "json_allowed_escapes": "nrbtf\\\"" });
+            let space = if lenient { "[ \\n]{1,16}" } else { " " };
+            let style = json!({ "whitespace_pattern": space, "json_allowed_escapes": "nrbtf\\\"" });
             keywords.insert("x-guidance".into(), style);
             format!("%json {}", Value::Object(keywords))
         }
@@ -120,29 +122,42 @@ impl Writer<'_> {
 
     /// Calls one after another.
     fn calls(&mut self, rules: &CallRules<'_>) -> String {
-        let Shape { name, arguments, end, between, close, .. } = self.form.shape;
+        let mut ways = vec![self.section(&self.form.shape, rules)];
+        if self.lenient {
+            ways.extend(self.form.others.iter().map(|shape| self.section(shape, rules)));
+        }
+        self.rule(&ways.join(" | "))
+    }
+
+    /// Calls of a shape.
+    fn section(&mut self, shape: &Shape, rules: &CallRules<'_>) -> String {
+        let Shape { open, name, arguments, end, between, close } = *shape;
+        // Calls that stand alone are bound one by one where the model begins them, and text may be between them.
+        let json = name.contains("{\"");
+        let alone = self.lenient && open.is_empty() && close.is_empty();
         let mut calls = Vec::new();
         for tool in rules.tools {
-            let input = self.arguments(&tool.input_schema);
-            let head = self.around(&format!("{name}{}{arguments}", tool.name));
-            let body = format!("{head} {input} {}", self.around(end));
-            calls.push(self.rule(&body));
+            let input = self.arguments(&tool.input_schema, shape);
+            let head = self.head(name, &format!("{}{arguments}", tool.name), json);
+            let body = format!("{head} {input} {}", self.around(end, json));
+            calls.push(self.rule(body.trim_end_matches(if close.is_empty() { SPACE } else { " " })));
         }
         let call = self.rule(&calls.join(" | "));
-        let more = between.filter(|_| rules.parallel).map(|between| format!("({} {call})*", self.around(between)));
-        let body = format!("{} {call} {} {}", self.opening(), more.unwrap_or_default(), self.around(close));
+        let more = between.filter(|_| rules.parallel && !alone);
+        let more = more.map(|between| format!("({} {call})*", self.around(between, json))).unwrap_or_default();
+        let close = self.around(close, json);
+        let body = format!("{} {call} {more} {}", self.opening(open, name), close.trim_end_matches(SPACE));
         self.rule(&body)
     }
 
     /// What calls begin with.
-    fn opening(&mut self) -> String {
-        let open = self.form.shape.open;
+    fn opening(&mut self, open: &str, name: &str) -> String {
         if !self.lenient {
             return self.literal(open);
         }
         // Models choose among the markers, and leave them out where calls can be told without.
         let rest = self.form.opens.iter().find_map(|marker| open.strip_prefix(marker)).unwrap_or(open);
-        let marked = self.form.opens.iter().filter(|marker| !self.form.shape.name.starts_with(**marker));
+        let marked = self.form.opens.iter().filter(|marker| !name.starts_with(**marker));
         let mut ways: Vec<String> = marked.map(|marker| format!("{marker}{rest}")).collect();
         ways.push(open.to_owned());
         if !self.form.starts.is_empty() || self.form.bare.is_some() {
@@ -150,31 +165,51 @@ impl Writer<'_> {
         }
         ways.sort();
         ways.dedup();
-        let ways: Vec<String> = ways.iter().map(|way| self.around(way)).collect();
+        let ways: Vec<String> = ways.iter().map(|way| self.around(way, name.contains("{\""))).collect();
         self.rule(&ways.iter().map(|way| if way.is_empty() { "\"\"" } else { way }).collect::<Vec<_>>().join(" | "))
     }
 
-    /// A text around the parts of a call, with the white space that is free in JSON.
-    fn around(&self, text: &str) -> String {
-        let json = matches!(self.form.body, Body::Json | Body::Keyed) || self.form.bare == Some('{');
+    /// The beginning of a call: what is before its name, and the name with what follows it.
+    fn head(&self, before: &str, name: &str, json: bool) -> String {
+        let starts = self.form.starts.iter().find_map(|start| before.find(start)).filter(|_| self.lenient);
+        match starts {
+            // The marker before it is also left out.
+            Some(at) if at > 0 => {
+                let (marker, start) = before.split_at(at);
+                format!("({})? {}", self.around(marker, json), self.around(&format!("{start}{name}"), json))
+            }
+            _ => self.around(&format!("{before}{name}"), json),
+        }
+    }
+
+    /// A text around the parts of a call, with the white space that is free in JSON if it is part of that.
+    fn around(&self, text: &str, json: bool) -> String {
         if !self.lenient || !json {
             return self.literal(text);
         }
+        let markers = [self.form.opens, self.form.starts, self.form.close].concat();
         let mut out: Vec<String> = Vec::new();
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            let structural = |c: char| c.is_whitespace() || "{}[]:,".contains(c);
-            let length = if structural(next) { next.len_utf8() } else { rest.find(structural).unwrap_or(rest.len()) };
+            let marker = markers.iter().find(|marker| rest.starts_with(**marker));
+            let structural = |c: char| c.is_whitespace() || "{}[]:,;".contains(c);
+            let is_free = marker.is_none() && structural(next);
+            let mut length = marker.map_or(next.len_utf8(), |marker| marker.len());
+            if marker.is_none() && !is_free {
+                let ends = |&at: &usize| markers.iter().any(|marker| rest[at..].starts_with(*marker));
+                let marked = rest.char_indices().map(|(at, _)| at).find(ends).unwrap_or(rest.len());
+                length = rest.find(structural).unwrap_or(rest.len()).min(marked);
+            }
             let part;
             (part, rest) = rest.split_at(length);
-            if structural(next) && out.last().is_none_or(|last| last != SPACE) {
+            if is_free && out.last().is_none_or(|last| last != SPACE) {
                 out.push(SPACE.to_owned());
             }
             if !next.is_whitespace() {
                 out.push(self.literal(part));
-                out.extend(structural(next).then(|| SPACE.to_owned()));
+                out.extend(is_free.then(|| SPACE.to_owned()));
             }
-            if next == '{' && self.form.bare.is_some() {
+            if next == '{' && self.form.bare == Some('{') {
                 // Llama 3.1 was also trained on this.
                 out.push(format!(
                     "(\"\\\"type\\\"\" {SPACE} \":\" {SPACE} \"\\\"function\\\"\" {SPACE} \",\" {SPACE})?"
@@ -188,7 +223,7 @@ impl Writer<'_> {
     fn messages(&mut self, rules: &CallRules<'_>) -> String {
         let mut calls = Vec::new();
         for tool in rules.tools {
-            let input = self.arguments(&tool.input_schema);
+            let input = self.object(&tool.input_schema);
             let (name, json) = (self.literal(&tool.name), self.literal("<|constrain|>json"));
             let channel = self.literal("<|channel|>commentary");
             let header = format!("({channel})? (\" \"? ({json} | \"json\"))? {}", self.literal("<|message|>"));
@@ -198,11 +233,10 @@ impl Writer<'_> {
     }
 
     /// The arguments of a tool.
-    fn arguments(&mut self, schema: &Value) -> String {
+    fn arguments(&mut self, schema: &Value, shape: &Shape) -> String {
         match &self.form.body {
-            Body::Json | Body::Keyed | Body::Named(_) => self.object(schema),
-            Body::Python(_) if self.form.bare == Some('{') => self.object(schema),
-            Body::Python(_) => self.members(schema, schema, Style::Python, "=", ", ", DEPTH),
+            _ if shape.arguments.ends_with('(') => self.members(schema, schema, Style::Python, "=", ", ", DEPTH),
+            Body::Json | Body::Keyed | Body::Named(_) | Body::Python(_) => self.object(schema),
             Body::Braces(quote) => self.members(schema, schema, Style::Braces(quote), ":", ",", DEPTH),
             Body::Xml(xml) => self.elements(schema, xml),
         }
@@ -214,7 +248,7 @@ impl Writer<'_> {
         if let Some(keywords) = schema.as_object_mut().filter(|keywords| !keywords.contains_key("$ref")) {
             keywords.entry("type").or_insert("object".into());
         }
-        self.rule(&json_of(&schema))
+        self.rule(&json_of(&schema, self.lenient))
     }
 
     /// An element for each argument, in the order of the schema.
@@ -253,11 +287,14 @@ impl Writer<'_> {
             let body = texts.collect::<Vec<_>>().join(" | ");
             return self.rule(&body);
         }
+        if property["type"] == "boolean" && property.get("enum").is_none() && self.lenient {
+            return r#"("true" | "false" | "True" | "False")"#.into();
+        }
         let mut schema = property.clone();
         if let (Some(schema), Some(shared)) = (schema.as_object_mut(), root.get("$defs")) {
             schema.insert("$defs".into(), shared.clone());
         }
-        self.rule(&json_of(&schema))
+        self.rule(&json_of(&schema, self.lenient))
     }
 
     /// `name SIGN value` pairs between separators, in the order of the schema, or of the alphabet within braces.
@@ -274,10 +311,12 @@ impl Writer<'_> {
         for (name, property) in properties(schema) {
             let value = self.value(root, property, style, depth);
             let name_text = match style {
-                Style::Python if sign == ": " => format!("'{name}'"),
-                _ => name.clone(),
+                Style::Python if sign == ": " => {
+                    format!("({} | {}) {}", json!(format!("'{name}'")), json!(format!("\"{name}\"")), json!(sign))
+                }
+                _ => self.literal(&format!("{name}{sign}")),
             };
-            let member = format!("{} {value}", self.literal(&format!("{name_text}{sign}")));
+            let member = format!("{name_text} {value}");
             members.push((name.clone(), self.rule(&member), is_required(schema, name)));
         }
         if matches!(style, Style::Braces(_)) {
@@ -324,9 +363,10 @@ impl Writer<'_> {
             ("string", _) => self.string(style),
             ("integer", _) => "/-?(0|[1-9][0-9]*)/".into(),
             ("number", _) => "/-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][+-]?[0-9]+)?/".into(),
-            ("boolean", Style::Python) => "(\"True\" | \"False\")".into(),
+            // Olmo and LFM also write JSON's.
+            ("boolean", Style::Python) => r#"("True" | "False" | "true" | "false")"#.into(),
             ("boolean", Style::Braces(_)) => "(\"true\" | \"false\")".into(),
-            ("null", Style::Python) => "\"None\"".into(),
+            ("null", Style::Python) => r#"("None" | "null")"#.into(),
             ("null", Style::Braces(_)) => "\"null\"".into(),
             ("array", _) => {
                 let item = self.value(root, &schema["items"], style, depth);
@@ -419,8 +459,8 @@ mod tests {
         let schema = r#"{"type":"object","properties":{"city":{"type":"string"},"days":{"type":"integer"}},"required":["city"],"x-guidance":"#;
         let style = r#"{"whitespace_pattern":" ","json_allowed_escapes":"nrbtf\\\""}}"#;
         let want = format!(
-            "start:  r3\nr0: %json {schema}{style}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
-             r2: r1\nr3:  r2  \n"
+            "start:  r4\nr0: %json {schema}{style}\nr1: \"<tool_call>\\n{{\\\"name\\\": \\\"look\\\", \\\"arguments\\\": \" r0 \"}}\\n</tool_call>\"\n\
+             r2: r1\nr3:  r2  \nr4: r3\n"
         );
         assert_eq!(grammar("<tool_call>", false, None, &[]), want);
         // Special tokens are not text: they stand by their ids.
@@ -433,7 +473,7 @@ mod tests {
     #[test]
     fn calls_that_a_model_begins_have_its_white_space_and_its_markers() {
         let own = grammar("<tool_call>", true, Some("So "), &[("<tool_call>".to_owned(), 7)]);
-        assert!(own.starts_with("start: \"So \" r4\n"), "{own}");
+        assert!(own.starts_with("start: \"So \" r5\n"), "{own}");
         assert!(
             own.contains(&format!("r1: <[7]> {SPACE} \"{{\" {SPACE} \"\\\"name\\\"\" {SPACE} \":\" {SPACE}")),
             "{own}"

@@ -105,18 +105,18 @@ impl ToolParser {
         std::mem::take(&mut self.out)
     }
 
-    /// The text so far of calls that the answer has begun, from their marker on; `None` if there is none, or the first call is
-    /// complete. What begins without a marker counts once it has the name of a tool.
+    /// The calls that the answer has just begun; `None` if there are none, or the first is complete. What begins without a marker of its
+    /// own counts once it has the name of a tool.
     pub fn beginning(&self) -> Option<Beginning> {
-        let section = self.section.as_ref().filter(|section| !section.begun)?;
-        if section.bare {
-            let mut section = Section { json: section.json, bare: true, ..Section::default() };
+        let section = self.section.as_ref()?;
+        if section.bare || section.begun {
+            let mut section = Section { opener: String::new(), ..*section };
             let Read::Partial(draft) = self.form.read(&self.held, &mut section, &self.tools, End::Open) else {
                 return None;
             };
             draft.name.filter(|name| self.tools.iter().any(|tool| tool.name == *name))?;
         }
-        let is_marker = !section.bare && !section.opener.is_empty() && self.held.trim().is_empty();
+        let is_marker = !section.bare && !section.begun && !section.opener.is_empty() && self.held.trim().is_empty();
         Some(Beginning { text: format!("{}{}", section.opener, self.held), is_marker })
     }
 
