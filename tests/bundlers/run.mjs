@@ -20,15 +20,17 @@ const BASE = "/below/the/root/";
 /**
  * How each application is made and served. `folder` has the bundler's configuration and versions; `build` is an npm script, whose
  * result is in `output`; `server` is one that answers at a port, instead of static files. `based`: built once more for `BASE`. `copied`: its
- * page is no part of the build; `classic`: nor are its scripts modules. `inline`: its pages have scripts in them. `named`: the application says where the package's files are.
+ * page is no part of the build; `classic`: nor are its scripts modules. `inline`: its pages have scripts in them.
  */
 const APPLICATIONS = {
   "no bundler": {},
   "no bundler, package on another origin": { elsewhere: true },
   esbuild: { folder: "esbuild", build: "build", output: "dist", copied: true },
-  "esbuild, classic scripts": { folder: "esbuild", build: "build:classic", output: "dist", copied: true, classic: true, named: true },
-  Vite: { folder: "vite", build: "build", output: "dist" },
-  "Vite, development": { folder: "vite", server: (port) => ["dev", "--port", port, "--strictPort"] },
+  "esbuild, classic scripts and files named": { folder: "esbuild", build: "build:classic", output: "dist", copied: true, classic: true },
+  "Vite 8": { folder: "vite", build: "build", output: "dist" },
+  "Vite 8, development": { folder: "vite", server: (port) => ["dev", "--port", port, "--strictPort"] },
+  "Vite 7": { folder: "vite-7", build: "build", output: "dist" },
+  "Vite 7, development": { folder: "vite-7", server: (port) => ["dev", "--port", port, "--strictPort"] },
   webpack: { folder: "webpack", build: "build", output: "dist", copied: true, classic: true },
   Rspack: { folder: "rspack", build: "build", output: "dist", copied: true, classic: true },
   Parcel: { folder: "parcel", build: "build", output: "dist" },
@@ -118,7 +120,7 @@ let nextPort = 20_000 + Math.floor(Math.random() * 20_000);
 
 /** Builds an application and visits it, at the root of its site and, as strictly as it can be, below. */
 async function run(name, browser, models) {
-  const { folder, build, output, server, based, inline, copied, classic, named, elsewhere } = APPLICATIONS[name];
+  const { folder, build, output, server, based, inline, copied, classic, elsewhere } = APPLICATIONS[name];
   const app = install(folder);
   const began = Date.now();
   const result = { name, visits: [] };
@@ -154,7 +156,7 @@ async function run(name, browser, models) {
       front = await serve(page ? { [base]: app, [`${base}index.html`]: page } : { [base]: join(app, output) });
     }
     try {
-      result.visits.push(await visit({ browser, front, cdn, models, path: base === "/" || server === undefined ? `${base}${output || server ? "" : "index.html"}` : base.slice(0, -1), strict, inline, named }));
+      result.visits.push(await visit({ browser, front, cdn, models, path: base === "/" || server === undefined ? `${base}${output || server ? "" : "index.html"}` : base.slice(0, -1), strict, inline }));
     } finally {
       await front.close();
       stop?.();
@@ -192,9 +194,8 @@ for (const name of ["no bundler", ...chosen.filter((name) => name !== "no bundle
 }
 await browser.close();
 await models.close();
-if (process.env.MINKE_DEBUG) console.log(JSON.stringify({ expected, results }, null, 1));
 if (record && failed === 0) {
   const { report } = await import("./report.mjs");
-  writeFileSync(join(root, "docs/evidence/bundlers.md"), report(results, expected, install));
+  writeFileSync(join(root, "docs/evidence/bundlers.md"), report(results, expected, APPLICATIONS));
 }
 process.exit(failed === 0 ? 0 : 1);

@@ -8,9 +8,9 @@ const PATIENCE_MS = 60_000;
 
 /**
  * `front` serves the application and `cdn` the package, if that is elsewhere. `strict`: with a content security policy that allows no more than the guide names, and isolated, so that
- * the engine has two threads; `inline`: the bundler's pages need scripts in them; `named`: the page says where the package's files are.
+ * the engine has two threads; `inline`: the bundler's pages need scripts in them.
  */
-export async function visit({ browser, front, cdn, models, path, strict, inline, named }) {
+export async function visit({ browser, front, cdn, models, path, strict, inline }) {
   const faults = [];
   const address = `${front.origin}${path}`;
   // As servers have it in production: a file that is asked for twice comes from the browser's cache.
@@ -36,7 +36,7 @@ export async function visit({ browser, front, cdn, models, path, strict, inline,
   const began = Date.now();
   let outcome;
   try {
-    await page.goto(`${address}?${new URLSearchParams({ model: `${models.origin}/smol.gguf`, threads: strict ? 2 : 1, ...(named ? { files: "minke" } : {}) })}`);
+    await page.goto(`${address}?${new URLSearchParams({ model: `${models.origin}/smol.gguf`, threads: strict ? 2 : 1 })}`);
     await page.waitForFunction(() => window.outcome, undefined, { timeout: PATIENCE_MS });
     outcome = await page.evaluate(() => window.outcome);
     if (outcome.error) faults.push(outcome.error);

@@ -8,17 +8,8 @@ import { createFetch } from "minke/openai";
 const QUESTION = "What is the capital of France?";
 const SCHEMA = { type: "object", properties: { capital: { enum: ["Paris", "Rome", "Madrid"] } }, required: ["capital"], additionalProperties: false };
 
-/** Where the package's files are, for an application whose bundler does not know: beside the page, in the folder `minke`. */
-const file = (name) => `minke/${name}`;
-const NAMED = {
-  worker: () => new Worker(file("classic.js"), { name: "minke" }),
-  wasm: file("minke_bg.wasm"),
-  cpuWasm: file("minke_cpu_bg.wasm"),
-  constraintWasm: file("minke_constraint_bg.wasm"),
-};
-
-export async function answers(source, threads, named) {
-  const model = await load(source, { device: "cpu", cache: "none", contextLength: 256, threads, ...(named ? NAMED : {}) });
+export async function answers(source, options) {
+  const model = await load(source, { device: "cpu", cache: "none", contextLength: 256, ...options });
   const { text: seeded } = await model.generate(QUESTION, { seed: 7, temperature: 0.9, maxOutputTokens: 8 });
   const { text: constrained } = await model.generate(QUESTION, { temperature: 0, responseConstraint: { json: SCHEMA } });
   const messages = [{ role: "user", content: QUESTION }];
@@ -32,11 +23,11 @@ export async function answers(source, threads, named) {
   return { seeded, constrained, openai, sdk: content[0].text, device };
 }
 
-/** Answers for the model that the page's address names, and leaves the answers, or the error, where the test reads them. */
-export async function run() {
+/** Answers for the model that the page's address names, and leaves the answers, or the error, where the test reads them; `options` are of the load. */
+export async function run(options = {}) {
   const parameters = new URLSearchParams(location.search);
   try {
-    window.outcome = { answers: await answers(parameters.get("model"), Number(parameters.get("threads")), parameters.has("files")) };
+    window.outcome = { answers: await answers(parameters.get("model"), { threads: Number(parameters.get("threads")), ...options }) };
   } catch (error) {
     window.outcome = { error: `${error.code ?? error.name}: ${error.message}` };
   }

@@ -1,2 +1,2 @@
-// A classic worker that loads the package's script, as the workers of some bundlers do.
-importScripts("worker.js");
+// In the place of the package's worker: a classic worker that loads it, as those that some bundlers make do.
+importScripts("package.js");
