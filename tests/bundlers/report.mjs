@@ -19,7 +19,7 @@ function versions(folder) {
 }
 
 export function report(results, expected, applications) {
-  const chromium = execFileSync(chromiumPath, ["--version"], { encoding: "utf8" }).trim();
+  const chromium = execFileSync(chromiumPath, ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   const rows = results.map(({ name, visits, sizes, seconds }) => {
     const { folder, build } = applications[name];
     const [plain, strict] = [visits.find(({ strict }) => !strict), visits.find(({ strict }) => strict)];
@@ -30,7 +30,7 @@ export function report(results, expected, applications) {
   const dist = join(root, "pkg/dist");
   const files = readdirSync(dist).filter((name) => /\.(js|wasm)$/.test(name)).map((name) => {
     const bytes = readFileSync(join(dist, name));
-    return `| ${[name, bytes.length, gzipSync(bytes).length].join(" | ")} |`;
+    return `| ${[name, bytes.length, gzipSync(bytes, { level: 9 }).length].join(" | ")} |`;
   });
   return `# The package in bundlers
 
@@ -38,7 +38,7 @@ Written by \`cargo xtask soak bundlers --record\`; do not edit. ${chromium}, Smo
 
 Each application installs the packed tarball, is built with the bundler's configuration in \`tests/bundlers/\`, and runs in Chromium. It generates text by a seed, answers within
 a JSON schema, and answers through \`minke/openai\` and \`minke/ai-sdk\`. "Same text": the four answers are those of the page without a bundler, no request
-failed, the console has no error, and nothing was fetched twice, neither one address nor the same bytes under two. The plain visit is at the root of a site, with one thread. The strict one is
+failed (but for those to the model's server that the engine cancels when it has read enough), the console has no error, and nothing was fetched twice, neither one address nor the same bytes under two. The plain visit is at the root of a site, with one thread. The strict one is
 below the root (\`/below/the/root/\`), with the content security policy of the guide and cross-origin isolation, with two threads. Next's own pages have inline scripts and styles, which
 its policy allows in addition.
 

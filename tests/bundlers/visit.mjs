@@ -45,6 +45,8 @@ export async function visit({ browser, front, cdn, models, path, strict, inline 
   }
   const seconds = (Date.now() - began) / 1000;
   await context.close();
+  const modules = [front, cdn].flatMap((server) => server?.requests ?? []).filter(({ path }) => path.includes(".wasm"));
+  if (modules.length !== 3) faults.push(`it fetched ${modules.length} of 3 modules: ${modules.map(({ path }) => path).join(", ")}`);
   for (const server of [front, cdn]) if (server) faults.push(...(await twice(server)));
   return { answers: outcome?.answers, faults, seconds, strict };
 }
