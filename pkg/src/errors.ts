@@ -51,7 +51,7 @@ export function invalid(argument: string, message: string): EngineError {
 
 /** The failure to read from a URL. `status` is null if there was no HTTP response. */
 export function networkFailure(url: string, reason: string, { status = null, retryable = false }: { status?: number | null; retryable?: boolean } = {}): NetworkFailure {
-  return { code: "network", message: `${url}: ${reason}`, reason, retryable, detail: { url, status } };
+  return { code: "network", message: url === "" ? reason : `${url}: ${reason}`, reason, retryable, detail: { url, status } };
 }
 
 export function isFailure(thrown: unknown): thrown is Failure {

@@ -14,7 +14,7 @@ const anything: Check = () => {};
 // are checked here only.
 
 const LOAD: Checks<keyof LoadOptions> = {
-  ...checksOf(table.load),
+  ...(checksOf(table.load) satisfies Checks<Exclude<keyof EngineOptions, "internal">>),
   onProgress: ofType("function"),
   signal,
   cache: oneOf("opfs", "none"),
@@ -111,7 +111,7 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
   if (options.fetch !== undefined && options.worker !== false) {
     throw invalid("fetch", "it only works with `worker: false`: a function cannot be sent to a worker");
   }
-  const engine: Record<string, unknown> = {};
+  const engine: Partial<Record<keyof EngineOptions, unknown>> = {};
   // Absent options must stay absent: the engine does not accept undefined.
   for (const key of Object.keys(table.load) as (keyof typeof table.load)[]) {
     if (options[key] !== undefined) engine[key] = options[key];
@@ -120,7 +120,7 @@ export function loadOptions(given?: LoadOptions): { options: LoadOptions; engine
     const { clockRate: _, ...internal } = options.internal;
     engine.internal = internal;
   }
-  return { options, engine };
+  return { options, engine: engine as EngineOptions };
 }
 
 /** What generation options say: to the engine, and to the page, since functions and signals cannot be sent to a worker. */

@@ -1,4 +1,6 @@
 // The public types of the package. Features that do not exist yet are not declared.
+// Models and sessions are disposable, which the libraries that applications usually choose do not declare.
+/// <reference lib="esnext.disposable" preserve="true" />
 
 /** The source of a model. */
 export type ModelSource =

@@ -1,6 +1,5 @@
 // Types of the wasm module's exports: the only module that uses its untyped glue code.
 
-import type table from "../../src/engine/options.json";
 import type { Failure } from "./errors.js";
 import type { Estimate, GenerateResult, LoadOptions, Message, ModelInfo, Progress, StreamPart, TokenLogprob, Tool } from "./types.js";
 
@@ -39,8 +38,8 @@ export interface Files {
 /** A model's files. */
 export type Source = Files & ({ kind: "folder"; file?: string } | { kind: "gguf"; reader: Reader });
 
-/** Load options that are passed to the engine: those of the table, and those of tests. */
-export type EngineOptions = Pick<LoadOptions, keyof typeof table.load> & { internal?: Record<string, unknown> };
+/** Load options that are passed to the engine: those of the table (`options.ts` compares), which is not in the package, and those of tests. */
+export type EngineOptions = Pick<LoadOptions, "contextLength" | "quantization" | "kvCache" | "device" | "threads" | "powerPreference"> & { internal?: Record<string, unknown> };
 
 /** Tools by name, without their functions. */
 export type EngineTools = Record<string, Pick<Tool, "description" | "inputSchema">>;

@@ -26,13 +26,16 @@ const UNBUILT: [(&str, &str); 5] = [
     ("tests/browser", "tools"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 22] = [
+const BUILT: [(&str, &str); 25] = [
     ("tests/clients", "subpaths"),
+    ("tests/clients", "package"),
+    ("tests/clients", "bundlers"),
     ("tests/clients", "testing"),
     ("tests/clients", "openai"),
     ("tests/clients", "responses"),
     ("tests/clients", "webllm"),
     ("tests/clients", "ai-sdk"),
+    ("tests/clients", "react"),
     ("tests/clients", "langchain"),
     ("tests/clients", "prompt-api"),
     ("tests/clients", "types"),

@@ -22,6 +22,7 @@ cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (de
 cargo xtask soak [faults|tensors|kills|aborts|flips|quotas|tabs] [--seeds N]   the store's long campaign in headless Chromium (default: all, 25)
 cargo xtask soak cases             every case of what the tests play a part of
 cargo xtask soak constraints [--seeds N]   SmolLM2 within ten schemas, and how fast that is
+cargo xtask soak bundlers [NAME …] [--record]   the packed package with every bundler, in headless Chromium
 cargo xtask soak wpt FOLDER        the Prompt API's part of a checkout of web-platform-tests, on the echo model
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|cpu|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
@@ -78,6 +79,7 @@ fn soak(options: &[&str]) -> Result<()> {
     let (script, options) = match options {
         ["memory", rest @ ..] => ("tests/browser/memory.mjs", rest),
         ["constraints", rest @ ..] => ("tests/browser/constraint.mjs", rest),
+        ["bundlers", rest @ ..] => ("tests/bundlers/run.mjs", rest),
         ["wpt", rest @ ..] => ("tests/clients/wpt.mjs", rest),
         options => ("tests/browser/soak.mjs", options),
     };
