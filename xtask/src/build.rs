@@ -287,7 +287,7 @@ fn tsc(folder: &str) -> Result<()> {
     run::quiet(run::command("pkg/node_modules/.bin/tsc", &["--project", folder])).map(drop)
 }
 
-fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
+pub fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
     let program = root().join("pkg/node_modules/.bin/esbuild");
     let mut esbuild = run::command(&program.to_string_lossy(), &["--bundle", "--minify", "--log-level=warning"]);
     esbuild.args(args).current_dir(root().join(folder));
@@ -295,7 +295,7 @@ fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
 }
 
 /// Copies a folder, leaving out names that end in `.` and the given extension.
-fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
+pub fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name();

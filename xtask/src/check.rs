@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{self, root};
 use crate::skips::{self, Skip};
-use crate::{build, fuzz, setup};
+use crate::{build, fuzz, setup, site};
 
 /// Seconds per fuzz target: enough for known findings and fresh regressions; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u64 = 10;
@@ -26,7 +26,7 @@ const UNBUILT: [(&str, &str); 5] = [
     ("tests/browser", "tools"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 22] = [
+const BUILT: [(&str, &str); 23] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "testing"),
     ("tests/clients", "openai"),
@@ -47,6 +47,7 @@ const BUILT: [(&str, &str); 22] = [
     ("tests/browser", "reports"),
     ("tests/browser", "hub"),
     ("tests/browser", "memory"),
+    ("tests/browser", "site"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];
@@ -71,7 +72,11 @@ pub fn all() -> Result<()> {
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
     // One core links the package for a minute; meanwhile the others run checks in a separate target folder.
     let (package, checks) = thread::scope(|scope| {
-        let package = scope.spawn(|| timed("package and page (with tsc)", || build::all().map(drop)));
+        let package = scope.spawn(|| {
+            timed("package, page and site (with tsc)", || {
+                build::all().and_then(|_| site::write(&root().join(site::DEFAULT)))
+            })
+        });
         let checks = [
             timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
             timed("clippy, wasm32", || {

@@ -10,11 +10,13 @@ mod fuzz;
 mod notices;
 mod run;
 mod setup;
+mod site;
 mod skips;
 
 use anyhow::{Result, bail};
 
 const HELP: &str = "cargo xtask build                 the npm package (pkg/dist) and the page (www/dist)
+cargo xtask site [FOLDER] [--as-built]   the whole static site (default: target/site); without a build, of what there is
 cargo xtask demo [--port N]       serve the chat page with the small demo model beside it
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
@@ -41,6 +43,7 @@ fn command(args: &[String]) -> Result<()> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["build"] => build::all().map(drop),
+        ["site", rest @ ..] => site::command(rest),
         ["demo", rest @ ..] => demo(rest),
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),

@@ -12,6 +12,7 @@ pub fn everything() -> Result<Vec<String>> {
     let mut missing = Vec::new();
     wasm_target()?;
     npm("pkg")?;
+    npm("www")?;
     npm("tests/browser")?;
     npm("tests/clients")?;
     for package in ["chromium", "firefox-esr", "mesa-vulkan-drivers", "libvulkan1"] {

@@ -1,0 +1,12 @@
+import { load } from "../../minke/index.js";
+const given = new URLSearchParams(location.search);
+const [button, output] = document.querySelectorAll("#ask, #output");
+addEventListener("unhandledrejection", ({ reason }) => { output.textContent = reason.message; });
+button.addEventListener("click", async () => {
+  const model = await load(given.get("model") ?? "HuggingFaceTB/SmolLM2-135M-Instruct", {
+    device: given.get("device") ?? "auto",
+    onProgress: ({ stage, loaded, total }) => { output.textContent = `${stage} ${Math.round((100 * loaded) / total)} %`; },
+  });
+  output.textContent = "";
+  for await (const text of model.stream(button.textContent, { maxOutputTokens: 200 }).textStream) output.append(text);
+}, { once: true });
