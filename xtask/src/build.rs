@@ -1,4 +1,4 @@
-//! Builds the deliverables: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
+//! Builds the package: wasm, its JavaScript glue, everything in `pkg/dist`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,6 @@ pub fn all() -> Result<u64> {
     setup::npm("pkg")?;
     MODULES.iter().try_for_each(wasm)?;
     package()?;
-    page()?;
     sizes()
 }
 
@@ -259,31 +258,8 @@ fn remove_except(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Builds `www/dist`: the chat page with an unmodified copy of the package.
-fn page() -> Result<()> {
-    tsc("www")?;
-    let www = root().join("www");
-    let dist = www.join("dist");
-    if dist.exists() {
-        fs::remove_dir_all(&dist)?;
-    }
-    copy(&root().join("pkg/dist"), &dist.join("minke"), "d.ts")?;
-    copy(&www.join("static"), &dist, "")?;
-    esbuild(
-        "www",
-        &[
-            "src/main.ts",
-            "--format=esm",
-            "--outfile=dist/main.js",
-            "--target=es2022",
-            "--alias:minke=./minke/index.js",
-            "--external:./minke/*",
-        ],
-    )
-}
-
 /// Type checks a folder, and writes declarations if its configuration says so.
-fn tsc(folder: &str) -> Result<()> {
+pub fn tsc(folder: &str) -> Result<()> {
     run::quiet(run::command("pkg/node_modules/.bin/tsc", &["--project", folder])).map(drop)
 }
 

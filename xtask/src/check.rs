@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{self, root};
 use crate::skips::{self, Skip};
-use crate::{build, fuzz, setup, site};
+use crate::{fuzz, setup, site};
 
 /// Seconds per fuzz target: enough for known findings and fresh regressions; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u64 = 10;
@@ -72,11 +72,7 @@ pub fn all() -> Result<()> {
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
     // One core links the package for a minute; meanwhile the others run checks in a separate target folder.
     let (package, checks) = thread::scope(|scope| {
-        let package = scope.spawn(|| {
-            timed("package, page and site (with tsc)", || {
-                build::all().and_then(|_| site::write(&root().join(site::DEFAULT)))
-            })
-        });
+        let package = scope.spawn(|| timed("package and site (with tsc)", site::build));
         let checks = [
             timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
             timed("clippy, wasm32", || {
@@ -125,7 +121,7 @@ pub fn all() -> Result<()> {
 /// rest does.
 pub fn cases() -> Result<()> {
     setup::everything()?;
-    build::all()?;
+    site::build()?;
     let everything = |mut command: Command| {
         command.env("MINKE_ALL", "1");
         vulkan(&mut command)?;
@@ -140,7 +136,9 @@ pub fn cases() -> Result<()> {
 
 /// Fails if a folder has a file of tests that is not listed.
 fn every_file() -> Result<()> {
-    for folder in ["tests/browser", "tests/clients"] {
+    for folder in
+        ["tests/browser", "tests/clients", "tests/chat"].into_iter().filter(|folder| root().join(folder).is_dir())
+    {
         for entry in fs::read_dir(root().join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let Some(file) = name.strip_suffix(".test.mjs") else { continue };

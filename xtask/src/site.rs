@@ -10,23 +10,29 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::build::{copy, esbuild};
-use crate::run::root;
+use crate::build::{copy, esbuild, tsc};
+use crate::run::{self, root};
 use crate::{notices, setup};
 
 /// The folder that is written unless another is named.
-pub const DEFAULT: &str = "target/site";
+pub const DEFAULT: &str = "www/dist";
 
 /// What the pages are allowed to do, as a header: the most that any of them needs. Each page allows itself less, in its `<meta>` element.
 /// Workers have no such element, and get theirs from here.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; \
-                      font-src 'self'; worker-src 'self'; manifest-src 'self'; connect-src 'self' https:; base-uri 'none'; \
+                      font-src 'self'; worker-src 'self'; manifest-src 'self'; connect-src 'self' https: http://localhost:* http://127.0.0.1:*; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
 /// Names by which the pages' sources know the package.
 const PACKAGE: &str = "../minke/";
 
-/// Writes the site from what has been built.
+/// Builds the package, and the site in its usual folder.
+pub fn build() -> Result<()> {
+    crate::build::all()?;
+    write(&root().join(DEFAULT))
+}
+
+/// Writes the site on the package that has been built.
 pub fn write(out: &Path) -> Result<()> {
     let package = root().join("pkg/dist");
     ensure!(package.join("index.js").is_file(), "the package is not built: `cargo xtask build`");
@@ -47,9 +53,9 @@ pub fn write(out: &Path) -> Result<()> {
         refer(&out.join(folder), &format!("../{name}/"))?;
     }
     openai(&out.join("vendor"))?;
-    let chat = www.join("chat/dist");
-    if chat.is_dir() {
-        copy(&chat, &out.join("chat"), "")?;
+    page(&out.join("page"), &name)?;
+    if !chat(&out.join("chat"))? {
+        copy(&out.join("page"), &out.join("chat"), "")?;
     }
     fs::write(out.join("_headers"), headers(&name))?;
     // GitHub would otherwise leave out files whose names begin with an underscore.
@@ -100,6 +106,30 @@ fn refer(folder: &Path, package: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The plain chat page, on the package in a folder beside it.
+fn page(out: &Path, package: &str) -> Result<()> {
+    tsc("www")?;
+    copy(&root().join("www/static"), out, "")?;
+    let (alias, external) = (format!("--alias:minke=../{package}/index.js"), format!("--external:../{package}/*"));
+    let file = format!("--outfile={}", out.join("main.js").display());
+    esbuild("www", &["src/main.ts", "--format=esm", "--target=es2022", &file, &alias, &external])
+}
+
+/// Builds the chat, where it is part of the sources; returns whether it is.
+fn chat(out: &Path) -> Result<bool> {
+    const FOLDER: &str = "www/chat";
+    let folder = root().join(FOLDER);
+    if !folder.join("package.json").is_file() {
+        return Ok(false);
+    }
+    setup::npm(FOLDER)?;
+    let mut npm = run::command("npm", &["run", "build", "--silent"]);
+    npm.current_dir(&folder);
+    run::quiet(npm)?;
+    copy(&folder.join("dist"), out, "")?;
+    Ok(true)
 }
 
 /// The official client, in one file, with its licence.

@@ -12,7 +12,7 @@ export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/Sm
 /** The results of seeds, as recorded by the native tests. */
 export const seeded = JSON.parse(readFileSync(join(root, "tests/seeded.json"), "utf8"));
 /** The static site that `cargo xtask site --as-built` writes. */
-export const site = join(root, "target/site");
+export const site = join(root, "www/dist");
 export const shots = join(root, "target/screenshots");
 
 /**
