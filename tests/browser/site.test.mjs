@@ -156,7 +156,6 @@ describe("demos", { skip: noSmol, timeout: 120_000 }, () => {
     await page.selectOption("#choice", "calculator");
     await page.click("#ask button");
     await page.waitForSelector(".log .result", { timeout: 60_000 });
-    await page.waitForSelector("#ask button:enabled", { timeout: 60_000 });
     assert.match(await page.innerText(".log .call"), /^calculator\(\{\s*"expression"/);
     await looksWell("tools");
     const values = await page.evaluate(async (url) => {
@@ -244,6 +243,36 @@ describe("bench", { skip, timeout: 120_000 }, () => {
     await page.waitForFunction(() => document.querySelector("#copied").textContent === "Copied.");
     assert.deepEqual(JSON.parse(await page.evaluate(() => navigator.clipboard.readText())), report);
     await looksWell("bench");
+  });
+
+  test("noise of every shape is a model like the published one", async () => {
+    await open("bench/");
+    const [minke] = readdirSync(site).filter((name) => name.startsWith("minke-"));
+    const got = await page.evaluate(async ([base, minke]) => {
+      const [{ estimate, load }, { model: noise }, { SHAPES, size }] = await Promise.all([`${minke}/index.js`, "bench/noise.js", "bench/shapes.js"].map((path) => import(base + path)));
+      const results = {};
+      for (const [name, shape] of Object.entries(SHAPES)) {
+        const file = noise(name, shape);
+        const { downloadBytes, reasons } = await estimate(file, { device: "cpu", contextLength: 64 });
+        // The shape with a layer and a few tokens computes; the whole of it would take the memory of the real one.
+        const small = { ...shape, layers: 1, vocabulary: 512 };
+        const model = await load(noise(name, small), { device: "cpu", cache: "none", contextLength: 64 });
+        const { usage } = await model.generate(Uint32Array.from([1, 2, 3]), { temperature: 0, maxOutputTokens: 4 });
+        results[name] = { ...size(shape), file: file.size, downloadBytes, architecture: model.info.architecture, counted: model.info.parameters / size(small).parameters, tokens: usage.outputTokens, reasons: reasons.map(({ code }) => code) };
+        await model.unload();
+      }
+      return results;
+    }, [`${server.origin}${BASE}`, minke]);
+    // As their authors count, in billions.
+    const published = { "SmolLM2-135M": 0.1345, "Qwen2.5-0.5B": 0.494, "DeepSeek-R1-Distill-Qwen-1.5B": 1.777, "Llama-3.2-3B": 3.213, "Qwen3-8B": 8.191, "Qwen3-30B-A3B": 30.53 };
+    assert.deepEqual(Object.keys(got), Object.keys(published));
+    for (const [name, { parameters, bytes, read, file, downloadBytes, counted, tokens, reasons }] of Object.entries(got)) {
+      assert.ok(Math.abs(parameters / 1e9 / published[name] - 1) < 0.001, `${name}: ${parameters}`);
+      assert.ok(read <= bytes && bytes <= downloadBytes && downloadBytes <= file && file < 1.01 * bytes, name);
+      assert.deepEqual([counted, tokens], [1, 4], name);
+      assert.ok(reasons.every((code) => code === "memory"), `${name}: ${reasons}`);
+    }
+    assert.deepEqual(problems, []);
   });
 
   test("reads the GPU's memory, tests its kernels, and stops", async () => {

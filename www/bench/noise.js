@@ -1,10 +1,12 @@
-// Makes a model of noise: a GGUF file of a published shape whose weights are a few megabytes, referred to again and again. A Blob of Blobs
-// holds its parts by reference, so a model of any size takes no memory, and nothing is downloaded or stored.
+// Makes a model of noise: a GGUF file of a published shape whose weights are some kilobytes, referred to again and again. A Blob of whole
+// Blobs holds them by reference, so a model of any size takes no memory, and nothing is downloaded or stored. Parts of Blobs would be
+// copied, and so are the ends of what a load reads: therefore pieces are small, and large ones are made of them.
 
-import { FORMATS, bytesOf, tensors } from "./shapes.js";
+import { FORMATS, bytesOf, tensors, valuesOf } from "./shapes.js";
 
-/** Bytes of a piece of noise: whole blocks of its format. */
-const PIECE = 16e6;
+/** Pieces of up to 2^SMALL blocks are bytes, larger ones two of half their size, up to 2^LARGE. */
+const [SMALL, LARGE] = [12, 20];
+const pieces = new Map();
 const ALIGNMENT = 32;
 
 const text = new TextEncoder();
@@ -42,15 +44,17 @@ export function model(name, shape) {
   const list = tensors(shape);
   const parts = ["GGUF", little(4, 3), little(8, list.length), little(8, Object.keys(metadata).length)];
   for (const [key, value] of Object.entries(metadata)) parts.push(...string(key), ...valueOf(value));
-  const pieces = {};
   const weights = [];
   let offset = 0;
   for (const tensor of list) {
-    const { type } = FORMATS[tensor.format];
+    const { type, values } = FORMATS[tensor.format];
     parts.push(...string(tensor.name), little(4, tensor.dims.length), ...tensor.dims.map((n) => little(8, n)), little(4, type), little(8, offset));
-    const piece = (pieces[tensor.format] ??= noise(tensor.format));
     const length = bytesOf(tensor);
-    for (let left = length; left > 0; left -= piece.size) weights.push(left < piece.size ? piece.slice(0, left) : piece);
+    for (let left = valuesOf(tensor) / values; left > 0; ) {
+      const power = Math.min(LARGE, Math.floor(Math.log2(left)));
+      weights.push(piece(tensor.format, power));
+      left -= 2 ** power;
+    }
     const padding = -length & (ALIGNMENT - 1);
     weights.push(new Uint8Array(padding));
     offset += length + padding;
@@ -59,14 +63,22 @@ export function model(name, shape) {
   return new File([header, new Uint8Array(-header.size & (ALIGNMENT - 1)), ...weights], `${name}.gguf`);
 }
 
-/** A piece of weights of either sign, as small as a trained model's, or of ones. */
-function noise(format) {
-  const { bytes: block } = FORMATS[format];
-  if (format === "F32") return new Blob([new Float32Array(PIECE / 64).fill(1)]);
-  const out = new Uint8Array(Math.floor(PIECE / block) * block);
-  for (let i = 0, seed = 1; i < out.length; i++) out[i] = (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) >>> 24;
+/** 2^power blocks of a format. */
+function piece(format, power) {
+  const key = `${format} ${power}`;
+  const half = () => piece(format, power - 1);
+  if (!pieces.has(key)) pieces.set(key, power > SMALL ? new Blob([half(), half()]) : noise(format, 2 ** power));
+  return pieces.get(key);
+}
+
+/** Blocks of weights of either sign, as small as a trained model's, or of ones. */
+function noise(format, blocks) {
+  const { bytes } = FORMATS[format];
+  if (format === "F32") return new Blob([new Float32Array(blocks).fill(1)]);
+  const out = new Uint8Array(blocks * bytes);
+  for (let i = 0, seed = blocks; i < out.length; i++) out[i] = (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) >>> 24;
   // A block begins with its scale, a 16-bit float: 2^-8 for 4 bits, 2^-12 for 8.
-  for (let i = 0; i < out.length; i += block) [out[i], out[i + 1]] = [0, format === "Q4_0" ? 0x1c : 0x0c];
+  for (let i = 0; i < out.length; i += bytes) [out[i], out[i + 1]] = [0, format === "Q4_0" ? 0x1c : 0x0c];
   return new Blob([out]);
 }
 

@@ -8,5 +8,5 @@ button.addEventListener("click", async () => {
     onProgress: ({ stage, loaded, total }) => { output.textContent = `${stage} ${Math.round((100 * loaded) / total)} %`; },
   });
   output.textContent = "";
-  for await (const text of model.stream(button.textContent, { maxOutputTokens: 200 }).textStream) output.append(text);
+  for await (const part of model.stream(button.textContent, { maxOutputTokens: 200 })) output.append(part.text ?? "");
 }, { once: true });
