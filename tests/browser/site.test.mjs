@@ -212,6 +212,14 @@ describe("drop", { skip: noSmol || absent(golden), timeout: 60_000 }, () => {
       assert.match(await page.innerText("#error"), /\(format\)$/, name);
       await page.setInputFiles("#files", []);
     }
+    // The same by dropping, as a browser without entries of folders hands it over.
+    await page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["GGUF and no more"], "dropped.gguf"));
+      document.querySelector("#error").textContent = "";
+      document.querySelector("#drop").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+    });
+    await page.waitForFunction(() => /dropped\.gguf.*\(format\)$/.test(document.querySelector("#error").textContent));
     assert.deepEqual(problems, []);
   });
 });

@@ -1,5 +1,8 @@
 // Reads what GGUF and safetensors files say about themselves. The engine judges files; this only shows what well-formed ones contain.
 
+/** Bytes of a header that are read at most; the engine refuses longer ones, too. */
+const MOST = 2 ** 27;
+
 /** `{ facts, formats }` by name, of the model among files, entries of folders or both; undefined if there is none. */
 export async function headers(given) {
   const files = (await Promise.all(given.map(flat))).flat();
@@ -25,6 +28,7 @@ async function fromSafetensors(files, config) {
   const counts = new Map();
   for (const file of files) {
     const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
+    if (length > MOST) throw new Error("the header is too long");
     const header = JSON.parse(await file.slice(8, 8 + length).text());
     for (const [name, { dtype, shape, data_offsets }] of Object.entries(header)) {
       if (name !== "__metadata__") count(counts, dtype, shape.reduce((a, b) => a * b, 1), data_offsets[1] - data_offsets[0]);
@@ -69,7 +73,7 @@ async function parsed(file) {
     try {
       return header(new DataView(await file.slice(0, read).arrayBuffer()));
     } catch (error) {
-      if (!(error instanceof RangeError) || read >= file.size) throw error;
+      if (!(error instanceof RangeError) || read >= Math.min(file.size, MOST)) throw error;
     }
   }
 }
