@@ -3,14 +3,17 @@
 import { EngineError, load } from "../minke/index.js";
 
 const given = new URLSearchParams(location.search);
-const [box, button, name, status] = ["load", "load-button", "model-name", "load-status"].map((id) => document.getElementById(id));
+const [box, button, name, status] = ["load", "load-button", "model-name", "load-status"]
+  .map((id) => document.getElementById(id));
 const progress = box.querySelector("progress");
 
 /** Waits for the button and resolves to the model: `standard`, unless the address names another. */
 export async function chosen(standard) {
   const source = given.get("model") ?? standard;
-  if (source !== standard) name.parentElement.replaceChildren(name);
-  if (source !== standard) name.textContent = source;
+  if (source !== standard) {
+    name.parentElement.replaceChildren(name); // the size beside it is the standard one's
+    name.textContent = source;
+  }
   for (;;) {
     await new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
     button.hidden = true;
@@ -19,7 +22,8 @@ export async function chosen(standard) {
       const model = await load(source, { device: given.get("device") ?? "auto", onProgress });
       const { architecture, quantization, device } = model.info;
       progress.hidden = true;
-      status.textContent = `Ready: ${architecture}, ${quantization}, on ${device.kind === "gpu" ? `the GPU (${device.name})` : device.name}.`;
+      const on = device.kind === "gpu" ? `the GPU${device.name && ` (${device.name})`}` : device.name;
+      status.textContent = `Ready: ${architecture}, ${quantization}, on ${on}.`;
       document.body.dataset.state = "ready";
       return model;
     } catch (error) {

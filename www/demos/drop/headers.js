@@ -34,18 +34,22 @@ async function fromSafetensors(files, config) {
       if (name !== "__metadata__") count(counts, dtype, shape.reduce((a, b) => a * b, 1), data_offsets[1] - data_offsets[0]);
     }
   }
-  const { architectures, model_type, max_position_embeddings, vocab_size, num_hidden_layers, hidden_size } = config === undefined ? {} : JSON.parse(await config.text());
+  const of = config === undefined ? {} : JSON.parse(await config.text());
   return {
     facts: shown({
-      Format: `safetensors, ${files.length === 1 ? "one file" : `${files.length} files`}`, Architecture: architectures?.[0] ?? model_type, Weights: weights(counts),
-      Layers: num_hidden_layers, Width: hidden_size, "Longest context": max_position_embeddings, Vocabulary: vocab_size,
+      Format: `safetensors, ${plural(files.length)}`, Architecture: of.architectures?.[0] ?? of.model_type, Weights: weights(counts),
+      Layers: of.num_hidden_layers, Width: of.hidden_size, "Longest context": of.max_position_embeddings, Vocabulary: of.vocab_size,
     }),
     formats: formats(counts),
   };
 }
 
 /** Names of ggml's types by number; those that are not here are shown by number. */
-const TYPES = { 0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4" };
+const TYPES = {
+  0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K",
+  15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8",
+  25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+};
 
 async function fromGguf(files) {
   const counts = new Map();
@@ -54,14 +58,19 @@ async function fromGguf(files) {
     const header = await parsed(file);
     metadata ??= header.metadata;
     const ordered = header.tensors.sort((a, b) => a.offset - b.offset);
-    ordered.forEach(({ type, values, offset }, i) => count(counts, TYPES[type] ?? `type ${type}`, values, (ordered[i + 1]?.offset ?? file.size - header.end) - offset));
+    ordered.forEach(({ type, values, offset }, i) => {
+      const next = ordered[i + 1]?.offset ?? file.size - header.end;
+      count(counts, TYPES[type] ?? `type ${type}`, values, next - offset);
+    });
   }
   const of = (key) => metadata.get(`${metadata.get("general.architecture")}.${key}`);
   return {
     facts: shown({
-      Name: metadata.get("general.name"), Format: `GGUF, ${files.length === 1 ? "one file" : `${files.length} files`}`, Architecture: metadata.get("general.architecture"),
-      Licence: metadata.get("general.license"), Weights: weights(counts), Layers: of("block_count"), Width: of("embedding_length"), Experts: of("expert_count"),
-      "Longest context": of("context_length"), Vocabulary: metadata.get("tokenizer.ggml.tokens")?.length, "Chat template": metadata.has("tokenizer.chat_template") ? "yes" : "no",
+      Name: metadata.get("general.name"), Format: `GGUF, ${plural(files.length)}`,
+      Architecture: metadata.get("general.architecture"), Licence: metadata.get("general.license"), Weights: weights(counts),
+      Layers: of("block_count"), Width: of("embedding_length"), Experts: of("expert_count"), "Longest context": of("context_length"),
+      Vocabulary: metadata.get("tokenizer.ggml.tokens")?.length,
+      "Chat template": metadata.has("tokenizer.chat_template") ? "yes" : "no",
     }),
     formats: formats(counts),
   };
@@ -87,7 +96,10 @@ function header(view) {
     const length = u64();
     return new TextDecoder().decode(new Uint8Array(view.buffer, step(length), length));
   };
-  const numbers = { 0: [1, "getUint8"], 1: [1, "getInt8"], 2: [2, "getUint16"], 3: [2, "getInt16"], 4: [4, "getUint32"], 5: [4, "getInt32"], 6: [4, "getFloat32"], 7: [1, "getUint8"], 10: [8, "getBigUint64"], 11: [8, "getBigInt64"], 12: [8, "getFloat64"] };
+  const numbers = {
+    0: [1, "getUint8"], 1: [1, "getInt8"], 2: [2, "getUint16"], 3: [2, "getInt16"], 4: [4, "getUint32"], 5: [4, "getInt32"],
+    6: [4, "getFloat32"], 7: [1, "getUint8"], 10: [8, "getBigUint64"], 11: [8, "getBigInt64"], 12: [8, "getFloat64"],
+  };
   const value = (type) => {
     if (type === 8) return text();
     if (type === 9) {
@@ -118,8 +130,15 @@ function count(counts, format, values, bytes) {
   counts.set(format, { tensors: sum.tensors + 1, values: sum.values + values, bytes: sum.bytes + bytes });
 }
 
-const millions = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(2)} billion` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} million` : n.toLocaleString("en"));
+const plural = (files) => (files === 1 ? "one file" : `${files} files`);
+const millions = (n) =>
+  n >= 1e9 ? `${(n / 1e9).toFixed(2)} billion` : n >= 1e6 ? `${(n / 1e6).toFixed(1)} million` : n.toLocaleString("en");
 const weights = (counts) => millions([...counts.values()].reduce((sum, { values }) => sum + values, 0));
 const formats = (counts) => Object.fromEntries([...counts].sort(([, a], [, b]) => b.bytes - a.bytes)
-  .map(([format, { tensors, values, bytes }]) => [format, `${millions(values)} weights in ${tensors} tensors, ${((8 * bytes) / values).toFixed(2)} bits each`]));
-const shown = (facts) => Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined).map(([name, value]) => [name, typeof value === "number" ? value.toLocaleString("en") : value]));
+  .map(([format, { tensors, values, bytes }]) => {
+    const where = tensors === 1 ? "one tensor" : `${tensors} tensors`;
+    return [format, `${millions(values)} weights in ${where}, ${((8 * bytes) / values).toFixed(2)} bits each`];
+  }));
+/** The facts that there are, with numbers as people read them. */
+const shown = (facts) => Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined)
+  .map(([name, value]) => [name, typeof value === "number" ? value.toLocaleString("en") : value]));

@@ -1,7 +1,9 @@
 import { EngineError, estimate } from "../../minke/index.js";
 import { headers } from "./headers.js";
 
-const [drop, files, error, report] = ["drop", "files", "error", "report"].map((id) => document.getElementById(id));
+const [drop, files, error, report] = ["drop", "files", "error", "report"]
+  .map((id) => document.getElementById(id));
+const device = new URLSearchParams(location.search).get("device") ?? "auto";
 
 files.addEventListener("change", () => inspect([...files.files]));
 drop.addEventListener("dragover", (event) => {
@@ -21,13 +23,15 @@ async function inspect(given) {
   report.replaceChildren();
   document.body.dataset.state = "busy";
   // What it costs here, by the engine, which checks every header; what it says about itself, by the page.
-  const [cost, facts] = await Promise.allSettled([estimate({ files: given }, { device: new URLSearchParams(location.search).get("device") ?? "auto" }), headers(given)]);
+  const [cost, facts] = await Promise.allSettled([estimate({ files: given }, { device }), headers(given)]);
   if (cost.status === "rejected") {
     const { reason } = cost;
     error.textContent = reason instanceof EngineError ? `${reason.message} (${reason.code})` : String(reason);
     error.hidden = false;
   }
-  if (facts.status === "fulfilled" && facts.value !== undefined) report.append(table("What it is", facts.value.facts), table("What it holds", facts.value.formats));
+  if (facts.value !== undefined) {
+    report.append(table("What it is", facts.value.facts), table("What it holds", facts.value.formats));
+  }
   if (cost.status === "fulfilled") report.append(table("What it costs here", costs(cost.value)));
   document.body.dataset.state = cost.status === "fulfilled" ? "done" : "failed";
 }

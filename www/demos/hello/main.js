@@ -5,8 +5,8 @@ addEventListener("unhandledrejection", ({ reason }) => { output.textContent = re
 button.addEventListener("click", async () => {
   const model = await load(given.get("model") ?? "HuggingFaceTB/SmolLM2-135M-Instruct", {
     device: given.get("device") ?? "auto",
-    onProgress: ({ stage, loaded, total }) => { output.textContent = `${stage} ${Math.round((100 * loaded) / total)} %`; },
+    onProgress: ({ stage, loaded, total }) => { output.textContent = `${stage} ${loaded} of ${total}`; },
   });
   output.textContent = "";
-  for await (const part of model.stream(button.textContent, { maxOutputTokens: 200 })) output.append(part.text ?? "");
+  for await (const part of model.stream(button.textContent)) output.append(part.text ?? "");
 }, { once: true });

@@ -1,20 +1,25 @@
 import { chosen, told } from "../model.js";
 import { calculate } from "./calculate.js";
 
+// Where a call is forced, it is bound by its schema: the calculator gets nothing but arithmetic.
+const schema = (properties) => (
+  { type: "object", properties, required: Object.keys(properties), additionalProperties: false }
+);
 const tools = {
   calculator: {
     description: "Computes an arithmetic expression with + - * / ^ and parentheses",
-    inputSchema: { type: "object", properties: { expression: { type: "string", minLength: 1, maxLength: 60 } }, required: ["expression"], additionalProperties: false },
+    inputSchema: schema({ expression: { type: "string", pattern: "^[0-9][-+*/^(). 0-9]{0,40}[0-9)]$" } }),
     execute: ({ expression }) => calculate(expression),
   },
   clock: {
     description: "The date and time now, in a time zone such as Europe/Oslo",
-    inputSchema: { type: "object", properties: { timeZone: { type: "string", minLength: 1, maxLength: 40 } }, required: ["timeZone"], additionalProperties: false },
+    inputSchema: schema({ timeZone: { type: "string", minLength: 1, maxLength: 40 } }),
     execute: ({ timeZone }) => new Date().toLocaleString("en", { timeZone, dateStyle: "full", timeStyle: "long" }),
   },
 };
 
-const [ask, question, choice, log] = ["ask", "question", "choice", "log"].map((id) => document.getElementById(id));
+const [ask, question, choice, log] = ["ask", "question", "choice", "log"]
+  .map((id) => document.getElementById(id));
 const model = await chosen("Qwen/Qwen2.5-1.5B-Instruct-GGUF/qwen2.5-1.5b-instruct-q4_k_m.gguf");
 ask.hidden = false;
 
@@ -23,15 +28,15 @@ ask.addEventListener("submit", async (event) => {
   const button = event.submitter;
   button.disabled = true;
   const add = (kind, text) => {
-    const item = Object.assign(document.createElement("p"), { className: kind, textContent: text });
-    log.append(item);
-    return item;
+    log.append(Object.assign(document.createElement("p"), { className: kind, textContent: text }));
+    return log.lastChild;
   };
   add("question", question.value);
   const toolChoice = choice.value in tools ? { toolName: choice.value } : choice.value;
   let answer;
   try {
-    for await (const part of model.stream(question.value, { tools, toolChoice, maxSteps: 4, maxOutputTokens: 400, temperature: 0 })) {
+    const options = { tools, toolChoice, maxSteps: 4, maxOutputTokens: 400, temperature: 0 };
+    for await (const part of model.stream(question.value, options)) {
       if (part.type === "tool-call") add("call", `${part.toolName}(${part.input})`);
       if (part.type === "tool-result") add("result", String(part.output));
       if (part.type.startsWith("tool-")) answer = undefined;
