@@ -50,9 +50,12 @@ export async function ofGpu(signal) {
     const buffer = (size, usage) => device.createBuffer({ size, usage });
     const source = buffer(bytes, GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST);
     const noise = new Uint32Array(2 ** 20).map((_, i) => Math.imul(i, 2654435761));
-    for (let at = 0; at < bytes; at += noise.byteLength) device.queue.writeBuffer(source, at, noise, 0, Math.min(noise.length, (bytes - at) / 4));
+    for (let at = 0; at < bytes; at += noise.byteLength) {
+      device.queue.writeBuffer(source, at, noise, 0, Math.min(noise.length, (bytes - at) / 4));
+    }
     const module = device.createShaderModule({ code: READ });
-    const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module, constants: { PER: bytes / 16 / THREADS } } });
+    const compute = { module, constants: { PER: bytes / 16 / THREADS } };
+    const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute });
     const entries = [source, buffer(THREADS * 4, GPUBufferUsage.STORAGE)].map((buffer, binding) => ({ binding, resource: { buffer } }));
     const group = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
     await device.queue.onSubmittedWorkDone();
@@ -76,7 +79,8 @@ export async function ofGpu(signal) {
 /** Of the processor, with some threads that each read memory of their own. */
 export async function ofProcessor(threads, signal) {
   const share = String(Math.max(2 ** 26, 2 ** 29 / threads)); // bytes: more than caches hold
-  const workers = Array.from({ length: threads }, () => new Worker(new URL("read-worker.js", import.meta.url), { type: "module", name: share }));
+  const start = () => new Worker(new URL("read-worker.js", import.meta.url), { type: "module", name: share });
+  const workers = Array.from({ length: threads }, start);
   const ask = (worker, times) => new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => resolve(data);
     worker.onerror = (event) => reject(new Error(event.message || "the worker did not start"));

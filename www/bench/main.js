@@ -6,7 +6,9 @@ import { SHAPES, TINY, cacheBytes, size } from "./shapes.js";
 
 const $ = (id) => document.getElementById(id);
 const given = new URLSearchParams(location.search);
-const [form, shape, device, patient, start, stop, status, error] = ["settings", "shape", "device", "patient", "start", "stop", "status", "error"].map($);
+const [form, shape, device, patient, start, stop, status, error] = [
+  "settings", "shape", "device", "patient", "start", "stop", "status", "error",
+].map($);
 const shapes = given.get("shape") === "tiny" ? { tiny: TINY, ...SHAPES } : SHAPES;
 
 for (const [name, one] of Object.entries(shapes)) shape.add(new Option(`${name} (${gigabytes(size(one).bytes)})`, name));
@@ -29,7 +31,8 @@ form.addEventListener("submit", async (event) => {
   reset();
   state("running");
   try {
-    const report = await measure({ name: shape.value, shape: chosen, device: device.value, patient: patient.checked, signal: running.signal }, tell);
+    const options = { name: shape.value, shape: chosen, device: device.value, patient: patient.checked, signal: running.signal };
+    const report = await measure(options, tell);
     expected(report);
     $("json").value = JSON.stringify(report, null, 2);
     $("result").hidden = false;
@@ -73,15 +76,16 @@ function reset() {
 }
 
 const WORDS = {
-  bandwidth: "Reading memory", selfTest: "Testing the kernels", start: "Loading the noise", prefill: "Reading prompts", decode128: "Writing after 128 tokens",
-  decode4096: "Writing after 4,096 tokens", variants: "Trying the variants",
+  bandwidth: "Reading memory", selfTest: "Testing the kernels", start: "Loading the noise", prefill: "Reading prompts",
+  decode128: "Writing after 128 tokens", decode4096: "Writing after 4,096 tokens", variants: "Trying the variants",
 };
 
 /** Shows a result, or that its measurement has begun. */
 function tell(step, result) {
   const box = $(step === "start" ? "start-up" : step);
   if (result.stage !== undefined) {
-    status.textContent = `${WORDS.start}: ${Math.round((100 * result.loaded) / result.total)} % of ${result.stage === "compile" ? "the pipelines" : "the weights"}`;
+    const what = result.stage === "compile" ? "pipelines" : "weights";
+    status.textContent = `${WORDS.start}: ${Math.round((100 * result.loaded) / result.total)} % of the ${what}`;
     return;
   }
   box.classList.toggle("busy", typeof result === "string");
@@ -91,8 +95,9 @@ function tell(step, result) {
 }
 
 function figure(box, step, result) {
-  const set = (value, unit) => box.querySelector(".figure").replaceChildren(value, " ", Object.assign(document.createElement("small"), { textContent: unit }));
-  const note = (text) => box.append(Object.assign(document.createElement("dd"), { className: "fine note", textContent: text }));
+  const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
+  const set = (value, unit) => box.querySelector(".figure").replaceChildren(value, " ", make("small", { textContent: unit }));
+  const note = (text) => box.append(make("dd", { className: "fine note", textContent: text }));
   if (result.skipped !== undefined) {
     set("–", "");
     return note(`Left out: ${result.skipped}.`);
@@ -106,11 +111,8 @@ function figure(box, step, result) {
   set(plain(result.tokensPerSecond), "tokens/s");
   if (result.shareOfBandwidth === undefined) return;
   const share = `${Math.round(100 * result.shareOfBandwidth)} % of the bandwidth`;
-  const meter = document.createElement("meter");
-  Object.assign(meter, { min: 0, max: 1, value: result.shareOfBandwidth });
-  meter.setAttribute("aria-label", share);
-  const dd = document.createElement("dd");
-  dd.className = "note";
+  const meter = make("meter", { min: 0, max: 1, value: result.shareOfBandwidth, ariaLabel: share });
+  const dd = make("dd", { className: "note" });
   dd.append(meter);
   box.append(dd);
   note(share);

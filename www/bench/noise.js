@@ -48,7 +48,8 @@ export function model(name, shape) {
   let offset = 0;
   for (const tensor of list) {
     const { type, values } = FORMATS[tensor.format];
-    parts.push(...string(tensor.name), little(4, tensor.dims.length), ...tensor.dims.map((n) => little(8, n)), little(4, type), little(8, offset));
+    const dims = tensor.dims.map((n) => little(8, n));
+    parts.push(...string(tensor.name), little(4, dims.length), ...dims, little(4, type), little(8, offset));
     const length = bytesOf(tensor);
     for (let left = valuesOf(tensor) / values; left > 0; ) {
       const power = Math.min(LARGE, Math.floor(Math.log2(left)));

@@ -1,5 +1,5 @@
-// Reads memory of its own, as much as its name says, as often as it is asked to, 128 bits at a time. The module is written out, since it is shorter than a tool
-// that would make it.
+// Reads memory of its own, as much as its name says, as often as it is asked to, 128 bits at a time.
+// The module is written out, since it is shorter than a tool that would make it.
 
 const PAGES = Number(self.name) / 65536;
 const number = (n) => (n < 128 ? [n] : [(n & 127) | 128, ...number(n >>> 7)]); // LEB128

@@ -45,7 +45,11 @@ export function tensors({ architecture, layers, hidden, heads, kvHeads, head = h
 }
 
 /** Type number, values and bytes of a block, in GGUF. */
-export const FORMATS = { F32: { type: 0, values: 1, bytes: 4 }, Q4_0: { type: 2, values: 32, bytes: 18 }, Q8_0: { type: 8, values: 32, bytes: 34 } };
+export const FORMATS = {
+  F32: { type: 0, values: 1, bytes: 4 },
+  Q4_0: { type: 2, values: 32, bytes: 18 },
+  Q8_0: { type: 8, values: 32, bytes: 34 },
+};
 
 export const valuesOf = ({ dims }) => dims.reduce((a, b) => a * b);
 export const bytesOf = (tensor) => (valuesOf(tensor) / FORMATS[tensor.format].values) * FORMATS[tensor.format].bytes;

@@ -19,6 +19,7 @@ drop.addEventListener("drop", (event) => {
 });
 
 async function inspect(given) {
+  if (given.length === 0) return;
   error.hidden = true;
   report.replaceChildren();
   document.body.dataset.state = "busy";
