@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { absent, golden, installApp, reference, root, seeded, shots, smollm } from "./lib/app.mjs";
+import { absent, golden, installApp, reference, seeded, shots, site, smollm } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
 
@@ -27,8 +27,8 @@ before(async () => {
   writeFileSync(join(odd, "model.safetensors"), "");
   server = await serve({
     "/deep/path/": app, "/golden/": golden, "/odd/": odd, "/smol.gguf": smollm,
-    "/page/": join(root, "www/dist"),
-    "/page/demo.json": { type: "application/json", body: JSON.stringify({ name: "SmolLM2 135M Instruct", file: "../smol.gguf", bytes: 98362432 }) },
+    "/site/": site,
+    "/site/page/demo.json": { type: "application/json", body: JSON.stringify({ name: "SmolLM2 135M Instruct", file: "../../smol.gguf", bytes: 98362432 }) },
   });
   browser = await launch();
   page = await open();
@@ -95,7 +95,7 @@ describe("without WebGPU", { skip: noBrowser }, () => {
   };
 
   test("the chat page says so, and that models run on the processor", async () => {
-    const bare = await without("/page/");
+    const bare = await without("/site/page/");
     await bare.waitForSelector("#notice:not([hidden])");
     assert.match(await bare.innerText("#notice"), /no WebGPU[^]*processor[^]*Chrome/);
     assert.equal(await bare.isDisabled("#source"), false);
@@ -566,7 +566,7 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
     const problems = [];
     chat.on("pageerror", (error) => problems.push(error.message));
     chat.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-    await chat.goto(`${server.origin}/page/`);
+    await chat.goto(`${server.origin}/site/page/`);
     await chat.click("#demo");
     await chat.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
     assert.equal(await chat.isVisible("#notice"), false, await chat.innerText("#start"));

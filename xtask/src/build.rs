@@ -1,4 +1,4 @@
-//! Builds the deliverables: wasm, its JavaScript glue, the package in `pkg/dist`, the page in `www/dist`.
+//! Builds the package: wasm, its JavaScript glue, everything in `pkg/dist`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,6 @@ pub fn all() -> Result<u64> {
     setup::npm("pkg")?;
     MODULES.iter().try_for_each(wasm)?;
     package()?;
-    page()?;
     sizes()
 }
 
@@ -259,35 +258,12 @@ fn remove_except(folder: &Path, kept: &BTreeSet<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Builds `www/dist`: the chat page with an unmodified copy of the package.
-fn page() -> Result<()> {
-    tsc("www")?;
-    let www = root().join("www");
-    let dist = www.join("dist");
-    if dist.exists() {
-        fs::remove_dir_all(&dist)?;
-    }
-    copy(&root().join("pkg/dist"), &dist.join("minke"), "d.ts")?;
-    copy(&www.join("static"), &dist, "")?;
-    esbuild(
-        "www",
-        &[
-            "src/main.ts",
-            "--format=esm",
-            "--outfile=dist/main.js",
-            "--target=es2022",
-            "--alias:minke=./minke/index.js",
-            "--external:./minke/*",
-        ],
-    )
-}
-
 /// Type checks a folder, and writes declarations if its configuration says so.
-fn tsc(folder: &str) -> Result<()> {
+pub fn tsc(folder: &str) -> Result<()> {
     run::quiet(run::command("pkg/node_modules/.bin/tsc", &["--project", folder])).map(drop)
 }
 
-fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
+pub fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
     let program = root().join("pkg/node_modules/.bin/esbuild");
     let mut esbuild = run::command(&program.to_string_lossy(), &["--bundle", "--minify", "--log-level=warning"]);
     esbuild.args(args).current_dir(root().join(folder));
@@ -295,7 +271,7 @@ fn esbuild(folder: &str, args: &[&str]) -> Result<()> {
 }
 
 /// Copies a folder, leaving out names that end in `.` and the given extension.
-fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
+pub fn copy(from: &Path, to: &Path, without: &str) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| from.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name();

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run::{self, root};
 use crate::skips::{self, Skip};
-use crate::{build, fuzz, setup};
+use crate::{fuzz, setup, site};
 
 /// Seconds per fuzz target: enough for known findings and fresh regressions; `cargo xtask fuzz` runs longer.
 const FUZZ_SECONDS: u64 = 10;
@@ -26,7 +26,7 @@ const UNBUILT: [(&str, &str); 5] = [
     ("tests/browser", "tools"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 25] = [
+const BUILT: [(&str, &str); 26] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -50,6 +50,7 @@ const BUILT: [(&str, &str); 25] = [
     ("tests/browser", "reports"),
     ("tests/browser", "hub"),
     ("tests/browser", "memory"),
+    ("tests/browser", "site"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];
@@ -74,7 +75,7 @@ pub fn all() -> Result<()> {
     tally.step("rustfmt", || run::quiet(run::command("cargo", &["fmt", "--all", "--check"])).map(drop));
     // One core links the package for a minute; meanwhile the others run checks in a separate target folder.
     let (package, checks) = thread::scope(|scope| {
-        let package = scope.spawn(|| timed("package and page (with tsc)", || build::all().map(drop)));
+        let package = scope.spawn(|| timed("package and site (with tsc)", site::build));
         let checks = [
             timed("clippy, host", || clippy(&["--workspace", "--all-targets"])),
             timed("clippy, wasm32", || {
@@ -123,7 +124,7 @@ pub fn all() -> Result<()> {
 /// rest does.
 pub fn cases() -> Result<()> {
     setup::everything()?;
-    build::all()?;
+    site::build()?;
     let everything = |mut command: Command| {
         command.env("MINKE_ALL", "1");
         vulkan(&mut command)?;
@@ -138,7 +139,9 @@ pub fn cases() -> Result<()> {
 
 /// Fails if a folder has a file of tests that is not listed.
 fn every_file() -> Result<()> {
-    for folder in ["tests/browser", "tests/clients"] {
+    for folder in
+        ["tests/browser", "tests/clients", "tests/chat"].into_iter().filter(|folder| root().join(folder).is_dir())
+    {
         for entry in fs::read_dir(root().join(folder))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
             let Some(file) = name.strip_suffix(".test.mjs") else { continue };

@@ -10,12 +10,14 @@ mod fuzz;
 mod notices;
 mod run;
 mod setup;
+mod site;
 mod skips;
 
 use anyhow::{Result, bail};
 
-const HELP: &str = "cargo xtask build                 the npm package (pkg/dist) and the page (www/dist)
-cargo xtask demo [--port N]       serve the chat page with the small demo model beside it
+const HELP: &str = "cargo xtask build                 the npm package (pkg/dist)
+cargo xtask site [FOLDER] [--as-built]   the whole static site (default: www/dist); without a build, of what there is
+cargo xtask demo [--port N]       serve the site with the small demo model beside it
 cargo xtask demo --prompt \"…\"     ask the demo model in headless Chromium, print its reply and exit
 cargo xtask test                  every check: format, lints, types, native tests, the packed package in browsers
 cargo xtask fuzz [T …] [--seconds N]   fuzz the parsers of untrusted files (default: each for 600 seconds)
@@ -42,6 +44,7 @@ fn command(args: &[String]) -> Result<()> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["build"] => build::all().map(drop),
+        ["site", rest @ ..] => site::command(rest),
         ["demo", rest @ ..] => demo(rest),
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
@@ -88,10 +91,10 @@ fn soak(options: &[&str]) -> Result<()> {
     run::check(node)
 }
 
-/// Serves the page, or with `--prompt` asks once in headless Chromium.
+/// Serves the site, or with `--prompt` asks once in headless Chromium.
 fn demo(options: &[&str]) -> Result<()> {
     let model = assets::demo_model()?;
-    build::all()?;
+    site::build()?;
     let mut node = run::command("node", &["tests/browser/demo.mjs", "--model"]);
     node.arg(&model).args(options);
     if options.contains(&"--prompt") {

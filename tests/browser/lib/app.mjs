@@ -11,6 +11,8 @@ export const reference = process.env.MINKE_REFERENCE ?? join(root, "tests/golden
 export const smollm = process.env.MINKE_REFERENCE_MODEL ?? join(root, ".cache/SmolLM2-135M-Instruct.Q4_1.gguf");
 /** The results of seeds, as recorded by the native tests. */
 export const seeded = JSON.parse(readFileSync(join(root, "tests/seeded.json"), "utf8"));
+/** The static site that `cargo xtask site --as-built` writes. */
+export const site = join(root, "www/dist");
 export const shots = join(root, "target/screenshots");
 
 /**

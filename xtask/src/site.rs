@@ -1,0 +1,171 @@
+//! Writes the static site: the start page, the chat, the demos and the bench, with the package beside them.
+//!
+//! Every path in it is relative, so the site works below any address. The package's folder is named by its contents: a page of
+//! one version never starts the worker or the wasm of another, whatever a cache still has.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+
+use crate::build::{copy, esbuild, tsc};
+use crate::run::{self, root};
+use crate::{notices, setup};
+
+/// The folder that is written unless another is named.
+pub const DEFAULT: &str = "www/dist";
+
+/// What the pages are allowed to do, as a header: the most that any of them needs. Each page allows itself less, in its `<meta>` element.
+/// Workers have no such element, and get theirs from here.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; \
+                      font-src 'self'; worker-src 'self'; manifest-src 'self'; connect-src 'self' https: http://localhost:* http://127.0.0.1:*; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+/// Names by which the pages' sources know the package.
+const PACKAGE: &str = "../minke/";
+
+/// Builds the package, and the site in its usual folder.
+pub fn build() -> Result<()> {
+    crate::build::all()?;
+    write(&root().join(DEFAULT))
+}
+
+/// Writes the site on the package that has been built.
+pub fn write(out: &Path) -> Result<()> {
+    let package = root().join("pkg/dist");
+    ensure!(package.join("index.js").is_file(), "the package is not built: `cargo xtask build`");
+    empty(out)?;
+    let name = format!("minke-{}", &digest(&package)?[..10]);
+    copy(&package, &out.join(&name), "d.ts")?;
+    for file in ["pkg/package.json", "LICENSE-MIT", "LICENSE-APACHE"] {
+        let last = file.trim_start_matches("pkg/");
+        fs::copy(root().join(file), out.join(&name).join(last)).with_context(|| file.to_owned())?;
+    }
+    fs::write(out.join(&name).join("THIRD-PARTY.md"), notices::third_party()?)?;
+    let www = root().join("www");
+    for file in ["index.html", "site.css", "favicon.svg"] {
+        fs::copy(www.join(file), out.join(file)).with_context(|| file.to_owned())?;
+    }
+    for folder in ["demos", "bench"] {
+        copy(&www.join(folder), &out.join(folder), "")?;
+        refer(&out.join(folder), &format!("../{name}/"))?;
+    }
+    openai(&out.join("vendor"))?;
+    page(&out.join("page"), &name)?;
+    if !chat(&out.join("chat"))? {
+        copy(&out.join("page"), &out.join("chat"), "")?;
+    }
+    fs::write(out.join("_headers"), headers(&name))?;
+    // GitHub would otherwise leave out files whose names begin with an underscore.
+    fs::write(out.join(".nojekyll"), "")?;
+    Ok(())
+}
+
+/// Makes the folder, or empties it if it holds an earlier site; anything else in it is somebody's.
+fn empty(out: &Path) -> Result<()> {
+    if out.exists() {
+        let free = out.join("_headers").is_file() || out == root().join(DEFAULT) || fs::read_dir(out)?.next().is_none();
+        ensure!(free, "{} is not empty and holds no site", out.display());
+        fs::remove_dir_all(out)?;
+    }
+    fs::create_dir_all(out).with_context(|| out.display().to_string())
+}
+
+/// SHA-256 of the files below a folder, by names and contents.
+fn digest(folder: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    for path in list(folder)? {
+        hash.update(path.strip_prefix(folder)?.to_string_lossy().as_bytes());
+        hash.update(Sha256::digest(fs::read(path)?));
+    }
+    Ok(format!("{:x}", hash.finalize()))
+}
+
+/// Paths of the files below a folder, in order.
+fn list(folder: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.append(&mut list(&path)?);
+        } else {
+            files.insert(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Points the scripts below a folder at the package's folder.
+fn refer(folder: &Path, package: &str) -> Result<()> {
+    for path in list(folder)?.iter().filter(|path| path.extension().is_some_and(|ending| ending == "js")) {
+        let text = fs::read_to_string(path)?;
+        if text.contains(PACKAGE) {
+            fs::write(path, text.replace(PACKAGE, package))?;
+        }
+    }
+    Ok(())
+}
+
+/// The plain chat page, on the package in a folder beside it.
+fn page(out: &Path, package: &str) -> Result<()> {
+    tsc("www")?;
+    copy(&root().join("www/static"), out, "")?;
+    let (alias, external) = (format!("--alias:minke=../{package}/index.js"), format!("--external:../{package}/*"));
+    let file = format!("--outfile={}", out.join("main.js").display());
+    esbuild("www", &["src/main.ts", "--format=esm", "--target=es2022", &file, &alias, &external])
+}
+
+/// Builds the chat, where it is part of the sources; returns whether it is.
+fn chat(out: &Path) -> Result<bool> {
+    const FOLDER: &str = "www/chat";
+    let folder = root().join(FOLDER);
+    if !folder.join("package.json").is_file() {
+        return Ok(false);
+    }
+    setup::npm(FOLDER)?;
+    let mut npm = run::command("npm", &["run", "build", "--silent"]);
+    npm.current_dir(&folder);
+    run::quiet(npm)?;
+    copy(&folder.join("dist"), out, "")?;
+    Ok(true)
+}
+
+/// The official client, in one file, with its licence.
+fn openai(vendor: &Path) -> Result<()> {
+    setup::npm("www")?;
+    fs::create_dir_all(vendor)?;
+    let file = vendor.join("openai.js");
+    let out = format!("--outfile={}", file.display());
+    esbuild("www", &["node_modules/openai/index.mjs", "--format=esm", "--target=es2022", "--platform=browser", &out])?;
+    fs::copy(root().join("www/node_modules/openai/LICENSE"), vendor.join("openai-LICENSE.txt"))?;
+    Ok(())
+}
+
+/// Headers in the form that Netlify, Cloudflare Pages and others read. What each host sends by itself for files without a digest in
+/// their names (check with the server before use) is left as it is.
+fn headers(package: &str) -> String {
+    let immutable = "  Cache-Control: public, max-age=31536000, immutable\n";
+    format!(
+        "/*\n  Content-Security-Policy: {POLICY}\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: \
+         require-corp\n  Referrer-Policy: no-referrer\n  X-Content-Type-Options: nosniff\n/{package}/*\n{immutable}\
+         /chat/assets/*\n{immutable}"
+    )
+}
+
+/// `cargo xtask site [FOLDER] [--as-built]`
+pub fn command(options: &[&str]) -> Result<()> {
+    let as_built = options.contains(&"--as-built");
+    let folders: Vec<&&str> = options.iter().filter(|option| **option != "--as-built").collect();
+    ensure!(folders.len() <= 1 && folders.iter().all(|f| !f.starts_with("--")), "site [FOLDER] [--as-built]");
+    let out = folders
+        .first()
+        .map_or_else(|| root().join(DEFAULT), |folder| std::path::absolute(folder).unwrap_or_else(|_| folder.into()));
+    if !as_built {
+        crate::build::all()?;
+    }
+    write(&out)?;
+    println!("the site: {}", out.display());
+    Ok(())
+}
