@@ -3,6 +3,7 @@
 import type { StoreListener } from "./events";
 import type { SearchOptions, SearchResult } from "./search/types";
 import type { Change, Tree } from "./tree";
+import { openIndexedStore } from "./store/indexed-store";
 import type { Conversation, Draft, Message, Preset, Settings } from "./types";
 
 /** How the store is protected. "encrypting" and "decrypting": a change that is under way, or was interrupted and goes on by itself. */
@@ -16,11 +17,13 @@ export interface Opened {
 
 /** Stores a message while it grows. Writes are throttled; whatever was written survives a crash. */
 export interface MessageWriter {
+  /** The error of the last write, unless one succeeded since: "quota", say. */
+  readonly error: unknown;
   /** The message as it is now. Costs nothing until the next write is due. */
   update(message: Message): void;
   /** Stores what is pending at once, as when the page is being hidden. */
   flush(): Promise<void>;
-  /** Stores the finished message. Rejects with the first error of any write. */
+  /** Stores the finished message. If another tab encrypted the store meanwhile, it waits until this one is unlocked. */
   finish(message: Message): Promise<void>;
 }
 
@@ -49,7 +52,7 @@ export interface Store {
   open(id: string): Promise<Opened>;
   /** Stores a change of messages, as the functions of `tree.ts` make it, with the conversation. Resolves to the conversation after it. */
   apply(conversation: Conversation, change: Change): Promise<Conversation>;
-  /** A writer for one message that grows; at most one at a time for a message. */
+  /** A writer for one message that grows, and that `apply` has stored; at most one at a time for a message. */
   writer(message: Message): MessageWriter;
   /** Stores changed facts of a conversation. */
   update(id: string, facts: ConversationFacts): Promise<Conversation>;
@@ -65,6 +68,7 @@ export interface Store {
   /** All folders and tags in use, sorted. */
   labels(): Promise<{ folders: string[]; tags: string[] }>;
 
+  /** By a conversation's id, or any other name: "new" for what is not a conversation yet. */
   draft(conversation: string): Promise<Draft | undefined>;
   /** Stores a draft; an empty one is deleted. */
   putDraft(draft: Draft): Promise<void>;
@@ -78,14 +82,16 @@ export interface Store {
 
   /** Searches titles and messages; see `search/types.ts`. */
   search(query: string, options?: SearchOptions): Promise<SearchResult>;
+  /** Resolves when all messages are indexed; a result that is not `complete` can then be asked for again. */
+  searchReady(): Promise<void>;
 
   readonly protection: Protection;
   /** Whether a passphrase is needed before anything can be read. */
   readonly locked: boolean;
   /** Rejects with "passphrase" if it is a wrong one. An interrupted change of protection then goes on. */
   unlock(passphrase: string): Promise<void>;
-  /** Forgets the key, and everything that was read with it. */
-  lock(): void;
+  /** Forgets the key, and everything that was read with it; `everywhere`: in the other tabs, too (the default). */
+  lock(everywhere?: boolean): void;
   /** Encrypts everything that has content. Rejects with "busy" while another tab does so. `onProgress`: records done, of all. */
   encrypt(passphrase: string, onProgress?: (done: number, total: number) => void): Promise<void>;
   /** Decrypts everything. */
@@ -96,7 +102,8 @@ export interface Store {
 
   /** Conversations with their messages, for an export; by default all. */
   read(ids?: readonly string[]): AsyncIterable<Opened>;
-  /** Adds imported conversations and presets, with new ids where theirs are taken. Resolves to the conversations as stored. */
+  /** Adds imported conversations and presets, with new ids where theirs are taken. Those that are stored just as they are in the file are
+   *  left out. Resolves to the conversations as stored. */
   add(conversations: readonly { conversation: Conversation; messages: readonly Message[] }[], presets?: readonly Preset[]): Promise<Conversation[]>;
 
   /** Bytes that this origin uses and may use, as the browser estimates them. */
@@ -109,6 +116,6 @@ export type ConversationFacts = Partial<Pick<Conversation, "title" | "pinned" | 
   & { [K in "folder" | "model" | "preset" | "system"]?: Conversation[K] | null };
 
 /** Opens the store. Rejects with "unavailable", "newer" or "blocked". */
-export async function openStore(_options: StoreOptions = {}): Promise<Store> {
-  throw new Error("not written yet");
+export function openStore(options: StoreOptions = {}): Promise<Store> {
+  return openIndexedStore(options);
 }
