@@ -12,7 +12,9 @@ export type Chunk =
   | { kind: "code"; info: string; lines: string[] };
 
 /** Characters of a chunk, and of a line, from which on it is cut. */
-const LONGEST = 12_000;
+const LONGEST = 8000;
+/** Characters of a table, whose cells make it slow. */
+const LONGEST_TABLE = 3000;
 
 const FENCE = /^( {0,3})(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
 const LIST = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:[ \t]|$)/;
@@ -37,6 +39,8 @@ export class Chunker {
     for (const line of lines) this.#line(this.#cutLong(line));
     // A line that is too long is cut before its end is known, and where it would be cut if it were.
     this.rest = this.#cutLong(this.rest);
+    // After a blank line, most first characters tell that a chunk is over.
+    if (this.#blank && /^[^ \t]/.test(this.rest) && !(this.#list && /^[-*+\d]/.test(this.rest))) this.#close();
     return this.#take();
   }
 
@@ -93,7 +97,8 @@ export class Chunker {
       return;
     }
     if (this.#blank && !/^[ \t]/.test(line) && !(this.#list && LIST.test(line))) this.#close();
-    if (this.#length + line.length > LONGEST && this.open !== undefined) this.#cut(line);
+    const longest = this.#table === undefined ? LONGEST : LONGEST_TABLE;
+    if (this.#length + line.length > longest && this.open !== undefined) this.#cut(line);
     this.open ??= { kind: "markdown", lines: [] };
     this.#blank = false;
     this.#list ||= LIST.test(line);

@@ -35,8 +35,9 @@ class Reader implements SentenceReader {
   push(text: string): string[] {
     const sentences = this.#chunker.push(visible(text)).flatMap((chunk) => this.#rest(chunk));
     const open = this.#chunker.preview();
-    // Prose only, and nothing of a line whose markup is not closed yet.
-    if (open?.kind !== "markdown" || isTable(open.lines) || !settled(this.#chunker.rest)) return sentences;
+    // Prose only, and nothing of a line whose markup is not closed yet, or that may belong to another chunk.
+    const apart = this.#chunker.rest !== "" && this.#chunker.open?.lines.at(-1)?.trim() === "";
+    if (open?.kind !== "markdown" || apart || isTable(open.lines) || !settled(this.#chunker.rest)) return sentences;
     const speech = this.#speech(open).slice(this.#said);
     const end = lastEnd(speech);
     this.#said += end;
