@@ -18,19 +18,22 @@ function decode(bytes: Uint8Array, name: string): string {
   }
 }
 
-/** Where decoding fails first: the end of the longest beginning that decodes. */
+/** Where decoding fails first: after the longest beginning that decodes, less a character that it leaves unfinished. */
 function firstWrong(bytes: Uint8Array, label: string): number {
+  const decoded = (length: number): string | undefined => {
+    try {
+      return new TextDecoder(label, { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length), { stream: true });
+    } catch {
+      return undefined;
+    }
+  };
   let low = 0;
   let high = bytes.length;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    try {
-      // As a stream: a character that is cut at the end is no error.
-      new TextDecoder(label, { fatal: true }).decode(bytes.subarray(0, middle), { stream: true });
-      low = middle;
-    } catch {
-      high = middle - 1;
-    }
+    if (decoded(middle) === undefined) high = middle - 1;
+    else low = middle;
   }
-  return low;
+  const text = decoded(low)!;
+  return label === "utf-8" ? new TextEncoder().encode(text).length : 2 * text.length;
 }

@@ -96,7 +96,9 @@ export class Protector {
   }
 
   /** Runs `work` in one tab at a time, with the state as it then is. Rejects with "busy", or does `otherwise`, where another one is at it. */
-  #exclusive(work: () => Promise<void>, otherwise: () => void = () => { throw new DataError("busy", {}); }): Promise<void> {
+  async #exclusive(work: () => Promise<void>, otherwise: () => void = () => { throw new DataError("busy", {}); }): Promise<void> {
+    // This tab may be completing an interrupted change itself.
+    await this.#resumed.catch(() => {});
     return navigator.locks.request(this.lockName, { ifAvailable: true }, async (lock) => {
       if (lock === null) return otherwise();
       if (await this.rows.vault.reload(this.rows.db)) this.onChange();
