@@ -613,6 +613,61 @@ describe("the store", { skip: chromiumPath ? false : "Chromium: it is not there"
     assert.deepEqual(found, { second: 0, list: 2, path: 2 });
   });
 
+  // A campaign: filling the store takes half a minute, and machines differ.
+  if (process.env.MINKE_ALL) {
+    test("1,000 conversations of 100 messages are listed, opened and searched at once", { timeout: 300_000 }, async (t) => {
+      await page.evaluate(async () => {
+        const store = await openStore({ name: "large" });
+        const vocabulary = Array.from({ length: 20_000 }, (_, i) => `w${((i * 7919) % 99_991).toString(36)}`);
+        // Few words are common and most are rare, as in languages.
+        const pick = () => vocabulary[Math.floor(vocabulary.length * Math.random() ** 3)];
+        for (let part = 0; part < 20; part++) {
+          await store.add(Array.from({ length: 50 }, (_, c) => {
+            const conversation = store.create({ title: `Title ${pick()} ${pick()}` });
+            const messages = Array.from({ length: 100 }, (_, m) => tree.newMessage(conversation, conversation.root, {
+              role: m % 2 ? "assistant" : "user", created: m, text: `${Array.from({ length: 60 }, pick).join(" ")}${c === 7 && m === 50 ? ` Éclair needle${part}` : ""}`,
+            }));
+            return { conversation: { ...conversation, leaf: messages[99].id }, messages };
+          }));
+        }
+        store.close();
+      });
+      for (const encrypted of [false, true]) {
+        if (encrypted) {
+          const took = await page.evaluate(async () => {
+            const store = await openStore({ name: "large" });
+            const began = performance.now();
+            await store.encrypt("p");
+            store.close();
+            return performance.now() - began;
+          });
+          t.diagnostic(`encrypted in ${Math.round(took / 1000)} s`);
+        }
+        await reload();
+        const took = await page.evaluate(async () => {
+          const took = {};
+          const time = async (name, work) => {
+            const began = performance.now();
+            const result = await work();
+            took[name] = Math.round(performance.now() - began);
+            return result;
+          };
+          const store = await openStore({ name: "large" });
+          if (store.locked) await time("unlock", () => store.unlock("p"));
+          const list = await time("list", () => store.list());
+          await time("open", () => store.open(list[500].id));
+          await time("index", () => store.searchReady());
+          for (const query of ["eclair", "eclair needle7", "w1", "w", "w1 wa wb", "nothing"]) await time(`search "${query}"`, () => store.search(query));
+          return { ...took, found: (await store.search("eclair")).total };
+        });
+        t.diagnostic(`${encrypted ? "encrypted" : "plain"}, milliseconds: ${JSON.stringify(took)}`);
+        assert.equal(took.found, 20);
+        assert.ok(took.list < 100 && took.open < 200, JSON.stringify(took));
+        assert.ok(Object.entries(took).every(([name, ms]) => !name.startsWith("search") || ms < 100), JSON.stringify(took));
+      }
+    });
+  }
+
   describe("attachments", () => {
     const attach = (name, content, type = "", limits = {}) => page.evaluate(([name, bytes, type, limits]) => attach(name, bytes, type, limits), [name, [...Buffer.from(content)], type, limits]);
 

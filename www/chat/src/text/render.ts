@@ -48,9 +48,9 @@ export interface TextRenderer {
 }
 
 /** Milliseconds of rendering in one frame. */
-const BUDGET = 25;
+const BUDGET = 16;
 /** Characters that are cut into chunks at a time. */
-const SLICE = 8192;
+const SLICE = 2048;
 
 /** Creates a renderer whose element gets the class "md". */
 export function createTextRenderer(element: HTMLElement, options: TextOptions): TextRenderer {

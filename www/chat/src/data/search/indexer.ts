@@ -78,15 +78,17 @@ export class Indexer {
     // Of two that match as well, the later one is the likelier to be meant.
     found.sort((a, b) => b.score - a.score || b.facts.updated - a.facts.updated);
     const asked = words(query);
-    const hits = await Promise.all(found.slice(0, limit).map((match) => this.#hit(match, asked)));
+    const shown = found.slice(0, limit);
+    const { store } = this.rows.db.transaction("messages");
+    const rows = await Promise.all(shown.map(({ conversation, message }) => (message === undefined ? undefined : store.get([conversation, message]))));
+    const hits = await Promise.all(shown.map((match, i) => this.#hit(match, rows[i], asked)));
     signal?.throwIfAborted();
     return { hits: hits.filter((hit) => hit !== undefined), total: found.length, complete: this.#complete };
   }
 
-  async #hit({ facts, message, score }: Match & { facts: Conversation }, asked: readonly string[]): Promise<SearchHit | undefined> {
+  async #hit({ facts, message, score }: Match & { facts: Conversation }, row: MessageRow | undefined, asked: readonly string[]): Promise<SearchHit | undefined> {
     const title = snippet(facts.title, asked, true);
     if (message === undefined) return { conversation: facts, title, snippet: { text: "", marks: [] }, score };
-    const row = await this.rows.db.get("messages", [facts.id, message]);
     // Deleted by another tab since.
     if (row === undefined) return undefined;
     const found = textOf(await this.rows.open("messages", row));
