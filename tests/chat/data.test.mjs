@@ -201,11 +201,11 @@ describe("imports and exports", () => {
     const cases = [
       [(file) => (file.version = 9), ".version"], [(_, one) => (one.conversation.title = 5), ".conversations[0].conversation.title"], [(_, one) => (one.messages[1].role = "system"), ".conversations[0].messages[1].role"],
       [(_, one) => (one.messages[1].stats.tokens = "x"), ".conversations[0].messages[1].stats.tokens"], [(_, one) => (one.messages[1].id = "a"), ".conversations[0].messages[1].id"],
-      [(_, one) => (one.messages[0].parent = "b"), ".conversations[0].messages"], [(file) => (file.presets[0].reasoning = "x"), ".presets[0].reasoning"],
+      [(_, one) => (one.messages[0].parent = "b"), ".conversations[0].messages[0].parent"], [(file) => (file.presets[0].reasoning = "x"), ".presets[0].reasoning"],
     ];
     for (const [change, where] of cases) assert.throws(() => data.importText(broken(change)), refused("format", where));
     const orphan = data.importText(broken((_, one) => (one.messages[1].parent = "gone")));
-    assert.deepEqual(orphan.skipped, [{ where: ".conversations[0].messages[1].parent", reason: "orphan" }]);
+    assert.deepEqual(orphan.skipped, [{ where: ".conversations[0].messages[1].parent", reason: "orphan", what: "gone" }]);
     assert.equal(data.importText(`{"__proto__":{"x":1},"format":"minke-chat","version":1,"conversations":[]}`).conversations.length, 0);
     await assert.rejects(data.importFile(new Blob([new Uint8Array([0x61, 0xe9, 0x62])])), (error) => error.code === "encoding" && error.detail.at === 1);
   });

@@ -69,11 +69,12 @@ async function reason(error: unknown, name: string, known: number): Promise<Data
     const all = await indexedDB.databases?.().catch(() => []) ?? [];
     return new DataError("newer", { found: all.find((one) => one.name === name)?.version ?? known + 1, known });
   }
-  return storageError(error, 0) ?? new DataError("unavailable", { reason: String(error) }, { cause: error });
+  return (await storageError(error, 0)) ?? new DataError("unavailable", { reason: String(error) }, { cause: error });
 }
 
 /** The "quota" error of a failed write, or undefined if it failed for another reason. */
-export function storageError(error: unknown, needed: number): DataError<"quota"> | undefined {
+export async function storageError(error: unknown, needed: number): Promise<DataError<"quota"> | undefined> {
   if (!(error instanceof DOMException) || error.name !== "QuotaExceededError") return undefined;
-  return new DataError("quota", { needed }, { cause: error });
+  const { usage: used, quota } = await navigator.storage.estimate().catch((): StorageEstimate => ({}));
+  return new DataError("quota", { needed, used, quota }, { cause: error });
 }

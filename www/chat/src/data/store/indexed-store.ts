@@ -192,6 +192,8 @@ class IndexedStore implements Store {
       this.#fresh.delete(id);
     }
     await this.#mark(ids, Date.now());
+    // If this tab is closed before, the next one that opens does it.
+    setTimeout(() => void this.purge().catch(() => {}), RESTORABLE + 1000);
     this.#indexer.removeConversations(ids);
   }
 

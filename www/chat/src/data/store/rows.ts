@@ -57,7 +57,7 @@ export class Rows {
         return result;
       } catch (error) {
         abort(transaction);
-        if (!(error instanceof Stale) || attempt === ATTEMPTS) throw storageError(error, prepared.bytes?.() ?? 0) ?? error;
+        if (!(error instanceof Stale) || attempt === ATTEMPTS) throw await storageError(error, prepared.bytes?.() ?? 0) ?? error;
         if (await this.vault.reload(this.db)) this.onProtection();
       }
     }

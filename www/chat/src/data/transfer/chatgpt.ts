@@ -4,6 +4,7 @@ import { newId } from "../ids";
 import { emptyConversation } from "../store/defaults";
 import { makeTree } from "../tree";
 import type { Conversation, Message, Role } from "../types";
+import { Ancestry } from "./ancestry";
 import { defined } from "./checked";
 import type { Checked } from "./checked";
 import type { Imported, Skipped } from "./types";
@@ -27,47 +28,24 @@ function readConversation(one: Checked, skipped: Skipped[]): { conversation: Con
   }));
   const mapping = one.get("mapping");
   const messages: Message[] = [];
-  const parents = new Map<string, string | undefined>();
-  const kept = new Set<string>();
+  const nodes = new Ancestry(conversation.root, skipped);
   for (const id of Object.keys(mapping.object())) {
     const node = mapping.get(id);
-    parents.set(id, node.get("parent").maybe((value) => value.text()));
     const message = node.get("message");
-    if (message.absent) continue;
-    const read = readMessage(message, id, conversation, created, skipped);
-    if (read === undefined) continue;
-    kept.add(id);
-    messages.push(read);
+    const read = message.absent ? undefined : readMessage(message, id, conversation, created, skipped);
+    if (read !== undefined) messages.push(read);
+    nodes.add(id, node.get("parent").maybe((value) => value.text()), node, read !== undefined);
   }
-  // Nodes that are not kept pass on their parents.
-  const keptAbove = (id: string | undefined, where: Checked): string => {
-    const seen = new Set<string>();
-    for (let at = id; at !== undefined; at = parents.get(at)) {
-      if (kept.has(at)) return at;
-      if (seen.has(at)) where.fail("nodes without a cycle of parents");
-      if (!parents.has(at)) {
-        skipped.push(where.get("parent").skip("orphan", at));
-        return conversation.root;
-      }
-      seen.add(at);
-    }
-    return conversation.root;
-  };
-  for (const message of messages) message.parent = keptAbove(parents.get(message.id), mapping.get(message.id));
-  for (const message of messages) checkPath(message.id, parents, mapping);
+  nodes.check();
+  for (const message of messages) message.parent = nodes.parentOf(message.id);
   if (messages.length === 0) {
     skipped.push(one.skip("empty", conversation.title));
     return undefined;
   }
   const current = one.get("current_node").maybe((value) => value.text());
-  const leaf = current === undefined ? conversation.root : keptAbove(current, mapping);
+  const leaf = nodes.nearest(current);
   const sorted = [...makeTree(messages).values()];
   return { conversation: { ...conversation, leaf: leaf === conversation.root ? sorted.at(-1)!.id : leaf }, messages: sorted };
-}
-
-function checkPath(id: string, parents: ReadonlyMap<string, string | undefined>, mapping: Checked): void {
-  let steps = 0;
-  for (let at: string | undefined = id; at !== undefined; at = parents.get(at)) if (++steps > parents.size + 1) mapping.get(id).fail("nodes without a cycle of parents");
 }
 
 function readMessage(message: Checked, id: string, conversation: Conversation, created: number, skipped: Skipped[]): Message | undefined {

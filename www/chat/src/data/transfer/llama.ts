@@ -5,6 +5,7 @@ import { newId } from "../ids";
 import { emptyConversation } from "../store/defaults";
 import { makeTree } from "../tree";
 import type { Attachment, Conversation, Message, ToolCall } from "../types";
+import { Ancestry } from "./ancestry";
 import { Checked, defined } from "./checked";
 import type { Imported, Skipped } from "./types";
 
@@ -66,41 +67,22 @@ function readSessions(sessions: readonly Session[]): Imported {
 function readSession({ conv, messages: items }: Session, skipped: Skipped[]): { conversation: Conversation; messages: Message[] } | undefined {
   const updated = conv.get("lastModified").maybe((value) => value.number()) ?? Date.now();
   const conversation = emptyConversation({ id: conv.get("id").maybe((value) => value.text()) ?? newId(), title: conv.get("name").maybe((value) => value.text()) ?? "", created: updated, updated });
-  const parents = new Map<string, string | undefined>();
-  const kept = new Map<string, Message>();
+  const nodes = new Ancestry(conversation.root, skipped);
+  const read: Message[] = [];
   for (const item of items) {
     const id = idOf(item.get("id"));
-    if (parents.has(id)) item.get("id").fail("an id that no other message has");
-    parents.set(id, item.get("parent").maybe((value) => (value.value === -1 ? undefined : idOf(value))));
     const message = readMessage(item, id, conversation, skipped);
-    if (message !== undefined) kept.set(id, message);
+    nodes.add(id, item.get("parent").maybe((value) => (value.value === -1 ? undefined : idOf(value))), item, message !== undefined);
+    if (message !== undefined) read.push(message);
   }
-  const keptAbove = (id: string | undefined, item: Checked): string => {
-    let steps = 0;
-    for (let at = id; at !== undefined; at = parents.get(at)) {
-      if (kept.has(at)) return at;
-      if (++steps > parents.size) item.fail("messages without a cycle of parents");
-      if (!parents.has(at)) {
-        skipped.push(item.get("parent").skip("orphan", at));
-        return conversation.root;
-      }
-    }
-    return conversation.root;
-  };
-  for (const item of items) {
-    const id = idOf(item.get("id"));
-    let steps = 0;
-    for (let at: string | undefined = id; at !== undefined; at = parents.get(at)) if (++steps > parents.size + 1) item.fail("messages without a cycle of parents");
-    const message = kept.get(id);
-    if (message !== undefined) message.parent = keptAbove(parents.get(id), item);
-  }
-  const messages = [...makeTree(kept.values()).values()];
+  nodes.check();
+  for (const message of read) message.parent = nodes.parentOf(message.id);
+  const messages = [...makeTree(read).values()];
   if (messages.length === 0) {
     skipped.push(conv.skip("empty", conversation.title));
     return undefined;
   }
-  const current = conv.get("currNode").maybe(idOf);
-  const leaf = current !== undefined && parents.has(current) ? keptAbove(current, conv) : conversation.root;
+  const leaf = nodes.nearest(conv.get("currNode").maybe(idOf));
   return { conversation: { ...conversation, created: messages[0]!.created, leaf: leaf === conversation.root ? messages.at(-1)!.id : leaf }, messages };
 }
 

@@ -2,6 +2,7 @@
 
 import { makeTree } from "../tree";
 import type { Attachment, Conversation, Message, Preset, Sampling, Stats, TokenLogprob, ToolCall } from "../types";
+import { Ancestry } from "./ancestry";
 import { defined } from "./checked";
 import type { Checked } from "./checked";
 import { FORMAT, VERSION } from "./export";
@@ -27,36 +28,17 @@ function readConversation(one: Checked, skipped: Skipped[]): { conversation: Con
     pinned: facts.get("pinned").flag(), folder: text("folder"), tags: facts.get("tags").list().map((tag) => tag.text()), model: text("model"), preset: text("preset"),
     system: text("system"), root: facts.get("root").text(), leaf: facts.get("leaf").text(),
   });
-  const ids = new Set<string>();
+  const nodes = new Ancestry(conversation.root, skipped);
   const read = one.get("messages").list().map((item) => {
     const message = readMessage(item, conversation.id);
-    if (ids.has(message.id) || message.id === conversation.root) item.get("id").fail("an id that no other message has");
-    ids.add(message.id);
-    return { item, message };
+    nodes.add(message.id, message.parent, item, true);
+    return message;
   });
-  for (const { item, message } of read) {
-    if (message.parent === conversation.root || ids.has(message.parent)) continue;
-    message.parent = conversation.root;
-    skipped.push(item.get("parent").skip("orphan"));
-  }
-  const messages = [...makeTree(read.map(({ message }) => message)).values()];
-  rejectCycles(one.get("messages"), messages, conversation.root);
-  if (!ids.has(conversation.leaf)) conversation.leaf = messages.at(-1)?.id ?? conversation.root;
+  nodes.check();
+  for (const message of read) message.parent = nodes.parentOf(message.id);
+  const messages = [...makeTree(read).values()];
+  if (!nodes.has(conversation.leaf)) conversation.leaf = messages.at(-1)?.id ?? conversation.root;
   return { conversation, messages };
-}
-
-/** Parents must lead to the root. */
-function rejectCycles(where: Checked, messages: readonly Message[], root: string): void {
-  const parents = new Map(messages.map((message) => [message.id, message.parent]));
-  const good = new Set([root]);
-  for (const { id } of messages) {
-    const way: string[] = [];
-    for (let at: string | undefined = id; at !== undefined && !good.has(at); at = parents.get(at)) {
-      if (way.length > parents.size) where.fail("messages without a cycle of parents");
-      way.push(at);
-    }
-    for (const at of way) good.add(at);
-  }
 }
 
 function readMessage(item: Checked, conversation: string): Message {
