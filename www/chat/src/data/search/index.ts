@@ -73,7 +73,10 @@ export class SearchIndex {
   search(query: string): Match[] {
     const asked = [...new Set(words(query))].slice(0, MOST_WORDS);
     if (asked.length === 0) return [];
-    const count = this.#conversationOf.length;
+    // Local names: this runs over every document for every word.
+    const conversationOf = this.#conversationOf;
+    const messageOf = this.#messageOf;
+    const count = conversationOf.length;
     const total = new Float32Array(count);
     const scores = new Float64Array(this.#conversations.length);
     const having = new Uint8Array(this.#conversations.length);
@@ -84,12 +87,12 @@ export class SearchIndex {
       for (let document = 0; document < count; document++) {
         const weight = weights[document]!;
         if (weight === 0) continue;
-        const conversation = this.#conversationOf[document]!;
-        const value = weight * rarity * (this.#messageOf[document] === undefined ? TITLE : 1);
+        const conversation = conversationOf[document]!;
+        const value = weight * rarity * (messageOf[document] === undefined ? TITLE : 1);
         total[document]! += value;
         // Each further message counts for little: a long conversation is not better because it is long.
         best[conversation] = Math.max(best[conversation]!, value) + 0.02 * value;
-        having[conversation] = having[conversation] === place || having[conversation] === place + 1 ? place + 1 : having[conversation]!;
+        if (having[conversation] === place) having[conversation] = place + 1;
       }
       for (let i = 0; i < best.length; i++) scores[i]! += best[i]!;
     }
@@ -97,10 +100,12 @@ export class SearchIndex {
   }
 
   #matches(all: number, total: Float32Array, scores: Float64Array, having: Uint8Array): Match[] {
+    const conversationOf = this.#conversationOf;
+    const messageOf = this.#messageOf;
     const bestMessage = new Int32Array(this.#conversations.length).fill(-1);
     for (let document = 0; document < total.length; document++) {
-      if (total[document] === 0 || this.#messageOf[document] === undefined) continue;
-      const conversation = this.#conversationOf[document]!;
+      if (total[document] === 0 || messageOf[document] === undefined) continue;
+      const conversation = conversationOf[document]!;
       const old = bestMessage[conversation]!;
       if (old === -1 || total[document]! > total[old]!) bestMessage[conversation] = document;
     }
@@ -110,22 +115,24 @@ export class SearchIndex {
       const best = bestMessage[i]!;
       // Words that stand together in one message count more than the same ones far apart.
       const score = scores[i]! + (best === -1 ? 0 : total[best]!);
-      matches.push({ conversation: this.#conversations[i]!, score, ...(best !== -1 && { message: this.#messageOf[best]! }) });
+      matches.push({ conversation: this.#conversations[i]!, score, ...(best !== -1 && { message: messageOf[best]! }) });
     }
     return matches.sort((a, b) => b.score - a.score);
   }
 
   /** For each document how well it has a word: 0, PREFIX or 1; and how many have it. */
   #weights(word: string): { weights: Float32Array; found: number } {
-    const weights = new Float32Array(this.#conversationOf.length);
-    let found = 0;
+    const conversationOf = this.#conversationOf;
+    const weights = new Float32Array(conversationOf.length);
     for (const term of this.#termsWith(word)) {
       const weight = term === word ? 1 : PREFIX;
-      for (const document of this.#postings.get(term)!) {
-        if (this.#conversationOf[document] === -1) continue;
-        if (weights[document] === 0) found++;
-        if (weights[document]! < weight) weights[document] = weight;
-      }
+      const postings = this.#postings.get(term)!;
+      for (let i = 0; i < postings.length; i++) if (weights[postings[i]!]! < weight) weights[postings[i]!] = weight;
+    }
+    let found = 0;
+    for (let document = 0; document < weights.length; document++) {
+      if (conversationOf[document] === -1) weights[document] = 0;
+      else if (weights[document] !== 0) found++;
     }
     return { weights, found };
   }

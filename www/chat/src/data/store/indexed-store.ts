@@ -44,6 +44,8 @@ class IndexedStore implements Store {
   readonly #fresh = new Map<string, Conversation>();
   /** Conversations as they were read, so that lists decrypt only what changed. */
   readonly #read = new Map<string, { version: number; conversation: Conversation }>();
+  /** The list, until something changes: a search begins with every letter that is typed. */
+  #listed: Promise<Conversation[]> | undefined;
   readonly #channel: Channel;
   readonly #protector: Protector;
   readonly #indexer: Indexer;
@@ -52,6 +54,9 @@ class IndexedStore implements Store {
     this.#channel = new Channel(name, (message) => this.#onRemote(message));
     this.#protector = new Protector(rows, `${name}:protection`, () => this.#protectionChanged());
     this.#indexer = new Indexer(rows);
+    this.#channel.subscribe(({ kind }) => {
+      if (kind === "conversations" || kind === "protection") this.#listed = undefined;
+    });
   }
 
   subscribe(listener: StoreListener): () => void {
@@ -329,11 +334,19 @@ class IndexedStore implements Store {
   // Search
 
   search(query: string, options?: SearchOptions): Promise<SearchResult> {
-    return this.#indexer.search(query, () => this.list(), options);
+    return this.#indexer.search(query, () => this.#list(), options);
   }
 
   searchReady(): Promise<void> {
-    return this.#indexer.ready(() => this.list());
+    return this.#indexer.ready(() => this.#list());
+  }
+
+  #list(): Promise<Conversation[]> {
+    if (this.#listed !== undefined) return this.#listed;
+    const listed = this.list();
+    this.#listed = listed;
+    listed.catch(() => (this.#listed = undefined));
+    return listed;
   }
 
   // Protection
@@ -459,6 +472,7 @@ class IndexedStore implements Store {
   #forget(): void {
     this.rows.vault.forget();
     this.#read.clear();
+    this.#listed = undefined;
     this.#indexer.invalidate();
   }
 
