@@ -657,7 +657,13 @@ describe("the store", { skip: chromiumPath ? false : "Chromium: it is not there"
           const list = await time("list", () => store.list());
           await time("open", () => store.open(list[500].id));
           await time("index", () => store.searchReady());
-          for (const query of ["eclair", "eclair needle7", "w1", "w", "w1 wa wb", "nothing"]) await time(`search "${query}"`, () => store.search(query));
+          for (const query of ["eclair", "eclair needle7", "w1", "w", "w1 wa wb", "nothing"]) {
+            // The median of three: the machine has other things to do.
+            const three = [];
+            for (let i = 0; i < 3; i++) three.push(await time("last", () => store.search(query)).then(() => took.last));
+            took[`search "${query}"`] = three.sort((a, b) => a - b)[1];
+            delete took.last;
+          }
           return { ...took, found: (await store.search("eclair")).total };
         });
         t.diagnostic(`${encrypted ? "encrypted" : "plain"}, milliseconds: ${JSON.stringify(took)}`);

@@ -17,7 +17,7 @@ const SLICE = 10;
 const READ = 300;
 /** Characters of an attachment that are indexed. */
 const ATTACHED = 100_000;
-const LIMIT = 50;
+const LIMIT = 30;
 
 export class Indexer {
   #index = new SearchIndex();

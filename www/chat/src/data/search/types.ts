@@ -3,7 +3,7 @@
 import type { Conversation } from "../types";
 
 export interface SearchOptions {
-  /** Conversations at most; default 50. */
+  /** Conversations at most; default 30. */
   limit?: number;
   /** Only in this folder. */
   folder?: string;

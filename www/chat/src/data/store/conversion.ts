@@ -33,11 +33,11 @@ async function convert(rows: Rows, store: ContentStore, batch: readonly Row<unkn
     return {
       async write(transaction) {
         const target = transaction.objectStore(store);
-        await Promise.all(converted.map(async (row) => {
-          const current = await target.get(keyOf(row) as never);
-          // A newer version has the new form already, and a deleted row stays deleted.
-          if (current?.version === row.version - 1) await target.put(row as never);
-        }));
+        const range = IDBKeyRange.bound(keyOf(batch[0]!), keyOf(batch.at(-1)!));
+        const versions = new Map(((await target.getAll(range as never)) as Row<unknown>[]).map((row) => [String(keyOf(row)), row.version]));
+        // A newer version has the new form already, and a deleted row stays deleted.
+        const unchanged = converted.filter((row) => versions.get(String(keyOf(row))) === row.version - 1);
+        await Promise.all(unchanged.map((row) => target.put(row as never)));
       },
     };
     // What is lost of this in a crash is converted again; the change of state after it waits for the disk.
