@@ -12,8 +12,17 @@ const { build } = createRequire(join(root, "pkg/package.json"))("esbuild");
 
 /** The policy of www/chat/index.html. */
 export const CSP = [
-  "default-src 'none'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self'", "style-src 'self'", "img-src 'self' data: blob:", "font-src 'self'",
-  "manifest-src 'self'", "connect-src 'self' https://huggingface.co https://*.hf.co", "base-uri 'none'", "form-action 'none'", "frame-src 'none'",
+  "default-src 'none'",
+  "script-src 'self' 'wasm-unsafe-eval'",
+  "worker-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data: blob:",
+  "font-src 'self'",
+  "manifest-src 'self'",
+  "connect-src 'self' https://huggingface.co https://*.hf.co",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-src 'none'",
 ].join("; ");
 
 /** As Vite does: `import url from "./file?url"` is the address of a copy of the file. */
@@ -25,7 +34,8 @@ const urls = {
       return { path: found.path, namespace: "url" };
     });
     builder.onLoad({ filter: /.*/, namespace: "url" }, async ({ path }) => ({
-      contents: await (await import("node:fs/promises")).readFile(path), loader: "file",
+      contents: await (await import("node:fs/promises")).readFile(path),
+      loader: "file",
     }));
   },
 };
@@ -34,8 +44,16 @@ async function bundle(entry, folder, options) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   await build({
-    stdin: { contents: entry, resolveDir: sources, loader: "ts" }, bundle: true, format: "esm", outdir: folder, entryNames: "app", target: "es2022",
-    plugins: [urls], logLevel: "warning", legalComments: "none", ...options,
+    stdin: { contents: entry, resolveDir: sources, loader: "ts" },
+    bundle: true,
+    format: "esm",
+    outdir: folder,
+    entryNames: "app",
+    target: "es2022",
+    plugins: [urls],
+    logLevel: "warning",
+    legalComments: "none",
+    ...options,
   });
 }
 
@@ -52,7 +70,10 @@ export async function servePage(name, entry, { csp = CSP, css = "" } = {}) {
   await bundle(`${entry}\ndocument.title = "ready";`, folder, { platform: "browser", splitting: true });
   const meta = csp ? `<meta http-equiv="Content-Security-Policy" content="${csp}">` : "";
   writeFileSync(join(folder, "app.css"), css);
-  writeFileSync(join(folder, "index.html"), `<!doctype html><html lang="en"><meta charset="utf-8">${meta}<title>…</title><link rel="stylesheet" href="app.css"><link rel="icon" href="app.css"><body><main></main><script type="module" src="app.js"></script></body></html>`);
+  writeFileSync(
+    join(folder, "index.html"),
+    `<!doctype html><html lang="en"><meta charset="utf-8">${meta}<title>…</title><link rel="stylesheet" href="app.css"><link rel="icon" href="app.css"><body><main></main><script type="module" src="app.js"></script></body></html>`,
+  );
   return serve({ "/": folder });
 }
 

@@ -101,14 +101,29 @@ class Log implements RequestLog {
 function request(entry: PerformanceResourceTiming): RequestEntry {
   const { origin, own } = originOf(entry.name);
   return {
-    url: entry.name, origin, own, initiator: entry.initiatorType, bytes: entry.transferSize, time: performance.timeOrigin + entry.startTime,
-    duration: entry.duration, refused: false,
+    url: entry.name,
+    origin,
+    own,
+    initiator: entry.initiatorType,
+    bytes: entry.transferSize,
+    time: performance.timeOrigin + entry.startTime,
+    duration: entry.duration,
+    refused: false,
   };
 }
 
 function refusal(event: SecurityPolicyViolationEvent): RequestEntry {
   const { origin, own } = originOf(event.blockedURI);
-  return { url: event.blockedURI, origin, own, initiator: event.effectiveDirective, bytes: 0, time: performance.timeOrigin + event.timeStamp, duration: 0, refused: true };
+  return {
+    url: event.blockedURI,
+    origin,
+    own,
+    initiator: event.effectiveDirective,
+    bytes: 0,
+    time: performance.timeOrigin + event.timeStamp,
+    duration: 0,
+    refused: true,
+  };
 }
 
 /** "blob:" and "data:" never leave the page; "inline" and "eval" are no addresses. */

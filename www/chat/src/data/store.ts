@@ -104,7 +104,10 @@ export interface Store {
   read(ids?: readonly string[]): AsyncIterable<Opened>;
   /** Adds imported conversations and presets, with new ids where theirs are taken. Those that are stored just as they are in the file are
    *  left out. Resolves to the conversations as stored. */
-  add(conversations: readonly { conversation: Conversation; messages: readonly Message[] }[], presets?: readonly Preset[]): Promise<Conversation[]>;
+  add(
+    conversations: readonly { conversation: Conversation; messages: readonly Message[] }[],
+    presets?: readonly Preset[],
+  ): Promise<Conversation[]>;
 
   /** Bytes that this origin uses and may use, as the browser estimates them. */
   usage(): Promise<{ used: number; quota: number }>;
@@ -112,8 +115,9 @@ export interface Store {
 }
 
 /** What `Store.update` can change. `null` takes a fact away. */
-export type ConversationFacts = Partial<Pick<Conversation, "title" | "pinned" | "tags" | "leaf">>
-  & { [K in "folder" | "model" | "preset" | "system"]?: Conversation[K] | null };
+export type ConversationFacts = Partial<Pick<Conversation, "title" | "pinned" | "tags" | "leaf">> & {
+  [K in "folder" | "model" | "preset" | "system"]?: Conversation[K] | null;
+};
 
 /** Opens the store. Rejects with "unavailable", "newer" or "blocked". */
 export function openStore(options: StoreOptions = {}): Promise<Store> {

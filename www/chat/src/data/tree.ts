@@ -52,7 +52,8 @@ export function makeTree(messages: Iterable<Message>): Tree {
   for (const message of sorted) {
     // Its ancestors that are not there yet; a parent may be as old as its child, and clocks go back.
     const chain: Message[] = [];
-    for (let at: Message | undefined = message; at && !tree.has(at.id) && !chain.includes(at); at = all.get(at.parent)) chain.push(at);
+    for (let at: Message | undefined = message; at && !tree.has(at.id) && !chain.includes(at); at = all.get(at.parent))
+      chain.push(at);
     for (const one of chain.reverse()) tree.set(one.id, one);
   }
   return tree;
@@ -101,17 +102,22 @@ export function childrenOf(tree: Tree): Map<string, string[]> {
 /** The messages that share a message's parent, itself included. */
 export function siblings(tree: Tree, id: string): Siblings {
   const parent = tree.get(id)?.parent;
-  const ids = parent === undefined ? [id] : [...tree.values()].filter((message) => message.parent === parent).map((message) => message.id);
+  const ids =
+    parent === undefined
+      ? [id]
+      : [...tree.values()].filter((message) => message.parent === parent).map((message) => message.id);
   return { ids, index: ids.indexOf(id) };
 }
 
 /** The siblings of every message of a path, by id: one walk over the tree instead of one for each message. */
 export function siblingsAlong(tree: Tree, path: readonly Message[]): Map<string, Siblings> {
   const children = childrenOf(tree);
-  return new Map(path.map(({ id, parent }) => {
-    const ids = children.get(parent) ?? [id];
-    return [id, { ids, index: ids.indexOf(id) }];
-  }));
+  return new Map(
+    path.map(({ id, parent }) => {
+      const ids = children.get(parent) ?? [id];
+      return [id, { ids, index: ids.indexOf(id) }];
+    }),
+  );
 }
 
 /** The leaf that is reached from a message by its newest descendants: what to show when the user walks to it. */
@@ -141,7 +147,11 @@ export function add(conversation: Conversation, message: NewMessage): Change {
 export function editAndResend(tree: Tree, id: string, text: string, attachments?: Attachment[]): Change {
   const old = known(tree, id);
   const files = attachments ?? old.attachments;
-  const made = newMessage({ id: old.conversation }, old.parent, { role: old.role, text, ...(files && { attachments: files }) });
+  const made = newMessage({ id: old.conversation }, old.parent, {
+    role: old.role,
+    text,
+    ...(files && { attachments: files }),
+  });
   return { put: [made], remove: [], leaf: made.id };
 }
 
@@ -183,7 +193,11 @@ export function deleteBranch(tree: Tree, leaf: string, id: string): Change {
 }
 
 /** The messages of a branch as a conversation of their own, with new ids: a fork that grows apart. */
-export function fork(tree: Tree, conversation: Conversation, leaf: string): { conversation: Conversation; messages: Message[] } {
+export function fork(
+  tree: Tree,
+  conversation: Conversation,
+  leaf: string,
+): { conversation: Conversation; messages: Message[] } {
   const id = newId();
   let parent = newId();
   const root = parent;
@@ -193,7 +207,10 @@ export function fork(tree: Tree, conversation: Conversation, leaf: string): { co
     return copy;
   });
   const now = Date.now();
-  return { conversation: { ...conversation, id, root, leaf: parent, created: now, updated: now, pinned: false }, messages };
+  return {
+    conversation: { ...conversation, id, root, leaf: parent, created: now, updated: now, pinned: false },
+    messages,
+  };
 }
 
 /** The whole tree as rows, depth first: older branches before newer ones. */
@@ -217,7 +234,10 @@ export function outline(tree: Tree, leaf: string): OutlineRow[] {
 
 /** The beginning of a text on one line. */
 export function summary(text: string, length = SUMMARY): string {
-  const line = text.slice(0, 4 * length).replace(/\s+/g, " ").trim();
+  const line = text
+    .slice(0, 4 * length)
+    .replace(/\s+/g, " ")
+    .trim();
   if (line.length <= length) return line;
   // Not in the middle of a surrogate pair.
   const cut = line.slice(0, length - 1).replace(/[\ud800-\udbff]$/, "");

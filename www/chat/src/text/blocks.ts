@@ -34,7 +34,9 @@ export function buildBlocks(chunk: Extract<Chunk, { kind: "markdown" | "rows" }>
   for (const element of fragment.querySelectorAll<HTMLElement>(BLOCKS)) element.dir = "auto";
   for (const cell of fragment.querySelectorAll("[align]")) dressCell(cell);
   for (const table of fragment.querySelectorAll("table")) scrollable(table);
-  return [...fragment.childNodes].filter((node) => node.nodeType === Node.ELEMENT_NODE || node.textContent!.trim() !== "");
+  return [...fragment.childNodes].filter(
+    (node) => node.nodeType === Node.ELEMENT_NODE || node.textContent!.trim() !== "",
+  );
 }
 
 function dress(element: Element, rendered: Rendered, options: BlockOptions): void {
@@ -72,7 +74,10 @@ function dressLink(link: HTMLAnchorElement): void {
   link.rel = "noreferrer noopener";
   link.target = "_blank";
   link.title = parsed.href;
-  link.className = parsed.warnings.length > 0 ? `md-link md-warn ${parsed.warnings.map((name) => `md-warn-${name}`).join(" ")}` : "md-link";
+  link.className =
+    parsed.warnings.length > 0
+      ? `md-link md-warn ${parsed.warnings.map((name) => `md-warn-${name}`).join(" ")}`
+      : "md-link";
   linkOf.set(link, parsed);
   // Isolated, so that text of another direction beside it cannot move the host.
   const isolated = document.createElement("bdi");
@@ -91,7 +96,8 @@ function dressLink(link: HTMLAnchorElement): void {
 function dressCell(cell: Element): void {
   const align = cell.getAttribute("align");
   cell.removeAttribute("align");
-  if ((align === "center" || align === "right" || align === "left") && /^t[dh]$/.test(cell.localName)) cell.className = `md-${align}`;
+  if ((align === "center" || align === "right" || align === "left") && /^t[dh]$/.test(cell.localName))
+    cell.className = `md-${align}`;
 }
 
 /** A wide table is scrolled, by the keyboard too. */

@@ -103,7 +103,8 @@ export class Chunker {
     this.#blank = false;
     this.#list ||= LIST.test(line);
     const before = this.open.lines.at(-1);
-    if (this.open.kind === "markdown" && this.#table === undefined && before?.includes("|") && DELIMITER.test(line)) this.#table = [before, line];
+    if (this.open.kind === "markdown" && this.#table === undefined && before?.includes("|") && DELIMITER.test(line))
+      this.#table = [before, line];
     else if (!line.includes("|")) this.#table = undefined;
     this.#append(line);
   }

@@ -13,10 +13,12 @@ export function formulaElement(tex: string, display: boolean, jobs: Promise<void
   if (formulas.loaded !== undefined) fill(element, tex, display);
   else {
     source(element, tex);
-    jobs.push(enqueue(async () => {
-      await formulas.get();
-      fill(element, tex, display);
-    }));
+    jobs.push(
+      enqueue(async () => {
+        await formulas.get();
+        fill(element, tex, display);
+      }),
+    );
   }
   return element;
 }

@@ -11,11 +11,14 @@ export class Lazy<T> {
   constructor(readonly load: () => Promise<T>) {}
 
   get(): Promise<T> {
-    this.#loading ??= this.load().then((module) => (this.loaded = module), (error: unknown) => {
-      // The next use tries again.
-      this.#loading = undefined;
-      throw error;
-    });
+    this.#loading ??= this.load().then(
+      (module) => (this.loaded = module),
+      (error: unknown) => {
+        // The next use tries again.
+        this.#loading = undefined;
+        throw error;
+      },
+    );
     return this.#loading;
   }
 }
@@ -28,12 +31,14 @@ let began = 0;
 
 /** Runs `job` after all that were given before. What fails is left undone: the text is there without it. */
 export function enqueue(job: () => void | Promise<void>): Promise<void> {
-  queue = queue.then(async () => {
-    if (performance.now() - began > SLICE) {
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      began = performance.now();
-    }
-    await job();
-  }).catch(() => {});
+  queue = queue
+    .then(async () => {
+      if (performance.now() - began > SLICE) {
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        began = performance.now();
+      }
+      await job();
+    })
+    .catch(() => {});
   return queue;
 }

@@ -24,7 +24,9 @@ const SCHEMES = new Set(["http:", "https:", "mailto:"]);
 const LONGEST = 2000;
 /** Scripts with letters that look like Latin ones. */
 const LOOKALIKES = /[\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Armenian}\p{Script=Cherokee}]/u;
-const LETTER_SCRIPTS = ["Latin", "Cyrillic", "Greek", "Armenian", "Cherokee", "Hebrew", "Arabic", "Georgian"].map((name) => new RegExp(`\\p{Script=${name}}`, "u"));
+const LETTER_SCRIPTS = ["Latin", "Cyrillic", "Greek", "Armenian", "Cherokee", "Hebrew", "Arabic", "Georgian"].map(
+  (name) => new RegExp(`\\p{Script=${name}}`, "u"),
+);
 /** Cyrillic, Greek and other letters that cannot be told from Latin ones. */
 const LATIN_LIKE = /^[аеорсухіјѕԁһӏԛԝьтнкмвɡɩοаανκρυχιωⅼ\d-]+$/u;
 
@@ -45,7 +47,8 @@ export function parseLink(href: string, text = ""): Link | undefined {
   if (host === "") return undefined;
   const unicode = toUnicode(host);
   const warnings: LinkWarning[] = [];
-  if (host.includes("xn--") && (unicode === undefined || unicode.split(".").some(looksLikeAnother))) warnings.push("homograph");
+  if (host.includes("xn--") && (unicode === undefined || unicode.split(".").some(looksLikeAnother)))
+    warnings.push("homograph");
   if (namesAnother(text, host)) warnings.push("text");
   if (SPELLED.test(text)) warnings.push("bidi");
   if (url.username !== "" || url.password !== "") warnings.push("credentials");
@@ -72,7 +75,9 @@ function looksLikeAnother(label: string): boolean {
 
 /** Whether a text looks like an address of another host. */
 function namesAnother(text: string, host: string): boolean {
-  const found = /^\s*(?:https?:\/\/)?(?:[^\s/@]*@)?((?:[\p{L}\d-]+\.)+\p{L}{2,})(?=$|[\s/:?#])/iu.exec(text)?.[1]?.toLowerCase();
+  const found = /^\s*(?:https?:\/\/)?(?:[^\s/@]*@)?((?:[\p{L}\d-]+\.)+\p{L}{2,})(?=$|[\s/:?#])/iu
+    .exec(text)?.[1]
+    ?.toLowerCase();
   if (found === undefined) return false;
   let named = found;
   try {

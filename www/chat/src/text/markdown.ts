@@ -5,7 +5,10 @@ import type { TokenizerAndRendererExtension, Tokens } from "marked";
 import { PLACE } from "./sanitize";
 
 /** Something that a placeholder stands for. */
-export type Piece = { kind: "code"; info: string; text: string } | { kind: "math"; tex: string; display: boolean } | { kind: "image"; href: string; text: string };
+export type Piece =
+  | { kind: "code"; info: string; text: string }
+  | { kind: "math"; tex: string; display: boolean }
+  | { kind: "image"; href: string; text: string };
 
 /** Rendered Markdown, and what its placeholders stand for. */
 export interface Rendered {
@@ -17,7 +20,8 @@ export interface Rendered {
 const SECRET = crypto.randomUUID();
 
 /** Tags that are rendered where an answer has them as HTML, without attributes; any other HTML is shown as it is written. */
-const HTML = /<\/?(?:b|i|u|s|em|strong|del|ins|mark|sub|sup|kbd|small|q|br|hr|p|details|summary|dl|dt|dd|blockquote|ul|ol|li|table|thead|tbody|tr|th|td|h[1-6]|code)[ \t]*\/?>/gi;
+const HTML =
+  /<\/?(?:b|i|u|s|em|strong|del|ins|mark|sub|sup|kbd|small|q|br|hr|p|details|summary|dl|dt|dd|blockquote|ul|ol|li|table|thead|tbody|tr|th|td|h[1-6]|code)[ \t]*\/?>/gi;
 
 /** Nested deeper, quotes and lists are text: parsers and layout take very long for thousands of levels. */
 const DEEPEST = 24;
@@ -50,7 +54,8 @@ function harmless(html: string): string {
 /** A formula: `$$…$$`, `\[…\]`, `\(…\)` or `$…$`; undefined for anything else. */
 function formula(src: string, before: string): { raw: string; tex: string; display: boolean } | undefined {
   const long = /^\$\$(?!\$)((?:[^$\\]|\\[^])+?)\$\$/.exec(src) ?? /^\\\[((?:[^\\]|\\[^\]])+?)\\\]/.exec(src);
-  if (long && !/\n[ \t]*\n/.test(long[1]!) && long[1]!.trim() !== "") return { raw: long[0], tex: long[1]!, display: true };
+  if (long && !/\n[ \t]*\n/.test(long[1]!) && long[1]!.trim() !== "")
+    return { raw: long[0], tex: long[1]!, display: true };
   const round = /^\\\(((?:[^\\]|\\[^)])+?)\\\)/.exec(src);
   if (round && !/\n[ \t]*\n/.test(round[1]!)) return { raw: round[0], tex: round[1]!, display: false };
   // A dollar before a space, after a letter or digit, or around what begins like a price is money.

@@ -10,7 +10,13 @@ const LONGEST = 5000;
 export function renderFormula(tex: string, display: boolean): DocumentFragment | undefined {
   if (tex.length > LONGEST) return undefined;
   try {
-    const mathml = temml.renderToString(tex, { displayMode: display, throwOnError: true, trust: false, maxExpand: 200, maxSize: [20, 20] as never });
+    const mathml = temml.renderToString(tex, {
+      displayMode: display,
+      throwOnError: true,
+      trust: false,
+      maxExpand: 200,
+      maxSize: [20, 20] as never,
+    });
     const fragment = sanitizeMath(withoutStyles(mathml));
     return fragment.firstElementChild?.localName === "math" ? fragment : undefined;
   } catch {
@@ -20,5 +26,9 @@ export function renderFormula(tex: string, display: boolean): DocumentFragment |
 
 /** Takes away the inline styles, which the page's policy forbids; only boxes need a class in their place. */
 function withoutStyles(mathml: string): string {
-  return mathml.replace(/<[^>]*>/g, (tag) => tag.replace(/ style="([^"]*)"/g, (_, style: string) => (style.includes("border:1px solid") ? ' class="tml-boxed"' : "")));
+  return mathml.replace(/<[^>]*>/g, (tag) =>
+    tag.replace(/ style="([^"]*)"/g, (_, style: string) =>
+      style.includes("border:1px solid") ? ' class="tml-boxed"' : "",
+    ),
+  );
 }

@@ -18,7 +18,7 @@ function decode(text: string): string | undefined {
   let n = 128;
   let bias = 72;
   let i = 0;
-  for (let at = last + 1; at < text.length; ) {
+  for (let at = last + 1; at < text.length;) {
     const before = i;
     for (let weight = 1, k = BASE; ; k += BASE) {
       const digit = digitOf(text.charCodeAt(at++));

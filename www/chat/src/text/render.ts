@@ -58,7 +58,8 @@ export function createTextRenderer(element: HTMLElement, options: TextOptions): 
 }
 
 /** Whether code that waits for being highlighted is in a node. */
-const hasCode = (node: Node): boolean => node instanceof Element && (node.matches(".md-code") || node.querySelector(".md-code") !== null);
+const hasCode = (node: Node): boolean =>
+  node instanceof Element && (node.matches(".md-code") || node.querySelector(".md-code") !== null);
 
 /** What is shown of the chunk that is not finished. */
 type Live = { kind: "code"; block: CodeBlock } | { kind: "blocks"; nodes: Node[] };
@@ -76,11 +77,15 @@ class Renderer implements TextRenderer {
   #jobs: Promise<void>[] = [];
   readonly #listeners = new AbortController();
 
-  constructor(readonly element: HTMLElement, readonly options: TextOptions) {
+  constructor(
+    readonly element: HTMLElement,
+    readonly options: TextOptions,
+  ) {
     element.classList.add("md");
     const { signal } = this.#listeners;
     // Middle clicks are "auxclick", and would open a link without asking.
-    for (const type of ["click", "auxclick"] as const) element.addEventListener(type, (event) => this.#onClick(event), { signal });
+    for (const type of ["click", "auxclick"] as const)
+      element.addEventListener(type, (event) => this.#onClick(event), { signal });
   }
 
   append(text: string): void {
@@ -190,7 +195,13 @@ class Renderer implements TextRenderer {
     const old = this.#live?.kind === "blocks" ? this.#live.nodes : [];
     // What did not change stays: a selection in it, say.
     let same = 0;
-    while (same < old.length && same < nodes.length && old[same]!.isEqualNode(nodes[same]!) && !(final && hasCode(nodes[same]!))) same++;
+    while (
+      same < old.length &&
+      same < nodes.length &&
+      old[same]!.isEqualNode(nodes[same]!) &&
+      !(final && hasCode(nodes[same]!))
+    )
+      same++;
     for (const node of old.slice(same)) (node as ChildNode).remove();
     this.element.append(...nodes.slice(same));
     this.#live = { kind: "blocks", nodes: [...old.slice(0, same), ...nodes.slice(same)] };

@@ -61,17 +61,26 @@ class Reader implements SentenceReader {
     if (chunk.kind === "rows") return "";
     if (chunk.kind === "code") return strings.code(/^[\w+#.-]*/.exec(chunk.info)![0]);
     if (isTable(chunk.lines)) return strings.table;
-    return chunk.lines.map((line) => plainLine(line, strings)).filter((line) => line !== "").join("\n");
+    return chunk.lines
+      .map((line) => plainLine(line, strings))
+      .filter((line) => line !== "")
+      .join("\n");
   }
 }
 
 /** Whether lines are a table, or may become one. */
-const isTable = (lines: readonly string[]): boolean => lines.some((line) => /^ {0,3}\|/.test(line)) || lines.some((line) => /^[ |:-]*-[ |:-]*\|[ |:-]*$/.test(line));
+const isTable = (lines: readonly string[]): boolean =>
+  lines.some((line) => /^ {0,3}\|/.test(line)) || lines.some((line) => /^[ |:-]*-[ |:-]*\|[ |:-]*$/.test(line));
 
 /** Whether the markup of a line is closed. */
 function settled(line: string): boolean {
   const count = (pattern: RegExp) => line.match(pattern)?.length ?? 0;
-  return count(/`/g) % 2 === 0 && count(/(?<!^[ \t]*)\*/g) % 2 === 0 && count(/\$/g) % 2 === 0 && !/\[[^\]]*$|\]\([^)]*$|\\[([](?!.*\\[)\]])/.test(line);
+  return (
+    count(/`/g) % 2 === 0 &&
+    count(/(?<!^[ \t]*)\*/g) % 2 === 0 &&
+    count(/\$/g) % 2 === 0 &&
+    !/\[[^\]]*$|\]\([^)]*$|\\[([](?!.*\\[)\]])/.test(line)
+  );
 }
 
 /** A line without its markup. */
@@ -89,7 +98,8 @@ function plainLine(line: string, { formula }: SentenceStrings): string {
 }
 
 /** After the end of a sentence: a stop that is followed by a space, or a line. Not after initials, numbers of a list and common short forms. */
-const END = /(?<!\b(?:\p{Lu}|e\.g|i\.e|p\.ex|etc|cf|vs|Dr|Mr|Mrs|Ms|St|Prof|M|Mme|No|n°|\d+))[.!?…]+["'”’»)\]]*(?=\s)|[。！？]|\n/gu;
+const END =
+  /(?<!\b(?:\p{Lu}|e\.g|i\.e|p\.ex|etc|cf|vs|Dr|Mr|Mrs|Ms|St|Prof|M|Mme|No|n°|\d+))[.!?…]+["'”’»)\]]*(?=\s)|[。！？]|\n/gu;
 
 function lastEnd(speech: string): number {
   let end = 0;
@@ -104,5 +114,7 @@ function split(speech: string): string[] {
     sentences.push(speech.slice(at, index + stop.length));
     at = index + stop.length;
   }
-  return [...sentences, speech.slice(at)].map((sentence) => sentence.trim()).filter((sentence) => /[\p{L}\p{N}]/u.test(sentence));
+  return [...sentences, speech.slice(at)]
+    .map((sentence) => sentence.trim())
+    .filter((sentence) => /[\p{L}\p{N}]/u.test(sentence));
 }

@@ -10,7 +10,8 @@ export function decodeText(bytes: Uint8Array, name: string): string {
 }
 
 function decode(bytes: Uint8Array, name: string): string {
-  const label = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
+  const label =
+    bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
   try {
     return new TextDecoder(label, { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -22,7 +23,9 @@ function decode(bytes: Uint8Array, name: string): string {
 function firstWrong(bytes: Uint8Array, label: string): number {
   const decoded = (length: number): string | undefined => {
     try {
-      return new TextDecoder(label, { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length), { stream: true });
+      return new TextDecoder(label, { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length), {
+        stream: true,
+      });
     } catch {
       return undefined;
     }

@@ -1,20 +1,33 @@
 // The main text of an HTML document. It is parsed without being part of a page: nothing in it runs, and nothing is loaded.
 
-const IGNORED = "script, style, noscript, template, iframe, object, embed, svg, math, canvas, audio, video, nav, header, footer, aside, form, button, select, dialog, [hidden], [aria-hidden=true]";
-const BLOCKS = new Set(("address article blockquote dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 hr li main ol p pre section summary table tr ul").split(" "));
+const IGNORED =
+  "script, style, noscript, template, iframe, object, embed, svg, math, canvas, audio, video, nav, header, footer, aside, form, button, select, dialog, [hidden], [aria-hidden=true]";
+const BLOCKS = new Set(
+  "address article blockquote dd details div dl dt fieldset figcaption figure h1 h2 h3 h4 h5 h6 hr li main ol p pre section summary table tr ul".split(
+    " ",
+  ),
+);
 
 /** The title and the text of a document. */
 export function htmlText(html: string): { title: string; text: string } {
   const document = new DOMParser().parseFromString(html, "text/html");
-  const title = document.querySelector("title")?.textContent?.trim() || document.querySelector("h1")?.textContent?.trim() || "";
+  const title =
+    document.querySelector("title")?.textContent?.trim() || document.querySelector("h1")?.textContent?.trim() || "";
   for (const element of document.querySelectorAll(IGNORED)) element.remove();
-  const mains = [...document.querySelectorAll("main, [role=main], article")].sort((a, b) => b.textContent!.length - a.textContent!.length);
+  const mains = [...document.querySelectorAll("main, [role=main], article")].sort(
+    (a, b) => b.textContent!.length - a.textContent!.length,
+  );
   const body = document.body;
   // A main part that is a small part of the page is a teaser, or was marked by mistake.
   const main = mains[0] && mains[0].textContent!.length > body.textContent!.length / 3 ? mains[0] : body;
   const parts: string[] = [];
   write(main, parts);
-  const text = parts.join("").replace(/[ \t]+\n/g, "\n").replace(/\n[ \t]+(?=\S)/g, "\n").replace(/\n{3,}/g, "\n\n").trim();
+  const text = parts
+    .join("")
+    .replace(/[ \t]+\n/g, "\n")
+    .replace(/\n[ \t]+(?=\S)/g, "\n")
+    .replace(/\n{3,}/g, "\n\n")
+    .trim();
   return { title: title.replace(/\s+/g, " "), text };
 }
 
@@ -24,7 +37,8 @@ function write(root: Element, parts: string[]): void {
   while (stack.length > 0) {
     const node = stack.pop()!;
     if (typeof node === "string") parts.push(node);
-    else if (node.nodeType === Node.TEXT_NODE) parts.push(node.parentElement?.closest("pre") ? node.nodeValue! : node.nodeValue!.replace(/\s+/g, " "));
+    else if (node.nodeType === Node.TEXT_NODE)
+      parts.push(node.parentElement?.closest("pre") ? node.nodeValue! : node.nodeValue!.replace(/\s+/g, " "));
     else if (node instanceof Element || node.nodeType === Node.ELEMENT_NODE) {
       const element = node as Element;
       const name = element.localName;

@@ -8,17 +8,35 @@ import { DataError } from "../errors";
 GlobalWorkerOptions.workerSrc = workerUrl;
 
 /** Reads a PDF. `most`: characters and pages at most. */
-export async function pdfText(name: string, data: ArrayBuffer, most: { characters: number; pages: number }, signal?: AbortSignal): Promise<{ title: string; text: string; pages: number }> {
+export async function pdfText(
+  name: string,
+  data: ArrayBuffer,
+  most: { characters: number; pages: number },
+  signal?: AbortSignal,
+): Promise<{ title: string; text: string; pages: number }> {
   const task = getDocument({
-    data, disableAutoFetch: true, disableStream: true, disableRange: true, isEvalSupported: false, useSystemFonts: false, disableFontFace: true,
-    useWorkerFetch: false, stopAtErrors: false, enableXfa: false, verbosity: 0,
+    data,
+    disableAutoFetch: true,
+    disableStream: true,
+    disableRange: true,
+    isEvalSupported: false,
+    useSystemFonts: false,
+    disableFontFace: true,
+    useWorkerFetch: false,
+    stopAtErrors: false,
+    enableXfa: false,
+    verbosity: 0,
   } as Parameters<typeof getDocument>[0]);
   const stop = () => void task.destroy();
   signal?.addEventListener("abort", stop);
   try {
     const document = await task.promise.catch((cause: unknown) => {
       signal?.throwIfAborted();
-      throw new DataError("unreadable", { name, reason: (cause as Error).name === "PasswordException" ? "password" : "damaged" }, { cause });
+      throw new DataError(
+        "unreadable",
+        { name, reason: (cause as Error).name === "PasswordException" ? "password" : "damaged" },
+        { cause },
+      );
     });
     return await read(document, name, most, signal);
   } finally {
@@ -27,7 +45,12 @@ export async function pdfText(name: string, data: ArrayBuffer, most: { character
   }
 }
 
-async function read(document: PDFDocumentProxy, name: string, most: { characters: number; pages: number }, signal?: AbortSignal): Promise<{ title: string; text: string; pages: number }> {
+async function read(
+  document: PDFDocumentProxy,
+  name: string,
+  most: { characters: number; pages: number },
+  signal?: AbortSignal,
+): Promise<{ title: string; text: string; pages: number }> {
   const pages = document.numPages;
   if (pages > most.pages) throw new DataError("size", { name, bytes: pages, limit: most.pages });
   const { info } = await document.getMetadata().catch(() => ({ info: {} }));
@@ -37,7 +60,10 @@ async function read(document: PDFDocumentProxy, name: string, most: { characters
     signal?.throwIfAborted();
     const page = await document.getPage(number);
     const { items } = await page.getTextContent();
-    const text = items.map((item) => ("str" in item ? item.str + (item.hasEOL ? "\n" : "") : "")).join("").trim();
+    const text = items
+      .map((item) => ("str" in item ? item.str + (item.hasEOL ? "\n" : "") : ""))
+      .join("")
+      .trim();
     page.cleanup();
     length += text.length;
     if (length > most.characters) throw new DataError("size", { name, bytes: length, limit: most.characters });

@@ -22,7 +22,11 @@ export interface AttachmentLimits {
 export const LIMITS: AttachmentLimits = { bytes: 32 * 1024 * 1024, characters: 2_000_000, pages: 1000 };
 
 /** The text of a file. Rejects with "kind", "size", "encoding" or "unreadable". Nothing is fetched, whatever the file says. */
-export async function readAttachment(file: File, limits: Partial<AttachmentLimits> = {}, signal?: AbortSignal): Promise<Attachment> {
+export async function readAttachment(
+  file: File,
+  limits: Partial<AttachmentLimits> = {},
+  signal?: AbortSignal,
+): Promise<Attachment> {
   const most = { ...LIMITS, ...limits };
   const { name, size: bytes } = file;
   const known = kindOf(name, file.type);
@@ -30,9 +34,10 @@ export async function readAttachment(file: File, limits: Partial<AttachmentLimit
   if (bytes > most.bytes) throw new DataError("size", { name, bytes, limit: most.bytes });
   const data = await file.arrayBuffer();
   signal?.throwIfAborted();
-  const { title, text, ...more } = known.kind === "pdf"
-    ? await (await import("./pdf")).pdfText(name, data, most, signal)
-    : readText(known.kind, decodeText(new Uint8Array(data), name));
+  const { title, text, ...more } =
+    known.kind === "pdf"
+      ? await (await import("./pdf")).pdfText(name, data, most, signal)
+      : readText(known.kind, decodeText(new Uint8Array(data), name));
   if (text.trim() === "") throw new DataError("unreadable", { name, reason: "empty" });
   if (text.length > most.characters) throw new DataError("size", { name, bytes: text.length, limit: most.characters });
   return { id: newId(), name, ...known, title: title || name, text, bytes, ...more };

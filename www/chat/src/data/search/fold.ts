@@ -1,7 +1,18 @@
 // Text as it is compared: without case and accents, cut into words.
 
 /** Letters that no accent explains. */
-const LETTERS: Record<string, string> = { ß: "ss", æ: "ae", œ: "oe", ø: "o", đ: "d", ð: "d", ł: "l", ı: "i", þ: "th", ς: "σ" };
+const LETTERS: Record<string, string> = {
+  ß: "ss",
+  æ: "ae",
+  œ: "oe",
+  ø: "o",
+  đ: "d",
+  ð: "d",
+  ł: "l",
+  ı: "i",
+  þ: "th",
+  ς: "σ",
+};
 const OTHER = new RegExp(`[${Object.keys(LETTERS).join("")}]`, "g");
 // eslint-disable-next-line no-control-regex
 const ASCII = /^[\x00-\x7f]*$/;
@@ -10,13 +21,17 @@ const ASCII = /^[\x00-\x7f]*$/;
 export function fold(text: string): string {
   const lower = text.toLowerCase();
   if (ASCII.test(lower)) return lower;
-  return lower.normalize("NFKD").replace(/\p{M}+/gu, "").replace(OTHER, (letter) => LETTERS[letter]!);
+  return lower
+    .normalize("NFKD")
+    .replace(/\p{M}+/gu, "")
+    .replace(OTHER, (letter) => LETTERS[letter]!);
 }
 
 /** Words are letters, digits and marks; scripts without spaces give one long run. */
 export const WORD = /[\p{L}\p{N}_][\p{L}\p{N}\p{M}_]*/gu;
 /** Scripts that put no spaces between words. */
-const DENSE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]+/gu;
+const DENSE =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]+/gu;
 /** Longer runs are no words, but keys and data; their beginning is enough to find them. */
 const LONGEST = 40;
 

@@ -33,7 +33,8 @@ export class Indexer {
     // Before the index is begun there is nothing to keep up to date.
     if (this.#build === undefined) return;
     this.#index.putTitle(conversation.id, conversation.title);
-    for (const message of messages) if (message.finish !== "streaming") this.#index.putMessage(conversation.id, message.id, textOf(message));
+    for (const message of messages)
+      if (message.finish !== "streaming") this.#index.putMessage(conversation.id, message.id, textOf(message));
   }
 
   removeMessages(ids: readonly string[]): void {
@@ -72,7 +73,12 @@ export class Indexer {
     const found: (Match & { facts: Conversation })[] = [];
     for (const match of this.#index.search(query)) {
       const facts = conversations.get(match.conversation);
-      if (facts === undefined || (folder !== undefined && facts.folder !== folder) || (tag !== undefined && !facts.tags.includes(tag))) continue;
+      if (
+        facts === undefined ||
+        (folder !== undefined && facts.folder !== folder) ||
+        (tag !== undefined && !facts.tags.includes(tag))
+      )
+        continue;
       found.push({ ...match, facts });
     }
     // Of two that match as well, the later one is the likelier to be meant.
@@ -80,13 +86,21 @@ export class Indexer {
     const asked = words(query);
     const shown = found.slice(0, limit);
     const { store } = this.rows.db.transaction("messages");
-    const rows = await Promise.all(shown.map(({ conversation, message }) => (message === undefined ? undefined : store.get([conversation, message]))));
+    const rows = await Promise.all(
+      shown.map(({ conversation, message }) =>
+        message === undefined ? undefined : store.get([conversation, message]),
+      ),
+    );
     const hits = await Promise.all(shown.map((match, i) => this.#hit(match, rows[i], asked)));
     signal?.throwIfAborted();
     return { hits: hits.filter((hit) => hit !== undefined), total: found.length, complete: this.#complete };
   }
 
-  async #hit({ facts, message, score }: Match & { facts: Conversation }, row: MessageRow | undefined, asked: readonly string[]): Promise<SearchHit | undefined> {
+  async #hit(
+    { facts, message, score }: Match & { facts: Conversation },
+    row: MessageRow | undefined,
+    asked: readonly string[],
+  ): Promise<SearchHit | undefined> {
     const title = snippet(facts.title, asked, true);
     if (message === undefined) return { conversation: facts, title, snippet: { text: "", marks: [] }, score };
     // Deleted by another tab since.
@@ -102,11 +116,13 @@ export class Indexer {
     if (this.#build !== undefined) return;
     const index = this.#index;
     for (const { id, title } of conversations) index.putTitle(id, title);
-    this.#build = this.#fill(index, new Set(conversations.map((conversation) => conversation.id))).catch((error: unknown) => {
-      // Locked or closed in the middle; the next search begins again.
-      if (index === this.#index) this.invalidate();
-      throw error;
-    });
+    this.#build = this.#fill(index, new Set(conversations.map((conversation) => conversation.id))).catch(
+      (error: unknown) => {
+        // Locked or closed in the middle; the next search begins again.
+        if (index === this.#index) this.invalidate();
+        throw error;
+      },
+    );
     this.#build.catch(() => {});
   }
 
@@ -135,7 +151,10 @@ export class Indexer {
       const conversation = conversations.get(id);
       if (conversation === undefined) continue;
       const rows = await this.rows.db.getAll("messages", messagesOf(id));
-      this.put(conversation, (await this.rows.openReadable<Message, MessageRow>("messages", rows)).map(({ value }) => value));
+      this.put(
+        conversation,
+        (await this.rows.openReadable<Message, MessageRow>("messages", rows)).map(({ value }) => value),
+      );
     }
   }
 }

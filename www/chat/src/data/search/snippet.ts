@@ -19,7 +19,10 @@ export function snippet(text: string, queries: readonly string[], whole = false)
   // Line breaks and controls take one character as spaces do, so that marks stay where they are.
   const line = piece.replace(/[\s\p{Cc}]/gu, " ");
   const before = start > 0 ? "…" : "";
-  const marks = [...find(piece, queries)].map(([from, to]): [number, number] => [from + before.length, to + before.length]);
+  const marks = [...find(piece, queries)].map(([from, to]): [number, number] => [
+    from + before.length,
+    to + before.length,
+  ]);
   return { text: before + line + (end < text.length ? "…" : ""), marks };
 }
 
@@ -30,7 +33,12 @@ function* find(text: string, queries: readonly string[]): Generator<[start: numb
     if (queries.some((query) => folded.startsWith(query))) yield [index, index + word.length];
     else {
       // In a script without spaces words begin anywhere; folding keeps its characters, and so their places.
-      const inside = folded.length === word.length ? queries.filter((query) => query.charCodeAt(0) > 0x0e00).map((query) => [folded.indexOf(query), query.length]) : [];
+      const inside =
+        folded.length === word.length
+          ? queries
+              .filter((query) => query.charCodeAt(0) > 0x0e00)
+              .map((query) => [folded.indexOf(query), query.length])
+          : [];
       const [at, length] = inside.find(([at]) => at !== -1) ?? [-1, 0];
       if (at !== -1) yield [index + at!, index + at! + length!];
     }

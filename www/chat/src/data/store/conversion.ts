@@ -27,21 +27,29 @@ export async function convertAll(rows: Rows, onProgress?: (done: number, total: 
 async function convert(rows: Rows, store: ContentStore, batch: readonly Row<unknown>[]): Promise<void> {
   const wrong = batch.filter((row) => "sealed" in row.body !== rows.vault.seals);
   if (wrong.length === 0) return;
-  await rows.write([store], async () => {
-    const readable = await rows.openReadable(store, wrong);
-    const converted = await Promise.all(readable.map(({ row, value }) => rows.seal(store, { ...row, version: row.version + 1 }, value)));
-    return {
-      async write(transaction) {
-        const target = transaction.objectStore(store);
-        const range = IDBKeyRange.bound(keyOf(batch[0]!), keyOf(batch.at(-1)!));
-        const versions = new Map(((await target.getAll(range as never)) as Row<unknown>[]).map((row) => [String(keyOf(row)), row.version]));
-        // A newer version has the new form already, and a deleted row stays deleted.
-        const unchanged = converted.filter((row) => versions.get(String(keyOf(row))) === row.version - 1);
-        await Promise.all(unchanged.map((row) => target.put(row as never)));
-      },
-    };
-    // What is lost of this in a crash is converted again; the change of state after it waits for the disk.
-  }, false);
+  await rows.write(
+    [store],
+    async () => {
+      const readable = await rows.openReadable(store, wrong);
+      const converted = await Promise.all(
+        readable.map(({ row, value }) => rows.seal(store, { ...row, version: row.version + 1 }, value)),
+      );
+      return {
+        async write(transaction) {
+          const target = transaction.objectStore(store);
+          const range = IDBKeyRange.bound(keyOf(batch[0]!), keyOf(batch.at(-1)!));
+          const versions = new Map(
+            ((await target.getAll(range as never)) as Row<unknown>[]).map((row) => [String(keyOf(row)), row.version]),
+          );
+          // A newer version has the new form already, and a deleted row stays deleted.
+          const unchanged = converted.filter((row) => versions.get(String(keyOf(row))) === row.version - 1);
+          await Promise.all(unchanged.map((row) => target.put(row as never)));
+        },
+      };
+      // What is lost of this in a crash is converted again; the change of state after it waits for the disk.
+    },
+    false,
+  );
 }
 
 /** All rows of a store, in the order of their keys, some at a time. */

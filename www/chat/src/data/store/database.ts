@@ -23,10 +23,15 @@ export const MIGRATIONS: readonly Migration<Schema>[] = [
 ];
 
 /** Opens the application's database. `onClosed`: another tab has a newer version, or the browser deleted the data. */
-export const openDatabase = (name: string, onClosed: () => void): Promise<Database> => openMigrated(name, MIGRATIONS, onClosed);
+export const openDatabase = (name: string, onClosed: () => void): Promise<Database> =>
+  openMigrated(name, MIGRATIONS, onClosed);
 
 /** Opens a database of any schema. Rejects with "newer", "blocked", "quota" or "unavailable". */
-export async function openMigrated<S extends DBSchema>(name: string, migrations: readonly Migration<S>[], onClosed: () => void): Promise<IDBPDatabase<S>> {
+export async function openMigrated<S extends DBSchema>(
+  name: string,
+  migrations: readonly Migration<S>[],
+  onClosed: () => void,
+): Promise<IDBPDatabase<S>> {
   const known = migrations.length;
   if (!("indexedDB" in globalThis)) throw new DataError("unavailable", { reason: "there is no IndexedDB" });
   let refuse: (error: DataError) => void;
@@ -51,9 +56,12 @@ export async function openMigrated<S extends DBSchema>(name: string, migrations:
     terminated: onClosed,
   });
   // The request stays pending while it is blocked, and must not keep a database open that nobody waits for any more.
-  request.then((db) => {
-    if (gaveUp) db.close();
-  }, () => {});
+  request.then(
+    (db) => {
+      if (gaveUp) db.close();
+    },
+    () => {},
+  );
   try {
     opened = await Promise.race([request, blocked]);
     return opened;
@@ -66,7 +74,7 @@ export async function openMigrated<S extends DBSchema>(name: string, migrations:
 async function reason(error: unknown, name: string, known: number): Promise<DataError> {
   const kind = error instanceof DOMException ? error.name : "";
   if (kind === "VersionError") {
-    const all = await indexedDB.databases?.().catch(() => []) ?? [];
+    const all = (await indexedDB.databases?.().catch(() => [])) ?? [];
     return new DataError("newer", { found: all.find((one) => one.name === name)?.version ?? known + 1, known });
   }
   return (await storageError(error, 0)) ?? new DataError("unavailable", { reason: String(error) }, { cause: error });

@@ -12,14 +12,16 @@ import type { Conversation, Draft, Message, Preset, Settings } from "../types";
 import { Channel } from "./channel";
 import type { Broadcast } from "./channel";
 import { openDatabase } from "./database";
-import { DEFAULT_SETTINGS, emptyConversation } from "./defaults";
+import { emptyConversation } from "./defaults";
 import { Ghosts } from "./ghosts";
+import { Personal } from "./personal";
 import { Protector } from "./protection";
-import { Rows, Stale } from "./rows";
+import { Rows } from "./rows";
 import { messagesOf } from "./schema";
-import type { ConversationRow, MessageRow, Row, Transaction } from "./schema";
+import type { ConversationRow, MessageRow } from "./schema";
 import { Vault } from "./vault";
 import { ThrottledWriter } from "./writer";
+import { present, putIfUnchanged, putMessage, sizeOf } from "./writes";
 
 /** Milliseconds for which a deleted conversation can be restored. */
 const RESTORABLE = 60_000;
@@ -47,11 +49,17 @@ class IndexedStore implements Store {
   /** The list, until something changes: a search begins with every letter that is typed. */
   #listed: Promise<Conversation[]> | undefined;
   readonly #channel: Channel;
+  readonly #personal: Personal;
   readonly #protector: Protector;
   readonly #indexer: Indexer;
 
-  constructor(readonly name: string, readonly throttle: number, readonly rows: Rows) {
+  constructor(
+    readonly name: string,
+    readonly throttle: number,
+    readonly rows: Rows,
+  ) {
     this.#channel = new Channel(name, (message) => this.#onRemote(message));
+    this.#personal = new Personal(rows, this.#channel);
     this.#protector = new Protector(rows, `${name}:protection`, () => this.#protectionChanged());
     this.#indexer = new Indexer(rows);
     this.#channel.subscribe(({ kind }) => {
@@ -68,7 +76,10 @@ class IndexedStore implements Store {
   async list(): Promise<Conversation[]> {
     const rows = (await this.rows.db.getAll("conversations")).filter((row) => row.deleted === undefined);
     const changed = rows.filter((row) => this.#read.get(row.id)?.version !== row.version);
-    for (const { row, value } of await this.rows.openReadable<Conversation, ConversationRow>("conversations", changed)) {
+    for (const { row, value } of await this.rows.openReadable<Conversation, ConversationRow>(
+      "conversations",
+      changed,
+    )) {
       this.#read.set(row.id, { version: row.version, conversation: value });
     }
     if (this.locked) throw new DataError("locked", {});
@@ -99,12 +110,14 @@ class IndexedStore implements Store {
 
   async apply(conversation: Conversation, change: Change): Promise<Conversation> {
     const { id } = conversation;
-    if (change.put.some((message) => message.conversation !== id)) throw new TypeError("a message of another conversation");
+    if (change.put.some((message) => message.conversation !== id))
+      throw new TypeError("a message of another conversation");
     if (this.#ghosts.has(id)) return this.#ghosts.apply(id, change);
     const next = await this.rows.write(["conversations", "messages"], async () => {
       const row = await this.rows.db.get("conversations", id);
       const { ghost: _, ...first } = conversation;
-      const known = row === undefined && this.#fresh.has(id) ? first : await this.rows.open("conversations", present(row, id));
+      const known =
+        row === undefined && this.#fresh.has(id) ? first : await this.rows.open("conversations", present(row, id));
       const next = { ...known, leaf: change.leaf, updated: Date.now() };
       const sealed = await this.#sealConversation(row, next);
       const messages = await Promise.all(change.put.map((message) => this.#sealMessage(message)));
@@ -122,7 +135,11 @@ class IndexedStore implements Store {
     this.#indexer.put(next, change.put);
     this.#indexer.removeMessages(change.remove);
     this.#channel.emit({ kind: "conversations", ids: [id] });
-    this.#channel.emit({ kind: "messages", conversation: id, ids: [...change.put.map((message) => message.id), ...change.remove] });
+    this.#channel.emit({
+      kind: "messages",
+      conversation: id,
+      ids: [...change.put.map((message) => message.id), ...change.remove],
+    });
     return next;
   }
 
@@ -144,21 +161,25 @@ class IndexedStore implements Store {
 
   async #writeMessage(message: Message, final: boolean): Promise<void> {
     const { conversation: id } = message;
-    const next = await this.rows.write(["conversations", "messages"], async () => {
-      const row = present(await this.rows.db.get("conversations", id), id);
-      const conversation = { ...(await this.rows.open("conversations", row)), updated: Date.now() };
-      const sealed = final ? await this.#sealConversation(row, conversation) : undefined;
-      const sealedMessage = await this.#sealMessage(message);
-      return {
-        bytes: () => sizeOf([message]),
-        write: async (transaction) => {
-          if (sealed) await putIfUnchanged(transaction, row, sealed);
-          else present(await transaction.objectStore("conversations").get(id), id);
-          await putMessage(transaction, sealedMessage);
-          return conversation;
-        },
-      };
-    }, final);
+    const next = await this.rows.write(
+      ["conversations", "messages"],
+      async () => {
+        const row = present(await this.rows.db.get("conversations", id), id);
+        const conversation = { ...(await this.rows.open("conversations", row)), updated: Date.now() };
+        const sealed = final ? await this.#sealConversation(row, conversation) : undefined;
+        const sealedMessage = await this.#sealMessage(message);
+        return {
+          bytes: () => sizeOf([message]),
+          write: async (transaction) => {
+            if (sealed) await putIfUnchanged(transaction, row, sealed);
+            else present(await transaction.objectStore("conversations").get(id), id);
+            await putMessage(transaction, sealedMessage);
+            return conversation;
+          },
+        };
+      },
+      final,
+    );
     if (final) {
       this.#indexer.put(next, [message]);
       this.#channel.emit({ kind: "conversations", ids: [id] });
@@ -168,7 +189,9 @@ class IndexedStore implements Store {
 
   async update(id: string, facts: ConversationFacts): Promise<Conversation> {
     const changed = (conversation: Conversation) =>
-      Object.fromEntries(Object.entries({ ...conversation, ...facts }).filter(([, value]) => value !== null)) as unknown as Conversation;
+      Object.fromEntries(
+        Object.entries({ ...conversation, ...facts }).filter(([, value]) => value !== null),
+      ) as unknown as Conversation;
     if (this.#ghosts.has(id)) return this.#ghosts.update(id, changed(this.#ghosts.open(id).conversation));
     const fresh = this.#fresh.get(id);
     if (fresh !== undefined) {
@@ -230,7 +253,9 @@ class IndexedStore implements Store {
 
   async purge(ids?: readonly string[]): Promise<void> {
     const rows = await this.rows.db.getAll("conversations");
-    const gone = rows.filter((row) => row.deleted !== undefined && (ids ? ids.includes(row.id) : row.deleted < Date.now() - RESTORABLE));
+    const gone = rows.filter(
+      (row) => row.deleted !== undefined && (ids ? ids.includes(row.id) : row.deleted < Date.now() - RESTORABLE),
+    );
     if (gone.length === 0) return;
     await this.rows.write(["conversations", "messages", "drafts"], async () => ({
       write: async (transaction) => {
@@ -250,7 +275,8 @@ class IndexedStore implements Store {
     const ids = await this.rows.db.getAllKeys("conversations");
     await this.rows.write(["conversations", "messages", "drafts", "presets"], async () => ({
       write: async (transaction) => {
-        for (const store of ["conversations", "messages", "drafts", "presets"] as const) await transaction.objectStore(store).clear();
+        for (const store of ["conversations", "messages", "drafts", "presets"] as const)
+          await transaction.objectStore(store).clear();
       },
     }));
     this.#ghosts.clear();
@@ -263,72 +289,42 @@ class IndexedStore implements Store {
 
   async labels(): Promise<{ folders: string[]; tags: string[] }> {
     const conversations = await this.list();
-    const sorted = (names: (string | undefined)[]) => [...new Set(names)].filter((name) => name !== undefined).sort((a, b) => a.localeCompare(b));
-    return { folders: sorted(conversations.map((one) => one.folder)), tags: sorted(conversations.flatMap((one) => one.tags)) };
+    const sorted = (names: (string | undefined)[]) =>
+      [...new Set(names)].filter((name) => name !== undefined).sort((a, b) => a.localeCompare(b));
+    return {
+      folders: sorted(conversations.map((one) => one.folder)),
+      tags: sorted(conversations.flatMap((one) => one.tags)),
+    };
   }
 
   // Drafts, presets, settings
 
   async draft(conversation: string): Promise<Draft | undefined> {
-    if (this.#ghosts.has(conversation)) return this.#ghosts.draft(conversation);
-    const row = await this.rows.db.get("drafts", conversation);
-    return row && this.rows.open("drafts", row);
+    return this.#ghosts.has(conversation) ? this.#ghosts.draft(conversation) : this.#personal.draft(conversation);
   }
 
   async putDraft(draft: Draft): Promise<void> {
-    const { conversation } = draft;
-    if (this.#ghosts.has(conversation)) return this.#ghosts.putDraft(draft);
-    const empty = draft.text === "" && draft.attachments.length === 0;
-    await this.#putRow("drafts", conversation, empty ? undefined : draft);
-    this.#channel.emit({ kind: "draft", conversation });
+    return this.#ghosts.has(draft.conversation) ? this.#ghosts.putDraft(draft) : this.#personal.putDraft(draft);
   }
 
-  async presets(): Promise<Preset[]> {
-    const presets = await this.rows.openAll("presets", await this.rows.db.getAll("presets"));
-    return presets.sort((a, b) => a.name.localeCompare(b.name));
+  presets(): Promise<Preset[]> {
+    return this.#personal.presets();
   }
 
-  async putPreset(preset: Preset): Promise<void> {
-    await this.#putRow("presets", preset.id, preset);
-    this.#channel.emit({ kind: "presets" });
+  putPreset(preset: Preset): Promise<void> {
+    return this.#personal.putPreset(preset);
   }
 
-  async removePreset(id: string): Promise<void> {
-    await this.#putRow("presets", id, undefined);
-    this.#channel.emit({ kind: "presets" });
+  removePreset(id: string): Promise<void> {
+    return this.#personal.removePreset(id);
   }
 
-  async settings(): Promise<Settings> {
-    return { ...DEFAULT_SETTINGS, ...((await this.rows.db.get("meta", "settings")) as Partial<Settings> | undefined) };
+  settings(): Promise<Settings> {
+    return this.#personal.settings();
   }
 
-  async putSettings(changed: Partial<Settings>): Promise<Settings> {
-    const settings = await this.rows.write(["meta"], async () => ({
-      write: async (transaction) => {
-        const store = transaction.objectStore("meta");
-        const next = { ...((await store.get("settings")) as Partial<Settings> | undefined), ...changed };
-        await store.put(next, "settings");
-        return next;
-      },
-    }));
-    this.#channel.emit({ kind: "settings" });
-    return { ...DEFAULT_SETTINGS, ...settings };
-  }
-
-  /** Stores a draft or a preset, or deletes it. */
-  async #putRow(store: "drafts" | "presets", id: string, value: Draft | Preset | undefined): Promise<void> {
-    await this.rows.write([store], async () => {
-      const sealed = value && (await this.rows.seal<Draft | Preset, Row<Draft | Preset>>(store, { id, version: 0 }, value));
-      return {
-        bytes: () => sizeOf([value]),
-        write: async (transaction) => {
-          const target = transaction.objectStore(store);
-          const version = ((await target.get(id))?.version ?? 0) + 1;
-          if (sealed) await target.put({ ...sealed, version } as never);
-          else await target.delete(id);
-        },
-      };
-    });
+  putSettings(changed: Partial<Settings>): Promise<Settings> {
+    return this.#personal.putSettings(changed);
   }
 
   // Search
@@ -392,7 +388,10 @@ class IndexedStore implements Store {
     for (const id of ids ?? (await this.list()).map((conversation) => conversation.id)) yield await this.open(id);
   }
 
-  async add(conversations: readonly { conversation: Conversation; messages: readonly Message[] }[], presets: readonly Preset[] = []): Promise<Conversation[]> {
+  async add(
+    conversations: readonly { conversation: Conversation; messages: readonly Message[] }[],
+    presets: readonly Preset[] = [],
+  ): Promise<Conversation[]> {
     const known = new Map((await this.list()).map((conversation) => [conversation.id, conversation]));
     const added: Conversation[] = [];
     try {
@@ -400,30 +399,36 @@ class IndexedStore implements Store {
         const old = known.get(one.conversation.id);
         // The same conversation in the same state: a file that is imported twice.
         if (old?.updated === one.conversation.updated) continue;
-        const taken = old !== undefined || (await this.rows.db.getKey("conversations", one.conversation.id)) !== undefined;
+        const taken =
+          old !== undefined || (await this.rows.db.getKey("conversations", one.conversation.id)) !== undefined;
         added.push(await this.#addOne(one.conversation, one.messages, taken ? newId() : one.conversation.id));
       }
-      const names = new Set((await this.rows.db.getAllKeys("presets")));
+      const names = new Set(await this.rows.db.getAllKeys("presets"));
       for (const preset of presets) if (!names.has(preset.id)) await this.putPreset(preset);
     } finally {
-      if (added.length > 0) this.#channel.emit({ kind: "conversations", ids: added.map((conversation) => conversation.id) });
+      if (added.length > 0)
+        this.#channel.emit({ kind: "conversations", ids: added.map((conversation) => conversation.id) });
     }
     return added;
   }
 
   async #addOne(from: Conversation, messages: readonly Message[], id: string): Promise<Conversation> {
     const { ghost: _, ...conversation } = { ...from, id };
-    await this.rows.write(["conversations", "messages"], async () => {
-      const sealed = await this.#sealConversation(undefined, conversation);
-      const rows = await Promise.all(messages.map((message) => this.#sealMessage({ ...message, conversation: id })));
-      return {
-        bytes: () => sizeOf(messages),
-        write: async (transaction) => {
-          await putIfUnchanged(transaction, undefined, sealed);
-          await Promise.all(rows.map((row) => transaction.objectStore("messages").put(row)));
-        },
-      };
-    }, false);
+    await this.rows.write(
+      ["conversations", "messages"],
+      async () => {
+        const sealed = await this.#sealConversation(undefined, conversation);
+        const rows = await Promise.all(messages.map((message) => this.#sealMessage({ ...message, conversation: id })));
+        return {
+          bytes: () => sizeOf(messages),
+          write: async (transaction) => {
+            await putIfUnchanged(transaction, undefined, sealed);
+            await Promise.all(rows.map((row) => transaction.objectStore("messages").put(row)));
+          },
+        };
+      },
+      false,
+    );
     this.#indexer.put(conversation, messages);
     return conversation;
   }
@@ -495,36 +500,26 @@ class IndexedStore implements Store {
   async #withoutInterrupted(messages: readonly Message[]): Promise<Message[]> {
     if (!messages.some((message) => message.finish === "streaming")) return [...messages];
     const held = new Set((await navigator.locks.query()).held?.map((lock) => lock.name));
-    return messages.map((message) => (message.finish === "streaming" && !held.has(this.#lockOf(message.id)) ? { ...message, finish: "abort" as const } : message));
+    return messages.map((message) =>
+      message.finish === "streaming" && !held.has(this.#lockOf(message.id))
+        ? { ...message, finish: "abort" as const }
+        : message,
+    );
   }
 
   #sealConversation(row: ConversationRow | undefined, conversation: Conversation): Promise<ConversationRow> {
-    return this.rows.seal<Conversation, ConversationRow>("conversations", { id: conversation.id, version: (row?.version ?? 0) + 1 }, conversation);
+    return this.rows.seal<Conversation, ConversationRow>(
+      "conversations",
+      { id: conversation.id, version: (row?.version ?? 0) + 1 },
+      conversation,
+    );
   }
 
   #sealMessage(message: Message): Promise<MessageRow> {
-    return this.rows.seal<Message, MessageRow>("messages", { id: message.id, conversation: message.conversation, version: 1 }, message);
+    return this.rows.seal<Message, MessageRow>(
+      "messages",
+      { id: message.id, conversation: message.conversation, version: 1 },
+      message,
+    );
   }
 }
-
-/** The row of a conversation that exists. */
-function present(row: ConversationRow | undefined, id: string): ConversationRow {
-  if (row === undefined || row.deleted !== undefined) throw new DataError("missing", { what: "conversation", id });
-  return row;
-}
-
-/** Stores a conversation, unless it is another one than `row` now. */
-async function putIfUnchanged(transaction: Transaction, row: ConversationRow | undefined, next: ConversationRow): Promise<void> {
-  const store = transaction.objectStore("conversations");
-  if ((await store.get(next.id))?.version !== row?.version) throw new Stale();
-  await store.put(next);
-}
-
-async function putMessage(transaction: Transaction, row: MessageRow): Promise<void> {
-  const store = transaction.objectStore("messages");
-  const current = await store.get([row.conversation, row.id]);
-  await store.put({ ...row, version: (current?.version ?? 0) + 1 });
-}
-
-/** About how many bytes values take. */
-const sizeOf = (values: readonly unknown[]): number => values.reduce((sum: number, value) => sum + (value === undefined ? 0 : JSON.stringify(value).length), 0);

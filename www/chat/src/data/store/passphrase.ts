@@ -38,13 +38,25 @@ async function wrap(key: CryptoKey, passphrase: string): Promise<WrappedKey> {
   const salt = crypto.getRandomValues(new Uint8Array(16));
   const iv = crypto.getRandomValues(new Uint8Array(12));
   const wrapping = await derive(passphrase, salt, ITERATIONS);
-  return { salt, iterations: ITERATIONS, iv, wrapped: await crypto.subtle.wrapKey("raw", key, wrapping, { name: "AES-GCM", iv }) };
+  return {
+    salt,
+    iterations: ITERATIONS,
+    iv,
+    wrapped: await crypto.subtle.wrapKey("raw", key, wrapping, { name: "AES-GCM", iv }),
+  };
 }
 
-async function unwrap({ salt, iterations, iv, wrapped }: WrappedKey, passphrase: string, extractable: boolean): Promise<CryptoKey> {
+async function unwrap(
+  { salt, iterations, iv, wrapped }: WrappedKey,
+  passphrase: string,
+  extractable: boolean,
+): Promise<CryptoKey> {
   const wrapping = await derive(passphrase, salt, iterations);
   try {
-    return await crypto.subtle.unwrapKey("raw", wrapped, wrapping, { name: "AES-GCM", iv }, AES, extractable, ["encrypt", "decrypt"]);
+    return await crypto.subtle.unwrapKey("raw", wrapped, wrapping, { name: "AES-GCM", iv }, AES, extractable, [
+      "encrypt",
+      "decrypt",
+    ]);
   } catch (cause) {
     throw new DataError("passphrase", {}, { cause });
   }
@@ -54,5 +66,8 @@ async function derive(passphrase: string, salt: Uint8Array<ArrayBuffer>, iterati
   // The same characters may be typed as different code points on different keyboards.
   const bytes = new TextEncoder().encode(passphrase.normalize("NFKC"));
   const base = await crypto.subtle.importKey("raw", bytes, "PBKDF2", false, ["deriveKey"]);
-  return crypto.subtle.deriveKey({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, base, AES, false, ["wrapKey", "unwrapKey"]);
+  return crypto.subtle.deriveKey({ name: "PBKDF2", hash: "SHA-256", salt, iterations }, base, AES, false, [
+    "wrapKey",
+    "unwrapKey",
+  ]);
 }

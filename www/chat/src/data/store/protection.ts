@@ -25,7 +25,10 @@ export class Protector {
     await vault.reload(db);
     await vault.unlock(passphrase);
     this.onChange();
-    this.#resumed = this.#exclusive(() => this.#complete(), () => undefined);
+    this.#resumed = this.#exclusive(
+      () => this.#complete(),
+      () => undefined,
+    );
     // Reported by `settled`.
     this.#resumed.catch(() => {});
   }
@@ -96,7 +99,12 @@ export class Protector {
   }
 
   /** Runs `work` in one tab at a time, with the state as it then is. Rejects with "busy", or does `otherwise`, where another one is at it. */
-  async #exclusive(work: () => Promise<void>, otherwise: () => void = () => { throw new DataError("busy", {}); }): Promise<void> {
+  async #exclusive(
+    work: () => Promise<void>,
+    otherwise: () => void = () => {
+      throw new DataError("busy", {});
+    },
+  ): Promise<void> {
     // This tab may be completing an interrupted change itself.
     await this.#resumed.catch(() => {});
     return navigator.locks.request(this.lockName, { ifAvailable: true }, async (lock) => {

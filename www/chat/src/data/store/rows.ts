@@ -46,7 +46,9 @@ export class Rows {
     for (let attempt = 1; ; attempt++) {
       const { epoch } = this.vault.record;
       const prepared = await prepare();
-      const transaction = this.db.transaction([...new Set<StoreName>([...stores, "meta"])], "readwrite", { durability: strict ? "strict" : "relaxed" });
+      const transaction = this.db.transaction([...new Set<StoreName>([...stores, "meta"])], "readwrite", {
+        durability: strict ? "strict" : "relaxed",
+      });
       // Otherwise an aborted transaction would be reported as unhandled, too.
       transaction.done.catch(() => {});
       try {
@@ -57,7 +59,8 @@ export class Rows {
         return result;
       } catch (error) {
         abort(transaction);
-        if (!(error instanceof Stale) || attempt === ATTEMPTS) throw await storageError(error, prepared.bytes?.() ?? 0) ?? error;
+        if (!(error instanceof Stale) || attempt === ATTEMPTS)
+          throw (await storageError(error, prepared.bytes?.() ?? 0)) ?? error;
         if (await this.vault.reload(this.db)) this.onProtection();
       }
     }
@@ -82,14 +85,16 @@ export class Rows {
 
   /** The rows that are not damaged, with their content. */
   async openReadable<T, R extends Row<T>>(store: ContentStore, rows: readonly R[]): Promise<{ row: R; value: T }[]> {
-    const opened = await Promise.all(rows.map(async (row) => {
-      try {
-        return { row, value: await this.open(store, row) };
-      } catch (error) {
-        if (isDataError(error, "damaged")) return undefined;
-        throw error;
-      }
-    }));
+    const opened = await Promise.all(
+      rows.map(async (row) => {
+        try {
+          return { row, value: await this.open(store, row) };
+        } catch (error) {
+          if (isDataError(error, "damaged")) return undefined;
+          throw error;
+        }
+      }),
+    );
     return opened.filter((one) => one !== undefined);
   }
 

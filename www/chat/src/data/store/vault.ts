@@ -69,7 +69,10 @@ export class Vault {
     if (this.#key === undefined) throw new DataError("locked", {});
     const iv = crypto.getRandomValues(new Uint8Array(12));
     const bytes = new TextEncoder().encode(JSON.stringify(value));
-    return { iv, sealed: await crypto.subtle.encrypt({ name: "AES-GCM", iv, additionalData: bound(place) }, this.#key, bytes) };
+    return {
+      iv,
+      sealed: await crypto.subtle.encrypt({ name: "AES-GCM", iv, additionalData: bound(place) }, this.#key, bytes),
+    };
   }
 
   /** The content of a row that was read. Rejects with "locked", or "damaged" if it is not what was sealed for this place. */
@@ -81,7 +84,11 @@ export class Vault {
     }
     if (this.#key === undefined) throw new DataError("locked", {});
     try {
-      const bytes = await crypto.subtle.decrypt({ name: "AES-GCM", iv: body.iv, additionalData: bound(place) }, this.#key, body.sealed);
+      const bytes = await crypto.subtle.decrypt(
+        { name: "AES-GCM", iv: body.iv, additionalData: bound(place) },
+        this.#key,
+        body.sealed,
+      );
       return JSON.parse(new TextDecoder().decode(bytes)) as T;
     } catch (cause) {
       throw new DataError("damaged", { store: place.store, id: place.id }, { cause });
@@ -100,6 +107,11 @@ export interface Place {
   conversation?: string;
 }
 
-export const placeOf = (store: string, { id, conversation }: { id: string; conversation?: string }): Place => ({ store, id, conversation });
+export const placeOf = (store: string, { id, conversation }: { id: string; conversation?: string }): Place => ({
+  store,
+  id,
+  conversation,
+});
 
-const bound = ({ store, conversation = "", id }: Place): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify([store, conversation, id]));
+const bound = ({ store, conversation = "", id }: Place): Uint8Array<ArrayBuffer> =>
+  new TextEncoder().encode(JSON.stringify([store, conversation, id]));

@@ -34,7 +34,10 @@ export class ThrottledWriter implements MessageWriter {
   update(message: Message): void {
     this.#pending = message;
     if (this.#timer !== undefined || this.#running !== undefined) return;
-    this.#timer = setTimeout(() => void this.#drain(), Math.max(0, this.#last + this.options.throttle - performance.now()));
+    this.#timer = setTimeout(
+      () => void this.#drain(),
+      Math.max(0, this.#last + this.options.throttle - performance.now()),
+    );
   }
 
   async flush(): Promise<void> {
@@ -67,10 +70,12 @@ export class ThrottledWriter implements MessageWriter {
     if (message === undefined) return Promise.resolve();
     this.#pending = undefined;
     this.#last = performance.now();
-    this.#running = this.#write(message, false).catch(() => {}).finally(() => {
-      this.#running = undefined;
-      if (this.#pending !== undefined) this.update(this.#pending);
-    });
+    this.#running = this.#write(message, false)
+      .catch(() => {})
+      .finally(() => {
+        this.#running = undefined;
+        if (this.#pending !== undefined) this.update(this.#pending);
+      });
     return this.#running;
   }
 

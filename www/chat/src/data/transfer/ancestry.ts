@@ -15,7 +15,10 @@ export class Ancestry {
   readonly #nodes = new Map<string, Node>();
 
   /** `root`: the parent of what has no other. */
-  constructor(readonly root: string, readonly skipped: Skipped[]) {}
+  constructor(
+    readonly root: string,
+    readonly skipped: Skipped[],
+  ) {}
 
   has(id: string): boolean {
     return this.#nodes.has(id);

@@ -5,7 +5,11 @@ import type { ImportFormat, SkipReason, Skipped } from "./types";
 
 /** A value of a file, with its path. */
 export class Checked {
-  constructor(readonly value: unknown, readonly format: ImportFormat | "unknown", readonly where = "") {}
+  constructor(
+    readonly value: unknown,
+    readonly format: ImportFormat | "unknown",
+    readonly where = "",
+  ) {}
 
   fail(expected: string): never {
     throw new DataError("format", { format: this.format, where: this.where, expected });
@@ -14,7 +18,11 @@ export class Checked {
   /** A field of an object; its value is undefined where there is none. */
   get(name: string): Checked {
     const object = this.object();
-    return new Checked(Object.hasOwn(object, name) ? object[name] : undefined, this.format, /^[A-Za-z_]\w*$/.test(name) ? `${this.where}.${name}` : `${this.where}[${JSON.stringify(name)}]`);
+    return new Checked(
+      Object.hasOwn(object, name) ? object[name] : undefined,
+      this.format,
+      /^[A-Za-z_]\w*$/.test(name) ? `${this.where}.${name}` : `${this.where}[${JSON.stringify(name)}]`,
+    );
   }
 
   get absent(): boolean {
@@ -45,7 +53,9 @@ export class Checked {
 
   /** One of some texts. */
   oneOf<T extends string>(...values: T[]): T {
-    return values.includes(this.value as T) ? (this.value as T) : this.fail(values.map((value) => JSON.stringify(value)).join(" or "));
+    return values.includes(this.value as T)
+      ? (this.value as T)
+      : this.fail(values.map((value) => JSON.stringify(value)).join(" or "));
   }
 
   /** What `read` makes of it, or undefined if it is absent. */

@@ -24,8 +24,14 @@ export const VERSION = 1;
  *    "conversations": { "conversation": Conversation, "messages": Message[] }[] }`, with the types of `types.ts`. All branches are there; a
  * message's `parent` is a message of the same conversation, or its `root`.
  */
-export async function exportJson(conversations: AsyncIterable<Opened> | Iterable<Opened>, presets: readonly Preset[] = []): Promise<Blob> {
-  const head = JSON.stringify({ format: FORMAT, version: VERSION, exported: new Date().toISOString(), presets }).slice(0, -1);
+export async function exportJson(
+  conversations: AsyncIterable<Opened> | Iterable<Opened>,
+  presets: readonly Preset[] = [],
+): Promise<Blob> {
+  const head = JSON.stringify({ format: FORMAT, version: VERSION, exported: new Date().toISOString(), presets }).slice(
+    0,
+    -1,
+  );
   // One by one: thousands of conversations as one string may be longer than strings can be.
   const parts = [`${head},"conversations":[`];
   let first = true;
@@ -44,7 +50,8 @@ export function exportMarkdown(title: string, path: readonly Message[], strings:
   for (const message of path) {
     parts.push(`## ${strings[message.role]}`);
     if (message.reasoning?.trim()) parts.push(`> **${strings.reasoning}**\n>\n${quote(message.reasoning.trim())}`);
-    for (const call of message.calls ?? []) parts.push(fence(`${call.name}(${call.input})${call.output === undefined ? "" : `\n→ ${call.output}`}`));
+    for (const call of message.calls ?? [])
+      parts.push(fence(`${call.name}(${call.input})${call.output === undefined ? "" : `\n→ ${call.output}`}`));
     const text = withAttachments(message.text, message.attachments).trim();
     if (text !== "") parts.push(closed(text));
   }
@@ -53,14 +60,21 @@ export function exportMarkdown(title: string, path: readonly Message[], strings:
 
 /** A name for an exported file: the title, safe in every file system. */
 export function fileName(title: string, extension: string): string {
-  const safe = title.normalize("NFC").replace(/[\p{C}\p{Z}<>:"/\\|?*.]+/gu, " ").trim();
+  const safe = title
+    .normalize("NFC")
+    .replace(/[\p{C}\p{Z}<>:"/\\|?*.]+/gu, " ")
+    .trim();
   const short = [...safe].slice(0, 60).join("").trim();
   // Names of devices on Windows.
   const name = short === "" || /^(con|prn|aux|nul|com\d|lpt\d)$/i.test(short) ? `chat ${short}`.trim() : short;
   return `${name}.${extension}`;
 }
 
-const quote = (text: string): string => text.split("\n").map((line) => (line === "" ? ">" : `> ${line}`)).join("\n");
+const quote = (text: string): string =>
+  text
+    .split("\n")
+    .map((line) => (line === "" ? ">" : `> ${line}`))
+    .join("\n");
 
 /** Code in a fence that nothing in it closes. */
 export function fence(code: string, info = ""): string {

@@ -20,9 +20,15 @@ export async function importFile(file: Blob): Promise<Imported> {
   const bytes = new Uint8Array(await file.arrayBuffer());
   if (!isZip(bytes)) return importText(decodeText(bytes, name));
   const files = await unzip(bytes, (entry) => /(\.jsonl|(^|\/)conversations[^/]*\.json)$/i.test(entry));
-  if (files.length === 0) throw new DataError("format", { format: "zip", where: "", expected: "conversations.json or .jsonl files" });
+  if (files.length === 0)
+    throw new DataError("format", { format: "zip", where: "", expected: "conversations.json or .jsonl files" });
   const parts = files.map((entry) => importText(decodeText(entry.bytes, entry.name), `${entry.name}: `));
-  return { format: parts[0]!.format, conversations: parts.flatMap((part) => part.conversations), presets: parts.flatMap((part) => part.presets), skipped: parts.flatMap((part) => part.skipped) };
+  return {
+    format: parts[0]!.format,
+    conversations: parts.flatMap((part) => part.conversations),
+    presets: parts.flatMap((part) => part.presets),
+    skipped: parts.flatMap((part) => part.skipped),
+  };
 }
 
 /** Reads a text; `where` begins the paths in errors. */
@@ -32,7 +38,11 @@ export function importText(text: string, where = ""): Imported {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new DataError("format", { format: "unknown", where: where + String((cause as Error).message), expected: "JSON" }, { cause });
+    throw new DataError(
+      "format",
+      { format: "unknown", where: where + String((cause as Error).message), expected: "JSON" },
+      { cause },
+    );
   }
   const checked = (format: ImportFormat) => new Checked(value, format, where);
   if (isMinke(value)) return readMinke(checked("minke"));

@@ -15,10 +15,12 @@ interface Session {
   messages: Checked[];
 }
 
-const has = (value: unknown, ...names: string[]): boolean => typeof value === "object" && value !== null && names.every((name) => name in value);
+const has = (value: unknown, ...names: string[]): boolean =>
+  typeof value === "object" && value !== null && names.every((name) => name in value);
 
 /** Whether a value is of the older form. */
-export const isLlama = (value: unknown): boolean => (Array.isArray(value) ? value.some((one) => has(one, "conv", "messages")) : has(value, "conv", "messages"));
+export const isLlama = (value: unknown): boolean =>
+  Array.isArray(value) ? value.some((one) => has(one, "conv", "messages")) : has(value, "conv", "messages");
 
 /** Whether a text is of the newer form: its first line is a session. */
 export function isLlamaLines(text: string): boolean {
@@ -64,15 +66,28 @@ function readSessions(sessions: readonly Session[]): Imported {
   return { format: "llama.cpp", conversations, presets: [], skipped };
 }
 
-function readSession({ conv, messages: items }: Session, skipped: Skipped[]): { conversation: Conversation; messages: Message[] } | undefined {
+function readSession(
+  { conv, messages: items }: Session,
+  skipped: Skipped[],
+): { conversation: Conversation; messages: Message[] } | undefined {
   const updated = conv.get("lastModified").maybe((value) => value.number()) ?? Date.now();
-  const conversation = emptyConversation({ id: conv.get("id").maybe((value) => value.text()) ?? newId(), title: conv.get("name").maybe((value) => value.text()) ?? "", created: updated, updated });
+  const conversation = emptyConversation({
+    id: conv.get("id").maybe((value) => value.text()) ?? newId(),
+    title: conv.get("name").maybe((value) => value.text()) ?? "",
+    created: updated,
+    updated,
+  });
   const nodes = new Ancestry(conversation.root, skipped);
   const read: Message[] = [];
   for (const item of items) {
     const id = idOf(item.get("id"));
     const message = readMessage(item, id, conversation, skipped);
-    nodes.add(id, item.get("parent").maybe((value) => (value.value === -1 ? undefined : idOf(value))), item, message !== undefined);
+    nodes.add(
+      id,
+      item.get("parent").maybe((value) => (value.value === -1 ? undefined : idOf(value))),
+      item,
+      message !== undefined,
+    );
     if (message !== undefined) read.push(message);
   }
   nodes.check();
@@ -83,7 +98,14 @@ function readSession({ conv, messages: items }: Session, skipped: Skipped[]): { 
     return undefined;
   }
   const leaf = nodes.nearest(conv.get("currNode").maybe(idOf));
-  return { conversation: { ...conversation, created: messages[0]!.created, leaf: leaf === conversation.root ? messages.at(-1)!.id : leaf }, messages };
+  return {
+    conversation: {
+      ...conversation,
+      created: messages[0]!.created,
+      leaf: leaf === conversation.root ? messages.at(-1)!.id : leaf,
+    },
+    messages,
+  };
 }
 
 /** Ids were numbers once. */
@@ -104,15 +126,35 @@ function readMessage(item: Checked, id: string, conversation: Conversation, skip
   const optional = (name: string) => item.get(name).maybe((value) => value.text());
   const reasoning = optional("reasoningContent") || optional("thinking") || undefined;
   const calls = readCalls(item.get("toolCalls"), skipped);
-  const attachments = (item.get("extra").maybe((list) => list.list()) ?? []).map((one) => readExtra(one, skipped)).filter((one) => one !== undefined);
-  if (text.trim() === "" && !reasoning && !calls && attachments.length === 0) return void skipped.push(item.skip("empty", role));
+  const attachments = (item.get("extra").maybe((list) => list.list()) ?? [])
+    .map((one) => readExtra(one, skipped))
+    .filter((one) => one !== undefined);
+  if (text.trim() === "" && !reasoning && !calls && attachments.length === 0)
+    return void skipped.push(item.skip("empty", role));
   const timings = item.get("timings");
   const figure = (name: string) => (timings.absent ? undefined : timings.get(name).maybe((value) => value.number()));
   const [prompt, predicted, predictedMs] = [figure("prompt_n"), figure("predicted_n"), figure("predicted_ms")];
   return defined<Message>({
-    id, conversation: conversation.id, parent: conversation.root, role, text, reasoning, calls, callId: optional("toolCallId"),
-    created: item.get("timestamp").maybe((value) => value.number()) ?? conversation.created, attachments: attachments.length > 0 ? attachments : undefined, model: optional("model"),
-    stats: predicted && predictedMs ? { promptTokens: (prompt ?? 0) + (figure("cache_n") ?? 0), tokens: predicted, firstTokenMs: figure("prompt_ms") ?? 0, tokensPerSecond: (1000 * predicted) / predictedMs } : undefined,
+    id,
+    conversation: conversation.id,
+    parent: conversation.root,
+    role,
+    text,
+    reasoning,
+    calls,
+    callId: optional("toolCallId"),
+    created: item.get("timestamp").maybe((value) => value.number()) ?? conversation.created,
+    attachments: attachments.length > 0 ? attachments : undefined,
+    model: optional("model"),
+    stats:
+      predicted && predictedMs
+        ? {
+            promptTokens: (prompt ?? 0) + (figure("cache_n") ?? 0),
+            tokens: predicted,
+            firstTokenMs: figure("prompt_ms") ?? 0,
+            tokensPerSecond: (1000 * predicted) / predictedMs,
+          }
+        : undefined,
     ...(role === "assistant" && { finish: "stop" as const }),
   });
 }
@@ -130,8 +172,17 @@ function readCalls(value: Checked, skipped: Skipped[]): ToolCall[] | undefined {
     }
   }
   const calls = list.list().map((call) => ({
-    id: call.get("id").maybe((id) => id.text()) ?? newId(), name: call.get("function").get("name").maybe((name) => name.text()) ?? "",
-    input: call.get("function").get("arguments").maybe((input) => input.text()) ?? "",
+    id: call.get("id").maybe((id) => id.text()) ?? newId(),
+    name:
+      call
+        .get("function")
+        .get("name")
+        .maybe((name) => name.text()) ?? "",
+    input:
+      call
+        .get("function")
+        .get("arguments")
+        .maybe((input) => input.text()) ?? "",
   }));
   return calls.length > 0 ? calls : undefined;
 }
@@ -139,10 +190,25 @@ function readCalls(value: Checked, skipped: Skipped[]): ToolCall[] | undefined {
 /** An attached file that has text. */
 function readExtra(extra: Checked, skipped: Skipped[]): Attachment | undefined {
   const type = extra.get("type").text();
-  const kinds: Record<string, Attachment["kind"]> = { TEXT: "text", textFile: "text", context: "text", PDF: "pdf", pdfFile: "pdf", MCP_PROMPT: "text", MCP_RESOURCE: "text" };
+  const kinds: Record<string, Attachment["kind"]> = {
+    TEXT: "text",
+    textFile: "text",
+    context: "text",
+    PDF: "pdf",
+    pdfFile: "pdf",
+    MCP_PROMPT: "text",
+    MCP_RESOURCE: "text",
+  };
   const kind = Object.entries(kinds).find(([name]) => name.toLowerCase() === type.toLowerCase())?.[1];
   const content = extra.get("content").maybe((value) => value.text()) ?? "";
   if (kind === undefined || content === "") return void skipped.push(extra.skip("media", type));
   const name = extra.get("name").maybe((value) => value.text()) ?? type;
-  return { id: newId(), name, kind, title: name, text: content, bytes: extra.get("size").maybe((value) => value.number()) ?? content.length };
+  return {
+    id: newId(),
+    name,
+    kind,
+    title: name,
+    text: content,
+    bytes: extra.get("size").maybe((value) => value.number()) ?? content.length,
+  };
 }
