@@ -24,15 +24,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let b = weight_block(token - params.row_start, group);
-    let s = b.scale * params.scale;
-    let m = vec4<f32>(b.minimum * params.scale);
     let i = t * params.stride + group * 8u;
-    x[i] = b.q0 * s + m;
-    x[i + 1u] = b.q1 * s + m;
-    x[i + 2u] = b.q2 * s + m;
-    x[i + 3u] = b.q3 * s + m;
-    x[i + 4u] = b.q4 * s + m;
-    x[i + 5u] = b.q5 * s + m;
-    x[i + 6u] = b.q6 * s + m;
-    x[i + 7u] = b.q7 * s + m;
+    x[i] = params.scale * weights_low(b, b.q0);
+    x[i + 1u] = params.scale * weights_low(b, b.q1);
+    x[i + 2u] = params.scale * weights_low(b, b.q2);
+    x[i + 3u] = params.scale * weights_low(b, b.q3);
+    x[i + 4u] = params.scale * weights_high(b, b.q4);
+    x[i + 5u] = params.scale * weights_high(b, b.q5);
+    x[i + 6u] = params.scale * weights_high(b, b.q6);
+    x[i + 7u] = params.scale * weights_high(b, b.q7);
 }

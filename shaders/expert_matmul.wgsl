@@ -74,8 +74,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first_row = workgroup.x * 64u;
     let r = (thread % 16u) * 4u;  // this thread's rows of the tile
     let t = (thread / 16u) * 4u;  // this thread's entries of the tile
-    let load_row = expert_row(slot - params.first_slot, min(first_row + thread, params.rows - 1u));
-    let sums = tile_sums(load_row, r, t, first, count, thread);
+    let load_row = expert_row(slot - params.first_slot, min(first_row + tile_load(thread), params.rows - 1u));
+    let sums = tile_sums(load_row, first, count, thread);
     let row = first_row + r;
     if (row >= params.rows) {
         return;

@@ -1,6 +1,5 @@
-// h[j] = gate(W_e · n(x) + bias_e) for the experts e of one token: the first half of a mixture's MLP in decode. Each
-// workgroup works out the routing for itself (lib/route.wgsl); those of the first rows write it for the second half.
-// Gate and up rows of an expert are interleaved. n: RMS norm folded in (lib/share.wgsl), or the identity.
+// h[j] = gate(W_e · n(x) + bias_e) for the experts e of one token, as route.wgsl chose them: the first half of a mixture's MLP in
+// decode. Gate and up rows of an expert are interleaved. n: RMS norm folded in (lib/share.wgsl), or the identity.
 override BIAS: bool = false;
 override INPUT_WEIGHT: bool = false; // the token is scaled by its weight before the gate (Llama 4)
 
@@ -12,34 +11,21 @@ struct Params {
     width: u32,         // values of x
     h_stride: u32,      // f32 elements from one row of h to the next
     first_entry: u32,   // the first entry that lies in this matrix
-    experts: u32,       // as in route.wgsl
-    top_k: u32,
-    expert_groups: u32,
-    kept_groups: u32,
-    shared_slot: u32,
-    routing_at: u32,
-    entries: u32,
-    factor: f32,
+    routing_at: u32,    // where the entries begin
     eps: f32,           // of the norm
 }
 @group(0) @binding(0) var<uniform> params: Params;
-// 2, 3: the weights, in the layout's file; 4: x; 6: the norm's gain; 8: logits and entries; 9: corrections and slots
+// 2, 3: the weights, in the layout's file; 4: x; 6: the norm's gain
 @group(0) @binding(5) var<storage, read_write> h: array<f32>;        // [entries, h_stride]
 @group(0) @binding(7) var<storage, read> bias: array<f32>;           // [experts, rows], read with BIAS only
+@group(0) @binding(8) var<storage, read> router: array<u32>;         // from routing_at on pairs of slot and weight
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let j = params.first_entry + workgroup.z;
-    if (j < params.top_k) {
-        choose(0u, thread);
-    }
-    let entry = entry_of(0u, j);
-    if (workgroup.x == 0u && thread == 0u) {
-        put_entry(0u, j, entry);
-    }
-    let slot = entry.slot - params.first_slot;
+    let entry = params.routing_at + (params.first_entry + workgroup.z) * 2u;
+    let slot = router[entry] - params.first_slot;
     // The step of another part is for experts that lie there.
-    let here = entry.slot >= params.first_slot && slot < params.slots;
+    let here = router[entry] >= params.first_slot && slot < params.slots;
     let lane = thread % LANES;
     let row = (workgroup.x * (64u / LANES) + thread / LANES) * 4u;
     var share = Share();
@@ -56,11 +42,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         v *= inverseSqrt(total.square / f32(params.width) + params.eps);
     }
     if (INPUT_WEIGHT) {
-        v *= entry.weight;
+        v *= bitcast<f32>(router[entry + 1u]);
     }
     let pair = row + 2u < params.rows;
     if (BIAS) {
-        let at = entry.slot * params.rows + row;
+        let at = router[entry] * params.rows + row;
         v.x += bias[at];
         v.y += bias[at + 1u];
         if (pair) {

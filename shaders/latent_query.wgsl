@@ -111,16 +111,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             for (var i = lane; i < params.nope; i += 4u) {
                 let b = weight_block(workgroup.x * params.head_rows + i, g);
                 let v = query(t, q + i);
-                let s = v * b.scale;
-                let m = vec4<f32>(v * b.minimum);
-                a0 += s * b.q0 + m;
-                a1 += s * b.q1 + m;
-                a2 += s * b.q2 + m;
-                a3 += s * b.q3 + m;
-                a4 += s * b.q4 + m;
-                a5 += s * b.q5 + m;
-                a6 += s * b.q6 + m;
-                a7 += s * b.q7 + m;
+                a0 += v * weights_low(b, b.q0);
+                a1 += v * weights_low(b, b.q1);
+                a2 += v * weights_low(b, b.q2);
+                a3 += v * weights_low(b, b.q3);
+                a4 += v * weights_high(b, b.q4);
+                a5 += v * weights_high(b, b.q5);
+                a6 += v * weights_high(b, b.q6);
+                a7 += v * weights_high(b, b.q7);
             }
         }
         let at = thread * 8u;

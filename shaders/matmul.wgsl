@@ -31,8 +31,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let r = (thread % 16u) * 4u;  // this thread's rows of the tile
     let t = (thread / 16u) * 4u;  // this thread's tokens of the tile
-    let load_row = min(first_row + thread, params.rows - 1u);
-    let sums = tile_sums(load_row, r, t, first_token, state.count, thread);
+    let load_row = min(first_row + tile_load(thread), params.rows - 1u);
+    let sums = tile_sums(load_row, first_token, state.count, thread);
     store(first_token + t, first_row + r, sums.a0);
     store(first_token + t + 1u, first_row + r, sums.a1);
     store(first_token + t + 2u, first_row + r, sums.a2);

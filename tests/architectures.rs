@@ -82,7 +82,8 @@ fn line(shape: &Shape) -> String {
         _ => 7,
     };
     let dense = column(false, most);
-    let mixed = column(true, 9);
+    // A mixture has two products for one, the router's product before them and its choice, without which each workgroup would choose.
+    let mixed = column(true, most + 2);
     let far = whole.config.max_position_embeddings.min(1 << 17);
     let [more, less] = [far, far - 1024].map(|n| kv_bytes(&declare(shape, Quantization::Q4, UNBOUNDED, n)));
     let kv = (more - less) / 1024;

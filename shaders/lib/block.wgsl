@@ -1,15 +1,25 @@
-// A group of 32 weights of one row as every layout file presents it: weight i is scale * q[i] + minimum.
+// A group of 32 weights of one row as every layout file presents it: weight i is scale * q[i] + minimum, with the first of two scales
+// and minimums for the first sixteen. Four weights are a `Quad` until `unpacked`, so that few registers hold them meanwhile.
 struct Block {
-    q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>,
-    q4: vec4<f32>, q5: vec4<f32>, q6: vec4<f32>, q7: vec4<f32>,
-    scale: f32,
-    minimum: f32,
+    q0: Quad, q1: Quad, q2: Quad, q3: Quad,
+    q4: Quad, q5: Quad, q6: Quad, q7: Quad,
+    scales: vec2<f32>,
+    minimums: vec2<f32>,  // zeros unless MINIMUM
 }
 
-// Four f32 of the words of `v`, taken as pairs of f16.
-fn f16_low(v: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(v.x), unpack2x16float(v.y));
+// Four weights that are unpacked, of the first sixteen and of the last.
+fn weights_low(b: Block, q: Quad) -> vec4<f32> {
+    return unpacked(q) * b.scales.x + b.minimums.x;
 }
-fn f16_high(v: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(v.z), unpack2x16float(v.w));
+fn weights_high(b: Block, q: Quad) -> vec4<f32> {
+    return unpacked(q) * b.scales.y + b.minimums.y;
+}
+
+// One chain of fused products: `dot` and a sum are an instruction more.
+fn add_product(sum: f32, w: vec4<f32>, x: vec4<f32>) -> f32 {
+    return fma(w.w, x.w, fma(w.z, x.z, fma(w.y, x.y, fma(w.x, x.x, sum))));
+}
+fn add_products(sums: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(add_product(sums.x, w0, x), add_product(sums.y, w1, x),
+                     add_product(sums.z, w2, x), add_product(sums.w, w3, x));
 }

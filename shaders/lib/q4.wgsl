@@ -4,9 +4,7 @@
 
 fn weight_block(row: u32, group: u32) -> Block {
     let c = codes[row * params.groups + group];
-    let h = c >> vec4<u32>(4u);
     let pair = unpack2x16float(scales[row * ((params.groups + 1u) / 2u) + group / 2u]);
-    return Block(nibbles(c.x) - 8.0, nibbles(c.y) - 8.0, nibbles(c.z) - 8.0, nibbles(c.w) - 8.0,
-                 nibbles(h.x) - 8.0, nibbles(h.y) - 8.0, nibbles(h.z) - 8.0, nibbles(h.w) - 8.0,
-                 select(pair.x, pair.y, (group & 1u) == 1u), 0.0);
+    let scale = select(pair.x, pair.y, (group & 1u) == 1u);
+    return nibble_block(c, scale, -8.0 * scale);
 }

@@ -4,9 +4,6 @@
 
 fn weight_block(row: u32, group: u32) -> Block {
     let i = row * params.groups + group;
-    let c = codes[i];
-    let h = c >> vec4<u32>(4u);
     let s = k_scale(i / 8u * 4u, group % 8u);
-    return Block(nibbles(c.x), nibbles(c.y), nibbles(c.z), nibbles(c.w),
-                 nibbles(h.x), nibbles(h.y), nibbles(h.z), nibbles(h.w), s.x, s.y);
+    return nibble_block(codes[i], s.x, s.y);
 }

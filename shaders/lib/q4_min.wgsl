@@ -4,9 +4,6 @@
 
 fn weight_block(row: u32, group: u32) -> Block {
     let i = row * params.groups + group;
-    let c = codes[i];
-    let h = c >> vec4<u32>(4u);
     let d = unpack2x16float(scales[i]);
-    return Block(nibbles(c.x), nibbles(c.y), nibbles(c.z), nibbles(c.w),
-                 nibbles(h.x), nibbles(h.y), nibbles(h.z), nibbles(h.w), d.x, d.y);
+    return nibble_block(codes[i], d.x, d.y);
 }

@@ -2,8 +2,11 @@
 @group(0) @binding(2) var<storage, read> codes: array<vec4<u32>>; // [rows, groups, 2]
 @group(0) @binding(3) var<storage, read> scales: array<u32>;      // [rows, ceil(groups / 2)] pairs of f16
 
-fn signed_bytes(w: u32) -> vec4<f32> {
-    return vec4<f32>((vec4<i32>(vec4<u32>(w << 24u, w << 16u, w << 8u, w))) >> vec4<u32>(24u));
+alias Quad = u32;
+const MINIMUM = false;
+
+fn unpacked(q: Quad) -> vec4<f32> {
+    return vec4<f32>((vec4<i32>(vec4<u32>(q << 24u, q << 16u, q << 8u, q))) >> vec4<u32>(24u));
 }
 
 fn weight_block(row: u32, group: u32) -> Block {
@@ -11,7 +14,6 @@ fn weight_block(row: u32, group: u32) -> Block {
     let a = codes[i];
     let b = codes[i + 1u];
     let pair = unpack2x16float(scales[row * ((params.groups + 1u) / 2u) + group / 2u]);
-    return Block(signed_bytes(a.x), signed_bytes(a.y), signed_bytes(a.z), signed_bytes(a.w),
-                 signed_bytes(b.x), signed_bytes(b.y), signed_bytes(b.z), signed_bytes(b.w),
-                 select(pair.x, pair.y, (group & 1u) == 1u), 0.0);
+    return Block(a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w,
+                 vec2<f32>(select(pair.x, pair.y, (group & 1u) == 1u)), vec2<f32>());
 }

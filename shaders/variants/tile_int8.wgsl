@@ -94,8 +94,14 @@ fn put_group(i: u32, t: u32, at: u32) {
     tile_unit[i * 16u + t] = vec2<f32>(unit, unit * f32(sum));
 }
 
-// The thread unpacks row `load_row`; its sums are of the tile's weights from `r` and inputs from `t` on.
-fn tile_sums(load_row: u32, r: u32, t: u32, first: u32, count: u32, thread: u32) -> Sums {
+// As in lib/tile.wgsl.
+fn tile_load(thread: u32) -> u32 {
+    return thread % 16u * 4u + thread / 16u;
+}
+fn tile_sums(load_row: u32, first: u32, count: u32, of_workgroup: u32) -> Sums {
+    let thread = of_workgroup % 64u;
+    let r = thread % 16u;
+    let t = thread / 16u * 4u;
     var a0 = vec4<f32>();
     var a1 = vec4<f32>();
     var a2 = vec4<f32>();
@@ -117,11 +123,11 @@ fn tile_sums(load_row: u32, r: u32, t: u32, first: u32, count: u32, thread: u32)
             let w = 128u * i + r;
             let s = 64u * i + r;
             let s0 = tile_scale[s];
-            let s1 = tile_scale[s + 1u];
-            let s2 = tile_scale[s + 2u];
-            let s3 = tile_scale[s + 3u];
-            let rows = Rows(array(tile_w[w], tile_w[w + 1u], tile_w[w + 2u], tile_w[w + 3u]),
-                            array(tile_w[w + 64u], tile_w[w + 65u], tile_w[w + 66u], tile_w[w + 67u]),
+            let s1 = tile_scale[s + 16u];
+            let s2 = tile_scale[s + 32u];
+            let s3 = tile_scale[s + 48u];
+            let rows = Rows(array(tile_w[w], tile_w[w + 16u], tile_w[w + 32u], tile_w[w + 48u]),
+                            array(tile_w[w + 64u], tile_w[w + 80u], tile_w[w + 96u], tile_w[w + 112u]),
                             vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
             a0 += products(rows, i, t);
             a1 += products(rows, i, t + 1u);

@@ -1,11 +1,5 @@
-// Layouts whose codes are whole numbers of at most seven bits and a sign, from the block that they present.
-fn bytes_of_codes(q: vec4<f32>) -> u32 {
-    return pack4xI8(vec4<i32>(q));
-}
-
+// Layouts whose codes fit in signed bytes, and whose groups have one scale, from the block that they present.
 fn packed_block(row: u32, group: u32) -> Packed {
     let b = weight_block(row, group);
-    return Packed(vec4<u32>(bytes_of_codes(b.q0), bytes_of_codes(b.q1), bytes_of_codes(b.q2), bytes_of_codes(b.q3)),
-                  vec4<u32>(bytes_of_codes(b.q4), bytes_of_codes(b.q5), bytes_of_codes(b.q6), bytes_of_codes(b.q7)),
-                  b.scale, b.minimum);
+    return Packed(vec4<u32>(b.q0, b.q1, b.q2, b.q3), vec4<u32>(b.q4, b.q5, b.q6, b.q7), b.scales.x, b.minimums.x);
 }

@@ -1,8 +1,7 @@
 //! The MLP of a mixture of experts for one token: decode. Only the rows of the chosen experts are read.
 //!
-//! Two steps do it: gate and up, then down. The first computes the routing in each of its workgroups, where an expert's
-//! rank is the number of better ones, and stores the result for the second. That costs each workgroup E² comparisons in its
-//! own memory and saves a dispatch. All experts of a layer are one matrix whose parts hold whole experts.
+//! Two steps do it: gate and up, then down, for the experts that a step of a [`Route`] chose before. All experts of a layer are one
+//! matrix whose parts hold whole experts.
 
 mod cpu;
 #[cfg(test)]
@@ -11,7 +10,7 @@ mod tests;
 use super::epilogue::Gate;
 use super::matvec::{lanes, weights};
 use super::product::gather_outputs;
-use super::route::{Route, RouteParams, choose};
+use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, Maker, Small, shared_row};
 use super::{CpuMemory, Kernel, MAX_WORKGROUPS, Params, RmsNorm, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, Part, Step, Vector};
@@ -19,9 +18,9 @@ use crate::plan::{Access, Activation, Binding, BufferId, GROUP, Layout, Matrix, 
 /// See `shaders/expert_up.wgsl`.
 pub static UP: Kernel = Kernel {
     name: "expert_up",
-    shader: shader!("expert_up", "state", "block", "gate", "share", "x", "reduce", "route"),
+    shader: shader!("expert_up", "state", "block", "gate", "share", "x", "reduce"),
     reads_weights: true,
-    variants: &[shader!(Subgroups "expert_up", "state", "block", "gate", "share", "x", "../variants/reduce", "route")],
+    variants: &[shader!(Subgroups "expert_up", "state", "block", "gate", "share", "x", "../variants/reduce")],
     params: UpParams::FIELDS,
     reference: up_reference,
     cpu: on_processors(cpu::up),
@@ -47,14 +46,7 @@ params!(UpParams {
     width: u32,
     h_stride: u32,
     first_entry: u32,
-    experts: u32,
-    top_k: u32,
-    expert_groups: u32,
-    kept_groups: u32,
-    shared_slot: u32,
     routing_at: u32,
-    entries: u32,
-    factor: f32,
     eps: f32,
 });
 params!(DownParams {
@@ -100,12 +92,12 @@ impl Experts<'_> {
     }
 }
 
-/// `h[j] = gate(W_e · n(x) + bias)`, with the routing worked out and written down on the way.
+/// `h[j] = gate(W_e · n(x) + bias)`.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertUp<'a> {
     /// Experts of `2I` rows each, gates and ups interleaved.
     pub experts: Experts<'a>,
-    /// The routing that chooses them.
+    /// The routing that chose them.
     pub route: &'a Route,
     /// `[1, K]`
     pub x: Activation,
@@ -181,12 +173,10 @@ impl ExpertUp<'_> {
             ("INPUT_WEIGHT", on(self.input_weight)),
         ];
         constants.extend(self.gate.constants());
-        constants.extend(self.route.constants());
         let mut bindings = bindings(part, self.x.buffer, self.h.buffer, self.bias);
         let gain = self.norm.map_or(self.x.buffer, |n| n.gain.buffer);
-        bindings.push(Binding { slot: 6, buffer: gain, access: Access::Read });
-        bindings.extend(self.route.bindings());
-        let route = self.route.params(label);
+        let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
+        bindings.extend([read(6, gain), read(8, self.route.router.logits.buffer)]);
         let params = UpParams {
             groups: groups as u32,
             rows: rows as u32,
@@ -195,14 +185,7 @@ impl ExpertUp<'_> {
             width: self.x.width as u32,
             h_stride: self.h.stride() as u32,
             first_entry: self.experts.first_entry as u32,
-            experts: route.experts,
-            top_k: route.top_k,
-            expert_groups: route.expert_groups,
-            kept_groups: route.kept_groups,
-            shared_slot: route.shared_slot,
-            routing_at: route.routing_at,
-            entries: route.entries,
-            factor: route.factor,
+            routing_at: self.route.router.routing_at as u32,
             eps: self.norm.map_or(0.0, |n| n.eps),
         };
         Step {
@@ -214,10 +197,9 @@ impl ExpertUp<'_> {
             params: params.words(),
             grid: grid(label, rows, lanes, self.experts.count),
             detail: format!(
-                "w[{}×{rows},{k}]:{} {} {}x[1,{}] {} → {}×[{}]",
+                "w[{}×{rows},{k}]:{} {}x[1,{}] {} → {}×[{}]",
                 slots.count,
                 part.layout.name(),
-                self.route.words(),
                 if self.norm.is_some() { "rms " } else { "" },
                 self.x.width,
                 self.gate.word(),
@@ -293,26 +275,8 @@ pub(super) fn entry_at(step: &Step, memory: &CpuMemory, at: usize) -> (u32, f64)
     (words[at], f32::from_bits(words[at + 1]).into())
 }
 
-impl UpParams {
-    /// The routing's part.
-    fn route(&self) -> RouteParams {
-        RouteParams {
-            experts: self.experts,
-            top_k: self.top_k,
-            expert_groups: self.expert_groups,
-            kept_groups: self.kept_groups,
-            shared_slot: self.shared_slot,
-            routing_at: self.routing_at,
-            entries: self.entries,
-            factor: self.factor,
-            stride: 0,
-        }
-    }
-}
-
 fn up_reference(step: &Step, memory: &mut CpuMemory) {
     let p = UpParams::of(step);
-    choose(step, memory, &p.route(), 0);
     let (width, rows) = (p.width as usize, p.rows as usize);
     let mut x: Vec<f64> = memory.floats(step.buffer(4))[..width].iter().map(|&v| v.into()).collect();
     if step.constant("NORM") == 1.0 {
@@ -387,13 +351,12 @@ fn down_reference(step: &Step, memory: &mut CpuMemory) {
 
 fn small_up(maker: &mut Maker, step: &Step) -> Small {
     let k = shared_row(step);
-    let p = UpParams::of(step);
-    let [expert_groups, kept_groups, top_k] = Maker::choice(p.expert_groups, p.top_k);
     maker.weights(step.layout(), EXPERTS * EXPERT_ROWS, k);
     maker.floats(4, k);
     maker.zeros(5, ENTRIES * EXPERT_ROWS / 2);
     maker.floats(6, k);
     maker.floats(7, EXPERTS * EXPERT_ROWS);
+    maker.entries(1);
     let params = UpParams {
         groups: (k / GROUP) as u32,
         rows: EXPERT_ROWS as u32,
@@ -402,16 +365,10 @@ fn small_up(maker: &mut Maker, step: &Step) -> Small {
         width: k as u32,
         h_stride: EXPERT_ROWS as u32 / 2,
         first_entry: 0,
-        experts: EXPERTS as u32,
-        top_k,
-        expert_groups,
-        kept_groups,
-        shared_slot: 0,
-        routing_at: maker.router(1) as u32,
-        entries: ENTRIES as u32,
-        ..p
+        routing_at: 0,
+        eps: UpParams::of(step).eps,
     };
-    (params.words(), [EXPERT_ROWS as u32 / 4, 1, ENTRIES as u32], vec![(5, None), (8, None)])
+    (params.words(), [EXPERT_ROWS as u32 / 4, 1, ENTRIES as u32], vec![(5, None)])
 }
 
 fn small_down(maker: &mut Maker, step: &Step) -> Small {

@@ -50,14 +50,18 @@ pub struct Matvec<'a> {
     pub epilogue: Epilogue,
 }
 
-/// Threads that share a row: enough that each has a group or two, so that short rows leave none idle.
+/// Threads that share a row: enough that each has a group or two, and fewer where over a fifth of their rounds would find no group.
 pub(super) fn lanes(groups: usize) -> u32 {
-    match groups {
+    let most: usize = match groups {
         0..=8 => 8,
         9..=32 => 16,
         33..=64 => 32,
         _ => 64,
-    }
+    };
+    let used = |lanes: usize| groups as f64 / groups.next_multiple_of(lanes) as f64;
+    let halves = std::iter::successors(Some(most), |lanes| Some(lanes / 2).filter(|lanes| *lanes >= 8));
+    let chosen = halves.clone().find(|&lanes| used(lanes) >= 0.8);
+    chosen.or_else(|| halves.max_by(|&a, &b| used(a).total_cmp(&used(b)))).map_or(8, |lanes| lanes as u32)
 }
 
 impl Matvec<'_> {
@@ -211,6 +215,14 @@ mod tests {
                 check(layout, [65, k], true, 0, u64::MAX);
             }
         }
+    }
+
+    #[test]
+    fn few_threads_are_idle() {
+        let of = |k: usize| lanes(Layout::groups(k));
+        assert_eq!([256, 512, 1024, 2048, 4096, 8960].map(of), [8, 16, 16, 32, 64, 64], "all are used");
+        assert_eq!([576, 1152, 1536, 2880, 3072].map(of), [8, 8, 16, 32, 32], "fewer, which all have work");
+        assert_eq!([1, 32, 300].map(of), [8; 3]);
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Mixture {
         let of = |w| Experts { w, first_slot: 0, first_entry: 0, count: route.entries() };
         let interleaved = if shared > 1 { shared } else { 0 };
         let step = ExpertUp { experts: of(&up), route, x, h, norm, bias: up_bias, gate, input_weight: false };
+        b.plan.push([route.step("route", &b.control)]);
         b.plan.push(step.steps("up"));
         let bias = down_bias;
         let step = ExpertDown { experts: of(&down), interleaved, route, h, y, bias, weighted: true, factor: 1.0 };

@@ -7,7 +7,7 @@ use crate::plan::{Access, Activation, Binding, BufferId, Buffers, Role, Step};
 /// See `shaders/route.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "route",
-    shader: shader!("route", "state", "route"),
+    shader: shader!("route", "state"),
     reads_weights: false,
     variants: &[],
     params: RouteParams::FIELDS,
@@ -116,8 +116,7 @@ impl Route {
         self.top_k + self.shared.entries
     }
 
-    /// The fields of `Params` in shaders with `lib/route.wgsl`.
-    pub(super) fn params(&self, label: &str) -> RouteParams {
+    fn params(&self, label: &str) -> RouteParams {
         assert!(self.experts <= MAX_EXPERTS && self.top_k >= 1 && self.top_k <= self.experts, "{label}: experts");
         let groups = self.groups.unwrap_or(Groups { count: 1, kept: 1, top_two: false });
         assert!(groups.count <= MAX_GROUPS && self.experts.is_multiple_of(groups.count), "{label}: groups");
@@ -134,8 +133,7 @@ impl Route {
         }
     }
 
-    /// The `override`s of shaders with `lib/route.wgsl`.
-    pub(super) fn constants(&self) -> [(&'static str, f64); 5] {
+    fn constants(&self) -> [(&'static str, f64); 5] {
         let on = |b: bool| f64::from(u8::from(b));
         [
             ("SIGMOID", on(self.scoring == Scoring::Sigmoid)),
@@ -146,23 +144,18 @@ impl Route {
         ]
     }
 
-    /// The bindings of shaders with `lib/route.wgsl`.
-    pub(super) fn bindings(&self) -> [Binding; 2] {
-        [
-            Binding { slot: 8, buffer: self.router.logits.buffer, access: Access::ReadWrite },
-            Binding { slot: 9, buffer: self.table, access: Access::Read },
-        ]
-    }
-
     /// Words for [`Step::detail`].
-    pub(super) fn words(&self) -> String {
+    fn words(&self) -> String {
         format!("{} of {} by {:?}", self.top_k, self.experts, self.scoring).to_lowercase()
     }
 
-    /// The step for a chunk of tokens. Decode has none: [`ExpertUp`](super::ExpertUp) does it on its way.
+    /// The step for as many tokens as there are rows of logits.
     pub fn step(&self, label: &str, control: &Control) -> Step {
-        let mut bindings = vec![Binding { slot: 1, buffer: control.state, access: Access::Read }];
-        bindings.extend(self.bindings());
+        let bindings = vec![
+            Binding { slot: 1, buffer: control.state, access: Access::Read },
+            Binding { slot: 8, buffer: self.router.logits.buffer, access: Access::ReadWrite },
+            Binding { slot: 9, buffer: self.table, access: Access::Read },
+        ];
         Step {
             label: label.to_owned(),
             kernel: KERNEL.name,
@@ -185,7 +178,7 @@ fn reference(step: &Step, memory: &mut CpuMemory) {
 }
 
 /// Chooses the experts of token `t` and writes its entries.
-pub(super) fn choose(step: &Step, memory: &mut CpuMemory, p: &RouteParams, t: usize) {
+fn choose(step: &Step, memory: &mut CpuMemory, p: &RouteParams, t: usize) {
     let on = |name: &str| step.constant(name) == 1.0;
     let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
     let (experts, groups) = (p.experts as usize, p.expert_groups as usize);

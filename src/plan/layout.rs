@@ -101,14 +101,14 @@ layouts! {
         name: "f16",
         code_group_bytes: 64,
         scales: Scales::None,
-        wgsl: &[wgsl!("lib/f16")],
+        wgsl: &[wgsl!("lib/numbers"), wgsl!("lib/f16")],
         packed: None,
     }
     Bf16 {
         name: "bf16",
         code_group_bytes: 64,
         scales: Scales::None,
-        wgsl: &[wgsl!("lib/bf16")],
+        wgsl: &[wgsl!("lib/numbers"), wgsl!("lib/bf16")],
         packed: None,
     }
     Q8 {
@@ -116,55 +116,55 @@ layouts! {
         code_group_bytes: 32,
         scales: Scales::Halves(1),
         wgsl: &[wgsl!("lib/q8")],
-        packed: Some(&[wgsl!("variants/q8")]),
+        packed: Some(&[wgsl!("variants/whole")]),
     }
     Q8Min {
         name: "q8_min",
         code_group_bytes: 32,
         scales: Scales::Halves(2),
-        wgsl: &[wgsl!("lib/q8_min")],
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/q8_min")],
         packed: Some(&[wgsl!("variants/q8_min")]),
     }
     Q4 {
         name: "q4",
         code_group_bytes: 16,
         scales: Scales::Halves(1),
-        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4")],
-        packed: Some(&[wgsl!("variants/q4")]),
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/nibbles"), wgsl!("lib/q4")],
+        packed: Some(&[wgsl!("variants/whole")]),
     }
     Q4Min {
         name: "q4_min",
         code_group_bytes: 16,
         scales: Scales::Halves(2),
-        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q4_min")],
-        packed: Some(&[wgsl!("variants/q4_min")]),
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/nibbles"), wgsl!("lib/q4_min")],
+        packed: Some(&[wgsl!("variants/whole")]),
     }
     Q4K {
         name: "q4_k",
         code_group_bytes: 16,
         scales: Scales::SuperBlocks(16),
-        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q4_k")],
-        packed: Some(&[wgsl!("variants/q4_k")]),
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q4_k")],
+        packed: Some(&[wgsl!("variants/whole")]),
     }
     Q5K {
         name: "q5_k",
         code_group_bytes: 16,
         scales: Scales::SuperBlocks(48),
-        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q5_k")],
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/nibbles"), wgsl!("lib/k_scales"), wgsl!("lib/q5_k")],
         packed: Some(&[wgsl!("variants/whole")]),
     }
     Q6K {
         name: "q6_k",
         code_group_bytes: 16,
         scales: Scales::SuperBlocks(84),
-        wgsl: &[wgsl!("lib/nibbles"), wgsl!("lib/q6_k")],
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/nibbles"), wgsl!("lib/q6_k")],
         packed: None,
     }
     Mxfp4 {
         name: "mxfp4",
         code_group_bytes: 16,
         scales: Scales::Exponents,
-        wgsl: &[wgsl!("lib/mxfp4")],
+        wgsl: &[wgsl!("lib/bytes"), wgsl!("lib/mxfp4")],
         packed: Some(&[wgsl!("variants/whole")]),
     }
 }

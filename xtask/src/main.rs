@@ -28,6 +28,7 @@ cargo xtask soak bundlers [NAME …] [--record]   the packed package with every 
 cargo xtask soak wpt FOLDER        the Prompt API's part of a checkout of web-platform-tests, on the echo model
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|cpu|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
+cargo xtask gpu-stats [--record]  what a compiler for AMD's GPUs makes of the kernels, against what is recorded
 cargo xtask setup                 only fetch what the above need";
 
 fn main() {
@@ -50,6 +51,8 @@ fn command(args: &[String]) -> Result<()> {
         ["fuzz", rest @ ..] => fuzz(rest),
         ["soak", rest @ ..] => soak(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["gpu-stats"] => gpu_stats(false),
+        ["gpu-stats", "--record"] => gpu_stats(true),
         ["setup"] => setup::everything().map(drop),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");
@@ -66,6 +69,15 @@ fn fuzz(rest: &[&str]) -> Result<()> {
         targets => (targets, 600),
     };
     fuzz::run(if targets.is_empty() { &fuzz::TARGETS } else { targets }, seconds)
+}
+
+/// Compiles every kernel for GPUs that need not be there, and compares or records what the compiler says.
+fn gpu_stats(record: bool) -> Result<()> {
+    let mut test = run::command("cargo", &["test", "--quiet", "--test", "gpu_stats", "--", "--nocapture"]);
+    if record {
+        test.env("MINKE_RECORD", "1");
+    }
+    run::check(test)
 }
 
 /// Runs faults, kills, damage and full disks, by seed, against the built package.

@@ -20,6 +20,7 @@ const OPTIONAL: &[Optional] = &[
     Optional { what: ".cache/templates", why: "published chat templates are not part of the project", in_ci: true },
     Optional { what: "../shared/data/structured", why: "the reference data of constraints is not part of the project", in_ci: true },
     Optional { what: "MINKE_HOSTILE", why: "names a folder of further hostile files; the project makes its own", in_ci: true },
+    Optional { what: "Mesa's RADV as recorded", why: "another version of the compiler counts otherwise", in_ci: true },
     Optional { what: "WebGPU in Firefox", why: "needs a Vulkan driver that Firefox accepts", in_ci: true },
     Optional { what: "Chromium", why: "setup installs it, but only as root on Debian", in_ci: false },
     Optional { what: "Firefox", why: "setup installs it, but only as root on Debian", in_ci: false },

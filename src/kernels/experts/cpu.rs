@@ -6,14 +6,12 @@ use super::{DownParams, UpParams, entry_at, expert_row};
 use crate::kernels::epilogue::{Gate, factor};
 use crate::kernels::matvec::{input, weights};
 use crate::kernels::product::gather_outputs;
-use crate::kernels::route::choose;
 use crate::kernels::{CpuMemory, Params};
 use crate::plan::{GROUP, Step};
 
-/// Routing, then gates and ups of the chosen experts.
+/// Gates and ups of the chosen experts.
 pub fn up(step: &Step, memory: &mut CpuMemory) {
     let p = UpParams::of(step);
-    choose(step, memory, &p.route(), 0);
     let (width, rows) = (p.width as usize, p.rows as usize);
     let inputs = [input(step, memory, 0, width, p.eps)];
     let mut starts = Vec::new();

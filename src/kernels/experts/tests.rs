@@ -50,6 +50,7 @@ fn check(layout: Layout, mixture: &Mixture, tokens: usize, variant: usize, max_b
     let norm = (variant != 1).then_some(RmsNorm { gain, eps: 1e-5 });
     let (route, input_weight) = (&route, variant == 1);
     let first = ExpertUp { experts: of(&up), route, x: one(x), h, norm, bias: up_bias, gate, input_weight };
+    b.plan.push([route.step("route", &b.control)]);
     b.plan.push(first.steps("up"));
     b.check(h.buffer, 3e-4, &what);
     let weighted = !input_weight;

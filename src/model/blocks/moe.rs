@@ -6,7 +6,7 @@
 use crate::Result;
 use crate::kernels::{
     self, Epilogue, ExpertDown, ExpertSum, ExpertUp, Experts, Gate, GroupedMatmul, Groups, Norm, RmsNorm, Route,
-    Scoring, Shared,
+    Router, Scoring, Shared,
 };
 use crate::model::build::{ExpertMatrices, FusedExperts, MoeScratch, SharedMatrices};
 use crate::model::{Builder, Mode, Recorder};
@@ -198,6 +198,9 @@ impl Moe {
     /// Decode: the products of one token, expert by expert.
     fn decode(&self, r: &mut Recorder<'_>) {
         let x = r.rows(r.scratch.x);
+        let router = Router { logits: r.rows(self.scratch.router.logits), ..self.scratch.router };
+        let route = Route { router, ..self.route };
+        r.plan.push([route.step(&format!("{}.route", self.label), &r.control)]);
         // All up products precede all down products, which change the residual stream that the up products read.
         for half in self.halves() {
             let up = ExpertUp {
