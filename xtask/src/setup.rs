@@ -13,9 +13,7 @@ pub fn everything() -> Result<Vec<String>> {
     wasm_target()?;
     npm("pkg")?;
     npm("www")?;
-    if root().join("www/chat/package.json").is_file() {
-        npm("www/chat")?;
-    }
+    npm("www/chat")?;
     npm("tests/browser")?;
     npm("tests/clients")?;
     for package in ["chromium", "firefox-esr", "mesa-vulkan-drivers", "libvulkan1"] {

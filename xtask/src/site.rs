@@ -121,7 +121,7 @@ fn page(out: &Path, package: &str) -> Result<()> {
 fn chat(out: &Path) -> Result<bool> {
     const FOLDER: &str = "www/chat";
     let folder = root().join(FOLDER);
-    if !folder.join("package.json").is_file() {
+    if !folder.join("index.html").is_file() {
         return Ok(false);
     }
     setup::npm(FOLDER)?;
