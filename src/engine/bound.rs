@@ -5,21 +5,12 @@
 //! the grammar leaves no choice about is not sampled at all but inserted, in the tokens that the model would write it in. White space
 //! between reasoning and answer belongs to neither.
 
+use super::binding::{Binding, BoundCalls};
 use super::constraint::Matcher;
 use super::output::Output;
 use super::request::{Mask, Next};
-use super::tools::BoundCalls;
 use crate::text::Stage;
 use crate::{Error, Result};
-
-/// What binds an answer.
-#[derive(Default)]
-pub(super) struct Binding {
-    /// What all of it must be, if it is bound as a whole.
-    pub answer: Option<Box<dyn Matcher>>,
-    /// What binds calls that the model begins in it.
-    pub calls: Option<BoundCalls>,
-}
 
 /// The constraints of a running generation.
 pub(super) struct Bound {

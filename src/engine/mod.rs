@@ -1,5 +1,6 @@
 //! The engine: loads a model and generates with it. The only module that depends on all others.
 
+mod binding;
 mod bound;
 mod cached;
 mod constraint;
