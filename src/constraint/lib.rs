@@ -446,6 +446,30 @@ mod tests {
         }
     }
 
+    /// What zod makes of a record, dates, addresses, whole numbers and tuples, as an answer and within a grammar.
+    #[test]
+    fn schemas_of_validators_are_honoured() {
+        let grammars = bytes();
+        let schema = serde_json::json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
+            "properties": {
+                "tags": { "type": "object", "propertyNames": { "type": "string" }, "additionalProperties": { "type": "number" } },
+                "mail": { "type": "string", "format": "email", "pattern": "^[a-z]+@[a-z]+\\.[a-z]{2,}$" },
+                "page": { "type": "string", "format": "uri" },
+                "id": { "type": "integer", "minimum": -9_007_199_254_740_991_i64, "maximum": 9_007_199_254_740_991_i64 },
+                "pair": { "type": "array", "prefixItems": [{ "type": "string" }, { "type": "number" }], "items": false, "minItems": 2, "maxItems": 2 },
+            },
+            "required": ["tags", "mail", "page", "id", "pair"],
+        });
+        for constraint in
+            [serde_json::json!({ "json": schema }), serde_json::json!({ "grammar": format!("start: %json {schema}") })]
+        {
+            grammars.compile(&constraint.to_string()).expect("it can be honoured");
+        }
+        let refusal = grammars.compile(r#"{"json": {"propertyNames": {"maxLength": 3}}}"#).expect_err("it restricts");
+        assert_eq!(refusal.path.as_deref(), Some("#/propertyNames"));
+    }
+
     #[test]
     fn a_grammar_is_compiled_once_and_ends_as_it_says() {
         let grammars = bytes();

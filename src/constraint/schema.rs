@@ -211,6 +211,8 @@ impl<'a> Walk<'a> {
                 "if" => !map.contains_key("then") && !map.contains_key("else"),
                 "minContains" | "maxContains" => !map.contains_key("contains"),
                 "unevaluatedItems" | "unevaluatedProperties" => *inner == Value::Bool(true),
+                // As converters of validators write it for records: names are texts anyway.
+                "propertyNames" => [json!(true), json!({}), json!({ "type": "string" })].contains(inner),
                 _ => false,
             };
             if REFUSED.contains(&keyword.as_str()) && !ineffective {
