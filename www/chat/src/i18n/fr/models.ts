@@ -1,0 +1,5 @@
+import type { Strings } from "../en";
+
+export const models: Strings["models"] = {
+  title: "Models",
+};

@@ -1,0 +1,3 @@
+export function ModelButton() {
+  return null;
+}

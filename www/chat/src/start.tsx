@@ -1,0 +1,54 @@
+// Opens the store and connects the application's parts.
+
+import { effect } from "@preact/signals";
+import { AppView } from "./app";
+import { openStore } from "./data/store";
+import type { RequestLog } from "./data/requests";
+import { preferred, speak } from "./i18n";
+import { registerWorker } from "./pwa/register";
+import { AppContext } from "./state/app";
+import type { App } from "./state/app";
+import { Chat } from "./state/chat";
+import { Draft } from "./state/draft";
+import { Library } from "./state/library";
+import { Models } from "./state/models";
+import { Preferences } from "./state/preferences";
+import { Presets } from "./state/presets";
+import { Ui } from "./state/ui";
+
+/** The application, ready to be drawn. Rejects with a `DataError` if nothing can be stored. */
+export async function start(log: RequestLog) {
+  await speak(preferred(new URLSearchParams(location.search).get("lang") ?? "auto"));
+  const store = await openStore();
+  const settings = await store.settings();
+  const ui = new Ui();
+  const preferences = new Preferences(store, settings);
+  const presets = new Presets(store);
+  const library = new Library(store);
+  const models = new Models(preferences, ui, log);
+  const chat = new Chat(store, ui, preferences, presets, library, models);
+  const draft = new Draft(store, models);
+  const app: App = { store, log, ui, preferences, presets, library, models, chat, draft };
+  await Promise.all([presets.refresh(), library.refresh()]);
+
+  // The address says which conversation is shown.
+  effect(() => {
+    const [id, screen] = [ui.conversation.value, ui.screen.value];
+    if (screen !== "chat" || store.locked) return;
+    if (id !== undefined) void chat.open(id);
+    else if (chat.tree.peek().size > 0) chat.begin();
+  });
+  // Each conversation has its draft.
+  effect(() => {
+    const { id, ghost } = chat.conversation.value;
+    const stored = chat.tree.peek().size > 0;
+    void draft.open(stored ? id : undefined, ghost === true);
+  });
+  void models.start();
+  registerWorker(ui);
+  return (
+    <AppContext.Provider value={app}>
+      <AppView />
+    </AppContext.Provider>
+  );
+}
