@@ -134,7 +134,11 @@ export function AppView() {
               onClick={toggleSidebar}
             />
             <ModelButton />
-            {!ui.online.value && <span class="badge">{t.value.common.offline.split(":")[0]}</span>}
+            {!ui.online.value && (
+              <span class="badge" title={t.value.common.offline}>
+                {t.value.common.offlineShort}
+              </span>
+            )}
           </header>
           <Current />
         </main>

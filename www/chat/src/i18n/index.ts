@@ -20,8 +20,11 @@ const chosen = signal<{ code: Language; strings: Strings }>({ code: "en", string
 /** The words of the interface. */
 export const t = computed(() => chosen.value.strings);
 export const language = computed(() => chosen.value.code);
-/** Numbers and times in that language. */
-export const format = computed(() => formatFor(chosen.value.code));
+/** Numbers and times in that language, as in the user's country if the browser names one for it. */
+export const format = computed(() => {
+  const { code } = chosen.value;
+  return formatFor(navigator.languages.find((tag) => tag.toLowerCase().startsWith(`${code}-`)) ?? code);
+});
 
 /** The language to use: the one that was chosen, or the first known one of those that the browser asks for. */
 export function preferred(setting: string): Language {

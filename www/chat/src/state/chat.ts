@@ -102,10 +102,10 @@ export class Chat {
   }
 
   /** Facts of the conversation that is shown, whether it is stored yet or not. */
-  async update(facts: Partial<Pick<Conversation, "system" | "preset">>): Promise<void> {
-    const { id } = this.conversation.peek();
-    this.conversation.value = { ...this.conversation.peek(), ...facts };
-    if (this.tree.peek().size > 0) await this.library.update(id, facts);
+  async update({ system, preset }: { system: string | null; preset: string }): Promise<void> {
+    const { system: _, ...rest } = this.conversation.peek();
+    this.conversation.value = { ...rest, preset, ...(system !== null && { system }) };
+    if (this.tree.peek().size > 0) await this.library.update(rest.id, { system, preset });
   }
 
   /** Sends a message and lets the model answer it. */

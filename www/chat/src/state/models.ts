@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { load } from "minke";
 import type { Model, ModelSource, Progress } from "minke";
+import type { EchoScript } from "minke/testing";
 import type { RequestLog } from "../data/requests";
 import type { Preferences } from "./preferences";
 import type { Ui } from "./ui";
@@ -28,7 +29,13 @@ export class Models {
   async start(): Promise<void> {
     const query = new URLSearchParams(location.search);
     const source = query.get("model");
-    if (source !== null) await this.load(source, source);
+    if (source === "echo") {
+      const { echoModel } = await import("minke/testing");
+      const { echoScript: script } = globalThis as { echoScript?: EchoScript };
+      const [delay, contextLength] = [Number(query.get("delay") ?? 0), Number(query.get("context") ?? 8192)];
+      const model = echoModel({ delay, contextLength, ...(script && { script }) });
+      this.state.value = { kind: "ready", name: "echo", model };
+    } else if (source !== null) await this.load(source, source);
   }
 
   /** Loads a model in place of the present one. Resolves to it; to undefined if it failed, or was cancelled: `state` says why. */

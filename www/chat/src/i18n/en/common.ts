@@ -14,6 +14,7 @@ export const common = {
   loading: "Loading…",
   dismiss: "Dismiss",
   offline: "Offline: stored models and conversations work as always.",
+  offlineShort: "Offline",
   newVersion: "A new version of this page is ready.",
   reload: "Reload",
 };
