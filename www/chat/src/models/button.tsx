@@ -5,7 +5,7 @@ import { format, t } from "../i18n";
 import { useApp } from "../state/app";
 import { Button, IconButton } from "../ui/button";
 import { Icon } from "../ui/icon";
-import { stageWords } from "./loading";
+import { stageWords } from "./words";
 
 export function ModelButton() {
   const { models, ui } = useApp();

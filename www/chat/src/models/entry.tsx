@@ -58,7 +58,7 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
       </div>
       {entry && (entry.about[language.value] ?? entry.about.en) && <p>{entry.about[language.value] ?? entry.about.en}</p>}
       <p class="hint facts">
-        {size !== undefined && <span>{words.size(bytes(size))}</span>}
+        {size !== undefined && <span>{!stored ? words.size(bytes(size)) : stored.complete ? bytes(stored.bytes) : words.arrived(bytes(stored.bytes), bytes(size))}</span>}
         {made && made.fit !== "no" && <Cost estimate={made} />}
         {entry?.capabilities.map((one) => <span key={one}>{words.capabilities[one]}</span>)}
         {entry?.licence && <span>{words.licence(entry.licence)}</span>}

@@ -7,12 +7,7 @@ import type { ModelState } from "../state/models";
 import { Button } from "../ui/button";
 import { Problem } from "./problem";
 import type { Speed } from "./rate";
-
-/** What the engine does, in words. */
-export function stageWords({ stage, fromCache }: Progress): string {
-  const words = t.value.models.stages;
-  return stage === "download" && fromCache ? words.read : words[stage];
-}
+import { stageWords } from "./words";
 
 /** "120 MB of 1 GB · 8 MB a second · 2 min left" */
 export function Amount({ progress: { stage, loaded, total, fromCache }, speed, left }: Speed & { progress: Progress }) {

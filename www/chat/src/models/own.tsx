@@ -94,7 +94,7 @@ export function Own({ chosen, choose }: { chosen: Choice | undefined; choose(cho
         />
       </form>
       {chosen && (
-        <ul class="models" aria-live="polite">
+        <ul class="model-list" aria-live="polite">
           <Entry key={chosen.id} choice={chosen} />
         </ul>
       )}

@@ -6,8 +6,9 @@ import { useApp } from "../state/app";
 import { Button } from "../ui/button";
 import { explain } from "../ui/explain";
 import type { Download } from "./downloads";
-import { Amount, Bar, stageWords } from "./loading";
+import { Amount, Bar } from "./loading";
 import { Problem } from "./problem";
+import { stageWords } from "./words";
 
 export function Queue() {
   const { models } = useApp();
@@ -17,7 +18,7 @@ export function Queue() {
   return (
     <section>
       <h2>{words.downloads}</h2>
-      <ul class="models">
+      <ul class="model-list">
         {all.map((download) => (
           <Row key={download.choice.id} download={download} />
         ))}

@@ -1,124 +1,38 @@
-// The models: the present one, those that can be chosen, downloads, and what is stored.
+// The screen of models. What it shows comes when it is first opened: who has a model need not load it.
 
-import { useSignal } from "@preact/signals";
+import { signal } from "@preact/signals";
+import type { ComponentType } from "preact";
 import { useEffect } from "preact/hooks";
-import { format, t } from "../i18n";
-import { useApp } from "../state/app";
-import { AUTOLOAD } from "../state/models";
+import { t } from "../i18n";
 import { Button } from "../ui/button";
-import { Check } from "../ui/field";
-import { CatalogueError } from "./catalogue";
-import type { Choice } from "./choice";
-import { Entry } from "./entry";
-import { Present } from "./loading";
-import { Own, dropped, fromPicked } from "./own";
-import { goTo } from "./problem";
-import { Queue } from "./queue";
-import { Storage } from "./storage";
+
+const content = signal<ComponentType | "failed" | undefined>(undefined);
+
+async function fetchContent(): Promise<void> {
+  content.value = await import("./browse").then(
+    ({ Browse }) => Browse,
+    () => "failed" as const,
+  );
+}
 
 export function ModelsScreen() {
-  const { models, preferences } = useApp();
-  const words = t.value.models;
-  const over = useSignal(false);
-  const own = useSignal<Choice | undefined>(undefined);
-  useEffect(() => void models.browse(), []);
-  const others = models.others.value;
-  const loaded = models.state.value.kind === "ready";
-
+  useEffect(() => {
+    if (typeof content.peek() !== "function") void fetchContent();
+  }, []);
+  const Content = content.value;
   return (
-    <div
-      class={over.value ? "page models-page dropping" : "page models-page"}
-      onDragOver={(event) => {
-        if (!event.dataTransfer?.types.includes("Files")) return;
-        event.preventDefault();
-        over.value = true;
-      }}
-      onDragLeave={(event) => {
-        if (!event.currentTarget.contains(event.relatedTarget as Node | null)) over.value = false;
-      }}
-      onDrop={(event) => {
-        event.preventDefault();
-        over.value = false;
-        const files = dropped(event.dataTransfer);
-        if (files.length === 0) return;
-        own.value = fromPicked(files);
-        requestAnimationFrame(() => goTo("own"));
-      }}
-    >
-      <h1 tabIndex={-1}>{words.title}</h1>
-      <p>{words.intro}</p>
-      <Device />
-      {others.length > 0 && !loaded && <p class="card">{words.otherTab.text(format.value.list(others))}</p>}
-      <Present />
-      <Check
-        label={words.autoload}
-        hint={words.autoloadHint}
-        checked={preferences.other(AUTOLOAD, false)}
-        onChange={(checked) => preferences.setOther(AUTOLOAD, checked)}
-      />
-      <Queue />
-      {models.demo.value && (
-        <section>
-          <h2>{words.onServer}</h2>
-          <ul class="models">
-            <Entry choice={models.demo.value} />
-          </ul>
-        </section>
-      )}
-      <Catalogue />
-      <Own chosen={own.value} choose={(choice) => (own.value = choice)} />
-      <Storage />
-      {over.value && <div class="drop-hint">{words.drop}</div>}
-    </div>
-  );
-}
-
-/** What models run on here; before one is chosen, that the processor is slow. */
-function Device() {
-  const { models } = useApp();
-  const words = t.value.models;
-  const info = models.estimates.device.value;
-  if (info === undefined) return null;
-  const cpu = models.device === "cpu" || (models.device === "auto" && info.device === "cpu");
-  if (!cpu) {
-    const name = [info.vendor, info.architecture].filter(Boolean).join(" ");
-    return <p class="hint">{words.gpu(name || "WebGPU", format.value.bytes(info.maxBufferSize))}</p>;
-  }
-  const why = models.device === "cpu" ? words.cpuAsked : !isSecureContext ? words.cpuInsecure : !navigator.gpu ? t.value.errors.engine["no-webgpu"] : words.cpuNoAdapter;
-  return (
-    <div class="card">
-      <p>
-        <strong>{words.cpu(format.value.number(info.threads))}</strong> {words.cpuSmall}
-      </p>
-      <p class="hint">{why}</p>
-    </div>
-  );
-}
-
-function Catalogue() {
-  const { models } = useApp();
-  const words = t.value.models;
-  const all = models.catalogue.value;
-  const error = models.catalogueError.value;
-  return (
-    <section>
-      <h2 id="models-choose" tabIndex={-1}>
-        {words.catalogue}
-      </h2>
-      {error !== undefined && (
-        <div class="card alarm" role="alert">
-          <p>{error instanceof CatalogueError ? words.catalogueWrong(error.where, error.expected) : words.catalogueFailed}</p>
-          <Button onClick={() => void models.readCatalogue()}>{t.value.errors.tryAgain}</Button>
+    <div class="page">
+      <h1 tabIndex={-1}>{t.value.models.title}</h1>
+      {typeof Content === "function" ? (
+        <Content />
+      ) : Content === "failed" ? (
+        <div role="alert">
+          <p>{t.value.errors.engine["network"]}</p>
+          <Button onClick={() => location.reload()}>{t.value.common.reload}</Button>
         </div>
+      ) : (
+        <p role="status">{t.value.common.loading}</p>
       )}
-      {all === undefined && error === undefined && <p role="status">{t.value.common.loading}</p>}
-      {all && (
-        <ul class="models">
-          {all.map((choice) => (
-            <Entry key={choice.id} choice={choice} />
-          ))}
-        </ul>
-      )}
-    </section>
+    </div>
   );
 }

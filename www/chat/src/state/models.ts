@@ -11,8 +11,6 @@ import type { Choice } from "../models/choice";
 import { isLocal, ofId, ofText } from "../models/choice";
 import { Downloads } from "../models/downloads";
 import { Estimates } from "../models/estimates";
-import { askFull } from "../models/full";
-import { askOtherTab } from "../models/other-tab";
 import { Rate } from "../models/rate";
 import type { Speed } from "../models/rate";
 import { Stored } from "../models/stored";
@@ -94,6 +92,7 @@ export class Models {
       const { echoScript: script } = globalThis as { echoScript?: EchoScript };
       const [delay, contextLength] = [Number(this.#query.get("delay") ?? 0), Number(this.#query.get("context") ?? 8192)];
       const model = echoModel({ delay, contextLength, ...(script && { script }) });
+      this.#release = this.#tabs.holdModel("echo");
       this.loadedAt.value = this.log.mark();
       this.state.value = { kind: "ready", name: "echo", model };
       return;
@@ -157,6 +156,7 @@ export class Models {
   /** Loads a model because the user chose it: asks about other tabs first, and goes to the conversation afterwards. */
   async use(choice: Choice, device?: LoadOptions["device"]): Promise<void> {
     if ((await this.#tabs.look()).length > 0) {
+      const { askOtherTab } = await import("../models/other-tab");
       const how = await askOtherTab(this.ui, this.#tabs.others.peek());
       if (how === undefined) return;
       if (how === "free" && !(await this.#tabs.free())) this.ui.notify(t.peek().models.notFreed, { tone: "alarm" });
@@ -297,7 +297,8 @@ export class Models {
     this.ui.notify(words.models.takenOver, action);
   }
 
-  #askFull(full: StorageFull, loading: boolean): Promise<readonly string[]> {
+  async #askFull(full: StorageFull, loading: boolean): Promise<readonly string[]> {
+    const { askFull } = await import("../models/full");
     return askFull(this.ui, full, loading, (id) => this.known(id)?.name ?? ofId(id).name);
   }
 }

@@ -51,6 +51,7 @@ export const models = {
   estimateAgain: "Look again",
   unknown: "Whether it fits is not known.",
   size: (bytes: string) => `${bytes} to download`,
+  arrived: (bytes: string, total: string) => `${bytes} of ${total} on this device`,
   licence: (name: string) => `licence: ${name}`,
   capabilities: { reasoning: "reasons", tools: "uses tools", languages: "many languages", code: "code" },
   newTab: "(opens in a new tab)",

@@ -53,6 +53,7 @@ export const models: Strings["models"] = {
   estimateAgain: "Examiner de nouveau",
   unknown: "On ne sait pas s’il convient.",
   size: (bytes) => `${bytes} à télécharger`,
+  arrived: (bytes, total) => `${bytes} sur ${total} sur cet appareil`,
   licence: (name) => `licence : ${name}`,
   capabilities: { reasoning: "raisonne", tools: "utilise des outils", languages: "nombreuses langues", code: "code" },
   newTab: "(s’ouvre dans un nouvel onglet)",
