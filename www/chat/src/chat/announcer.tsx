@@ -22,7 +22,8 @@ export function Announcer() {
       if (sentences.length > 0) said.value = [...said.peek(), ...sentences.map((text) => ({ id: ++last, text }))].slice(-KEPT);
     };
     said.value = [];
-    say([answerBegan]);
+    // Some of the text may be there already.
+    say([answerBegan, ...reader.push(live.text.slice(live.before))]);
     const end = live.subscribe((kind, delta) => kind === "text" && say(reader.push(delta)));
     return () => {
       end();
