@@ -89,25 +89,25 @@ export function Menu({
           items.map(
             (item) =>
               item && (
-              <button
-                key={item.label}
-                type="button"
-                role={item.checked === undefined ? "menuitem" : "menuitemcheckbox"}
-                aria-checked={item.checked}
-                tabIndex={-1}
-                disabled={item.disabled}
-                class={item.danger ? "menu-item danger" : "menu-item"}
-                onClick={() => {
-                  list.current!.hidePopover();
-                  item.run();
-                }}
-              >
-                {item.icon && <Icon of={item.icon} size={18} />}
-                <span>{item.label}</span>
-                {item.checked && <Icon of={Check} size={16} />}
-              </button>
-            ),
-        )}
+                <button
+                  key={item.label}
+                  type="button"
+                  role={item.checked === undefined ? "menuitem" : "menuitemcheckbox"}
+                  aria-checked={item.checked}
+                  tabIndex={-1}
+                  disabled={item.disabled}
+                  class={item.danger ? "menu-item danger" : "menu-item"}
+                  onClick={() => {
+                    list.current!.hidePopover();
+                    item.run();
+                  }}
+                >
+                  {item.icon && <Icon of={item.icon} size={18} />}
+                  <span>{item.label}</span>
+                  {item.checked && <Icon of={Check} size={16} />}
+                </button>
+              ),
+          )}
       </div>
     </>
   );
