@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 26] = [
+const BUILT: [(&str, &str); 27] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -53,6 +53,7 @@ const BUILT: [(&str, &str); 26] = [
     ("tests/browser", "hub"),
     ("tests/browser", "memory"),
     ("tests/browser", "site"),
+    ("tests/chat", "conversations"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];

@@ -62,9 +62,12 @@ export function AppView() {
       toField();
     },
     search: () => {
+      const focus = () => document.querySelector<HTMLElement>("#search")?.focus();
+      // At once where it is shown, so that no key is lost; else when it is.
+      focus();
       if (matchMedia(NARROW).matches) ui.drawer.value = true;
-      else preferences.change({ sidebar: true });
-      requestAnimationFrame(() => document.querySelector<HTMLElement>("#search")?.focus());
+      else if (!preferences.settings.peek().sidebar) preferences.change({ sidebar: true });
+      requestAnimationFrame(focus);
     },
     sidebar: toggleSidebar,
     compose: () => inChat() && toField(),

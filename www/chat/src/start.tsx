@@ -39,10 +39,13 @@ export async function start(log: RequestLog) {
     else if (chat.tree.peek().size > 0) chat.begin();
   });
   // Each conversation has its draft.
+  let before: string | undefined;
   effect(() => {
     const { id, ghost } = chat.conversation.value;
-    const stored = chat.tree.peek().size > 0;
-    void draft.open(stored ? id : undefined, ghost === true);
+    const key = chat.tree.value.size > 0 ? id : undefined;
+    if (id === before) draft.keepFor(key);
+    else void draft.open(key, ghost === true);
+    before = id;
   });
   void models.start();
   registerWorker(ui);

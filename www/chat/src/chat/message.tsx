@@ -207,7 +207,7 @@ function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; 
         <IconButton icon={RefreshCw} size={17} label={words.regenerate} disabled={busy} onClick={() => void chat.regenerate(message.id)} />
       )}
       {user && last && !busy && (
-        <IconButton icon={Play} size={17} label={words.retry} onClick={() => void chat.answer(chat.conversation.peek(), chat.tree.peek(), message.id)} />
+        <IconButton icon={Play} size={17} label={words.retry} onClick={() => void chat.answer(message.id)} />
       )}
       <Menu
         label={t.value.common.more}

@@ -41,5 +41,5 @@ export function Rendered({ text, live, kind = "text" }: { text: string; live?: L
     });
   }, [text, live, strings]);
 
-  return <div ref={element} dir="auto" />;
+  return <div ref={element} />;
 }

@@ -130,7 +130,8 @@ function Messages() {
   useEffect(() => {
     // Whatever makes the list grow: text, code that is highlighted later, a formula.
     const observer = new ResizeObserver(() => {
-      if (following.current) box.current!.scrollTop = box.current!.scrollHeight;
+      const element = box.current;
+      if (element && following.current) element.scrollTop = element.scrollHeight;
     });
     observer.observe(list.current!);
     return () => observer.disconnect();

@@ -24,7 +24,7 @@ export function Row({ conversation, title, below }: { conversation: Conversation
       <a href={`#/c/${id}`} aria-current={current ? "page" : undefined} onClick={() => (ui.drawer.value = false)}>
         <span class="conversation-title" dir="auto">
           {conversation.ghost && <Icon of={Ghost} size={14} />}
-          {title ?? name}
+          <span>{title ?? name}</span>
         </span>
         {below && (
           <span class="snippet" dir="auto">

@@ -1,6 +1,6 @@
 // The conversation that is shown, and the answers that are being written, in it and in others.
 
-import { computed, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import { EngineError } from "minke";
 import type { GenerateOptions, InputMessage, Model } from "minke";
 import { isDataError } from "../data/errors";
@@ -97,8 +97,10 @@ export class Chat {
       this.unsaved.value = false;
       this.readFrom.value = undefined;
     }
-    this.conversation.value = conversation;
-    this.tree.value = tree;
+    batch(() => {
+      this.conversation.value = conversation;
+      this.tree.value = tree;
+    });
   }
 
   /** Facts of the conversation that is shown, whether it is stored yet or not. */
@@ -110,45 +112,37 @@ export class Chat {
 
   /** Sends a message and lets the model answer it. */
   async send(text: string, attachments: Attachment[]): Promise<void> {
-    const conversation = this.conversation.peek();
-    if (this.lives.peek().has(conversation.id)) return;
-    const first = this.tree.peek().size === 0;
+    const { conversation, tree } = this.#here();
     const title = conversation.title || summary(text || (attachments[0]?.title ?? ""), TITLE);
     const change = add(conversation, { role: "user", text, ...(attachments.length > 0 && { attachments }) });
-    const next = await this.#apply({ ...conversation, title }, this.tree.peek(), change);
-    if (first && this.conversation.peek().id === next.id) this.ui.stay(next.id);
-    await this.answer(next, applyChange(this.tree.peek(), change), next.leaf);
+    await this.#answerTo({ ...conversation, title }, tree, change);
   }
 
-  /** Lets the model answer a message. */
-  async answer(conversation: Conversation, tree: Tree, parent: string): Promise<void> {
-    const message = newMessage(conversation, parent, { role: "assistant", text: "", finish: "streaming" });
-    const change = { put: [message], remove: [], leaf: message.id };
-    await this.#run(await this.#apply(conversation, tree, change), applyChange(tree, change), message);
+  /** Lets the model answer a message of the user's. */
+  async answer(parent: string): Promise<void> {
+    const { conversation, tree } = this.#here();
+    await this.#answerTo(conversation, tree, { put: [], remove: [], leaf: parent });
   }
 
   async regenerate(id: string): Promise<void> {
     const { conversation, tree } = this.#here();
-    if (this.live.peek()) return;
     const change = regenerate(tree, id);
-    await this.#run(await this.#apply(conversation, tree, change), applyChange(tree, change), change.put[0]!);
+    await this.#run(conversation, tree, change, change.put[0]!);
   }
 
   /** Goes on with an answer that was cut; one that had only begun to reason is begun again. */
   async goOn(id: string): Promise<void> {
     const { conversation, tree } = this.#here();
-    if (this.live.peek()) return;
     const change = continueAnswer(tree, id);
     const { reasoning: _, reasoningMs: __, calls: ___, ...rest } = change.put[0]!;
     if (rest.text === "") change.put = [rest];
-    await this.#run(await this.#apply(conversation, tree, change), applyChange(tree, change), change.put[0]!);
+    await this.#run(conversation, tree, change, change.put[0]!);
   }
 
+  /** Sends a message of the user's again with another text, beside the first. */
   async resend(id: string, text: string, attachments?: Attachment[]): Promise<void> {
     const { conversation, tree } = this.#here();
-    if (this.live.peek()) return;
-    const change = editAndResend(tree, id, text, attachments);
-    await this.answer(await this.#apply(conversation, tree, change), applyChange(tree, change), change.leaf);
+    await this.#answerTo(conversation, tree, editAndResend(tree, id, text, attachments));
   }
 
   async correct(id: string, text: string): Promise<void> {
@@ -180,7 +174,7 @@ export class Chat {
     const { conversation, tree } = this.#here();
     const made = fork(tree, conversation, leaf);
     const change = { put: made.messages, remove: [], leaf: made.conversation.leaf };
-    const next = await this.store.apply(made.conversation, change);
+    const next = await this.store.apply(this.store.create(made.conversation), change);
     if (next.ghost) this.library.keepGhost(next);
     this.ui.go("chat", next.id);
   }
@@ -217,30 +211,42 @@ export class Chat {
     this.ui.notify(text, { tone: "alarm", action: { label: words.manageStorage, run: () => this.ui.go("models") } });
   }
 
-  async #run(conversation: Conversation, tree: Tree, message: Message): Promise<void> {
+  /** A change that ends with a message of the user's, and an answer to it. */
+  async #answerTo(conversation: Conversation, tree: Tree, change: Change): Promise<void> {
+    const message = newMessage(conversation, change.leaf, { role: "assistant", text: "", finish: "streaming" });
+    await this.#run(conversation, tree, { ...change, put: [...change.put, message], leaf: message.id }, message);
+  }
+
+  /** Applies a change, and lets the model write a message of it. A conversation has one answer at a time. */
+  async #run(conversation: Conversation, tree: Tree, change: Change, message: Message): Promise<void> {
+    const { id } = conversation;
+    if (this.lives.peek().has(id)) return;
     const live = new Live(message);
-    const setLive = (is: boolean) => {
-      const lives = new Map(this.lives.peek());
-      if (is) lives.set(conversation.id, live);
-      else lives.delete(conversation.id);
-      this.lives.value = lives;
-    };
-    setLive(true);
+    // At once, so that nothing else begins while the change is stored.
+    this.lives.value = new Map(this.lives.peek()).set(id, live);
+    const first = tree.size === 0;
+    const applied = this.#apply(conversation, tree, change);
+    if (first) this.ui.stay(id);
+    const next = await applied;
     const writer = this.store.writer(message);
     let last: Message;
     try {
-      last = await this.#generate(conversation, tree, live, () => writer.update(live.now()));
+      last = await this.#generate(next, applyChange(tree, change), live, () => writer.update(live.now()));
     } catch (error) {
       live.end();
       last = { ...live.now(), ...failureOf(error) };
     }
-    const change = { put: [last], remove: [], leaf: last.id };
-    if (this.conversation.peek().id === conversation.id) this.tree.value = applyChange(this.tree.peek(), change);
-    setLive(false);
+    batch(() => {
+      const { conversation: shown, tree } = this.#here();
+      if (shown.id === id) this.tree.value = applyChange(tree, { put: [last], remove: [], leaf: shown.leaf });
+      const lives = new Map(this.lives.peek());
+      lives.delete(id);
+      this.lives.value = lives;
+    });
     try {
       await writer.finish(last);
     } catch (error) {
-      if (this.conversation.peek().id === conversation.id) this.unsaved.value = true;
+      if (this.conversation.peek().id === id) this.unsaved.value = true;
       this.#tellUnsaved(error);
     }
   }

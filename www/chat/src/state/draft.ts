@@ -49,6 +49,15 @@ export class Draft {
     this.#count();
   }
 
+  /** What is shown is kept, as the draft of a conversation that was none yet, or is none any more. */
+  keepFor(conversation: string | undefined): void {
+    const of = conversation ?? NEW;
+    if (of === this.#of) return;
+    void this.flush();
+    this.#of = of;
+    if (!this.empty.peek()) this.#changed();
+  }
+
   write(text: string): void {
     this.text.value = text;
     this.#changed();

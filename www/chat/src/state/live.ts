@@ -19,6 +19,8 @@ export class Live {
   readonly thoughtFor = signal<number | undefined>(undefined);
   text: string;
   reasoning: string;
+  /** Characters of the text that were there before: of an answer that goes on. */
+  readonly before: number;
   readonly logprobs: TokenLogprob[] = [];
   /** Set while the model runs. */
   generation: Generation | undefined;
@@ -28,6 +30,7 @@ export class Live {
 
   constructor(readonly message: Message) {
     this.text = message.text;
+    this.before = message.text.length;
     this.reasoning = message.reasoning ?? "";
   }
 

@@ -1,5 +1,6 @@
 // A button with a menu of actions.
 
+import { useSignal } from "@preact/signals";
 import { useId, useRef } from "preact/hooks";
 import type { IconNode } from "lucide";
 import { Check } from "lucide";
@@ -30,6 +31,8 @@ export function Menu({
   class?: string;
 }) {
   const id = useId();
+  // Its items are drawn while it is open: a page has hundreds of menus.
+  const open = useSignal(false);
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
   const all = () => [...list.current!.querySelectorAll<HTMLElement>("[role^=menuitem]:not([disabled])")];
@@ -78,31 +81,33 @@ export function Menu({
         role="menu"
         aria-label={label}
         popover="auto"
+        onBeforeToggle={(event) => (open.value = (event as unknown as ToggleEvent).newState === "open")}
         onToggle={(event) => (event as unknown as ToggleEvent).newState === "open" && place()}
         onKeyDown={onKey}
       >
-        {items.map(
-          (item) =>
-            item && (
-              <button
-                key={item.label}
-                type="button"
-                role={item.checked === undefined ? "menuitem" : "menuitemcheckbox"}
-                aria-checked={item.checked}
-                tabIndex={-1}
-                disabled={item.disabled}
-                class={item.danger ? "menu-item danger" : "menu-item"}
-                onClick={() => {
-                  list.current!.hidePopover();
-                  item.run();
-                }}
-              >
-                {item.icon && <Icon of={item.icon} size={18} />}
-                <span>{item.label}</span>
-                {item.checked && <Icon of={Check} size={16} />}
-              </button>
-            ),
-        )}
+        {open.value &&
+          items.map(
+            (item) =>
+              item && (
+                <button
+                  key={item.label}
+                  type="button"
+                  role={item.checked === undefined ? "menuitem" : "menuitemcheckbox"}
+                  aria-checked={item.checked}
+                  tabIndex={-1}
+                  disabled={item.disabled}
+                  class={item.danger ? "menu-item danger" : "menu-item"}
+                  onClick={() => {
+                    list.current!.hidePopover();
+                    item.run();
+                  }}
+                >
+                  {item.icon && <Icon of={item.icon} size={18} />}
+                  <span>{item.label}</span>
+                  {item.checked && <Icon of={Check} size={16} />}
+                </button>
+              ),
+          )}
       </div>
     </>
   );

@@ -27,8 +27,11 @@ export class Ghosts {
     return { conversation, tree };
   }
 
-  apply(id: string, change: Change): Conversation {
+  /** As with what is stored, the first change brings the conversation's facts with it. */
+  apply(conversation: Conversation, change: Change): Conversation {
+    const { id } = conversation;
     const ghost = this.#get(id);
+    if (ghost.tree.size === 0) ghost.conversation = { ...conversation, ghost: true };
     ghost.tree = applyChange(ghost.tree, structuredClone(change));
     return this.update(id, { leaf: change.leaf, updated: Date.now() });
   }

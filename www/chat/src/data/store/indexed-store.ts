@@ -112,7 +112,7 @@ class IndexedStore implements Store {
     const { id } = conversation;
     if (change.put.some((message) => message.conversation !== id))
       throw new TypeError("a message of another conversation");
-    if (this.#ghosts.has(id)) return this.#ghosts.apply(id, change);
+    if (this.#ghosts.has(id)) return this.#ghosts.apply(conversation, change);
     const next = await this.rows.write(["conversations", "messages"], async () => {
       const row = await this.rows.db.get("conversations", id);
       const { ghost: _, ...first } = conversation;
