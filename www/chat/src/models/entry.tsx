@@ -118,11 +118,12 @@ function Reasons({ estimated, choice }: { estimated: Estimated | undefined; choi
   const { models } = useApp();
   const words = t.value.models;
   if (estimated?.kind === "failed") {
-    const { text, technical } = wordsFor(estimated.error, choice);
+    const { text, technical, code } = wordsFor(estimated.error, choice);
+    const unreached = code === "network" && text === t.value.errors.engine["network"];
     return (
       <div class="reasons">
         <p class="hint">
-          {words.unknown} {text}
+          {words.unknown} {unreached ? words.problems.unreachable : text}
         </p>
         <details>
           <summary>{t.value.errors.technical}</summary>

@@ -68,6 +68,7 @@ export class Models {
     this.stored = new Stored(() => this.#tabs);
     this.estimates = new Estimates(this.stored, { device: this.device }, note);
     this.downloads = new Downloads(this.stored, () => this.#tabs, (full) => this.#askFull(full, false), note);
+    addEventListener("online", () => this.estimates.retry());
     this.#tabs = new Tabs(
       () => this.#giveUp(),
       () => void (this.stored.known.peek() && this.stored.refresh()),
@@ -283,7 +284,8 @@ export class Models {
     this.#release?.();
     this.#release = undefined;
     this.state.value = { kind: "none", error, choice };
-    this.ui.notify(explain(error).text, { tone: "alarm", action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) } });
+    const text = error.code === "device-lost" ? t.peek().models.problems.lost : explain(error).text;
+    this.ui.notify(text, { tone: "alarm", action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) } });
   }
 
   /** Another tab needs the memory. */

@@ -127,6 +127,8 @@ export const models = {
   otherFile: "Choose other files",
   otherAddress: "Check the address",
   problems: {
+    unreachable: "Its server could not be asked.",
+    lost: "The model was lost: the browser took the GPU away, after too much load or a sleep, or ended its work. The conversation is kept.",
     refused: "The hub does not give this file to everyone: its publisher asks for a consent, or an account.",
     missing: "There is no such file. If the repository holds GGUF files, name one of them: org/repo/file.gguf.",
     offline: "There is no connection. What has arrived is kept; models that are complete on this device can be loaded.",
