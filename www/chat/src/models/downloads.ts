@@ -138,9 +138,9 @@ export class Downloads {
     if (changed.state) this.#keep();
   }
 
-  /** Remembers what is not complete for when the page is opened again. */
+  /** Remembers what is not complete for when the page is opened again; of what failed, only what has arrived is there to be found. */
   #keep(): void {
-    const ids = this.list.peek().filter(({ state }) => state !== "done").map(({ choice }) => choice.id);
+    const ids = this.list.peek().filter(({ state }) => state !== "done" && state !== "failed").map(({ choice }) => choice.id);
     try {
       localStorage.setItem(KEY, JSON.stringify(ids));
     } catch {

@@ -49,27 +49,27 @@ function Row({ download }: { download: Download }) {
       {error !== undefined && <Problem error={error} choice={choice} again={() => models.download(choice)} lonely={false} />}
       <div class="row">
         {(running || state === "queued") && (
-          <Button icon={Pause} aria-label={`${words.pause}: ${name}`} onClick={() => models.downloads.pause(id)}>
+          <Button icon={Pause} aria-label={words.action(words.pause, name)} onClick={() => models.downloads.pause(id)}>
             {words.pause}
           </Button>
         )}
         {state === "paused" && (
-          <Button icon={Play} aria-label={`${words.resume}: ${name}`} onClick={() => models.resume(choice)}>
+          <Button icon={Play} aria-label={words.action(words.resume, name)} onClick={() => models.resume(choice)}>
             {words.resume}
           </Button>
         )}
         {state === "done" && (
           <>
-            <Button tone="main" aria-label={`${words.load}: ${name}`} onClick={() => void models.use(choice)}>
+            <Button tone="main" aria-label={words.action(words.load, name)} onClick={() => void models.use(choice)}>
               {words.load}
             </Button>
-            <Button aria-label={`${t.value.common.dismiss}: ${name}`} onClick={() => models.downloads.drop(id)}>
+            <Button aria-label={words.action(t.value.common.dismiss, name)} onClick={() => models.downloads.drop(id)}>
               {t.value.common.dismiss}
             </Button>
           </>
         )}
         {state !== "done" && (
-          <Button icon={Trash2} tone="plain" aria-label={`${words.cancelDownload}: ${name}`} onClick={() => void cancel()}>
+          <Button icon={Trash2} tone="plain" aria-label={words.action(words.cancelDownload, name)} onClick={() => void cancel()}>
             {words.cancelDownload}
           </Button>
         )}

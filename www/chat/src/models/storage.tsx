@@ -44,7 +44,7 @@ export function Storage() {
                   <p class="hint from">{id}</p>
                 </div>
                 {complete && (
-                  <Button tone="plain" aria-label={`${words.check}: ${nameOf(id)}`} title={words.checkText} onClick={() => void models.resolve(id).then((choice) => models.download(choice))}>
+                  <Button tone="plain" aria-label={words.action(words.check, nameOf(id))} title={words.checkText} onClick={() => void models.resolve(id).then((choice) => models.download(choice))}>
                     {words.check}
                   </Button>
                 )}

@@ -6,6 +6,7 @@ export const models = {
   noneLoaded: "No model: see why",
   present: (name: string) => `Model: ${name}`,
   onProcessor: (name: string) => `Model: ${name}, on the processor`,
+  action: (action: string, name: string) => `${action}: ${name}`,
   load: "Load",
   loadAnyway: "Load anyway",
   loadName: (name: string) => `Load ${name}`,

@@ -8,6 +8,7 @@ export const models: Strings["models"] = {
   noneLoaded: "Aucun modèle : voir pourquoi",
   present: (name) => `Modèle : ${name}`,
   onProcessor: (name) => `Modèle : ${name}, sur le processeur`,
+  action: (action, name) => `${action} : ${name}`,
   load: "Charger",
   loadAnyway: "Charger quand même",
   loadName: (name) => `Charger ${name}`,
