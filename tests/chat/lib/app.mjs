@@ -72,7 +72,8 @@ export async function looksWell(page, name) {
     await page.screenshot({ path: join(shots, `chat-${name}-${colorScheme}.png`) });
     const found = await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ": " + nodes.map(({ html, failureSummary }) => html.slice(0, 300) + " " + failureSummary).join(" ")))`);
     assert.deepEqual(found, [], `${name}, ${colorScheme}`);
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is not wider than ${width}`);
+    const { scrollWidth, scrollHeight } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, scrollHeight: document.documentElement.scrollHeight }));
+    assert.ok(scrollWidth <= width && scrollHeight <= height, `${name} needs no scrolling of the whole page at ${width}: ${scrollWidth} × ${scrollHeight}`);
   }
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
   await page.setViewportSize({ width: 1000, height: 760 });
