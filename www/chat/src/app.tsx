@@ -121,9 +121,11 @@ export function AppView() {
   const open = ui.drawer.value;
   return (
     <>
-      <a class="skip" href="#message" onClick={(event) => (event.preventDefault(), toField())}>
-        {t.value.common.skip}
-      </a>
+      {screen === "chat" && (
+        <a class="skip" href="#message" onClick={(event) => (event.preventDefault(), toField())}>
+          {t.value.common.skip}
+        </a>
+      )}
       <div class={`frame${preferences.settings.value.sidebar ? "" : " without-sidebar"}${open ? " drawer-open" : ""}`}>
         <Sidebar />
         {open && <div class="scrim" onClick={() => (ui.drawer.value = false)} />}

@@ -21,6 +21,10 @@ export function Browse() {
   const words = t.value.models;
   const over = useSignal(false);
   const own = useSignal<Choice | undefined>(undefined);
+  const choose = (choice: Choice) => {
+    own.value = choice;
+    void models.estimates.want(choice);
+  };
   useEffect(() => void models.browse(), []);
   const others = models.others.value;
   const loaded = models.state.value.kind === "ready";
@@ -41,7 +45,7 @@ export function Browse() {
         over.value = false;
         const files = dropped(event.dataTransfer);
         if (files.length === 0) return;
-        own.value = fromPicked(files);
+        choose(fromPicked(files));
         requestAnimationFrame(() => goTo("own"));
       }}
     >
@@ -67,7 +71,7 @@ export function Browse() {
         </section>
       )}
       <Catalogue />
-      <Own chosen={own.value} choose={(choice) => (own.value = choice)} />
+      <Own chosen={own.value} choose={choose} />
       <Storage />
       {over.value && <div class="drop-hint">{words.drop}</div>}
     </div>

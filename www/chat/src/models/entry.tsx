@@ -2,7 +2,6 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { Check, CircleHelp, CircleX, TriangleAlert } from "lucide";
-import type { Estimate } from "minke";
 import { format, language, t } from "../i18n";
 import { useApp } from "../state/app";
 import { Button } from "../ui/button";
@@ -32,6 +31,16 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
   const made = estimated?.kind === "known" ? estimated.estimate : undefined;
   const refused = made?.fit === "no";
   const size = made?.downloadBytes ?? entry?.bytes;
+  const kind = models.device === "auto" ? (models.estimates.device.value?.device ?? "gpu") : models.device;
+  const runs = made && !refused;
+  const facts = [
+    size !== undefined && (!stored ? words.size(bytes(size)) : stored.complete ? bytes(stored.bytes) : words.arrived(bytes(stored.bytes), bytes(size))),
+    runs && words.memory[kind](bytes(made.gpuBytes)),
+    runs && words.context(format.value.number(made.maxContextLength)),
+    ...(entry?.capabilities.map((one) => words.capabilities[one]) ?? []),
+    entry?.licence && words.licence(entry.licence),
+  ];
+  const load = refused ? words.loadAnyway : words.load;
   const Heading = `h${level}` as "h3";
 
   useEffect(() => {
@@ -57,17 +66,12 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
         <Fit estimated={estimated} />
       </div>
       {entry && (entry.about[language.value] ?? entry.about.en) && <p>{entry.about[language.value] ?? entry.about.en}</p>}
-      <p class="hint facts">
-        {size !== undefined && <span>{!stored ? words.size(bytes(size)) : stored.complete ? bytes(stored.bytes) : words.arrived(bytes(stored.bytes), bytes(size))}</span>}
-        {made && made.fit !== "no" && <Cost estimate={made} />}
-        {entry?.capabilities.map((one) => <span key={one}>{words.capabilities[one]}</span>)}
-        {entry?.licence && <span>{words.licence(entry.licence)}</span>}
-      </p>
+      <p class="hint">{facts.filter(Boolean).join(" · ")}</p>
       <Reasons estimated={estimated} choice={choice} />
       <div class="row">
         {!loaded && (
-          <Button tone={refused ? "quiet" : "main"} disabled={loading} aria-label={`${words.load}: ${name}`} onClick={() => void models.use(choice)}>
-            {refused ? words.loadAnyway : words.load}
+          <Button tone={refused ? "quiet" : "main"} disabled={loading} aria-label={`${load}: ${name}`} onClick={() => void models.use(choice)}>
+            {load}
           </Button>
         )}
         {!isLocal(choice) && !stored?.complete && !loaded && (
@@ -108,18 +112,6 @@ function Fit({ estimated }: { estimated: Estimated | undefined }) {
       <Icon of={CircleHelp} size={16} /> {words.fits.unknown}
     </span>
   ) : null;
-}
-
-function Cost({ estimate: { gpuBytes, maxContextLength } }: { estimate: Estimate }) {
-  const { models } = useApp();
-  const words = t.value.models;
-  const kind = models.device === "auto" ? (models.estimates.device.value?.device ?? "gpu") : models.device;
-  return (
-    <>
-      <span>{words.memory[kind](format.value.bytes(gpuBytes))}</span>
-      <span>{words.context(format.value.number(maxContextLength))}</span>
-    </>
-  );
 }
 
 function Reasons({ estimated, choice }: { estimated: Estimated | undefined; choice: Choice }) {

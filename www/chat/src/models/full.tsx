@@ -36,10 +36,12 @@ function FullDialog({ full: { id, needed, used, quota, evictable }, loading, nam
   const { bytes, when } = format.value;
   const chosen = useSignal<ReadonlySet<string>>(new Set());
   const freed = evictable.reduce((sum, model) => sum + (chosen.value.has(model.id) ? model.bytes : 0), 0);
-  const missing = Math.max(0, needed - Math.max(0, quota - used));
+  const free = Math.max(0, quota - used);
+  // Nothing could be written: where the browser's estimate says that there is room, it is wrong.
+  const missing = free < needed ? needed - free : needed;
   return (
     <Dialog title={words.title} onClose={() => answer([])}>
-      <p>{words.text(nameOf(id), bytes(needed), bytes(Math.max(0, quota - used)))}</p>
+      <p>{free < needed ? words.text(nameOf(id), bytes(needed), bytes(free)) : words.refused(nameOf(id), bytes(needed))}</p>
       {evictable.length === 0 ? (
         <p>{words.none}</p>
       ) : (

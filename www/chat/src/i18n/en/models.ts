@@ -111,6 +111,7 @@ export const models = {
   full: {
     title: "The storage is full",
     text: (name: string, needed: string, free: string) => `${name} needs ${needed} more, and ${free} are free.`,
+    refused: (name: string, needed: string) => `${name} needs ${needed} more, and the browser refuses to store them.`,
     choose: "Delete these models to make room:",
     none: "There is no other model that could be deleted.",
     facts: (bytes: string, when: string) => `${bytes}, used ${when}`,

@@ -113,6 +113,7 @@ export const models: Strings["models"] = {
   full: {
     title: "Le stockage est plein",
     text: (name, needed, free) => `Il faut encore ${needed} pour ${name}, et ${free} sont libres.`,
+    refused: (name, needed) => `Il faut encore ${needed} pour ${name}, et le navigateur refuse de les stocker.`,
     choose: "Supprimer ces modèles pour faire de la place :",
     none: "Il n’y a aucun autre modèle à supprimer.",
     facts: (bytes, when) => `${bytes}, utilisé : ${when}`,
