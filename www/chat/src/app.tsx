@@ -32,11 +32,11 @@ const NARROW = "(max-width: 52rem)";
 
 export function AppView() {
   const app = useApp();
-  const { ui, preferences, store, chat, library } = app;
+  const { ui, preferences, protection, chat, library } = app;
   const main = useRef<HTMLElement>(null);
   const screen = ui.screen.value;
   const Current = SCREENS[screen];
-  const locked = store.locked;
+  const locked = protection.locked.value;
 
   const toggleSidebar = () => {
     if (matchMedia(NARROW).matches) ui.drawer.value = !ui.drawer.value;

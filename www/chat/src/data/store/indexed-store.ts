@@ -477,6 +477,9 @@ class IndexedStore implements Store {
   #forget(): void {
     this.rows.vault.forget();
     this.#read.clear();
+    // They cannot be encrypted without being stored.
+    this.#ghosts.clear();
+    this.#fresh.clear();
     this.#listed = undefined;
     this.#indexer.invalidate();
   }
