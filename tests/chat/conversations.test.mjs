@@ -250,6 +250,22 @@ describe("conversations", { skip }, () => {
     assert.match(await page.locator(".notice.alarm").innerText(), /x\.png/);
   });
 
+  test("prompt shortcuts are typed after a slash, or put around what is selected", async () => {
+    await open();
+    await page.focus("#message");
+    await page.keyboard.type("/tra");
+    const list = page.getByRole("listbox");
+    await list.waitFor();
+    assert.match(await list.innerText(), /\/translate/);
+    await looksWell(page, "prompts");
+    await page.press("#message", "Enter");
+    await page.waitForFunction(() => /translate/i.test(document.querySelector("#message").value));
+    await page.fill("#message", "Bonjour tout le monde");
+    await page.press("#message", "Control+A");
+    await choose(page, page.getByRole("button", { name: "Prompt shortcuts" }), "translate");
+    assert.match(await page.inputValue("#message"), /translate[^]*Bonjour tout le monde/i);
+  });
+
   test("two tabs show the same", async () => {
     await open();
     await say(page, "From one tab");
