@@ -90,6 +90,18 @@ test("answers with a real model, and again without a network", { skip: noSmol, t
   assert.equal(await page.locator(".ending.alarm").count(), 0);
 });
 
+test("works on a page that is not secure, without what only secure ones have", { skip }, async () => {
+  await open({ insecure: true });
+  assert.equal(await page.evaluate(() => isSecureContext), false);
+  await say(page, "Hello");
+  await page.reload();
+  await page.waitForSelector(".md p");
+  assert.deepEqual(await texts(page, ".md"), ["Hello"]);
+  await page.goto(page.url().replace(/#.*/, "#/models"));
+  await page.getByText("Browsers offer WebGPU only to pages from https:// or from localhost.").waitFor();
+  page.fine = () => {}; // the hub cannot be reached from here
+});
+
 test("a new version is offered, and taken when the user wants it", { skip }, async () => {
   await open();
   await controlled(page);
