@@ -90,6 +90,18 @@ test("answers with a real model, and again without a network", { skip: noSmol, t
   assert.equal(await page.locator(".ending.alarm").count(), 0);
 });
 
+test("works on a page that is not secure, without what only secure ones have", { skip }, async () => {
+  await open({ insecure: true });
+  assert.equal(await page.evaluate(() => isSecureContext), false);
+  await say(page, "Hello");
+  await page.reload();
+  await page.waitForSelector(".md p");
+  assert.deepEqual(await texts(page, ".md"), ["Hello"]);
+  await page.goto(page.url().replace(/#.*/, "#/models"));
+  await page.getByText("Browsers offer WebGPU only to pages from https:// or from localhost.").waitFor();
+  page.fine = () => {}; // the hub cannot be reached from here
+});
+
 test("a new version is offered, and taken when the user wants it", { skip }, async () => {
   await open();
   await controlled(page);
@@ -119,9 +131,11 @@ test("hostile answers do nothing in the application either", { skip, timeout: 24
     ],
   });
   await open();
+  await controlled(page); // it has fetched what it keeps
   const first = app.server.requests.length;
   await importText(page, file);
   await page.locator(".sidebar .conversation a").first().click();
+  await page.waitForSelector(".md p");
   await page.waitForFunction((count) => document.querySelectorAll(".message").length === count, answers.length);
   await page.evaluate(async () => {
     // Everything is drawn: what is out of sight waits for it.
@@ -142,7 +156,50 @@ test("hostile answers do nothing in the application either", { skip, timeout: 24
 async function importText(page, text) {
   await page.getByRole("button", { name: "Export and import" }).click();
   await page.setInputFiles("dialog input[type=file]", { name: "all.json", mimeType: "application/json", buffer: Buffer.from(text) });
-  await page.locator("dialog").getByRole("button", { name: /^Import|^Add/ }).click();
-  await page.waitForSelector(".sidebar .conversation");
-  if (await page.locator("dialog").count()) await page.keyboard.press("Escape");
+  await page.locator("dialog .import .button.main").click({ timeout: 120_000 });
+  await page.getByText(/imported\./).waitFor({ timeout: 240_000 });
+  await page.keyboard.press("Escape");
 }
+
+test("a thousand conversations are listed, found and opened at once", { skip, timeout: 600_000 }, async (t) => {
+  const [many, length] = [1000, process.env.MINKE_ALL ? 100 : 10];
+  const word = (n) => `w${(n * 2654435761) % 9973}`;
+  const conversations = Array.from({ length: many }, (_, c) => ({
+    conversation: { id: `c${c}`, title: `Conversation ${c} about ${word(c)}`, created: c, updated: c, pinned: false, tags: [], root: `r${c}`, leaf: `m${c}-${length - 1}` },
+    messages: Array.from({ length }, (_, m) => ({
+      id: `m${c}-${m}`, conversation: `c${c}`, parent: m === 0 ? `r${c}` : `m${c}-${m - 1}`, role: m % 2 ? "assistant" : "user", created: m,
+      text: `${Array.from({ length: 30 }, (_, i) => word(c * 7919 + m * 31 + i)).join(" ")}.${m % 4 === 3 ? "\n\n- one\n- **two**\n\n```js\nlet x = 1;\n```" : ""}`,
+    })),
+  }));
+  conversations[500].messages[5].text = "A needle in it.";
+  await open();
+  await importText(page, JSON.stringify({ format: "minke-chat", version: 1, presets: [], conversations }));
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll(".sidebar .conversation").length >= 50);
+  /** Milliseconds from what happens to the picture of what follows, of the best of three. */
+  const best = async (run) => Math.round(Math.min(await run(), await run(), await run()));
+  const measure = (act, done) => page.evaluate(`(async () => {
+    const began = performance.now();
+    (${act})();
+    while (!(${done})()) await new Promise((next) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = next; port2.postMessage(0); });
+    await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+  })()`);
+  const search = (text) => `() => { const field = document.querySelector("#search"); field.value = ${JSON.stringify(text)}; field.dispatchEvent(new InputEvent("input", { bubbles: true })); }`;
+  await measure(search("needle"), '() => document.querySelector(".list .hint")?.textContent.trim() === "1 conversation"'); // the index is there
+  const found = await best(async () => {
+    await measure(search(""), '() => document.querySelectorAll(".sidebar .conversation").length >= 50');
+    return measure(search("needle"), '() => document.querySelector(".list .hint")?.textContent.trim() === "1 conversation"');
+  });
+  const listed = await best(async () => {
+    await measure(search("needle"), '() => document.querySelector(".list .hint")?.textContent.trim() === "1 conversation"');
+    return measure(search(""), '() => document.querySelectorAll(".sidebar .conversation").length >= 50');
+  });
+  let next = 10;
+  const opened = await best(() => {
+    const id = `c${many - ++next}`;
+    return measure(`() => { location.hash = "#/c/${id}"; }`, `() => document.querySelector(".conversation.current a")?.hash === "#/c/${id}" && document.querySelectorAll(".message").length === ${length} && document.querySelector(".message:last-child .md p, .message .md p") !== null`);
+  });
+  t.diagnostic(`of ${many} conversations of ${length} messages: listed in ${listed} ms, searched in ${found} ms, opened in ${opened} ms`);
+  assert.ok(listed < 100 && found < 100 && opened < 200, `listed ${listed}, found ${found}, opened ${opened}`);
+});

@@ -8,10 +8,8 @@ import { ChatView } from "./chat/view";
 import { t } from "./i18n";
 import { ModelButton } from "./models/button";
 import { ModelsScreen } from "./models/screen";
+import { PresetsScreen, PrivacyScreen, SettingsScreen } from "./settings/lazy";
 import { LockScreen } from "./settings/lock";
-import { PresetsScreen } from "./settings/presets";
-import { PrivacyScreen } from "./settings/privacy";
-import { SettingsScreen } from "./settings/screen";
 import { ShortcutSheet } from "./settings/sheet";
 import { useShortcuts } from "./shortcuts";
 import { Sidebar } from "./sidebar/sidebar";
@@ -32,11 +30,11 @@ const NARROW = "(max-width: 52rem)";
 
 export function AppView() {
   const app = useApp();
-  const { ui, preferences, store, chat, library } = app;
+  const { ui, preferences, protection, chat, library } = app;
   const main = useRef<HTMLElement>(null);
   const screen = ui.screen.value;
   const Current = SCREENS[screen];
-  const locked = store.locked;
+  const locked = protection.locked.value;
 
   const toggleSidebar = () => {
     if (matchMedia(NARROW).matches) ui.drawer.value = !ui.drawer.value;

@@ -2,6 +2,7 @@
 
 import { effect } from "@preact/signals";
 import { AppView } from "./app";
+import { fetchRenderer } from "./chat/renderer";
 import { openStore } from "./data/store";
 import type { RequestLog } from "./data/requests";
 import { preferred, speak } from "./i18n";
@@ -14,10 +15,15 @@ import { Library } from "./state/library";
 import { Models } from "./state/models";
 import { Preferences } from "./state/preferences";
 import { Presets } from "./state/presets";
+import { Prompts } from "./state/prompts";
+import { Protection } from "./state/protection";
+import { Traffic } from "./state/traffic";
 import { Ui } from "./state/ui";
 
 /** The application, ready to be drawn. Rejects with a `DataError` if nothing can be stored. */
 export async function start(log: RequestLog) {
+  // A conversation is about to be shown.
+  if (location.hash.startsWith("#/c/")) void fetchRenderer();
   await speak(preferred(new URLSearchParams(location.search).get("lang") ?? "auto"));
   const store = await openStore();
   const settings = await store.settings();
@@ -28,13 +34,16 @@ export async function start(log: RequestLog) {
   const models = new Models(preferences, ui, log);
   const chat = new Chat(store, ui, preferences, presets, library, models);
   const draft = new Draft(store, models);
-  const app: App = { store, log, ui, preferences, presets, library, models, chat, draft };
-  await Promise.all([presets.refresh(), library.refresh()]);
+  const prompts = new Prompts(store, preferences);
+  const protection = new Protection(store, ui, preferences, library, chat, draft);
+  const traffic = new Traffic(log, models);
+  const app: App = { store, log, ui, preferences, presets, library, models, chat, draft, prompts, protection, traffic };
+  await Promise.all([presets.refresh(), prompts.refresh(), library.refresh()]);
 
   // The address says which conversation is shown.
   effect(() => {
-    const [id, screen] = [ui.conversation.value, ui.screen.value];
-    if (screen !== "chat" || store.locked) return;
+    const [id, screen, locked] = [ui.conversation.value, ui.screen.value, protection.locked.value];
+    if (screen !== "chat" || locked) return;
     if (id !== undefined) void chat.open(id);
     else if (chat.tree.peek().size > 0) chat.begin();
   });
@@ -43,6 +52,12 @@ export async function start(log: RequestLog) {
   effect(() => {
     const { id, ghost } = chat.conversation.value;
     const key = chat.tree.value.size > 0 ? id : undefined;
+    if (protection.locked.value) {
+      // Nothing of it stays on the page; it is read again when the store is unlocked.
+      void draft.open(undefined, true);
+      before = undefined;
+      return;
+    }
     if (id === before) draft.keepFor(key);
     else void draft.open(key, ghost === true);
     before = id;

@@ -22,6 +22,7 @@ export function ShortcutSheet({ onClose }: { onClose(): void }) {
           ))}
         </tbody>
       </table>
+      <p class="hint">{t.value.settings.sheetText}</p>
     </Dialog>
   );
 }

@@ -10,6 +10,9 @@ import type { Library } from "./library";
 import type { Models } from "./models";
 import type { Preferences } from "./preferences";
 import type { Presets } from "./presets";
+import type { Prompts } from "./prompts";
+import type { Protection } from "./protection";
+import type { Traffic } from "./traffic";
 import type { Ui } from "./ui";
 
 export interface App {
@@ -22,6 +25,9 @@ export interface App {
   models: Models;
   chat: Chat;
   draft: Draft;
+  prompts: Prompts;
+  protection: Protection;
+  traffic: Traffic;
 }
 
 export const AppContext = createContext<App | undefined>(undefined);

@@ -3,6 +3,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { preferred, speak } from "../i18n";
 import type { Store } from "../data/store";
+import { DEFAULT_SETTINGS } from "../data/store/defaults";
 import type { Settings } from "../data/types";
 
 /** What happens when a conversation no longer fits the model's context. */
@@ -32,6 +33,11 @@ export class Preferences {
   change(changed: Partial<Settings>): void {
     this.settings.value = { ...this.settings.value, ...changed };
     void this.store.putSettings(changed).catch(() => {});
+  }
+
+  /** Back to what they were at first. */
+  reset(): void {
+    this.change({ ...DEFAULT_SETTINGS, model: "", preset: "" });
   }
 
   /** A choice that has no field of its own. */

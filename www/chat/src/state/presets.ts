@@ -4,12 +4,17 @@ import { signal } from "@preact/signals";
 import { newId } from "../data/ids";
 import type { Store } from "../data/store";
 import type { Conversation, Preset, Settings } from "../data/types";
+import { PresetForm } from "./preset-form";
+import { isPrompt } from "./prompts";
 
 /** What a preset is before the user makes one: the model's own ways. */
 export const PLAIN: Preset = { id: "", name: "", system: "", sampling: {}, reasoning: "auto", updated: 0 };
 
 export class Presets {
   readonly all = signal<readonly Preset[]>([]);
+
+  /** What is being edited; it stays while other screens are shown. */
+  readonly editing = signal<PresetForm | undefined>(undefined);
 
   constructor(readonly store: Store) {
     store.subscribe((event) => {
@@ -18,7 +23,10 @@ export class Presets {
   }
 
   async refresh(): Promise<void> {
-    this.all.value = this.store.locked ? [] : await this.store.presets();
+    if (this.store.locked) {
+      this.all.value = [];
+      this.editing.value = undefined;
+    } else this.all.value = (await this.store.presets()).filter((preset) => !isPrompt(preset));
   }
 
   /** That of a conversation, or the user's usual one, or the plain one. */
@@ -29,6 +37,15 @@ export class Presets {
 
   create(name: string): Preset {
     return { ...PLAIN, id: newId(), name, updated: Date.now() };
+  }
+
+  edit(preset: Preset, isNew = false): void {
+    this.editing.value = new PresetForm(preset, isNew);
+  }
+
+  /** Stores a copy under another name. */
+  async duplicate(preset: Preset, name: string): Promise<void> {
+    await this.put({ ...structuredClone(preset), id: newId(), name });
   }
 
   async put(preset: Preset): Promise<void> {

@@ -36,8 +36,10 @@ export class Ghosts {
     return this.update(id, { leaf: change.leaf, updated: Date.now() });
   }
 
+  /** What comes too late, after the ghost was deleted or the store locked, is gone with it. */
   putMessage(message: Message): void {
-    const ghost = this.#get(message.conversation);
+    const ghost = this.#all.get(message.conversation);
+    if (ghost === undefined) return;
     ghost.tree = applyChange(ghost.tree, { put: [structuredClone(message)], remove: [], leaf: "" });
   }
 
