@@ -62,7 +62,7 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
         <Heading class="grow">{name}</Heading>
         {loaded && <span class="badge">{words.loaded}</span>}
         {stored?.complete && !loaded && <span class="badge">{words.onDevice}</span>}
-        {models.estimates.device.value?.device === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
+        {kind === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
         <Fit estimated={estimated} />
       </div>
       {entry && (entry.about[language.value] ?? entry.about.en) && <p>{entry.about[language.value] ?? entry.about.en}</p>}
