@@ -193,6 +193,36 @@ describe("the catalogue", () => {
   });
 });
 
+test("a model of the hub, from its list to the message field; one that is not for everyone says so", { skip }, async () => {
+  await begin();
+  delete server.mounts[`${BASE}catalogue.json`];
+  const asked = [];
+  const shared = { "access-control-allow-origin": "*", "access-control-expose-headers": "etag, content-range" };
+  await context.route("https://huggingface.co/**", async (route) => {
+    const { pathname } = new URL(route.request().url());
+    asked.push([pathname, await route.request().headerValue("referer")]);
+    const answer = (status, body = "", headers = {}) => route.fulfill({ status, headers: { ...shared, ...headers }, body });
+    if (pathname.startsWith("/api/models/")) return answer(200, "[]", { "content-type": "application/json" });
+    if (pathname.includes("gemma")) return answer(401);
+    const [, name] = /^\/HuggingFaceTB\/SmolLM2-135M-Instruct\/resolve\/main\/(.*)$/.exec(pathname) ?? [];
+    if (!name || !existsSync(join(llama, name))) return answer(404);
+    const all = readFileSync(join(llama, name));
+    const [, start, end] = /bytes=(\d+)-(\d+)/.exec(await route.request().headerValue("range"));
+    const part = all.subarray(Number(start), Number(end) + 1);
+    return answer(206, part, { etag: `"${all.length}"`, "content-range": `bytes ${start}-${Number(start) + part.length - 1}/${all.length}` });
+  });
+  const page = await open();
+  await card(page, "Gemma 3 1B").scrollIntoViewIfNeeded();
+  await card(page, "Gemma 3 1B").getByText(/The hub does not give this file to everyone/).waitFor();
+  await card(page, "SmolLM2 135M").scrollIntoViewIfNeeded();
+  await card(page, "SmolLM2 135M").getByText("Fits", { exact: true }).waitFor();
+  await button(card(page, "SmolLM2 135M"), "Load: SmolLM2 135M").click();
+  await page.waitForSelector("#message:focus");
+  assert.ok(asked.some(([path]) => path === "/api/models/HuggingFaceTB/SmolLM2-135M-Instruct/tree/main"));
+  assert.ok(asked.every(([, referrer]) => referrer === null));
+  await isCalm(page);
+});
+
 describe("loading", () => {
   test("by keyboard, to the message field; the conversation stays; the next time it takes one click", { skip }, async () => {
     await begin();
@@ -248,7 +278,7 @@ describe("loading", () => {
   });
 
   test("the user's own files, without a request for them", { skip }, async () => {
-    await begin();
+    await begin({ catalogue: { version: 1, models: [] } });
     const page = await open();
     await page.getByRole("heading", { name: "Another model" }).waitFor();
     const [input] = await page.locator("input[type=file]").all();

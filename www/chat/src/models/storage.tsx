@@ -5,6 +5,7 @@ import { format, t } from "../i18n";
 import { useApp } from "../state/app";
 import { Button, IconButton } from "../ui/button";
 import { ofId } from "./choice";
+import { goTo } from "./problem";
 
 export function Storage() {
   const { models, ui } = useApp();
@@ -48,7 +49,7 @@ export function Storage() {
                     {words.check}
                   </Button>
                 )}
-                <IconButton icon={Trash2} label={words.deleteTitle(nameOf(id))} onClick={() => void models.remove(id, nameOf(id))} />
+                <IconButton icon={Trash2} label={words.deleteTitle(nameOf(id))} onClick={() => void models.remove(id, nameOf(id)).then(() => models.stored.of(id) || goTo("storage"))} />
               </li>
             );
           })}

@@ -113,7 +113,7 @@ export class Models {
     const [one] = this.downloads.list.peek();
     if (one?.state !== "paused") return;
     const words = t.peek().models;
-    this.ui.notify(words.incomplete(one.choice.name), { action: { label: words.resume, run: () => this.resume(one.choice) } });
+    this.ui.notify(words.incomplete(one.choice.name), { action: { label: words.resume, run: () => this.download(one.choice) } });
   }
 
   /** Reads the catalogue, once; again after a failure. Never rejects: see `catalogueError`. */
@@ -237,13 +237,8 @@ export class Models {
     await model?.unload();
   }
 
-  /** Downloads a model without loading it. */
+  /** Downloads a model without loading it, or goes on with that. */
   download(choice: Choice): void {
-    this.downloads.add(choice);
-  }
-
-  /** Goes on with a download. */
-  resume(choice: Choice): void {
     this.downloads.add(choice);
   }
 

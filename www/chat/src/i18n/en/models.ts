@@ -8,6 +8,7 @@ export const models = {
   onProcessor: (name: string) => `Model: ${name}, on the processor`,
   action: (action: string, name: string) => `${action}: ${name}`,
   load: "Load",
+  presentTitle: "The present model",
   loadAnyway: "Load anyway",
   loadName: (name: string) => `Load ${name}`,
   loading: (name: string) => `Loading ${name}`,

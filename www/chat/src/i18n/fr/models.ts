@@ -10,6 +10,7 @@ export const models: Strings["models"] = {
   onProcessor: (name) => `Modèle : ${name}, sur le processeur`,
   action: (action, name) => `${action} : ${name}`,
   load: "Charger",
+  presentTitle: "Le modèle actuel",
   loadAnyway: "Charger quand même",
   loadName: (name) => `Charger ${name}`,
   loading: (name) => `Chargement de ${name}`,
