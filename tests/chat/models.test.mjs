@@ -193,6 +193,18 @@ describe("the catalogue", () => {
   });
 });
 
+test("speed and time left count what comes over the network, and nothing else", async () => {
+  const { Rate } = await importBundle("rate", 'export { Rate } from "./models/rate";');
+  const rate = new Rate();
+  const take = (loaded, time, fromCache = false, stage = "download") => rate.take({ stage, loaded, total: 100e6, fromCache }, time);
+  assert.deepEqual(take(50e6, 0, true), {}, "half of it was here already");
+  assert.deepEqual(take(51e6, 500), {}, "too early to tell");
+  assert.deepEqual(take(60e6, 1000), { speed: 10e6, left: 4000 });
+  assert.deepEqual(take(62e6, 11_000).speed, 200e3, "only the last seconds count");
+  assert.deepEqual(take(1, 12_000, false, "compile"), {});
+  assert.equal(rate.fetched, 12e6);
+});
+
 test("a model of the hub, from its list to the message field; one that is not for everyone says so", { skip }, async () => {
   await begin();
   delete server.mounts[`${BASE}catalogue.json`];

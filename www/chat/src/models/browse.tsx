@@ -89,7 +89,14 @@ function Device() {
     const name = [info.vendor, info.architecture].filter(Boolean).join(" ");
     return <p class="hint">{words.gpu(name || "WebGPU", format.value.bytes(info.maxBufferSize))}</p>;
   }
-  const why = models.device === "cpu" ? words.cpuAsked : !isSecureContext ? words.cpuInsecure : !navigator.gpu ? t.value.errors.engine["no-webgpu"] : words.cpuNoAdapter;
+  const why =
+    models.device === "cpu"
+      ? words.cpuAsked
+      : !isSecureContext
+        ? words.cpuInsecure
+        : !navigator.gpu
+          ? t.value.errors.engine["no-webgpu"]
+          : words.cpuNoAdapter;
   return (
     <div class="card">
       <p>
@@ -112,7 +119,11 @@ function Catalogue() {
       </h2>
       {error !== undefined && (
         <div class="card alarm" role="alert">
-          <p>{error instanceof CatalogueError ? words.catalogueWrong(error.where, error.expected) : words.catalogueFailed}</p>
+          <p>
+            {error instanceof CatalogueError
+              ? words.catalogueWrong(error.where, error.expected)
+              : words.catalogueFailed}
+          </p>
           <Button onClick={() => void models.readCatalogue()}>{t.value.errors.tryAgain}</Button>
         </div>
       )}

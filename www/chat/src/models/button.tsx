@@ -19,7 +19,13 @@ export function ModelButton() {
     const text = progress ? stageWords(progress) : words.opening;
     return (
       <div class="model-bar">
-        <button type="button" class="button plain model-button" title={`${words.loading(name)} – ${text}`} aria-current={here} onClick={go}>
+        <button
+          type="button"
+          class="button plain model-button"
+          title={`${words.loading(name)} – ${text}`}
+          aria-current={here}
+          onClick={go}
+        >
           <span class="model-name">{words.loading(name)}</span>
           {share !== undefined && <span class="model-share">{format.value.percent(share)}</span>}
           <progress aria-label={words.loading(name)} {...(share !== undefined && { value: share })} />
@@ -32,7 +38,14 @@ export function ModelButton() {
     const { kind } = state.model.info.device;
     const label = kind === "cpu" ? words.onProcessor(state.name) : words.present(state.name);
     return (
-      <button type="button" class="button plain model-button" title={label} aria-label={label} aria-current={here} onClick={go}>
+      <button
+        type="button"
+        class="button plain model-button"
+        title={label}
+        aria-label={label}
+        aria-current={here}
+        onClick={go}
+      >
         <Icon of={kind === "cpu" ? Cpu : Box} size={18} />
         <span class="model-name">{state.name}</span>
       </button>
@@ -48,7 +61,14 @@ export function ModelButton() {
           {words.loadName(again.name)}
         </Button>
       )}
-      <button type="button" class={`button plain model-button${again && !failed ? " to-models" : ""}`} aria-label={label} title={label} aria-current={here} onClick={go}>
+      <button
+        type="button"
+        class={`button plain model-button${again && !failed ? " to-models" : ""}`}
+        aria-label={label}
+        title={label}
+        aria-current={here}
+        onClick={go}
+      >
         <Icon of={failed ? TriangleAlert : again ? List : Box} size={18} />
         <span class="model-name">{label}</span>
       </button>

@@ -2,7 +2,8 @@
 //
 //   { "version": 1, "models": [{ "name", "repo", "file"?, "revision"?, … }] }
 //
-// A model is a repository of the hub (`repo`; without `file` it is read as a folder of safetensors), or an address on this site (`url`).
+// A model is a repository of the hub (`repo`; without `file` it is read as a folder of safetensors), or an address on
+// this site (`url`).
 
 import type { LoadOptions } from "minke";
 import { LANGUAGES } from "../i18n";
@@ -54,18 +55,30 @@ export function readCatalogue(text: string): Choice[] {
   if (!Array.isArray(all["models"])) throw new CatalogueError("models", "a list");
   const choices = all["models"].map((model: unknown, i) => choice(model, `models[${i}]`));
   choices.forEach(({ id }, i) => {
-    if (choices.findIndex((other) => other.id === id) !== i) throw new CatalogueError(`models[${i}]`, `no second entry for ${id}`);
+    if (choices.findIndex((other) => other.id === id) !== i)
+      throw new CatalogueError(`models[${i}]`, `no second entry for ${id}`);
   });
   return choices;
 }
 
 const KNOWN = new Set([
-  "name", "repo", "file", "revision", "url", "bytes", "parameters", "licence", "about", "capabilities", "integrity",
+  "name",
+  "repo",
+  "file",
+  "revision",
+  "url",
+  "bytes",
+  "parameters",
+  "licence",
+  "about",
+  "capabilities",
+  "integrity",
 ]);
 
 function choice(model: unknown, where: string): Choice {
   if (!isRecord(model)) throw new CatalogueError(where, "an object");
-  for (const key of Object.keys(model)) if (!KNOWN.has(key)) throw new CatalogueError(`${where}.${key}`, "no such field");
+  for (const key of Object.keys(model))
+    if (!KNOWN.has(key)) throw new CatalogueError(`${where}.${key}`, "no such field");
   const text = (key: string) => {
     const value = model[key];
     if (value === undefined) return undefined;
@@ -77,17 +90,26 @@ function choice(model: unknown, where: string): Choice {
   const [repo, file, revision, url] = [text("repo"), text("file"), text("revision"), text("url")];
   if ((repo === undefined) === (url === undefined)) throw new CatalogueError(where, "either repo or url");
   if (repo !== undefined && !/^[\w.-]+\/[\w.-]+$/.test(repo)) throw new CatalogueError(`${where}.repo`, '"org/repo"');
-  if (url !== undefined && (file ?? revision) !== undefined) throw new CatalogueError(where, "file and revision with repo only");
+  if (url !== undefined && (file ?? revision) !== undefined)
+    throw new CatalogueError(where, "file and revision with repo only");
   const bytes = model["bytes"];
-  if (bytes !== undefined && !(Number.isSafeInteger(bytes) && (bytes as number) > 0)) throw new CatalogueError(`${where}.bytes`, "a number of bytes");
+  if (bytes !== undefined && !(Number.isSafeInteger(bytes) && (bytes as number) > 0))
+    throw new CatalogueError(`${where}.bytes`, "a number of bytes");
   const integrity = model["integrity"];
-  if (integrity !== undefined && !(isRecord(integrity) && Object.values(integrity).every((digest) => /^sha256-[\w+/]{43}=$/.test(String(digest)))))
+  if (
+    integrity !== undefined
+    && !(isRecord(integrity) && Object.values(integrity).every((digest) => /^sha256-[\w+/]{43}=$/.test(String(digest))))
+  )
     throw new CatalogueError(`${where}.integrity`, "digests by file: sha256-…");
   const given = model["capabilities"] ?? [];
   const capabilities = Array.isArray(given) ? given.filter((one): one is Capability => CAPABILITIES.includes(one)) : [];
-  if (!Array.isArray(given) || capabilities.length < given.length) throw new CatalogueError(`${where}.capabilities`, `some of ${CAPABILITIES.join(", ")}`);
+  if (!Array.isArray(given) || capabilities.length < given.length)
+    throw new CatalogueError(`${where}.capabilities`, `some of ${CAPABILITIES.join(", ")}`);
   const about = model["about"] ?? {};
-  if (!isRecord(about) || !Object.entries(about).every(([code, words]) => Object.hasOwn(LANGUAGES, code) && typeof words === "string"))
+  if (
+    !isRecord(about)
+    || !Object.entries(about).every(([code, words]) => Object.hasOwn(LANGUAGES, code) && typeof words === "string")
+  )
     throw new CatalogueError(`${where}.about`, `texts by ${Object.keys(LANGUAGES).join(", ")}`);
   const [parameters, licence] = [text("parameters"), text("licence")];
   const entry: Entry = {
@@ -101,7 +123,12 @@ function choice(model: unknown, where: string): Choice {
     ...(file !== undefined && { file }),
   };
   const from = repo === undefined ? ofText(url!) : ofRepository(repo, file, revision);
-  return { ...from, name, entry, ...(integrity !== undefined && { integrity: integrity as NonNullable<LoadOptions["integrity"]> }) };
+  return {
+    ...from,
+    name,
+    entry,
+    ...(integrity !== undefined && { integrity: integrity as NonNullable<LoadOptions["integrity"]> }),
+  };
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -111,7 +138,8 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 /** Fetches the catalogue. Rejects with a `CatalogueError`. */
 export async function fetchCatalogue(): Promise<Choice[]> {
   const response = await fetch("catalogue.json", { cache: "no-cache" }).catch(() => undefined);
-  if (!response?.ok) throw new CatalogueError("the file", response ? `a response other than ${response.status}` : "a connection");
+  if (!response?.ok)
+    throw new CatalogueError("the file", response ? `a response other than ${response.status}` : "a connection");
   return readCatalogue(await response.text());
 }
 

@@ -20,7 +20,8 @@ export const HUB = "https://huggingface.co";
 const REPOSITORY = /^[\w.-]+\/[\w.-]+$/;
 const GGUF = /\.gguf$/i;
 /** The address of a repository or of a file in it, as it is copied from the hub's pages. */
-const PAGE = /^https:\/\/(?:huggingface\.co|hf\.co)\/([\w.-]+\/[\w.-]+?)\/?(?:\/(?:blob|resolve|tree)\/([^/?#]+)(?:\/([^?#]+))?)?(?:[?#].*)?$/;
+const PAGE =
+  /^https:\/\/(?:huggingface\.co|hf\.co)\/([\w.-]+\/[\w.-]+?)\/?(?:\/(?:blob|resolve|tree)\/([^/?#]+)(?:\/([^?#]+))?)?(?:[?#].*)?$/;
 
 export function ofRepository(repo: string, file?: string, revision = "main"): Pick<Choice, "id" | "source" | "url"> {
   return {

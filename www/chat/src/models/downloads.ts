@@ -23,7 +23,9 @@ export interface Download extends Speed {
 const KEY = "minke-chat-downloads";
 /** Milliseconds between two changes of what is shown. */
 const SHOWN = 200;
-/** How often a partial download is tried to be deleted, which works once its file is closed, and milliseconds between. */
+/**
+ * How often a partial download is tried to be deleted, which works once its file is closed, and milliseconds between.
+ */
 const TRIES = 20;
 const BETWEEN = 100;
 
@@ -46,7 +48,10 @@ export class Downloads {
   add(choice: Choice): void {
     const known = this.list.peek().find((download) => download.choice.id === choice.id);
     if (known?.state === "running" || known?.state === "queued") return;
-    this.list.value = [...this.list.peek().filter((download) => download !== known), { choice, state: "queued", ...(known?.progress && { progress: known.progress }) }];
+    this.list.value = [
+      ...this.list.peek().filter((download) => download !== known),
+      { choice, state: "queued", ...(known?.progress && { progress: known.progress }) },
+    ];
     this.#keep();
     void this.#next();
   }
@@ -80,7 +85,10 @@ export class Downloads {
   async restore(resolve: (id: string) => Promise<Choice>): Promise<void> {
     const elsewhere = await this.tabs().fetching();
     const kept = readKept();
-    const partial = this.stored.list.peek().filter(({ complete }) => !complete).map(({ id }) => id);
+    const partial = this.stored.list
+      .peek()
+      .filter(({ complete }) => !complete)
+      .map(({ id }) => id);
     for (const id of new Set([...kept, ...partial])) {
       if (elsewhere.includes(id) || this.list.peek().some(({ choice }) => choice.id === id)) continue;
       if (this.stored.list.peek().some((model) => model.id === id && model.complete)) continue;
@@ -111,7 +119,12 @@ export class Downloads {
       shown = now;
       this.#change(id, { progress, elsewhere: false, ...speed });
     };
-    const options: LoadOptions = { signal: abort.signal, onProgress, onStorageFull: this.full, ...(choice.integrity && { integrity: choice.integrity }) };
+    const options: LoadOptions = {
+      signal: abort.signal,
+      onProgress,
+      onStorageFull: this.full,
+      ...(choice.integrity && { integrity: choice.integrity }),
+    };
     try {
       abort.signal.throwIfAborted();
       await store.download(choice.source, options);
@@ -135,14 +148,26 @@ export class Downloads {
     this.list.value = this.list.peek().map((download) => {
       if (download.choice.id !== id) return download;
       const { speed: _, left: __, error: ___, ...rest } = download;
-      return { ...rest, ...changed, ...(speed !== undefined && { speed }), ...(left !== undefined && { left }), ...(error !== undefined && { error }) };
+      return {
+        ...rest,
+        ...changed,
+        ...(speed !== undefined && { speed }),
+        ...(left !== undefined && { left }),
+        ...(error !== undefined && { error }),
+      };
     });
     if (changed.state) this.#keep();
   }
 
-  /** Remembers what is not complete for when the page is opened again; of what failed, only what has arrived is there to be found. */
+  /**
+   * Remembers what is not complete for when the page is opened again; of what failed, only what has arrived is there to
+   * be found.
+   */
   #keep(): void {
-    const ids = this.list.peek().filter(({ state }) => state !== "done" && state !== "failed").map(({ choice }) => choice.id);
+    const ids = this.list
+      .peek()
+      .filter(({ state }) => state !== "done" && state !== "failed")
+      .map(({ choice }) => choice.id);
     try {
       localStorage.setItem(KEY, JSON.stringify(ids));
     } catch {

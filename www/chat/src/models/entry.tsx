@@ -34,7 +34,12 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
   const kind = models.device === "auto" ? (models.estimates.device.value?.device ?? "gpu") : models.device;
   const runs = made && !refused;
   const facts = [
-    size !== undefined && (!stored ? words.size(bytes(size)) : stored.complete ? bytes(stored.bytes) : words.arrived(bytes(stored.bytes), bytes(size))),
+    size !== undefined
+      && (!stored
+        ? words.size(bytes(size))
+        : stored.complete
+          ? bytes(stored.bytes)
+          : words.arrived(bytes(stored.bytes), bytes(size))),
     runs && words.memory[kind](bytes(made.gpuBytes)),
     runs && words.context(format.value.number(made.maxContextLength)),
     ...(entry?.capabilities.map((one) => words.capabilities[one]) ?? []),
@@ -65,12 +70,19 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
         {kind === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
         <Fit estimated={estimated} />
       </div>
-      {entry && (entry.about[language.value] ?? entry.about.en) && <p>{entry.about[language.value] ?? entry.about.en}</p>}
+      {entry && (entry.about[language.value] ?? entry.about.en) && (
+        <p>{entry.about[language.value] ?? entry.about.en}</p>
+      )}
       <p class="hint">{facts.filter(Boolean).join(" · ")}</p>
       <Reasons estimated={estimated} choice={choice} />
       <div class="row">
         {!loaded && (
-          <Button tone={refused ? "quiet" : "main"} disabled={loading} aria-label={words.action(load, name)} onClick={() => void models.use(choice)}>
+          <Button
+            tone={refused ? "quiet" : "main"}
+            disabled={loading}
+            aria-label={words.action(load, name)}
+            onClick={() => void models.use(choice)}
+          >
             {load}
           </Button>
         )}
@@ -80,11 +92,19 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
             aria-label={words.action(stored ? words.resume : words.download, name)}
             onClick={() => models.download(choice)}
           >
-            {download?.state === "running" || download?.state === "queued" ? words.states[download.state] : stored ? words.resume : words.download}
+            {download?.state === "running" || download?.state === "queued"
+              ? words.states[download.state]
+              : stored
+                ? words.resume
+                : words.download}
           </Button>
         )}
         {stored && !loaded && !loading && (
-          <Button tone="plain" aria-label={words.action(t.value.common.delete, name)} onClick={() => void models.remove(id, name)}>
+          <Button
+            tone="plain"
+            aria-label={words.action(t.value.common.delete, name)}
+            onClick={() => void models.remove(id, name)}
+          >
             {t.value.common.delete}
           </Button>
         )}
@@ -129,7 +149,11 @@ function Reasons({ estimated, choice }: { estimated: Estimated | undefined; choi
           <summary>{t.value.errors.technical}</summary>
           <p>{technical}</p>
         </details>
-        <Button tone="plain" aria-label={words.action(words.estimateAgain, choice.name)} onClick={() => void models.estimates.want(choice, true)}>
+        <Button
+          tone="plain"
+          aria-label={words.action(words.estimateAgain, choice.name)}
+          onClick={() => void models.estimates.want(choice, true)}
+        >
           {words.estimateAgain}
         </Button>
       </div>

@@ -52,7 +52,8 @@ export class Estimates {
     this.#failed.delete(choice.id);
     this.#set(choice.id, { kind: "working" });
     const kept = isLocal(choice) ? undefined : (await this.#read()).all[key(choice)];
-    if (kept !== undefined && (Date.now() - kept.time < AGE || !navigator.onLine)) return this.#set(choice.id, { kind: "known", ...kept });
+    if (kept !== undefined && (Date.now() - kept.time < AGE || !navigator.onLine))
+      return this.#set(choice.id, { kind: "known", ...kept });
     this.#queue.push(choice);
     this.#next();
   }
@@ -96,8 +97,18 @@ export class Estimates {
   /** What is kept for this device. */
   #read(): Promise<Kept> {
     return (this.#kept ??= (async () => {
-      const { device, vendor, architecture, threads, maxBufferSize, maxStorageBufferBindingSize, shaderF16 } = await this.describe();
-      const facts = [device, vendor, architecture, threads, maxBufferSize, maxStorageBufferBindingSize, shaderF16, this.options.device ?? "auto"];
+      const { device, vendor, architecture, threads, maxBufferSize, maxStorageBufferBindingSize, shaderF16 } =
+        await this.describe();
+      const facts = [
+        device,
+        vendor,
+        architecture,
+        threads,
+        maxBufferSize,
+        maxStorageBufferBindingSize,
+        shaderF16,
+        this.options.device ?? "auto",
+      ];
       const mine = facts.join(" ");
       try {
         const kept = JSON.parse(localStorage.getItem(KEY) ?? "") as Kept;
@@ -124,7 +135,10 @@ export class Estimates {
     if (quota === 0 || missing <= quota - used) return { ...known, estimate: { ...made, cachedBytes } };
     const message = `${missing} bytes would have to be stored; this origin may store ${Math.max(0, quota - used)} more`;
     const fit = made.fit === "yes" ? "tight" : made.fit;
-    return { ...known, estimate: { ...made, cachedBytes, fit, reasons: [...made.reasons, { code: "storage", message }] } };
+    return {
+      ...known,
+      estimate: { ...made, cachedBytes, fit, reasons: [...made.reasons, { code: "storage", message }] },
+    };
   }
 }
 

@@ -10,8 +10,16 @@ import { Dialog } from "../ui/dialog";
 /** A load and a download may ask at once: one after the other. */
 let asked: Promise<unknown> = Promise.resolve();
 
-/** Asks which stored models may be deleted for the one that is being fetched. `loading`: it can be used without being stored. */
-export function askFull(ui: Ui, full: StorageFull, loading: boolean, nameOf: (id: string) => string): Promise<readonly string[]> {
+/**
+ * Asks which stored models may be deleted for the one that is being fetched. `loading`: it can be used without being
+ * stored.
+ */
+export function askFull(
+  ui: Ui,
+  full: StorageFull,
+  loading: boolean,
+  nameOf: (id: string) => string,
+): Promise<readonly string[]> {
   const answer = asked.then(() => ask(ui, full, loading, nameOf));
   asked = answer;
   return answer;
@@ -50,7 +58,9 @@ function FullDialog({ full: { id, needed, used, quota, evictable }, loading, nam
   const missing = free < needed ? needed - free : needed;
   return (
     <Dialog title={words.title} onClose={() => answer([])}>
-      <p>{free < needed ? words.text(nameOf(id), bytes(needed), bytes(free)) : words.refused(nameOf(id), bytes(needed))}</p>
+      <p>
+        {free < needed ? words.text(nameOf(id), bytes(needed), bytes(free)) : words.refused(nameOf(id), bytes(needed))}
+      </p>
       {evictable.length === 0 ? (
         <p>{words.none}</p>
       ) : (

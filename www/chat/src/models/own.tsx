@@ -81,7 +81,14 @@ export function Own({ chosen, choose }: { chosen: Choice | undefined; choose(cho
             {words.pickFolder}
           </Button>
         </div>
-        <input ref={files} type="file" multiple hidden aria-label={words.pickFiles} onChange={(event) => take(event.currentTarget)} />
+        <input
+          ref={files}
+          type="file"
+          multiple
+          hidden
+          aria-label={words.pickFiles}
+          onChange={(event) => take(event.currentTarget)}
+        />
         <input
           ref={(input) => {
             folder.current = input;

@@ -33,8 +33,21 @@ export function wordsFor(error: unknown, choice?: Choice): { text: string; techn
   return said;
 }
 
-/** A card that says why a model was not loaded, or is not there any more. `again`: what to try once more, in place of loading it. */
-export function Problem({ error, choice, again, lonely = true }: { error: unknown; choice?: Choice | undefined; again?: () => void; lonely?: boolean }) {
+/**
+ * A card that says why a model was not loaded, or is not there any more. `again`: what to try once more, in place of
+ * loading it.
+ */
+export function Problem({
+  error,
+  choice,
+  again,
+  lonely = true,
+}: {
+  error: unknown;
+  choice?: Choice | undefined;
+  again?: () => void;
+  lonely?: boolean;
+}) {
   const { models } = useApp();
   const words = t.value.models;
   const { text, technical, code } = wordsFor(error, choice);
@@ -42,11 +55,15 @@ export function Problem({ error, choice, again, lonely = true }: { error: unknow
   const retry = again ?? (choice && (() => void models.use(choice)));
   const reload = (label: string) => retry && <Button onClick={retry}>{label}</Button>;
   const other = <Button onClick={() => goTo("choose")}>{t.value.errors.chooseAnother}</Button>;
-  const own = <Button onClick={() => goTo("own")}>{choice && isLocal(choice) ? words.otherFile : words.otherAddress}</Button>;
+  const own = (
+    <Button onClick={() => goTo("own")}>{choice && isLocal(choice) ? words.otherFile : words.otherAddress}</Button>
+  );
   const help = () => {
     switch (code) {
       case "network":
-        return status === 401 || status === 403 || status === 404 ? own : reload(choice && models.stored.of(choice.id) ? words.resume : t.value.errors.tryAgain);
+        return status === 401 || status === 403 || status === 404
+          ? own
+          : reload(choice && models.stored.of(choice.id) ? words.resume : t.value.errors.tryAgain);
       case "storage":
         return (
           <>

@@ -39,7 +39,13 @@ function Row({ download }: { download: Download }) {
   const running = state === "running";
   // One button, which keeps the focus.
   const toggle = running || state === "queued" ? "pause" : state === "paused" ? "resume" : undefined;
-  const stage = running ? (elsewhere ? words.elsewhere : progress ? stageWords(progress) : words.opening) : words.states[state];
+  const stage = running
+    ? elsewhere
+      ? words.elsewhere
+      : progress
+        ? stageWords(progress)
+        : words.opening
+    : words.states[state];
   return (
     <li class="card model download">
       <div class="row">
@@ -47,11 +53,19 @@ function Row({ download }: { download: Download }) {
         <p role="status">{stage}</p>
       </div>
       {(running || (progress && state !== "done")) && <Bar progress={progress} label={words.downloading(name)} />}
-      {running && progress && <Amount progress={progress} {...(speed !== undefined && { speed })} {...(left !== undefined && { left })} />}
-      {error !== undefined && <Problem error={error} choice={choice} again={() => models.download(choice)} lonely={false} />}
+      {running && progress && (
+        <Amount progress={progress} {...(speed !== undefined && { speed })} {...(left !== undefined && { left })} />
+      )}
+      {error !== undefined && (
+        <Problem error={error} choice={choice} again={() => models.download(choice)} lonely={false} />
+      )}
       <div class="row">
         {toggle && (
-          <Button icon={toggle === "pause" ? Pause : Play} aria-label={words.action(words[toggle], name)} onClick={() => (toggle === "pause" ? models.downloads.pause(id) : models.download(choice))}>
+          <Button
+            icon={toggle === "pause" ? Pause : Play}
+            aria-label={words.action(words[toggle], name)}
+            onClick={() => (toggle === "pause" ? models.downloads.pause(id) : models.download(choice))}
+          >
             {words[toggle]}
           </Button>
         )}
@@ -66,7 +80,12 @@ function Row({ download }: { download: Download }) {
           </>
         )}
         {state !== "done" && (
-          <Button icon={Trash2} tone="plain" aria-label={words.action(words.cancelDownload, name)} onClick={() => void cancel()}>
+          <Button
+            icon={Trash2}
+            tone="plain"
+            aria-label={words.action(words.cancelDownload, name)}
+            onClick={() => void cancel()}
+          >
             {words.cancelDownload}
           </Button>
         )}

@@ -40,16 +40,32 @@ export function Storage() {
                 <div class="grow">
                   <span>{nameOf(id)}</span>
                   <p class="hint">
-                    {[bytes(size), words.used(when(lastUsed.getTime())), !complete && words.partial, present && words.inUse].filter(Boolean).join(" · ")}
+                    {[
+                      bytes(size),
+                      words.used(when(lastUsed.getTime())),
+                      !complete && words.partial,
+                      present && words.inUse,
+                    ]
+                      .filter(Boolean)
+                      .join(" · ")}
                   </p>
                   <p class="hint from">{id}</p>
                 </div>
                 {complete && (
-                  <Button tone="plain" aria-label={words.action(words.check, nameOf(id))} title={words.checkText} onClick={() => void models.resolve(id).then((choice) => models.download(choice))}>
+                  <Button
+                    tone="plain"
+                    aria-label={words.action(words.check, nameOf(id))}
+                    title={words.checkText}
+                    onClick={() => void models.resolve(id).then((choice) => models.download(choice))}
+                  >
                     {words.check}
                   </Button>
                 )}
-                <IconButton icon={Trash2} label={words.deleteTitle(nameOf(id))} onClick={() => void models.remove(id, nameOf(id)).then(() => models.stored.of(id) || goTo("storage"))} />
+                <IconButton
+                  icon={Trash2}
+                  label={words.deleteTitle(nameOf(id))}
+                  onClick={() => void models.remove(id, nameOf(id)).then(() => models.stored.of(id) || goTo("storage"))}
+                />
               </li>
             );
           })}
@@ -57,11 +73,7 @@ export function Storage() {
       )}
       <h3>{words.evictTitle}</h3>
       <p>{words.evict}</p>
-      {usage?.persisted ? (
-        <p>{words.isPersisted}</p>
-      ) : (
-        <Button onClick={() => void persist()}>{words.persist}</Button>
-      )}
+      {usage?.persisted ? <p>{words.isPersisted}</p> : <Button onClick={() => void persist()}>{words.persist}</Button>}
     </section>
   );
 }

@@ -16,7 +16,9 @@ export class Tabs {
   readonly #id = crypto.randomUUID?.() ?? String(Math.random());
   readonly #channel = new BroadcastChannel("minke-chat-models");
 
-  /** `onFree`: another tab asks for the memory of this one's model. `onChange`: another tab fetched or deleted models. */
+  /**
+   * `onFree`: another tab asks for the memory of this one's model. `onChange`: another tab fetched or deleted models.
+   */
   constructor(onFree: () => Promise<void>, onChange: () => void) {
     this.#channel.onmessage = ({ data }: MessageEvent<Told>) => {
       void this.look();

@@ -1,4 +1,5 @@
-// The model that answers; and the parts that find, fetch and keep models: catalogue, estimates, downloads, what is stored, other tabs.
+// The model that answers; and the parts that find, fetch and keep models: catalogue, estimates, downloads, what is
+// stored, other tabs.
 
 import { computed, signal } from "@preact/signals";
 import { EngineError, load } from "minke";
@@ -22,7 +23,15 @@ import type { Ui } from "./ui";
 export type ModelState =
   /** `error`: why there is none any more, or none could be loaded: `choice`. */
   | { kind: "none"; error?: unknown; choice?: Choice }
-  | { kind: "loading"; name: string; choice: Choice; progress?: Progress; speed: Speed; began: number; elsewhere: boolean }
+  | {
+      kind: "loading";
+      name: string;
+      choice: Choice;
+      progress?: Progress;
+      speed: Speed;
+      began: number;
+      elsewhere: boolean;
+    }
   | { kind: "ready"; name: string; choice?: Choice; model: Model };
 
 /** The preference to load the last model when the page is opened. */
@@ -65,7 +74,12 @@ export class Models {
     const note = (choice: Choice, bytes?: number, duration?: number) => this.#note(choice, bytes, duration);
     this.stored = new Stored(() => this.#tabs);
     this.estimates = new Estimates(this.stored, { device: this.device }, note);
-    this.downloads = new Downloads(this.stored, () => this.#tabs, (full) => this.#askFull(full, false), note);
+    this.downloads = new Downloads(
+      this.stored,
+      () => this.#tabs,
+      (full) => this.#askFull(full, false),
+      note,
+    );
     addEventListener("online", () => this.estimates.retry());
     this.#tabs = new Tabs(
       () => this.#giveUp(),
@@ -79,17 +93,22 @@ export class Models {
   }
 
   /**
-   * Loads the model that the address names, `?model=`, on `?device=`; else the last one, if the user wants that, or offers it.
+   * Loads the model that the address names, `?model=`, on `?device=`; else the last one, if the user wants that, or
+   * offers it.
    *
-   * `?model=echo` answers with what it is told, without a model: for trying the interface, and for tests. `?delay=` are milliseconds before
-   * each token, `?context=` tokens of context; a script of answers is taken from the global `echoScript`.
+   * `?model=echo` answers with what it is told, without a model: for trying the interface, and for tests. `?delay=` are
+   * milliseconds before each token, `?context=` tokens of context; a script of answers is taken from the global
+   * `echoScript`.
    */
   async start(): Promise<void> {
     const source = this.#query.get("model");
     if (source === "echo") {
       const { echoModel } = await import("minke/testing");
       const { echoScript: script } = globalThis as { echoScript?: EchoScript };
-      const [delay, contextLength] = [Number(this.#query.get("delay") ?? 0), Number(this.#query.get("context") ?? 8192)];
+      const [delay, contextLength] = [
+        Number(this.#query.get("delay") ?? 0),
+        Number(this.#query.get("context") ?? 8192),
+      ];
       const model = echoModel({ delay, contextLength, ...(script && { script }) });
       this.#release = this.#tabs.holdModel("echo");
       this.state.value = { kind: "ready", name: "echo", model };
@@ -113,7 +132,9 @@ export class Models {
     const [one] = this.downloads.list.peek();
     if (one?.state !== "paused") return;
     const words = t.peek().models;
-    this.ui.notify(words.incomplete(one.choice.name), { action: { label: words.resume, run: () => this.download(one.choice) } });
+    this.ui.notify(words.incomplete(one.choice.name), {
+      action: { label: words.resume, run: () => this.download(one.choice) },
+    });
   }
 
   /** Reads the catalogue, once; again after a failure. Never rejects: see `catalogueError`. */
@@ -136,10 +157,17 @@ export class Models {
       if (this.ui.online.peek()) this.demo.value = await fetchDemo();
     };
     void this.#tabs.look();
-    await Promise.all([this.readCatalogue(), this.stored.refresh(), this.estimates.describe(), (this.#browsing ??= offer())]);
+    await Promise.all([
+      this.readCatalogue(),
+      this.stored.refresh(),
+      this.estimates.describe(),
+      (this.#browsing ??= offer()),
+    ]);
   }
 
-  /** The model that a text or an id of the store means, with what the catalogue says of it. Rejects if it means none. */
+  /**
+   * The model that a text or an id of the store means, with what the catalogue says of it. Rejects if it means none.
+   */
   async resolve(text: string): Promise<Choice> {
     const choice = ofText(text);
     await this.readCatalogue();
@@ -148,7 +176,10 @@ export class Models {
 
   /** A model of the catalogue, or of this page's server. */
   known(id: string): Choice | undefined {
-    return this.catalogue.value?.find((choice) => choice.id === id) ?? (this.demo.value?.id === id ? this.demo.value : undefined);
+    return (
+      this.catalogue.value?.find((choice) => choice.id === id)
+      ?? (this.demo.value?.id === id ? this.demo.value : undefined)
+    );
   }
 
   /** Loads a model because the user chose it: asks about other tabs first, and goes to the conversation afterwards. */
@@ -166,7 +197,10 @@ export class Models {
     if (this.ui.screen.peek() === "chat" || location.hash === "#/" || location.hash.startsWith("#/c/")) focusMessage();
   }
 
-  /** Loads a model in place of the present one. Resolves to it; to undefined if it failed, or was cancelled: `state` says why. */
+  /**
+   * Loads a model in place of the present one. Resolves to it; to undefined if it failed, or was cancelled: `state`
+   * says why.
+   */
   async load(choice: Choice, device: LoadOptions["device"] = this.device): Promise<Model | undefined> {
     await this.unload();
     this.downloads.drop(choice.id);
@@ -255,17 +289,22 @@ export class Models {
   }
 
   /**
-   * Notes what the engine requests: its worker has a log of requests of its own, which the page cannot read. One entry stands for all requests
-   * for a model, when they begin, and a second one for the bytes that came.
+   * Notes what the engine requests: its worker has a log of requests of its own, which the page cannot read. One entry
+   * stands for all requests for a model, when they begin, and a second one for the bytes that came.
    */
   #note({ url }: Choice, bytes = 0, duration = 0): void {
     if (url === undefined) return;
     const { origin } = new URL(url);
     const time = performance.timeOrigin + performance.now() - duration;
-    this.log.add([{ url, origin, own: origin === location.origin, initiator: "engine", bytes, time, duration, refused: false }]);
+    this.log.add([
+      { url, origin, own: origin === location.origin, initiator: "engine", bytes, time, duration, refused: false },
+    ]);
   }
 
-  /** Says to other tabs that a model is fetched here, and to the user if another tab does already: the engine then waits for it. */
+  /**
+   * Says to other tabs that a model is fetched here, and to the user if another tab does already: the engine then waits
+   * for it.
+   */
   async #fetching({ id }: Choice, signal: AbortSignal): Promise<() => void> {
     const elsewhere = (await this.#tabs.fetching()).includes(id);
     const state = this.state.peek();
@@ -279,7 +318,10 @@ export class Models {
     this.#release = undefined;
     this.state.value = { kind: "none", error, choice };
     const text = error.code === "device-lost" ? t.peek().models.problems.lost : explain(error).text;
-    this.ui.notify(text, { tone: "alarm", action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) } });
+    this.ui.notify(text, {
+      tone: "alarm",
+      action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) },
+    });
   }
 
   /** Another tab needs the memory. */

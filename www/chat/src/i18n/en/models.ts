@@ -1,6 +1,7 @@
 export const models = {
   title: "Models",
-  intro: "A model is downloaded once, stays on this device, and runs in this tab. Before anything large is downloaded, the page looks whether it will run here.",
+  intro:
+    "A model is downloaded once, stays on this device, and runs in this tab. Before anything large is downloaded, the page looks whether it will run here.",
   choose: "Choose a model",
   others: "Models",
   noneLoaded: "No model: see why",
@@ -37,15 +38,20 @@ export const models = {
   slower: "It runs on the processor, which is slower than a GPU.",
   warnings: (count: number) => (count === 1 ? "1 remark of the engine" : `${count} remarks of the engine`),
   gpu: (name: string, bytes: string) => `This device: ${name}, buffers of up to ${bytes}.`,
-  cpu: (threads: string) => (threads === "1" ? "Models run on the processor here, on one thread." : `Models run on the processor here, on ${threads} threads.`),
+  cpu: (threads: string) =>
+    threads === "1"
+      ? "Models run on the processor here, on one thread."
+      : `Models run on the processor here, on ${threads} threads.`,
   cpuSmall: "That is slower than a GPU: begin with a small model. Those that suit are marked.",
   cpuAsked: "The address asks for the processor.",
   cpuInsecure: "Browsers offer WebGPU only to pages from https:// or from localhost.",
-  cpuNoAdapter: "This browser has WebGPU, but offers no graphics card for it: the driver may be too old, or hardware acceleration switched off.",
+  cpuNoAdapter:
+    "This browser has WebGPU, but offers no graphics card for it: the driver may be too old, or hardware acceleration switched off.",
   suits: "Suits this device",
   onServer: "On this server",
   catalogue: "Choose a model",
-  catalogueWrong: (where: string, expected: string) => `The site’s list of models, catalogue.json, cannot be used: ${where}: expected ${expected}.`,
+  catalogueWrong: (where: string, expected: string) =>
+    `The site’s list of models, catalogue.json, cannot be used: ${where}: expected ${expected}.`,
   catalogueFailed: "The site’s list of models cannot be read.",
   onDevice: "On this device",
   fits: { yes: "Fits", tight: "Tight", no: "Will not run here", unknown: "Unknown" },
@@ -68,7 +74,13 @@ export const models = {
   download: "Download",
   downloads: "Downloads",
   downloading: (name: string) => `Downloading ${name}`,
-  states: { queued: "Waiting", running: "Downloading", paused: "Paused", failed: "Failed", done: "Complete and checked" },
+  states: {
+    queued: "Waiting",
+    running: "Downloading",
+    paused: "Paused",
+    failed: "Failed",
+    done: "Complete and checked",
+  },
   pause: "Pause",
   resume: "Resume",
   incomplete: (name: string) => `The download of ${name} is not complete.`,
@@ -77,7 +89,8 @@ export const models = {
   cancelText: "What has arrived of it is deleted.",
   elsewhere: "Another tab is downloading this model. This one waits, and uses the same file.",
   own: "Another model",
-  ownText: "Any model in GGUF or safetensors, from the hub, from this site, or from your disk. Files can also be dropped on this page; they are not uploaded, nor copied.",
+  ownText:
+    "Any model in GGUF or safetensors, from the hub, from this site, or from your disk. Files can also be dropped on this page; they are not uploaded, nor copied.",
   address: "Repository or address",
   addressHint: "org/repo, org/repo/file.gguf, or the address of a file or folder",
   look: "Look whether it fits",
@@ -106,7 +119,8 @@ export const models = {
   notFreed: "The other tab did not free its model. There may not be enough memory.",
   otherTab: {
     title: "A model is loaded in another tab",
-    text: (names: string) => `Another tab has a model loaded: ${names}. Two at once may need more memory than this device has. If it is freed, an answer that is being written there ends.`,
+    text: (names: string) =>
+      `Another tab has a model loaded: ${names}. Two at once may need more memory than this device has. If it is freed, an answer that is being written there ends.`,
     free: "Free it there and load here",
     too: "Load here as well",
   },
@@ -134,7 +148,8 @@ export const models = {
     refused: "The hub does not give this file to everyone: its publisher asks for a consent, or an account.",
     missing: "There is no such file. If the repository holds GGUF files, name one of them: org/repo/file.gguf.",
     offline: "There is no connection. What has arrived is kept; models that are complete on this device can be loaded.",
-    wrongFile: "These files are no model that can be read. A model is one .gguf file, or a folder with config.json, tokenizer.json and .safetensors files.",
+    wrongFile:
+      "These files are no model that can be read. A model is one .gguf file, or a folder with config.json, tokenizer.json and .safetensors files.",
     address: "That is neither a repository, as org/repo, nor an address.",
   },
 };

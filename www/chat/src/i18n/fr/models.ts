@@ -2,7 +2,8 @@ import type { Strings } from "../en";
 
 export const models: Strings["models"] = {
   title: "Modèles",
-  intro: "Un modèle est téléchargé une fois, reste sur cet appareil et s’exécute dans cet onglet. Avant tout téléchargement important, la page vérifie s’il fonctionnera ici.",
+  intro:
+    "Un modèle est téléchargé une fois, reste sur cet appareil et s’exécute dans cet onglet. Avant tout téléchargement important, la page vérifie s’il fonctionnera ici.",
   choose: "Choisir un modèle",
   others: "Modèles",
   noneLoaded: "Aucun modèle : voir pourquoi",
@@ -39,15 +40,21 @@ export const models: Strings["models"] = {
   slower: "Il s’exécute sur le processeur, plus lent qu’un processeur graphique.",
   warnings: (count) => (count === 1 ? "1 remarque du moteur" : `${count} remarques du moteur`),
   gpu: (name, bytes) => `Cet appareil : ${name}, tampons de ${bytes} au plus.`,
-  cpu: (threads) => (threads === "1" ? "Ici, les modèles s’exécutent sur le processeur, avec un seul fil." : `Ici, les modèles s’exécutent sur le processeur, avec ${threads} fils.`),
-  cpuSmall: "C’est plus lent qu’un processeur graphique : commencez par un petit modèle. Ceux qui conviennent sont signalés.",
+  cpu: (threads) =>
+    threads === "1"
+      ? "Ici, les modèles s’exécutent sur le processeur, avec un seul fil."
+      : `Ici, les modèles s’exécutent sur le processeur, avec ${threads} fils.`,
+  cpuSmall:
+    "C’est plus lent qu’un processeur graphique : commencez par un petit modèle. Ceux qui conviennent sont signalés.",
   cpuAsked: "L’adresse demande le processeur.",
   cpuInsecure: "Les navigateurs n’offrent WebGPU qu’aux pages en https:// ou de localhost.",
-  cpuNoAdapter: "Ce navigateur connaît WebGPU, mais n’y offre aucune carte graphique : le pilote est peut-être trop ancien, ou l’accélération matérielle désactivée.",
+  cpuNoAdapter:
+    "Ce navigateur connaît WebGPU, mais n’y offre aucune carte graphique : le pilote est peut-être trop ancien, ou l’accélération matérielle désactivée.",
   suits: "Convient à cet appareil",
   onServer: "Sur ce serveur",
   catalogue: "Choisir un modèle",
-  catalogueWrong: (where, expected) => `La liste de modèles du site, catalogue.json, est inutilisable : ${where} : attendu : ${expected}.`,
+  catalogueWrong: (where, expected) =>
+    `La liste de modèles du site, catalogue.json, est inutilisable : ${where} : attendu : ${expected}.`,
   catalogueFailed: "La liste de modèles du site ne peut pas être lue.",
   onDevice: "Sur cet appareil",
   fits: { yes: "Convient", tight: "Juste", no: "Ne fonctionnera pas ici", unknown: "Inconnu" },
@@ -70,7 +77,13 @@ export const models: Strings["models"] = {
   download: "Télécharger",
   downloads: "Téléchargements",
   downloading: (name) => `Téléchargement de ${name}`,
-  states: { queued: "En attente", running: "En cours", paused: "En pause", failed: "Échec", done: "Complet et vérifié" },
+  states: {
+    queued: "En attente",
+    running: "En cours",
+    paused: "En pause",
+    failed: "Échec",
+    done: "Complet et vérifié",
+  },
   pause: "Pause",
   resume: "Reprendre",
   incomplete: (name) => `Le téléchargement de ${name} n’est pas terminé.`,
@@ -79,7 +92,8 @@ export const models: Strings["models"] = {
   cancelText: "Ce qui en est arrivé est supprimé.",
   elsewhere: "Un autre onglet télécharge ce modèle. Celui-ci attend et utilise le même fichier.",
   own: "Un autre modèle",
-  ownText: "Tout modèle GGUF ou safetensors, du dépôt, de ce site ou de votre disque. Les fichiers peuvent aussi être déposés sur cette page ; ils ne sont ni envoyés ni copiés.",
+  ownText:
+    "Tout modèle GGUF ou safetensors, du dépôt, de ce site ou de votre disque. Les fichiers peuvent aussi être déposés sur cette page ; ils ne sont ni envoyés ni copiés.",
   address: "Dépôt ou adresse",
   addressHint: "org/repo, org/repo/fichier.gguf, ou l’adresse d’un fichier ou d’un dossier",
   look: "Voir s’il convient",
@@ -103,12 +117,14 @@ export const models: Strings["models"] = {
   persist: "Demander au navigateur de tout garder",
   persisted: "Le navigateur garde ce qui est stocké jusqu’à ce que vous le supprimiez.",
   isPersisted: "Le navigateur a accepté de garder ce qui est stocké jusqu’à ce que vous le supprimiez.",
-  notPersisted: "Le navigateur n’a pas accepté. Il le fera peut-être après d’autres visites, si la page est installée, ou avec un signet.",
+  notPersisted:
+    "Le navigateur n’a pas accepté. Il le fera peut-être après d’autres visites, si la page est installée, ou avec un signet.",
   takenOver: "Un autre onglet a pris la mémoire du modèle. La conversation est restée telle quelle.",
   notFreed: "L’autre onglet n’a pas libéré son modèle. La mémoire pourrait manquer.",
   otherTab: {
     title: "Un modèle est chargé dans un autre onglet",
-    text: (names) => `Un autre onglet a chargé un modèle : ${names}. Deux à la fois peuvent demander plus de mémoire que n’en a cet appareil. S’il est libéré, une réponse en cours là-bas s’arrête.`,
+    text: (names) =>
+      `Un autre onglet a chargé un modèle : ${names}. Deux à la fois peuvent demander plus de mémoire que n’en a cet appareil. S’il est libéré, une réponse en cours là-bas s’arrête.`,
     free: "Le libérer là-bas et charger ici",
     too: "Charger ici aussi",
   },
@@ -135,8 +151,10 @@ export const models: Strings["models"] = {
     lost: "Le modèle a été perdu : le navigateur a retiré le processeur graphique, après trop de charge ou une veille, ou a mis fin à son travail. La conversation est conservée.",
     refused: "Le dépôt ne donne pas ce fichier à tout le monde : son éditeur demande un accord ou un compte.",
     missing: "Ce fichier n’existe pas. Si le dépôt contient des fichiers GGUF, nommez-en un : org/repo/fichier.gguf.",
-    offline: "Il n’y a pas de connexion. Ce qui est arrivé est conservé ; les modèles complets sur cet appareil peuvent être chargés.",
-    wrongFile: "Ces fichiers ne forment pas un modèle lisible. Un modèle est un fichier .gguf, ou un dossier avec config.json, tokenizer.json et des fichiers .safetensors.",
+    offline:
+      "Il n’y a pas de connexion. Ce qui est arrivé est conservé ; les modèles complets sur cet appareil peuvent être chargés.",
+    wrongFile:
+      "Ces fichiers ne forment pas un modèle lisible. Un modèle est un fichier .gguf, ou un dossier avec config.json, tokenizer.json et des fichiers .safetensors.",
     address: "Ce n’est ni un dépôt, comme org/repo, ni une adresse.",
   },
 };
