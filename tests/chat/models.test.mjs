@@ -143,6 +143,9 @@ describe("the catalogue", () => {
     assert.match(await card(page, "Smol").innerText(), /96.6 MB to download · \d+ MB of memory · reads 8,192 tokens · many languages · licence: Apache-2.0/);
     await card(page, "Strange").getByText("Will not run here").waitFor();
     assert.match(await card(page, "Strange").innerText(), /kind that is not supported/);
+    await page.getByLabel("Only those that run on this device").check();
+    await card(page, "Strange").waitFor({ state: "detached" });
+    await page.getByLabel("Only those that run on this device").uncheck();
     await card(page, "Gone").scrollIntoViewIfNeeded();
     await card(page, "Gone").getByText("Unknown").waitFor();
     assert.match(await card(page, "Gone").innerText(), /4 GB to download[^]*There is no such file/);
@@ -294,7 +297,13 @@ describe("loading", () => {
     const page = await open();
     await page.getByRole("heading", { name: "Another model" }).waitFor();
     const [input] = await page.locator("input[type=file]").all();
-    await input.setInputFiles({ name: "notes.gguf", mimeType: "text/plain", buffer: Buffer.from("no model at all") });
+    await page.evaluate(() => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File(["no model at all"], "notes.gguf"));
+      const tell = (type) => document.querySelector(".models-page").dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer }));
+      tell("dragover");
+      tell("drop");
+    });
     await card(page, "notes").getByText("Whether it fits is not known.").waitFor();
     await button(card(page, "notes"), "Load: notes").click();
     await page.getByText("These files are no model that can be read.").first().waitFor();

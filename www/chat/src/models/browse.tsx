@@ -112,6 +112,11 @@ function Catalogue() {
   const words = t.value.models;
   const all = models.catalogue.value;
   const error = models.catalogueError.value;
+  const only = useSignal(false);
+  const refused = (choice: Choice) => {
+    const known = models.estimates.now(choice);
+    return known?.kind === "known" && known.estimate.fit === "no";
+  };
   return (
     <section>
       <h2 id="models-choose" tabIndex={-1}>
@@ -129,11 +134,16 @@ function Catalogue() {
       )}
       {all === undefined && error === undefined && <p role="status">{t.value.common.loading}</p>}
       {all && (
-        <ul class="model-list">
-          {all.map((choice) => (
-            <Entry key={choice.id} choice={choice} />
-          ))}
-        </ul>
+        <>
+          <Check label={words.onlyFitting} checked={only.value} onChange={(checked) => (only.value = checked)} />
+          <ul class="model-list">
+            {all
+              .filter((choice) => !only.value || !refused(choice))
+              .map((choice) => (
+                <Entry key={choice.id} choice={choice} />
+              ))}
+          </ul>
+        </>
       )}
     </section>
   );

@@ -53,6 +53,7 @@ export const models = {
   catalogueWrong: (where: string, expected: string) =>
     `The site’s list of models, catalogue.json, cannot be used: ${where}: expected ${expected}.`,
   catalogueFailed: "The site’s list of models cannot be read.",
+  onlyFitting: "Only those that run on this device",
   onDevice: "On this device",
   fits: { yes: "Fits", tight: "Tight", no: "Will not run here", unknown: "Unknown" },
   estimating: "Looking…",

@@ -56,6 +56,7 @@ export const models: Strings["models"] = {
   catalogueWrong: (where, expected) =>
     `La liste de modèles du site, catalogue.json, est inutilisable : ${where} : attendu : ${expected}.`,
   catalogueFailed: "La liste de modèles du site ne peut pas être lue.",
+  onlyFitting: "Seulement ceux qui fonctionnent sur cet appareil",
   onDevice: "Sur cet appareil",
   fits: { yes: "Convient", tight: "Juste", no: "Ne fonctionnera pas ici", unknown: "Inconnu" },
   estimating: "Examen…",
