@@ -9,9 +9,9 @@ import type { PresetForm } from "../state/preset-form";
 import { Button, IconButton } from "../ui/button";
 import { explain } from "../ui/explain";
 import { Menu } from "../ui/menu";
+import { Choices } from "./choices";
 import { Entry, toFirstError } from "./entry";
 import { PromptSection } from "./prompts";
-import { Choices } from "./screen";
 
 export function PresetsScreen() {
   const { presets } = useApp();

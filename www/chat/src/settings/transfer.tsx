@@ -11,8 +11,8 @@ import type { Preview } from "../state/transfer";
 import { Button } from "../ui/button";
 import { Dialog } from "../ui/dialog";
 import { explain } from "../ui/explain";
+import { Choices } from "./choices";
 import { saveConversation, saveFile } from "./save";
-import { Choices } from "./screen";
 
 /** Places in a file that are listed for a reason. */
 const PLACES = 50;

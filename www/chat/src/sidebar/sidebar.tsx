@@ -6,8 +6,8 @@ import { ArrowDownUp, Box, Ghost, Keyboard, Settings2, ShieldCheck, SlidersHoriz
 import type { IconNode } from "lucide";
 import type { Conversation } from "../data/types";
 import { format, t } from "../i18n";
+import { TransferDialog } from "../settings/lazy";
 import { ShortcutSheet } from "../settings/sheet";
-import { TransferDialog } from "../settings/transfer";
 import { useApp } from "../state/app";
 import type { Screen } from "../state/ui";
 import { IconButton } from "../ui/button";

@@ -2,6 +2,7 @@
 
 export const settings = {
   title: "Settings",
+  notLoaded: "This part of the page did not arrive. The network may be gone.",
   looks: "Appearance",
   language: "Language",
   auto: "As the browser says",

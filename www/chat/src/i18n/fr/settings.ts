@@ -2,6 +2,7 @@ import type { Strings } from "../en";
 
 export const settings: Strings["settings"] = {
   title: "Réglages",
+  notLoaded: "Cette partie de la page n’est pas arrivée. Le réseau est peut-être coupé.",
   looks: "Apparence",
   language: "Langue",
   auto: "Celle du navigateur",
