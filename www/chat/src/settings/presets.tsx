@@ -1,6 +1,6 @@
 // Presets and prompt shortcuts.
 
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { Copy, Pencil, Plus, Trash2, EllipsisVertical, Undo2 } from "lucide";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
@@ -102,7 +102,7 @@ function Editor({ form }: { form: PresetForm }) {
   const words = t.value.settings.presets;
   const element = useRef<HTMLFormElement>(null);
   const { fields } = form;
-  useEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
+  useLayoutEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
   const end = () => {
     presets.editing.value = undefined;
     requestAnimationFrame(() => document.querySelector<HTMLElement>("main h1")?.focus());

@@ -114,7 +114,7 @@ function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time 
   const shown = entries.slice(-LISTED).reverse();
   return (
     <details class="card origin">
-      <summary aria-label={words.show(origin)}>
+      <summary>
         <strong dir="ltr">{origin}</strong>
         <span class="badge">{{ own: words.own, other: words.hub, local: words.local }[kind]}</span>
         {refused > 0 && <span class="badge alarm-text">{words.refused(refused)}</span>}
@@ -122,7 +122,7 @@ function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time 
           {words.count}: {number(entries.length)} · {words.bytes}: {size(bytes)} · {words.last}: {time(last)}
         </span>
       </summary>
-      <ol class="requests">
+      <ol class="requests" tabIndex={0} aria-label={words.requests}>
         {shown.map((entry, i) => (
           <li key={entries.length - i}>
             <span class="hint">

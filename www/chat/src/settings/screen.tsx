@@ -27,10 +27,17 @@ const SOFTWARE = [
 ] as const;
 
 export function SettingsScreen() {
-  const { preferences, ui } = useApp();
+  const { preferences, chat, ui } = useApp();
   const words = t.value.settings;
   const settings = preferences.settings.value;
-  const chat = t.value.chat;
+  const { overflow, overflowHint } = t.value.chat;
+  const ghosts = (ghostByDefault: boolean) => {
+    preferences.change({ ghostByDefault });
+    // The conversation that waits for its first message is a new one, too.
+    if (chat.tree.peek().size > 0) return;
+    chat.begin();
+    ui.go("settings");
+  };
   return (
     <div class="page settings">
       <h1 tabIndex={-1}>{words.title}</h1>
@@ -79,7 +86,7 @@ export function SettingsScreen() {
         <Choices
           legend={words.full}
           value={preferences.overflow}
-          options={OVERFLOWS.map((value) => ({ value, label: chat.overflow[value], hint: chat.overflowHint[value] }))}
+          options={OVERFLOWS.map((value) => ({ value, label: overflow[value], hint: overflowHint[value] }))}
           onChange={(value) => preferences.setOther("overflow", value)}
         />
         <Check label={words.tools} hint={words.toolsHint} checked={preferences.other("tools", false)} onChange={(is) => preferences.setOther("tools", is)} />
@@ -91,7 +98,7 @@ export function SettingsScreen() {
 
       <h2>{words.privacy}</h2>
       <div class="card">
-        <Check label={words.ghost} hint={words.ghostHint} checked={settings.ghostByDefault} onChange={(ghostByDefault) => preferences.change({ ghostByDefault })} />
+        <Check label={words.ghost} hint={words.ghostHint} checked={settings.ghostByDefault} onChange={ghosts} />
         <LockAfter />
         <p class="last">
           <a href="#/privacy">{words.toPrivacy}</a>

@@ -2,6 +2,7 @@
 
 export const settings = {
   title: "Settings",
+  skip: "Skip to the content",
   notLoaded: "This part of the page did not arrive. The network may be gone.",
   looks: "Appearance",
   language: "Language",
@@ -141,7 +142,6 @@ export const settings = {
       `${count === 1 ? "One request" : `${count} requests`} went to ${sites} since the model was loaded (${time}).`,
     noModel: "No model is loaded yet.",
     opened: (time: string) => `Every request since the page was opened (${time}), as the browser counts them:`,
-    origin: "To",
     own: "this site",
     hub: "another site",
     local: "within this page",
@@ -150,7 +150,6 @@ export const settings = {
     count: "Requests",
     bytes: "Received",
     last: "Last",
-    show: (origin: string) => `All requests to ${origin}`,
     noRequests: "None that the browser knows of.",
     more: (count: string) => `and ${count} earlier ones`,
     cached: "from the cache",

@@ -2,6 +2,7 @@ import type { Strings } from "../en";
 
 export const settings: Strings["settings"] = {
   title: "Réglages",
+  skip: "Aller au contenu",
   notLoaded: "Cette partie de la page n’est pas arrivée. Le réseau est peut-être coupé.",
   looks: "Apparence",
   language: "Langue",
@@ -142,7 +143,6 @@ export const settings: Strings["settings"] = {
       `${count === 1 ? "Une requête est allée" : `${count} requêtes sont allées`} vers ${sites} depuis que le modèle est chargé (${time}).`,
     noModel: "Aucun modèle n’est encore chargé.",
     opened: (time) => `Toutes les requêtes depuis l’ouverture de la page (${time}), comme le navigateur les compte :`,
-    origin: "Vers",
     own: "ce site",
     hub: "un autre site",
     local: "dans cette page",
@@ -151,7 +151,6 @@ export const settings: Strings["settings"] = {
     count: "Requêtes",
     bytes: "Reçu",
     last: "Dernière",
-    show: (origin) => `Toutes les requêtes vers ${origin}`,
     noRequests: "Aucune, à la connaissance du navigateur.",
     more: (count) => `et ${count} plus anciennes`,
     cached: "du cache",
