@@ -1,7 +1,7 @@
 // Presets and prompt shortcuts.
 
 import { useId, useLayoutEffect, useRef } from "preact/hooks";
-import { Copy, Pencil, Plus, Trash2, EllipsisVertical, Undo2 } from "lucide";
+import { Copy, EllipsisVertical, Pencil, Plus, Trash2 } from "lucide";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
 import { NUMBERS } from "../state/preset-form";
@@ -182,9 +182,7 @@ function Editor({ form }: { form: PresetForm }) {
       />
       {form.reasoning.value === "budget" && number("budget", words.budget)}
       <div class="row end">
-        <Button icon={Undo2} onClick={end}>
-          {t.value.common.cancel}
-        </Button>
+        <Button onClick={end}>{t.value.common.cancel}</Button>
         <Button type="submit" tone="main">
           {t.value.common.save}
         </Button>

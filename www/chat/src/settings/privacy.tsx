@@ -1,6 +1,6 @@
 // What leaves the page, what stays, and how that can be checked.
 
-import { format, t } from "../i18n";
+import { format, language, t } from "../i18n";
 import { useApp } from "../state/app";
 import type { Origin } from "../state/traffic";
 import { EncryptionSection } from "./encryption";
@@ -74,7 +74,8 @@ function Requests() {
   const { traffic } = useApp();
   const words = t.value.settings.priv;
   const origins = traffic.origins.value;
-  const time = (at: number) => new Date(at).toLocaleTimeString(document.documentElement.lang);
+  const locale = navigator.languages.find((tag) => tag.startsWith(language.value)) ?? language.value;
+  const time = (at: number) => new Date(at).toLocaleTimeString(locale);
   return (
     <>
       <h2>{words.requests}</h2>

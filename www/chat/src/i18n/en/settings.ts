@@ -137,7 +137,7 @@ export const settings = {
     requests: "What this page requested",
     noneSince: (time: string) => `None since the model was loaded (${time}).`,
     ownSince: (count: number, time: string) =>
-      `Nothing went to another site since the model was loaded (${time}); ${count === 1 ? "one file" : `${count} files`} came from this page’s own.`,
+      `None to another site since the model was loaded (${time}). ${count === 1 ? "One part" : `${count} parts`} of the page came from its own site.`,
     othersSince: (count: number, sites: string, time: string) =>
       `${count === 1 ? "One request" : `${count} requests`} went to ${sites} since the model was loaded (${time}).`,
     noModel: "No model is loaded yet.",

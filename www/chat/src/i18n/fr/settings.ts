@@ -138,7 +138,7 @@ export const settings: Strings["settings"] = {
     requests: "Ce que cette page a demandé",
     noneSince: (time) => `Rien depuis que le modèle est chargé (${time}).`,
     ownSince: (count, time) =>
-      `Rien n’est allé vers un autre site depuis que le modèle est chargé (${time}) ; ${count === 1 ? "un fichier est venu" : `${count} fichiers sont venus`} du site de cette page.`,
+      `Rien vers un autre site depuis que le modèle est chargé (${time}). ${count === 1 ? "Un élément de la page est venu" : `${count} éléments de la page sont venus`} de son propre site.`,
     othersSince: (count, sites, time) =>
       `${count === 1 ? "Une requête est allée" : `${count} requêtes sont allées`} vers ${sites} depuis que le modèle est chargé (${time}).`,
     noModel: "Aucun modèle n’est encore chargé.",
