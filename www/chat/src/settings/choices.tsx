@@ -17,7 +17,7 @@ export function Choices<T extends string>({
 }) {
   const name = useId();
   return (
-    <fieldset class="choices">
+    <fieldset class="radios">
       {legend !== "" && <legend>{legend}</legend>}
       {options.map((option) => {
         const id = `${name}-${option.value}`;

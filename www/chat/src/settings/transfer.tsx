@@ -129,8 +129,11 @@ function Pick({
       <div class="row">
         <label class="pick-row">
           <input type="checkbox" checked={every} onChange={(event) => change(found.map(({ id }) => id), event.currentTarget.checked)} />
-          <span role="status">{words.chosen(chosen.size)}</span>
+          <span>{words.every}</span>
         </label>
+        <span class="hint" role="status">
+          {words.chosen(chosen.size)}
+        </span>
         {all.length > 8 && (
           <input
             class="grow"

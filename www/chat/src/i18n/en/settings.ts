@@ -236,6 +236,7 @@ export const settings = {
     all: (count: number) => (count === 1 ? "The conversation, with presets" : `All ${count} conversations, with presets`),
     some: "Chosen conversations",
     chosen: (count: number) => (count === 1 ? "1 chosen" : `${count} chosen`),
+    every: "All",
     find: "Filter by title",
     json: "Export as JSON",
     shown: "The conversation shown, as Markdown",

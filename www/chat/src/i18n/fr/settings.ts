@@ -240,6 +240,7 @@ export const settings: Strings["settings"] = {
     all: (count) => (count === 1 ? "La conversation, avec les préréglages" : `Les ${count} conversations, avec les préréglages`),
     some: "Des conversations choisies",
     chosen: (count) => (count === 1 ? "1 choisie" : `${count} choisies`),
+    every: "Toutes",
     find: "Filtrer par titre",
     json: "Exporter en JSON",
     shown: "La conversation affichée, en Markdown",
