@@ -12,7 +12,7 @@ import { Button } from "../ui/button";
 import { explain } from "../ui/explain";
 import { toFirstError } from "./entry";
 import { Passphrase, UserName } from "./passphrase";
-import { LockAfter } from "./screen";
+import { LockAfter } from "./lock-after";
 
 type Which = "on" | "change" | "off";
 

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Eye, EyeOff } from "lucide";
 import { t } from "../i18n";
 import { IconButton } from "../ui/button";
@@ -27,7 +27,8 @@ export function Passphrase({
   const words = t.value.settings.lock;
   const shown = useSignal(false);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // At once: whoever types blindly types into it.
+  useLayoutEffect(() => {
     if (first) field.current!.focus();
   }, []);
   return (

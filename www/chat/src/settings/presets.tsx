@@ -1,7 +1,7 @@
 // Presets and prompt shortcuts.
 
-import { useEffect, useId, useRef } from "preact/hooks";
-import { Copy, Pencil, Plus, Trash2, EllipsisVertical, Undo2 } from "lucide";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import { Copy, EllipsisVertical, Pencil, Plus, Trash2 } from "lucide";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
 import { NUMBERS } from "../state/preset-form";
@@ -9,9 +9,9 @@ import type { PresetForm } from "../state/preset-form";
 import { Button, IconButton } from "../ui/button";
 import { explain } from "../ui/explain";
 import { Menu } from "../ui/menu";
+import { Choices } from "./choices";
 import { Entry, toFirstError } from "./entry";
 import { PromptSection } from "./prompts";
-import { Choices } from "./screen";
 
 export function PresetsScreen() {
   const { presets } = useApp();
@@ -102,7 +102,7 @@ function Editor({ form }: { form: PresetForm }) {
   const words = t.value.settings.presets;
   const element = useRef<HTMLFormElement>(null);
   const { fields } = form;
-  useEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
+  useLayoutEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
   const end = () => {
     presets.editing.value = undefined;
     requestAnimationFrame(() => document.querySelector<HTMLElement>("main h1")?.focus());
@@ -182,9 +182,7 @@ function Editor({ form }: { form: PresetForm }) {
       />
       {form.reasoning.value === "budget" && number("budget", words.budget)}
       <div class="row end">
-        <Button icon={Undo2} onClick={end}>
-          {t.value.common.cancel}
-        </Button>
+        <Button onClick={end}>{t.value.common.cancel}</Button>
         <Button type="submit" tone="main">
           {t.value.common.save}
         </Button>

@@ -1,6 +1,6 @@
 // What leaves the page, what stays, and how that can be checked.
 
-import { format, t } from "../i18n";
+import { format, language, t } from "../i18n";
 import { useApp } from "../state/app";
 import type { Origin } from "../state/traffic";
 import { EncryptionSection } from "./encryption";
@@ -74,7 +74,8 @@ function Requests() {
   const { traffic } = useApp();
   const words = t.value.settings.priv;
   const origins = traffic.origins.value;
-  const time = (at: number) => new Date(at).toLocaleTimeString(document.documentElement.lang);
+  const locale = navigator.languages.find((tag) => tag.startsWith(language.value)) ?? language.value;
+  const time = (at: number) => new Date(at).toLocaleTimeString(locale);
   return (
     <>
       <h2>{words.requests}</h2>
@@ -114,7 +115,7 @@ function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time 
   const shown = entries.slice(-LISTED).reverse();
   return (
     <details class="card origin">
-      <summary aria-label={words.show(origin)}>
+      <summary>
         <strong dir="ltr">{origin}</strong>
         <span class="badge">{{ own: words.own, other: words.hub, local: words.local }[kind]}</span>
         {refused > 0 && <span class="badge alarm-text">{words.refused(refused)}</span>}
@@ -122,7 +123,7 @@ function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time 
           {words.count}: {number(entries.length)} · {words.bytes}: {size(bytes)} · {words.last}: {time(last)}
         </span>
       </summary>
-      <ol class="requests">
+      <ol class="requests" tabIndex={0} aria-label={words.requests}>
         {shown.map((entry, i) => (
           <li key={entries.length - i}>
             <span class="hint">

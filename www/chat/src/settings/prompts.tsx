@@ -1,7 +1,7 @@
 // Prompt shortcuts: the list of them, and the form of one.
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Pencil, Plus, RotateCcw, Trash2 } from "lucide";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
@@ -73,7 +73,7 @@ function PromptForm({ prompt }: { prompt: Prompt }) {
   const form = useRef<HTMLFormElement>(null);
   const tried = useSignal(false);
   const problem = tried.value ? prompts.problem(prompt) : undefined;
-  useEffect(() => form.current!.querySelector<HTMLElement>("input")!.focus(), []);
+  useLayoutEffect(() => form.current!.querySelector<HTMLElement>("input")!.focus(), []);
   // What is typed stays when another screen is shown.
   const change = (changed: Partial<Prompt>) => (prompts.editing.value = { ...prompt, ...changed });
   const end = () => {

@@ -2,17 +2,16 @@
 
 import { version } from "minke/package.json";
 import { ArrowDownUp, Trash2 } from "lucide";
-import type { ComponentChildren } from "preact";
-import { useId } from "preact/hooks";
 import { LANGUAGES, t } from "../i18n";
 import { MAC } from "../shortcuts";
 import { useApp } from "../state/app";
 import type { Overflow } from "../state/preferences";
-import { LOCK_AFTER } from "../state/protection";
 import { Button } from "../ui/button";
 import { Check, Field } from "../ui/field";
+import { Choices } from "./choices";
 import { EraseDialog } from "./erase";
-import { TransferDialog } from "./transfer";
+import { TransferDialog } from "./lazy";
+import { LockAfter } from "./lock-after";
 
 const OVERFLOWS: readonly Overflow[] = ["drop", "summarise", "stop"];
 /** What the page is made of apart from the engine, whose own list is in its package. */
@@ -28,10 +27,17 @@ const SOFTWARE = [
 ] as const;
 
 export function SettingsScreen() {
-  const { preferences, ui } = useApp();
+  const { preferences, chat, ui } = useApp();
   const words = t.value.settings;
   const settings = preferences.settings.value;
-  const chat = t.value.chat;
+  const { overflow, overflowHint } = t.value.chat;
+  const ghosts = (ghostByDefault: boolean) => {
+    preferences.change({ ghostByDefault });
+    // The conversation that waits for its first message is a new one, too.
+    if (chat.tree.peek().size > 0) return;
+    chat.begin();
+    ui.go("settings");
+  };
   return (
     <div class="page settings">
       <h1 tabIndex={-1}>{words.title}</h1>
@@ -80,7 +86,7 @@ export function SettingsScreen() {
         <Choices
           legend={words.full}
           value={preferences.overflow}
-          options={OVERFLOWS.map((value) => ({ value, label: chat.overflow[value], hint: chat.overflowHint[value] }))}
+          options={OVERFLOWS.map((value) => ({ value, label: overflow[value], hint: overflowHint[value] }))}
           onChange={(value) => preferences.setOther("overflow", value)}
         />
         <Check label={words.tools} hint={words.toolsHint} checked={preferences.other("tools", false)} onChange={(is) => preferences.setOther("tools", is)} />
@@ -92,7 +98,7 @@ export function SettingsScreen() {
 
       <h2>{words.privacy}</h2>
       <div class="card">
-        <Check label={words.ghost} hint={words.ghostHint} checked={settings.ghostByDefault} onChange={(ghostByDefault) => preferences.change({ ghostByDefault })} />
+        <Check label={words.ghost} hint={words.ghostHint} checked={settings.ghostByDefault} onChange={ghosts} />
         <LockAfter />
         <p class="last">
           <a href="#/privacy">{words.toPrivacy}</a>
@@ -118,72 +124,5 @@ export function SettingsScreen() {
         <p class="last">{words.modelLicences}</p>
       </div>
     </div>
-  );
-}
-
-/** After how long without use the store is locked. */
-export function LockAfter() {
-  const { preferences, protection } = useApp();
-  const words = t.value.settings.lock;
-  const off = protection.kind.value === "none";
-  return (
-    <Field label={words.after} hint={off ? words.afterOff : words.afterHint}>
-      {(tied) => (
-        <select
-          {...tied}
-          value={String(preferences.settings.value.lockAfter)}
-          onChange={({ currentTarget: { value } }) => preferences.change({ lockAfter: Number(value) })}
-        >
-          {LOCK_AFTER.map((minutes) => (
-            <option key={minutes} value={String(minutes)}>
-              {words.afterMinutes(minutes)}
-            </option>
-          ))}
-        </select>
-      )}
-    </Field>
-  );
-}
-
-/** One of a few, as radio buttons. */
-export function Choices<T extends string>({
-  legend,
-  value,
-  options,
-  onChange,
-}: {
-  legend: string;
-  value: T;
-  options: readonly { value: T; label: ComponentChildren; hint?: string | undefined }[];
-  onChange(value: T): void;
-}) {
-  const name = useId();
-  return (
-    <fieldset class="choices">
-      {legend !== "" && <legend>{legend}</legend>}
-      {options.map((option) => {
-        const id = `${name}-${option.value}`;
-        return (
-          <div key={option.value} class="check">
-            <input
-              type="radio"
-              id={id}
-              name={name}
-              checked={option.value === value}
-              aria-describedby={option.hint === undefined ? undefined : `${id}-hint`}
-              onChange={() => onChange(option.value)}
-            />
-            <div>
-              <label for={id}>{option.label}</label>
-              {option.hint !== undefined && (
-                <p class="hint" id={`${id}-hint`}>
-                  {option.hint}
-                </p>
-              )}
-            </div>
-          </div>
-        );
-      })}
-    </fieldset>
   );
 }

@@ -11,8 +11,8 @@ import type { Preview } from "../state/transfer";
 import { Button } from "../ui/button";
 import { Dialog } from "../ui/dialog";
 import { explain } from "../ui/explain";
+import { Choices } from "./choices";
 import { saveConversation, saveFile } from "./save";
-import { Choices } from "./screen";
 
 /** Places in a file that are listed for a reason. */
 const PLACES = 50;
@@ -129,8 +129,11 @@ function Pick({
       <div class="row">
         <label class="pick-row">
           <input type="checkbox" checked={every} onChange={(event) => change(found.map(({ id }) => id), event.currentTarget.checked)} />
-          <span role="status">{words.chosen(chosen.size)}</span>
+          <span>{words.every}</span>
         </label>
+        <span class="hint" role="status">
+          {words.chosen(chosen.size)}
+        </span>
         {all.length > 8 && (
           <input
             class="grow"

@@ -23,14 +23,14 @@ export function Sidebar() {
   const words = t.value.sidebar;
   const { folders, tags } = library.labels.value;
   const filter = library.folder.value !== undefined ? `f:${library.folder.value}` : library.tag.value !== undefined ? `t:${library.tag.value}` : "";
-  const begin = (ghost: boolean) => {
+  const begin = (ghost?: true) => {
     chat.begin(ghost);
     requestAnimationFrame(() => document.querySelector<HTMLElement>("#message")?.focus());
   };
   return (
     <nav class="sidebar" aria-label={words.label}>
       <div class="sidebar-head">
-        <button type="button" class="button main grow" onClick={() => begin(false)}>
+        <button type="button" class="button main grow" onClick={() => begin()}>
           <Icon of={SquarePen} size={18} />
           <span>{words.newChat}</span>
         </button>

@@ -1,6 +1,7 @@
 // The list of conversations.
 
 import { computed, signal } from "@preact/signals";
+import { isDataError } from "../data/errors";
 import type { SearchResult } from "../data/search/types";
 import type { ConversationFacts, Store } from "../data/store";
 import type { Conversation } from "../data/types";
@@ -53,7 +54,13 @@ export class Library {
         this.found.value = undefined;
         return;
       }
-      this.all.value = await this.store.list();
+      try {
+        this.all.value = await this.store.list();
+      } catch (error) {
+        // It was locked meanwhile, and the list is empty.
+        if (!isDataError(error, "locked")) throw error;
+        this.#stale = true;
+      }
     }
   }
 

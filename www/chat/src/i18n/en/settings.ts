@@ -2,6 +2,7 @@
 
 export const settings = {
   title: "Settings",
+  skip: "Skip to the content",
   looks: "Appearance",
   language: "Language",
   auto: "As the browser says",
@@ -135,12 +136,11 @@ export const settings = {
     requests: "What this page requested",
     noneSince: (time: string) => `None since the model was loaded (${time}).`,
     ownSince: (count: number, time: string) =>
-      `Nothing went to another site since the model was loaded (${time}); ${count === 1 ? "one file" : `${count} files`} came from this page’s own.`,
+      `None to another site since the model was loaded (${time}). ${count === 1 ? "One part" : `${count} parts`} of the page came from its own site.`,
     othersSince: (count: number, sites: string, time: string) =>
       `${count === 1 ? "One request" : `${count} requests`} went to ${sites} since the model was loaded (${time}).`,
     noModel: "No model is loaded yet.",
     opened: (time: string) => `Every request since the page was opened (${time}), as the browser counts them:`,
-    origin: "To",
     own: "this site",
     hub: "another site",
     local: "within this page",
@@ -149,7 +149,6 @@ export const settings = {
     count: "Requests",
     bytes: "Received",
     last: "Last",
-    show: (origin: string) => `All requests to ${origin}`,
     noRequests: "None that the browser knows of.",
     more: (count: string) => `and ${count} earlier ones`,
     cached: "from the cache",
@@ -236,6 +235,7 @@ export const settings = {
     all: (count: number) => (count === 1 ? "The conversation, with presets" : `All ${count} conversations, with presets`),
     some: "Chosen conversations",
     chosen: (count: number) => (count === 1 ? "1 chosen" : `${count} chosen`),
+    every: "All",
     find: "Filter by title",
     json: "Export as JSON",
     shown: "The conversation shown, as Markdown",

@@ -2,6 +2,7 @@ import type { Strings } from "../en";
 
 export const settings: Strings["settings"] = {
   title: "Réglages",
+  skip: "Aller au contenu",
   looks: "Apparence",
   language: "Langue",
   auto: "Celle du navigateur",
@@ -136,12 +137,11 @@ export const settings: Strings["settings"] = {
     requests: "Ce que cette page a demandé",
     noneSince: (time) => `Rien depuis que le modèle est chargé (${time}).`,
     ownSince: (count, time) =>
-      `Rien n’est allé vers un autre site depuis que le modèle est chargé (${time}) ; ${count === 1 ? "un fichier est venu" : `${count} fichiers sont venus`} du site de cette page.`,
+      `Rien vers un autre site depuis que le modèle est chargé (${time}). ${count === 1 ? "Un élément de la page est venu" : `${count} éléments de la page sont venus`} de son propre site.`,
     othersSince: (count, sites, time) =>
       `${count === 1 ? "Une requête est allée" : `${count} requêtes sont allées`} vers ${sites} depuis que le modèle est chargé (${time}).`,
     noModel: "Aucun modèle n’est encore chargé.",
     opened: (time) => `Toutes les requêtes depuis l’ouverture de la page (${time}), comme le navigateur les compte :`,
-    origin: "Vers",
     own: "ce site",
     hub: "un autre site",
     local: "dans cette page",
@@ -150,7 +150,6 @@ export const settings: Strings["settings"] = {
     count: "Requêtes",
     bytes: "Reçu",
     last: "Dernière",
-    show: (origin) => `Toutes les requêtes vers ${origin}`,
     noRequests: "Aucune, à la connaissance du navigateur.",
     more: (count) => `et ${count} plus anciennes`,
     cached: "du cache",
@@ -240,6 +239,7 @@ export const settings: Strings["settings"] = {
     all: (count) => (count === 1 ? "La conversation, avec les préréglages" : `Les ${count} conversations, avec les préréglages`),
     some: "Des conversations choisies",
     chosen: (count) => (count === 1 ? "1 choisie" : `${count} choisies`),
+    every: "Toutes",
     find: "Filtrer par titre",
     json: "Exporter en JSON",
     shown: "La conversation affichée, en Markdown",
