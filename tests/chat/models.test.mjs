@@ -345,6 +345,7 @@ describe("loading", () => {
     await page.getByText("Another tab has a model loaded: echo.").waitFor();
     await button(card(page, "Llama"), "Load: Llama").click();
     const dialog = page.getByRole("dialog", { name: "A model is loaded in another tab" });
+    await dialog.waitFor();
     await looksWell(page, "other-tab");
     await page.keyboard.press("Escape");
     await button(card(page, "Llama"), "Load: Llama").click();

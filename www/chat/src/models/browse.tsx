@@ -51,7 +51,7 @@ export function Browse() {
     >
       <p>{words.intro}</p>
       <Device />
-      {others.length > 0 && !loaded && <p class="card">{words.otherTab.text(format.value.list(others))}</p>}
+      {others.length > 0 && !loaded && <p class="card present">{words.otherTab.text(format.value.list(others))}</p>}
       <Present />
       {(loaded || models.last.value) && (
         <Check

@@ -30,7 +30,8 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
   const loading = state.kind === "loading" && state.choice.id === id;
   const made = estimated?.kind === "known" ? estimated.estimate : undefined;
   const refused = made?.fit === "no";
-  const size = made?.downloadBytes ?? entry?.bytes;
+  // Of one that is not supported, the engine does not count its weights.
+  const size = made?.downloadBytes || entry?.bytes;
   const kind = models.device === "auto" ? (models.estimates.device.value?.device ?? "gpu") : models.device;
   const runs = made && !refused;
   const facts = [

@@ -192,9 +192,11 @@ export class Models {
     }
     const model = await this.load(choice, device);
     if (model === undefined) return;
-    // Wherever the user went meanwhile, they are not called back; the conversation that was shown is still there.
-    if (this.ui.screen.peek() === "models") this.ui.go("chat", this.ui.conversation.peek());
-    if (this.ui.screen.peek() === "chat" || location.hash === "#/" || location.hash.startsWith("#/c/")) focusMessage();
+    // Whoever went elsewhere meanwhile is not called back, nor is the focus taken from what they are at.
+    if (this.ui.screen.peek() === "models") {
+      this.ui.go("chat", this.ui.conversation.peek());
+      focusMessage();
+    } else if (this.ui.screen.peek() === "chat" && document.activeElement === document.body) focusMessage();
   }
 
   /**
