@@ -196,6 +196,16 @@ describe("the catalogue", () => {
   });
 });
 
+test("who saves data is not sent headers unasked", { skip }, async () => {
+  await begin();
+  await context.addInitScript(() => Object.defineProperty(navigator, "connection", { value: { saveData: true } }));
+  const page = await open();
+  await button(card(page, "Llama"), "Look whether it fits: Llama").waitFor();
+  assert.ok(!server.requests.some(({ path }) => path.includes("/models/")));
+  await button(card(page, "Llama"), "Look whether it fits: Llama").click();
+  await card(page, "Llama").getByText("Fits", { exact: true }).waitFor();
+});
+
 test("speed and time left count what comes over the network, and nothing else", async () => {
   const { Rate } = await importBundle("rate", 'export { Rate } from "./models/rate";');
   const rate = new Rate();

@@ -16,6 +16,9 @@ const MARGIN = "150px";
 /** Bytes of weights that the processor of most devices computes with at the speed of reading. */
 const SMALL = 800e6;
 
+/** Whether the user asked the browser to save data: headers have megabytes, too, and are then read on demand. */
+const SAVES_DATA = (navigator as { connection?: { saveData?: boolean } }).connection?.saveData === true;
+
 export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) {
   const { models } = useApp();
   const words = t.value.models;
@@ -50,6 +53,7 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
   const Heading = `h${level}` as "h3";
 
   useEffect(() => {
+    if (SAVES_DATA) return;
     const observer = new IntersectionObserver(
       ([seen]) => {
         if (!seen?.isIntersecting) return;
@@ -160,7 +164,17 @@ function Reasons({ estimated, choice }: { estimated: Estimated | undefined; choi
       </div>
     );
   }
-  if (estimated?.kind !== "known") return null;
+  if (estimated === undefined)
+    return SAVES_DATA ? (
+      <Button
+        tone="plain"
+        aria-label={words.action(words.look, choice.name)}
+        onClick={() => void models.estimates.want(choice)}
+      >
+        {words.look}
+      </Button>
+    ) : null;
+  if (estimated.kind !== "known") return null;
   const { reasons } = estimated.estimate;
   if (reasons.length === 0) return null;
   return (
