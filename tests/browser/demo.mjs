@@ -1,6 +1,7 @@
 // `cargo xtask demo`: serves the site with the demo model; with --prompt, asks a question in headless Chromium.
 
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { site } from "./lib/app.mjs";
 import { headersOf } from "./lib/headers.mjs";
@@ -8,11 +9,19 @@ import { serve } from "./lib/server.mjs";
 
 const { values } = parseArgs({ options: { model: { type: "string" }, prompt: { type: "string" }, port: { type: "string" }, screenshot: { type: "string" } } });
 const name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-/** The chat offers it first: "on this server". */
-const demo = { name: "SmolLM2 135M Instruct", file: `../model/${name}`, bytes: statSync(values.model).size };
+/** The chat's catalogue, with the demo's model in front. */
+const catalogue = JSON.parse(readFileSync(join(site, "chat/catalogue.json"), "utf8"));
+catalogue.models.unshift({
+  name: "SmolLM2 135M Instruct",
+  url: `../model/${name}`,
+  bytes: statSync(values.model).size,
+  parameters: "135M",
+  licence: "Apache-2.0",
+  about: { en: "Very small: it answers fast, and is often wrong.", fr: "Très petit : il répond vite, et se trompe souvent." },
+});
 const server = await serve({
   "/": site,
-  "/chat/demo.json": { type: "application/json", body: JSON.stringify(demo) },
+  "/chat/catalogue.json": { type: "application/json", body: JSON.stringify(catalogue) },
   [`/model/${name}`]: values.model,
 }, { port: Number(values.port ?? (values.prompt === undefined ? 8080 : 0)) }).catch((error) => {
   console.error(error.code === "EADDRINUSE" ? `the port is taken; choose another with --port` : error);

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useId, useLayoutEffect, useRef } from "preact/hooks";
-import { ArrowUp, Paperclip, Slash, Square, X } from "lucide";
+import { ArrowUp, Paperclip, Square, SquareSlash, X } from "lucide";
 import { ACCEPT } from "../data/attachments/read";
 import { format, t } from "../i18n";
 import { useApp } from "../state/app";
@@ -137,7 +137,7 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
         {prompts.all.value.length > 0 && (
           <Menu
             label={words.shortcuts}
-            icon={Slash}
+            icon={SquareSlash}
             items={prompts.all.value.map((prompt) => ({ label: prompt.name, run: () => insert(prompt, text.trim()) }))}
           />
         )}

@@ -19,7 +19,7 @@ export function Rendered(props: Props) {
   useEffect(() => void fetchRenderer(), []);
   const create = renderer.value;
   if (create) return <Markdown {...props} create={create} />;
-  return <div class="plain">{props.text}</div>;
+  return <div class="unrendered">{props.text}</div>;
 }
 
 function Markdown({ text, live, kind = "text", create }: Props & { create: typeof createTextRenderer }) {

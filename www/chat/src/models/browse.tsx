@@ -62,11 +62,13 @@ export function Browse() {
         />
       )}
       <Queue />
-      {models.demo.value && (
+      {models.onServer.value.length > 0 && (
         <section>
           <h2>{words.onServer}</h2>
           <ul class="model-list">
-            <Entry choice={models.demo.value} />
+            {models.onServer.value.map((choice) => (
+              <Entry key={choice.id} choice={choice} />
+            ))}
           </ul>
         </section>
       )}
@@ -138,7 +140,7 @@ function Catalogue() {
           <Check label={words.onlyFitting} checked={only.value} onChange={(checked) => (only.value = checked)} />
           <ul class="model-list">
             {all
-              .filter((choice) => !only.value || !refused(choice))
+              .filter((choice) => !models.onServer.value.includes(choice) && (!only.value || !refused(choice)))
               .map((choice) => (
                 <Entry key={choice.id} choice={choice} />
               ))}

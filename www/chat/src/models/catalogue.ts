@@ -142,14 +142,3 @@ export async function fetchCatalogue(): Promise<Choice[]> {
     throw new CatalogueError("the file", response ? `a response other than ${response.status}` : "a connection");
   return readCatalogue(await response.text());
 }
-
-/** The model that this page's server has of its own: `demo.json`, as `cargo xtask demo` serves it. */
-export async function fetchDemo(): Promise<Choice | undefined> {
-  const response = await fetch("demo.json").catch(() => undefined);
-  if (!response?.ok || !response.headers.get("content-type")?.includes("json")) return undefined;
-  const demo: unknown = await response.json().catch(() => undefined);
-  if (!isRecord(demo) || typeof demo["name"] !== "string" || typeof demo["file"] !== "string") return undefined;
-  const [name, bytes] = [demo["name"], demo["bytes"]];
-  const entry: Entry = { name, about: {}, capabilities: [], ...(typeof bytes === "number" && { bytes }) };
-  return { ...ofText(new URL(demo["file"], document.baseURI).href), name, entry };
-}

@@ -7,7 +7,7 @@ import type { LoadOptions, Model, Progress, StorageFull } from "minke";
 import type { EchoScript } from "minke/testing";
 import type { RequestLog } from "../data/requests";
 import { t } from "../i18n";
-import { fetchCatalogue, fetchDemo } from "../models/catalogue";
+import { fetchCatalogue } from "../models/catalogue";
 import type { Choice } from "../models/choice";
 import { isLocal, ofId, ofText } from "../models/choice";
 import { Downloads } from "../models/downloads";
@@ -48,8 +48,8 @@ export class Models {
   /** The catalogue, when it was read; or what is wrong with it. */
   readonly catalogue = signal<readonly Choice[] | undefined>(undefined);
   readonly catalogueError = signal<unknown>(undefined);
-  /** What this page's server has of its own. */
-  readonly demo = signal<Choice | undefined>(undefined);
+  /** Those of it that this page's server has. */
+  readonly onServer = computed(() => this.catalogue.value?.filter(({ entry }) => entry?.repo === undefined) ?? []);
   /** The model that was used last. */
   readonly last = signal<Choice | undefined>(undefined);
   /** `?device=` of the address: "cpu" or "gpu". */
@@ -62,7 +62,6 @@ export class Models {
   #loading: AbortController | undefined;
   #release: (() => void) | undefined;
   #reading: Promise<void> | undefined;
-  #browsing: Promise<void> | undefined;
 
   constructor(
     readonly preferences: Preferences,
@@ -153,16 +152,8 @@ export class Models {
 
   /** Reads all that the screen of models shows. */
   async browse(): Promise<void> {
-    const offer = async () => {
-      if (this.ui.online.peek()) this.demo.value = await fetchDemo();
-    };
     void this.#tabs.look();
-    await Promise.all([
-      this.readCatalogue(),
-      this.stored.refresh(),
-      this.estimates.describe(),
-      (this.#browsing ??= offer()),
-    ]);
+    await Promise.all([this.readCatalogue(), this.stored.refresh(), this.estimates.describe()]);
   }
 
   /**
@@ -174,12 +165,9 @@ export class Models {
     return this.known(choice.id) ?? choice;
   }
 
-  /** A model of the catalogue, or of this page's server. */
+  /** A model of the catalogue. */
   known(id: string): Choice | undefined {
-    return (
-      this.catalogue.value?.find((choice) => choice.id === id)
-      ?? (this.demo.value?.id === id ? this.demo.value : undefined)
-    );
+    return this.catalogue.value?.find((choice) => choice.id === id);
   }
 
   /** Loads a model because the user chose it: asks about other tabs first, and goes to the conversation afterwards. */
