@@ -109,7 +109,7 @@ describe("answers", { skip }, () => {
     await call.locator("pre").first().waitFor();
     assert.match(await call.innerText(), /6 \* 7.*42/s);
     await page.reload();
-    assert.match(await page.locator(".call").innerText(), /Used calculator/);
+    assert.match(await page.locator(".call").textContent(), /Used calculator/);
   });
 
   test("an error has words, and a button that helps; the conversation stays", async () => {
@@ -248,6 +248,22 @@ describe("conversations", { skip }, () => {
     assert.equal(await page.locator(".message.user .file").count(), 2);
     await page.setInputFiles(".composer input[type=file]", [{ name: "x.png", mimeType: "image/png", buffer: Buffer.from("png") }]);
     assert.match(await page.locator(".notice.alarm").innerText(), /x\.png/);
+  });
+
+  test("prompt shortcuts are typed after a slash, or put around what is selected", async () => {
+    await open();
+    await page.focus("#message");
+    await page.keyboard.type("/tra");
+    const list = page.getByRole("listbox");
+    await list.waitFor();
+    assert.match(await list.innerText(), /\/translate/);
+    await looksWell(page, "prompts");
+    await page.press("#message", "Enter");
+    await page.waitForFunction(() => /translate/i.test(document.querySelector("#message").value));
+    await page.fill("#message", "Bonjour tout le monde");
+    await page.press("#message", "Control+A");
+    await choose(page, page.getByRole("button", { name: "Prompt shortcuts" }), "translate");
+    assert.match(await page.inputValue("#message"), /translate[^]*Bonjour tout le monde/i);
   });
 
   test("two tabs show the same", async () => {

@@ -14,6 +14,8 @@ export const skip = chromiumPath ? absent(site) : "Chromium: it is not installed
 export const noSmol = skip || absent(smollm);
 
 const BASE = "/some/where/";
+/** A name of this machine that browsers do not trust as they trust localhost. */
+const ELSEWHERE = "minke.test";
 const axe = readFileSync(createRequire(join(import.meta.dirname, "../../browser/package.json")).resolve("axe-core/axe.min.js"), "utf8");
 
 /** Starts a server with the site and a browser; `mounts` are further files of the server, by path below the site. */
@@ -21,7 +23,7 @@ export async function startApp(mounts = {}) {
   const more = Object.fromEntries(Object.entries(mounts).map(([path, file]) => [BASE + path, file]));
   const server = await serve({ [BASE]: site, ...more });
   server.headers = headersOf(site, "/chat/index.html");
-  const browser = await launch();
+  const browser = await launch({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`] });
   return {
     server,
     browser,
@@ -31,8 +33,9 @@ export async function startApp(mounts = {}) {
       await context.grantPermissions(["clipboard-read", "clipboard-write"]);
       return {
         context,
-        /** Opens the chat. `script`: a function that the echo model answers by; `query`: the address's. `expect`: problems that are none. */
-        async open({ query = "?model=echo", script, hash = "", expect = [] } = {}) {
+        /** Opens the chat. `script`: a function that the echo model answers by; `query`: the address's. `expect`: problems that are none.
+         *  `insecure`: from an address that is neither https: nor localhost. */
+        async open({ query = "?model=echo", script, hash = "", expect = [], insecure = false } = {}) {
           const page = await context.newPage();
           const problems = [];
           const note = (text) => expect.some((known) => known.test(text)) || problems.push(text);
@@ -44,7 +47,8 @@ export async function startApp(mounts = {}) {
             document.addEventListener("securitypolicyviolation", (event) => globalThis.violations.push(`${event.effectiveDirective} ${event.blockedURI}`));
           });
           if (script) await page.addInitScript(`globalThis.echoScript = ${script}`);
-          await page.goto(`${server.origin}${BASE}chat/${query}${hash}`);
+          const origin = insecure ? `http://${ELSEWHERE}:${server.port}` : server.origin;
+          await page.goto(`${origin}${BASE}chat/${query}${hash}`);
           await page.waitForSelector("main");
           /** Nothing went wrong since the page was opened, and nothing was refused. */
           page.fine = async () => {
@@ -72,7 +76,8 @@ export async function looksWell(page, name) {
     await page.screenshot({ path: join(shots, `chat-${name}-${colorScheme}.png`) });
     const found = await page.evaluate(`${axe}; axe.run().then(({ violations }) => violations.map(({ id, nodes }) => id + ": " + nodes.map(({ html, failureSummary }) => html.slice(0, 300) + " " + failureSummary).join(" ")))`);
     assert.deepEqual(found, [], `${name}, ${colorScheme}`);
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} is not wider than ${width}`);
+    const { scrollWidth, scrollHeight } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, scrollHeight: document.documentElement.scrollHeight }));
+    assert.ok(scrollWidth <= width && scrollHeight <= height, `${name} needs no scrolling of the whole page at ${width}: ${scrollWidth} × ${scrollHeight}`);
   }
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
   await page.setViewportSize({ width: 1000, height: 760 });

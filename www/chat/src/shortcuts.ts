@@ -1,6 +1,6 @@
 // Keys for the whole application. The sheet of shortcuts lists this table.
 
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import type { App } from "./state/app";
 
 export type ShortcutName =
@@ -42,7 +42,7 @@ const typing = (target: EventTarget | null): target is HTMLElement =>
   target instanceof HTMLElement && (target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])"));
 
 export function useShortcuts(app: App, actions: Record<ShortcutName, (event: KeyboardEvent) => boolean | void>): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]") !== null || app.store.locked) return;
       const found = SHORTCUTS.find((shortcut) => shortcut.matches(event));

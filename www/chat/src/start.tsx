@@ -2,6 +2,7 @@
 
 import { effect } from "@preact/signals";
 import { AppView } from "./app";
+import { fetchRenderer } from "./chat/renderer";
 import { openStore } from "./data/store";
 import type { RequestLog } from "./data/requests";
 import { preferred, speak } from "./i18n";
@@ -21,6 +22,8 @@ import { Ui } from "./state/ui";
 
 /** The application, ready to be drawn. Rejects with a `DataError` if nothing can be stored. */
 export async function start(log: RequestLog) {
+  // A conversation is about to be shown.
+  if (location.hash.startsWith("#/c/")) void fetchRenderer();
   await speak(preferred(new URLSearchParams(location.search).get("lang") ?? "auto"));
   const store = await openStore();
   const settings = await store.settings();

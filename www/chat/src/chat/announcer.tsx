@@ -6,6 +6,8 @@ import { t } from "../i18n";
 import { useApp } from "../state/app";
 import { readSentences } from "../text/sentences";
 
+/** Milliseconds between two looks at what was written. */
+const PACE = 250;
 /** Sentences that stay in the live region: some readers read all of it again when it changes too much. */
 const KEPT = 6;
 
@@ -22,11 +24,17 @@ export function Announcer() {
       if (sentences.length > 0) said.value = [...said.peek(), ...sentences.map((text) => ({ id: ++last, text }))].slice(-KEPT);
     };
     said.value = [];
-    // Some of the text may be there already.
-    say([answerBegan, ...reader.push(live.text.slice(live.before))]);
-    const end = live.subscribe((kind, delta) => kind === "text" && say(reader.push(delta)));
+    say([answerBegan]);
+    let read = live.before;
+    const look = () => {
+      const more = live.text.slice(read);
+      read = live.text.length;
+      if (more !== "") say(reader.push(more));
+    };
+    const timer = setInterval(look, PACE);
     return () => {
-      end();
+      clearInterval(timer);
+      look();
       say([...reader.finish(), answerEnded]);
     };
   }, [live]);

@@ -1,16 +1,23 @@
 // The field in which messages are written.
 
-import { useLayoutEffect, useRef } from "preact/hooks";
-import { ArrowUp, Paperclip, Square, X } from "lucide";
+import { useSignal } from "@preact/signals";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
+import { ArrowUp, Paperclip, Slash, Square, X } from "lucide";
 import { ACCEPT } from "../data/attachments/read";
 import { format, t } from "../i18n";
 import { useApp } from "../state/app";
+import { fill } from "../state/prompts";
+import type { Prompt } from "../state/prompts";
 import { IconButton } from "../ui/button";
 import { Icon } from "../ui/icon";
+import { Menu } from "../ui/menu";
 import { grow } from "./grow";
 
+/** Prompt shortcuts that are offered at a time. */
+const OFFERED = 8;
+
 export function Composer({ attach }: { attach(files: readonly File[]): void }) {
-  const { ui, chat, draft, models, preferences } = useApp();
+  const { ui, chat, draft, models, preferences, prompts } = useApp();
   const words = t.value.chat;
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
@@ -21,6 +28,42 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
   const use = chat.context.use.value;
   const tooLong = tokens !== undefined && use !== undefined && use.used + tokens > use.limit;
   useLayoutEffect(() => grow(field.current!), [text]);
+
+  // A "/" at the beginning and what follows it name a prompt shortcut.
+  const listId = useId();
+  const refused = useSignal<string | undefined>(undefined);
+  const picked = useSignal(0);
+  const begun = /^\/([\p{L}\p{N}-]*)$/u.exec(text)?.[1];
+  const offered = begun === undefined || refused.value === text ? [] : prompts.find(begun).slice(0, OFFERED);
+  const at = Math.min(picked.value, offered.length - 1);
+
+  /** Puts a shortcut's text into the field, around what is selected or typed in it. */
+  const insert = (prompt: Prompt, typed: string) => {
+    const element = field.current!;
+    const { selectionStart: from, selectionEnd: to, value } = element;
+    const [before, chosen, after] = from < to ? [value.slice(0, from), value.slice(from, to), value.slice(to)] : ["", typed, ""];
+    const filled = fill(prompt.text, chosen);
+    draft.write(before + filled + after);
+    picked.value = 0;
+    requestAnimationFrame(() => {
+      element.focus();
+      // Where something is still to be written.
+      const place = chosen === "" ? prompt.text.indexOf("{text}") : -1;
+      const end = before.length + (place === -1 ? filled.length : place);
+      element.setSelectionRange(end, end);
+    });
+  };
+  /** Keys of the list of shortcuts. Returns whether the key was one. */
+  const onListKey = (event: KeyboardEvent): boolean => {
+    if (offered.length === 0 || event.isComposing) return false;
+    if (event.key === "ArrowDown" || event.key === "ArrowUp")
+      picked.value = (at + (event.key === "ArrowDown" ? 1 : offered.length - 1)) % offered.length;
+    else if (event.key === "Enter" || event.key === "Tab") insert(offered[at]!, "");
+    else if (event.key === "Escape") refused.value = text;
+    else return false;
+    event.preventDefault();
+    return true;
+  };
 
   const send = () => {
     if (draft.empty.peek() || draft.reading.peek() > 0 || chat.live.peek()) return;
@@ -60,6 +103,22 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           )}
         </ul>
       )}
+      <ul id={listId} class="offers" role="listbox" aria-label={words.shortcuts} hidden={offered.length === 0}>
+        {offered.map((prompt, index) => (
+          <li
+            key={prompt.id}
+            id={`${listId}-${index}`}
+            role="option"
+            aria-selected={index === at}
+            onPointerDown={(event) => {
+              event.preventDefault(); // the field keeps the focus
+              insert(prompt, "");
+            }}
+          >
+            <strong>/{prompt.name}</strong> <span class="hint">{prompt.text.slice(0, 120)}</span>
+          </li>
+        ))}
+      </ul>
       <div class="composer-row">
         <input
           ref={picker}
@@ -75,12 +134,22 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           }}
         />
         <IconButton icon={Paperclip} label={words.attach} onClick={() => picker.current!.click()} />
+        {prompts.all.value.length > 0 && (
+          <Menu
+            label={words.shortcuts}
+            icon={Slash}
+            items={prompts.all.value.map((prompt) => ({ label: prompt.name, run: () => insert(prompt, text.trim()) }))}
+          />
+        )}
         <textarea
           ref={field}
           id="message"
           rows={1}
           dir="auto"
           aria-label={words.field}
+          aria-autocomplete="list"
+          aria-controls={listId}
+          aria-activedescendant={offered.length > 0 ? `${listId}-${at}` : undefined}
           placeholder={words.placeholder}
           value={text}
           enterkeyhint={preferences.settings.value.enterSends ? "send" : "enter"}
@@ -92,6 +161,7 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
             attach(pasted);
           }}
           onKeyDown={(event) => {
+            if (onListKey(event)) return;
             // Not while an input method composes, which Enter confirms.
             if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
             if (!preferences.settings.peek().enterSends && !event.ctrlKey && !event.metaKey) return;

@@ -4,24 +4,37 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../i18n";
 import { useApp } from "../state/app";
 import type { Live } from "../state/live";
-import { createTextRenderer } from "../text/render";
-import type { TextRenderer } from "../text/render";
+import type { TextRenderer, createTextRenderer } from "../text/render";
 import { openLink } from "./link";
+import { fetchRenderer, renderer } from "./renderer";
+
+interface Props {
+  text: string;
+  live?: Live | undefined;
+  kind?: "text" | "reasoning";
+}
 
 /** A text, and what a live answer adds to it. */
-export function Rendered({ text, live, kind = "text" }: { text: string; live?: Live | undefined; kind?: "text" | "reasoning" }) {
+export function Rendered(props: Props) {
+  useEffect(() => void fetchRenderer(), []);
+  const create = renderer.value;
+  if (create) return <Markdown {...props} create={create} />;
+  return <div class="plain">{props.text}</div>;
+}
+
+function Markdown({ text, live, kind = "text", create }: Props & { create: typeof createTextRenderer }) {
   const { ui, preferences } = useApp();
   const element = useRef<HTMLDivElement>(null);
-  const renderer = useRef<TextRenderer>(null);
+  const current = useRef<TextRenderer>(null);
   const strings = t.value.chat.text;
 
   useLayoutEffect(() => {
-    const made = createTextRenderer(element.current!, {
+    const made = create(element.current!, {
       strings,
       wrap: preferences.settings.peek().wrapCode,
       onLink: (link) => openLink(ui, preferences, link),
     });
-    renderer.current = made;
+    current.current = made;
     return () => {
       made.dispose();
       element.current?.replaceChildren();
@@ -29,7 +42,7 @@ export function Rendered({ text, live, kind = "text" }: { text: string; live?: L
   }, [strings]);
 
   useEffect(() => {
-    const made = renderer.current!;
+    const made = current.current!;
     if (live === undefined) {
       made.set(text);
       void made.finish();
@@ -41,5 +54,5 @@ export function Rendered({ text, live, kind = "text" }: { text: string; live?: L
     });
   }, [text, live, strings]);
 
-  return <div ref={element} />;
+  return <div key="markdown" ref={element} />;
 }

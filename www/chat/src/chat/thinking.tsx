@@ -24,12 +24,13 @@ export function Thinking({ message, live }: { message: Message; live?: Live | un
   const time = format.value.duration(busy ? now.value : (took ?? 0));
   const title = busy ? words.thinkingFor(time) : took === undefined ? words.thought : words.thoughtFor(time);
   const text = live?.reasoning ?? message.reasoning ?? "";
+  const count = busy || text === "" ? 0 : wordsOf(text);
   return (
     <details class="thinking" onToggle={(event) => (open.value = event.currentTarget.open)}>
       <summary>
         <Icon of={Brain} size={16} />
         <span>{title}</span>
-        {!busy && text !== "" && <span class="hint">{words.thoughtLength(format.value.number(wordsOf(text)))}</span>}
+        {count > 0 && <span class="hint">{words.thoughtLength(count, format.value.number(count))}</span>}
       </summary>
       {open.value && (
         <div class="thoughts">

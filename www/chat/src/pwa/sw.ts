@@ -16,10 +16,12 @@ worker.addEventListener("install", (event) => {
   event.waitUntil(
     (async () => {
       const cache = await caches.open(NAME);
+      const program = (file: string) => file === "./" || file.startsWith("assets/");
       // Past the HTTP cache for those without a digest in their names: the version before may still be in it.
-      await cache.addAll(
-        FILES.map((file) => new Request(file, { cache: file.startsWith("assets/") ? "default" : "reload" })),
-      );
+      const request = (file: string) => new Request(file, { cache: file.startsWith("assets/") ? "default" : "reload" });
+      await cache.addAll(FILES.filter(program).map(request));
+      // A site's owner may have left these out.
+      await Promise.allSettled(FILES.filter((file) => !program(file)).map((file) => cache.add(request(file))));
     })(),
   );
 });

@@ -54,7 +54,7 @@ export const chat = {
   thinkingFor: (time: string) => `Thinking for ${time}`,
   thought: "Thought",
   thoughtFor: (time: string) => `Thought for ${time}`,
-  thoughtLength: (words: string) => `${words} words`,
+  thoughtLength: (count: number, words: string) => (count === 1 ? "1 word" : `${words} words`),
   calling: "Calling a tool…",
   running: "Running a tool…",
   call: (name: string) => `Used ${name}`,

@@ -2,8 +2,6 @@
 
 export const settings = {
   title: "Settings",
-  skip: "Skip to the content",
-  notLoaded: "This part of the page did not arrive. The network may be gone.",
   looks: "Appearance",
   language: "Language",
   auto: "As the browser says",

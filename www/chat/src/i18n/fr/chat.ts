@@ -57,7 +57,7 @@ export const chat: Strings["chat"] = {
   thinkingFor: (time) => `Réfléchit depuis ${time}`,
   thought: "Réflexion",
   thoughtFor: (time) => `A réfléchi pendant ${time}`,
-  thoughtLength: (words) => `${words} mots`,
+  thoughtLength: (count, words) => (count < 2 ? `${words} mot` : `${words} mots`),
   calling: "Appel d’un outil…",
   running: "Exécution d’un outil…",
   call: (name) => `A utilisé ${name}`,

@@ -2,8 +2,6 @@ import type { Strings } from "../en";
 
 export const settings: Strings["settings"] = {
   title: "Réglages",
-  skip: "Aller au contenu",
-  notLoaded: "Cette partie de la page n’est pas arrivée. Le réseau est peut-être coupé.",
   looks: "Apparence",
   language: "Langue",
   auto: "Celle du navigateur",
