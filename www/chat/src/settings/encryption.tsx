@@ -22,7 +22,11 @@ export function EncryptionSection() {
   const open = useSignal<Which | undefined>(undefined);
   const kind = protection.kind.value;
   const converting = protection.converting.value;
-  const close = () => (open.value = undefined);
+  // What had the focus is gone.
+  const close = () => {
+    open.value = undefined;
+    requestAnimationFrame(() => document.getElementById("encryption")?.focus());
+  };
   const lock = async () => {
     if (library.ghosts.peek().length > 0 && !(await ui.confirm(words.ghostsTitle, words.ghostsText, words.now, true))) return;
     await protection.lock();
@@ -34,7 +38,9 @@ export function EncryptionSection() {
   );
   return (
     <section>
-      <h2 id="encryption">{words.title}</h2>
+      <h2 id="encryption" tabIndex={-1}>
+        {words.title}
+      </h2>
       <p>{kind === "none" ? words.off : kind === "encrypted" ? words.on : words.changing}</p>
       {converting ? (
         <div class="card">
@@ -49,7 +55,11 @@ export function EncryptionSection() {
           {kind !== "none" && <LockAfter />}
           <div class="row">
             {kind === "none" ? (
-              toggle("on", words.turnOn)
+              isSecureContext ? (
+                toggle("on", words.turnOn)
+              ) : (
+                <p>{words.insecure}</p>
+              )
             ) : (
               <>
                 <Button icon={LockKeyhole} tone="main" onClick={() => void lock()}>

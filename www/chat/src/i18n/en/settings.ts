@@ -225,7 +225,8 @@ export const settings = {
     forgot: "I lost the passphrase",
     forgotTitle: "Start afresh",
     forgotText: "Without the passphrase, nobody can read these conversations any more. You can delete them, with presets and settings, and start afresh. Downloaded models stay.",
-    forgotBusy: "Another tab of this page is open. Close it, then try again.",
+    forgotBusy: "Another tab of this page is open. Close it, and this goes on.",
+    insecure: "Conversations cannot be encrypted here: browsers allow it on pages that came by https only.",
   },
 
   exchange: {

@@ -229,7 +229,8 @@ export const settings: Strings["settings"] = {
     forgotTitle: "Recommencer à zéro",
     forgotText:
       "Sans la phrase secrète, plus personne ne peut lire ces conversations. Vous pouvez les supprimer, avec les préréglages et les réglages, et recommencer à zéro. Les modèles téléchargés restent.",
-    forgotBusy: "Un autre onglet de cette page est ouvert. Fermez-le, puis réessayez.",
+    forgotBusy: "Un autre onglet de cette page est ouvert. Fermez-le, et cela continue.",
+    insecure: "Les conversations ne peuvent pas être chiffrées ici : les navigateurs ne le permettent que sur les pages venues par https.",
   },
 
   exchange: {
