@@ -51,6 +51,11 @@ const stored = (page) =>
     return JSON.stringify(all);
   });
 
+/** Waits until the database says so: a page that is left at once may not have written yet. */
+async function untilStored(page, pattern) {
+  while (!pattern.test(await stored(page))) await page.waitForTimeout(50);
+}
+
 async function encrypt(page, passphrase = PASSPHRASE) {
   await goTo(page, "privacy");
   await page.getByRole("button", { name: "Encrypt conversations…" }).press("Enter");
@@ -139,6 +144,7 @@ describe("settings", { skip }, () => {
     await check(page, "Wrap long lines of code");
     await check(page, "New chats are ghosts");
     assert.equal(await page.evaluate(() => document.documentElement.dataset.theme), "dark");
+    await untilStored(page, /"ghostByDefault":true/);
     await page.reload();
     await page.locator(".page.settings h1").waitFor();
     assert.ok(await page.getByLabel("Dark").isChecked());
@@ -268,6 +274,7 @@ describe("presets", { skip }, () => {
     await page.getByText("like a pirate").waitFor();
     await page.getByLabel("Offer the built-in ones").uncheck();
     await page.waitForFunction(() => document.querySelectorAll("section .item").length === 2);
+    await untilStored(page, /"standardPrompts":false/);
     await page.reload();
     await page.getByText("like a pirate").waitFor();
     assert.deepEqual(await names(), ["/explain", "/haiku"]);
@@ -308,7 +315,7 @@ describe("privacy", { skip }, () => {
     await open();
     await say(page, "A secret of whales");
     await page.fill("#message", "A secret draft");
-    await page.waitForTimeout(400);
+    await untilStored(page, /A secret draft/);
     assert.match(await stored(page), /A secret of whales/);
     const address = page.url();
     await goTo(page, "privacy");
@@ -372,6 +379,8 @@ describe("privacy", { skip }, () => {
     const other = await visitor.open();
     await unlock(other, PASSPHRASE);
     await other.waitForSelector("#message");
+    // Pages behind others draw nothing.
+    await page.bringToFront();
     await page.keyboard.press("Control+Shift+O");
     await page.waitForSelector("#message");
     await page.fill("#message", "Write on");
@@ -380,6 +389,7 @@ describe("privacy", { skip }, () => {
     await page.evaluate(() => (location.hash = "#/privacy"));
     await page.getByRole("button", { name: "Lock now" }).press("Enter");
     await page.waitForSelector(".lock");
+    await other.bringToFront();
     await other.waitForSelector(".lock");
     await unlock(other, PASSPHRASE);
     await other.locator(".sidebar .conversation").filter({ hasText: "Write on" }).click();

@@ -101,6 +101,7 @@ function Editor({ form }: { form: PresetForm }) {
   const { presets, ui } = useApp();
   const words = t.value.settings.presets;
   const element = useRef<HTMLFormElement>(null);
+  const warning = useRef<() => void>(null);
   const { fields } = form;
   useLayoutEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
   const end = () => {
@@ -110,12 +111,14 @@ function Editor({ form }: { form: PresetForm }) {
   const save = async () => {
     const preset = form.result();
     if (preset === undefined) {
-      ui.notify(words.wrong(form.problems.peek().size));
+      warning.current?.();
+      warning.current = ui.notify(words.wrong(form.problems.peek().size));
       toFirstError(element.current!);
       return;
     }
     try {
       await presets.put(preset);
+      warning.current?.();
       ui.notify(words.saved);
       end();
     } catch (error) {

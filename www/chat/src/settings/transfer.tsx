@@ -30,13 +30,14 @@ export function TransferDialog({ onClose }: { onClose(): void }) {
 
 function Export() {
   const app = useApp();
-  const { store, library, chat, ui } = app;
+  const { store, library, presets, prompts, chat, ui } = app;
   const words = t.value.settings.exchange;
   const which = useSignal<"all" | "some">("all");
   const chosen = useSignal<ReadonlySet<string>>(new Set());
   const busy = useSignal(false);
   const all = library.all.value;
   const shown = chat.path.value.length > 0;
+  const anything = all.length + presets.all.value.length > 0 || prompts.all.value.some(({ kind }) => kind !== "standard");
   const count = which.value === "all" ? all.length : chosen.value.size;
 
   const json = async () => {
@@ -59,9 +60,8 @@ function Export() {
     <section>
       <h3>{words.export}</h3>
       <p class="hint">{words.exportText}</p>
-      {all.length === 0 ? (
-        <p>{words.nothing}</p>
-      ) : (
+      {!anything && <p>{words.nothing}</p>}
+      {all.length > 0 && (
         <Choices
           legend=""
           value={which.value}
@@ -81,7 +81,7 @@ function Export() {
         />
       )}
       <div class="row">
-        <Button icon={Download} tone="main" disabled={busy.value || (which.value === "some" && count === 0)} onClick={() => void json()}>
+        <Button icon={Download} tone="main" disabled={busy.value || !anything || (which.value === "some" && count === 0)} onClick={() => void json()}>
           {words.json}
         </Button>
         {shown && (
@@ -124,10 +124,10 @@ function Pick({
     onChange(next);
   };
   return (
-    <fieldset class="pick">
+    <fieldset class="chosen">
       <legend class="visually-hidden">{label}</legend>
       <div class="row">
-        <label class="pick-row">
+        <label class="chosen-row">
           <input type="checkbox" checked={every} onChange={(event) => change(found.map(({ id }) => id), event.currentTarget.checked)} />
           <span>{words.every}</span>
         </label>
@@ -145,12 +145,12 @@ function Pick({
           />
         )}
       </div>
-      <ul class="pick-list">
+      <ul class="chosen-list">
         {found.slice(0, LISTED).map(({ id, title, detail }) => (
           <li key={id}>
-            <label class="pick-row">
+            <label class="chosen-row">
               <input type="checkbox" checked={chosen.has(id)} onChange={(event) => change([id], event.currentTarget.checked)} />
-              <span class="pick-title" dir="auto">
+              <span class="chosen-title" dir="auto">
                 {title || t.value.sidebar.untitled}
               </span>
               <span class="hint">{detail}</span>

@@ -157,7 +157,7 @@ export const settings = {
     check: "How to check it yourself",
     checks: [
       "Load a model, then switch your network off: everything goes on as before.",
-      "Open the browser’s developer tools (F12), choose “Network”, and write a message: nothing appears.",
+      "Open the browser’s developer tools (F12), choose “Network”, and write a message: nothing goes to another site.",
       "Look at the source of this page (Ctrl + U): the policy stands in its first lines.",
     ],
     stored: "What is stored, and where",

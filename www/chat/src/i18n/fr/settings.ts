@@ -159,7 +159,7 @@ export const settings: Strings["settings"] = {
     check: "Comment le vérifier vous-même",
     checks: [
       "Chargez un modèle, puis coupez le réseau : tout continue comme avant.",
-      "Ouvrez les outils de développement du navigateur (F12), choisissez « Réseau » et écrivez un message : rien n’apparaît.",
+      "Ouvrez les outils de développement du navigateur (F12), choisissez « Réseau » et écrivez un message : rien ne va vers un autre site.",
       "Regardez le code source de cette page (Ctrl + U) : la politique se trouve dans les premières lignes.",
     ],
     stored: "Ce qui est enregistré, et où",
