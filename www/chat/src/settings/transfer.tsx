@@ -37,7 +37,8 @@ function Export() {
   const busy = useSignal(false);
   const all = library.all.value;
   const shown = chat.path.value.length > 0;
-  const anything = all.length + presets.all.value.length > 0 || prompts.all.value.some(({ kind }) => kind !== "standard");
+  const anything =
+    all.length + presets.all.value.length > 0 || prompts.all.value.some(({ kind }) => kind !== "standard");
   const count = which.value === "all" ? all.length : chosen.value.size;
 
   const json = async () => {
@@ -81,13 +82,20 @@ function Export() {
         />
       )}
       <div class="row">
-        <Button icon={Download} tone="main" disabled={busy.value || !anything || (which.value === "some" && count === 0)} onClick={() => void json()}>
+        <Button
+          icon={Download}
+          tone="main"
+          disabled={busy.value || !anything || (which.value === "some" && count === 0)}
+          onClick={() => void json()}
+        >
           {words.json}
         </Button>
         {shown && (
           <Button
             onClick={() =>
-              void saveConversation(app, chat.conversation.peek().id, "markdown").catch((error) => ui.notify(explain(error).text, { tone: "alarm" }))
+              void saveConversation(app, chat.conversation.peek().id, "markdown").catch((error) =>
+                ui.notify(explain(error).text, { tone: "alarm" }),
+              )
             }
           >
             {words.shown}
@@ -128,7 +136,16 @@ function Pick({
       <legend class="visually-hidden">{label}</legend>
       <div class="row">
         <label class="chosen-row">
-          <input type="checkbox" checked={every} onChange={(event) => change(found.map(({ id }) => id), event.currentTarget.checked)} />
+          <input
+            type="checkbox"
+            checked={every}
+            onChange={(event) =>
+              change(
+                found.map(({ id }) => id),
+                event.currentTarget.checked,
+              )
+            }
+          />
           <span>{words.every}</span>
         </label>
         <span class="hint" role="status">
@@ -149,7 +166,11 @@ function Pick({
         {found.slice(0, LISTED).map(({ id, title, detail }) => (
           <li key={id}>
             <label class="chosen-row">
-              <input type="checkbox" checked={chosen.has(id)} onChange={(event) => change([id], event.currentTarget.checked)} />
+              <input
+                type="checkbox"
+                checked={chosen.has(id)}
+                onChange={(event) => change([id], event.currentTarget.checked)}
+              />
               <span class="chosen-title" dir="auto">
                 {title || t.value.sidebar.untitled}
               </span>
@@ -232,7 +253,9 @@ function Import() {
         )}
         {step.kind === "preview" && <p>{words.found(step.preview.file, words.from[step.preview.format])}</p>}
       </div>
-      {(step.kind === "preview" || step.kind === "adding") && <Shown importing={importing} preview={step.preview} busy={step.kind === "adding"} />}
+      {(step.kind === "preview" || step.kind === "adding") && (
+        <Shown importing={importing} preview={step.preview} busy={step.kind === "adding"} />
+      )}
       {step.kind === "failed" && (
         <div class="card alarm" role="alert">
           <p>
@@ -241,7 +264,9 @@ function Import() {
           <p>{explain(step.error).text}</p>
         </div>
       )}
-      {(step.kind === "done" || step.kind === "failed") && <div class="row after">{choose(words.another, "quiet")}</div>}
+      {(step.kind === "done" || step.kind === "failed") && (
+        <div class="row after">{choose(words.another, "quiet")}</div>
+      )}
     </section>
   );
 }

@@ -48,7 +48,10 @@ export class Protection {
     store.subscribe((event) => {
       if (event.kind === "closed") {
         const { errors, common } = t.peek();
-        ui.notify(errors.data.closed, { tone: "alarm", action: { label: common.reload, run: () => location.reload() } });
+        ui.notify(errors.data.closed, {
+          tone: "alarm",
+          action: { label: common.reload, run: () => location.reload() },
+        });
       }
       if (event.kind !== "protection") return;
       batch(() => {
@@ -68,7 +71,10 @@ export class Protection {
     await this.#convert("none", (onProgress) => this.store.decrypt(passphrase, onProgress));
   }
 
-  async #convert(to: Conversion["to"], run: (onProgress: (done: number, total: number) => void) => Promise<void>): Promise<void> {
+  async #convert(
+    to: Conversion["to"],
+    run: (onProgress: (done: number, total: number) => void) => Promise<void>,
+  ): Promise<void> {
     try {
       await run((done, total) => (this.converting.value = { to, done, total }));
     } finally {
@@ -165,7 +171,12 @@ export class Protection {
 /** How hard a passphrase is to guess, roughly: 0 to 3. Counts characters, and discounts what repeats or goes on like abc. */
 export function strength(passphrase: string): 0 | 1 | 2 | 3 {
   const characters = [...passphrase];
-  const kinds: [RegExp, number][] = [[/\p{Ll}/u, 26], [/\p{Lu}/u, 26], [/\d/, 10], [/[^\p{L}\d]/u, 20]];
+  const kinds: [RegExp, number][] = [
+    [/\p{Ll}/u, 26],
+    [/\p{Lu}/u, 26],
+    [/\d/, 10],
+    [/[^\p{L}\d]/u, 20],
+  ];
   const pool = kinds.reduce((sum, [kind, size]) => sum + (kind.test(passphrase) ? size : 0), 0);
   let counted = 0;
   for (const [i, character] of characters.entries()) {
