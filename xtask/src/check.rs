@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 28] = [
+const BUILT: [(&str, &str); 30] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -55,6 +55,8 @@ const BUILT: [(&str, &str); 28] = [
     ("tests/browser", "site"),
     ("tests/chat", "conversations"),
     ("tests/chat", "shell"),
+    ("tests/chat", "models"),
+    ("tests/chat", "settings"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];

@@ -90,9 +90,9 @@ export async function say(page, text) {
   await answered(page);
 }
 
-/** Waits until no answer is being written, and the last one is there. */
+/** Waits until no answer is being written, and the last one is there, rendered. */
 export async function answered(page) {
-  await page.waitForFunction(() => document.querySelector(".message.live") === null && [...document.querySelectorAll(".message")].at(-1)?.matches(".assistant"), null, { timeout: 60_000 });
+  await page.waitForFunction(() => document.querySelector(".message.live, .plain") === null && [...document.querySelectorAll(".message")].at(-1)?.matches(".assistant"), null, { timeout: 60_000 });
 }
 
 export const texts = (page, selector) => page.locator(selector).allInnerTexts();

@@ -119,15 +119,21 @@ export function AppView() {
   const open = ui.drawer.value;
   return (
     <>
-      {screen === "chat" && (
-        <a class="skip" href="#message" onClick={(event) => (event.preventDefault(), toField())}>
-          {t.value.common.skip}
-        </a>
-      )}
+      <a
+        class="skip"
+        href={screen === "chat" ? "#message" : "#screen"}
+        onClick={(event) => {
+          event.preventDefault();
+          if (screen === "chat") toField();
+          else main.current?.querySelector<HTMLElement>("h1")?.focus();
+        }}
+      >
+        {screen === "chat" ? t.value.common.skip : t.value.settings.skip}
+      </a>
       <div class={`frame${preferences.settings.value.sidebar ? "" : " without-sidebar"}${open ? " drawer-open" : ""}`}>
         <Sidebar />
         {open && <div class="scrim" onClick={() => (ui.drawer.value = false)} />}
-        <main ref={main} class={`screen ${screen}`} inert={open}>
+        <main ref={main} id="screen" class={`screen ${screen}`} inert={open}>
           <header class="bar">
             <IconButton
               icon={PanelLeft}

@@ -1,6 +1,6 @@
 // The model in the bar: which it is, how far its loading is, or which one to load.
 
-import { Box, Cpu, TriangleAlert, X } from "lucide";
+import { Box, Cpu, List, TriangleAlert, X } from "lucide";
 import { format, t } from "../i18n";
 import { useApp } from "../state/app";
 import { Button, IconButton } from "../ui/button";
@@ -40,6 +40,7 @@ export function ModelButton() {
   }
   const again = state.choice ?? models.last.value;
   const failed = state.error !== undefined;
+  const label = failed ? words.noneLoaded : again ? words.others : words.choose;
   return (
     <div class="model-bar">
       {again && !failed && (
@@ -47,9 +48,9 @@ export function ModelButton() {
           {words.loadName(again.name)}
         </Button>
       )}
-      <button type="button" class="button plain model-button" aria-current={here} onClick={go}>
-        <Icon of={failed ? TriangleAlert : Box} size={18} />
-        <span class="model-name">{failed ? words.noneLoaded : again ? words.others : words.choose}</span>
+      <button type="button" class={`button plain model-button${again && !failed ? " to-models" : ""}`} aria-label={label} title={label} aria-current={here} onClick={go}>
+        <Icon of={failed ? TriangleAlert : again ? List : Box} size={18} />
+        <span class="model-name">{label}</span>
       </button>
     </div>
   );

@@ -35,7 +35,7 @@ export class Downloads {
     readonly stored: Stored,
     readonly tabs: () => Tabs,
     readonly full: (full: StorageFull) => Promise<readonly string[]>,
-    readonly note: (choice: Choice) => void,
+    readonly note: (choice: Choice, bytes?: number, duration?: number) => void,
   ) {}
 
   of(id: string): Download | undefined {
@@ -102,6 +102,7 @@ export class Downloads {
     this.#change(id, { state: "running", elsewhere });
     this.note(choice);
     const rate = new Rate();
+    const began = performance.now();
     let shown = 0;
     const onProgress = (progress: Progress) => {
       const now = performance.now();
@@ -119,6 +120,7 @@ export class Downloads {
       if (!abort.signal.aborted) this.#change(id, { state: "failed", error });
     }
     release();
+    if (rate.fetched > 0) this.note(choice, rate.fetched, performance.now() - began);
     this.#running = undefined;
     this.#keep();
     await this.stored.refresh();
@@ -138,9 +140,9 @@ export class Downloads {
     if (changed.state) this.#keep();
   }
 
-  /** Remembers what is not complete for when the page is opened again. */
+  /** Remembers what is not complete for when the page is opened again; of what failed, only what has arrived is there to be found. */
   #keep(): void {
-    const ids = this.list.peek().filter(({ state }) => state !== "done").map(({ choice }) => choice.id);
+    const ids = this.list.peek().filter(({ state }) => state !== "done" && state !== "failed").map(({ choice }) => choice.id);
     try {
       localStorage.setItem(KEY, JSON.stringify(ids));
     } catch {

@@ -62,7 +62,7 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
         <Heading class="grow">{name}</Heading>
         {loaded && <span class="badge">{words.loaded}</span>}
         {stored?.complete && !loaded && <span class="badge">{words.onDevice}</span>}
-        {models.estimates.device.value?.device === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
+        {kind === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
         <Fit estimated={estimated} />
       </div>
       {entry && (entry.about[language.value] ?? entry.about.en) && <p>{entry.about[language.value] ?? entry.about.en}</p>}
@@ -70,21 +70,21 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
       <Reasons estimated={estimated} choice={choice} />
       <div class="row">
         {!loaded && (
-          <Button tone={refused ? "quiet" : "main"} disabled={loading} aria-label={`${load}: ${name}`} onClick={() => void models.use(choice)}>
+          <Button tone={refused ? "quiet" : "main"} disabled={loading} aria-label={words.action(load, name)} onClick={() => void models.use(choice)}>
             {load}
           </Button>
         )}
         {!isLocal(choice) && !stored?.complete && !loaded && (
           <Button
             disabled={loading || download?.state === "running" || download?.state === "queued"}
-            aria-label={`${stored ? words.resume : words.download}: ${name}`}
+            aria-label={words.action(stored ? words.resume : words.download, name)}
             onClick={() => models.download(choice)}
           >
             {download?.state === "running" || download?.state === "queued" ? words.states[download.state] : stored ? words.resume : words.download}
           </Button>
         )}
         {stored && !loaded && !loading && (
-          <Button tone="plain" aria-label={`${t.value.common.delete}: ${name}`} onClick={() => void models.remove(id, name)}>
+          <Button tone="plain" aria-label={words.action(t.value.common.delete, name)} onClick={() => void models.remove(id, name)}>
             {t.value.common.delete}
           </Button>
         )}
@@ -118,17 +118,18 @@ function Reasons({ estimated, choice }: { estimated: Estimated | undefined; choi
   const { models } = useApp();
   const words = t.value.models;
   if (estimated?.kind === "failed") {
-    const { text, technical } = wordsFor(estimated.error, choice);
+    const { text, technical, code } = wordsFor(estimated.error, choice);
+    const unreached = code === "network" && text === t.value.errors.engine["network"];
     return (
       <div class="reasons">
         <p class="hint">
-          {words.unknown} {text}
+          {words.unknown} {unreached ? words.problems.unreachable : text}
         </p>
         <details>
           <summary>{t.value.errors.technical}</summary>
           <p>{technical}</p>
         </details>
-        <Button tone="plain" aria-label={`${words.estimateAgain}: ${choice.name}`} onClick={() => void models.estimates.want(choice, true)}>
+        <Button tone="plain" aria-label={words.action(words.estimateAgain, choice.name)} onClick={() => void models.estimates.want(choice, true)}>
           {words.estimateAgain}
         </Button>
       </div>

@@ -29,6 +29,8 @@ export class Estimates {
   readonly all = signal<ReadonlyMap<string, Estimated>>(new Map());
   readonly device = signal<DeviceInfo | undefined>(undefined);
   #running = 0;
+  /** Those whose estimate failed. */
+  readonly #failed = new Map<string, Choice>();
   readonly #queue: Choice[] = [];
   #kept: Promise<Kept> | undefined;
 
@@ -47,11 +49,17 @@ export class Estimates {
   async want(choice: Choice, again = false): Promise<void> {
     const known = this.all.peek().get(choice.id);
     if (known !== undefined && (known.kind === "working" || !again)) return;
+    this.#failed.delete(choice.id);
     this.#set(choice.id, { kind: "working" });
     const kept = isLocal(choice) ? undefined : (await this.#read()).all[key(choice)];
     if (kept !== undefined && (Date.now() - kept.time < AGE || !navigator.onLine)) return this.#set(choice.id, { kind: "known", ...kept });
     this.#queue.push(choice);
     this.#next();
+  }
+
+  /** Makes those again that failed: there is a network now. */
+  retry(): void {
+    for (const choice of [...this.#failed.values()]) void this.want(choice, true);
   }
 
   #next(): void {
@@ -79,7 +87,9 @@ export class Estimates {
       localStorage.setItem(KEY, JSON.stringify(kept));
     } catch (error) {
       // A full localStorage is no reason to forget what is known.
-      if (this.all.peek().get(choice.id)?.kind !== "known") this.#set(choice.id, { kind: "failed", error });
+      if (this.all.peek().get(choice.id)?.kind === "known") return;
+      this.#failed.set(choice.id, choice);
+      this.#set(choice.id, { kind: "failed", error });
     }
   }
 

@@ -7,8 +7,17 @@ import type { Ui } from "../state/ui";
 import { Button } from "../ui/button";
 import { Dialog } from "../ui/dialog";
 
+/** A load and a download may ask at once: one after the other. */
+let asked: Promise<unknown> = Promise.resolve();
+
 /** Asks which stored models may be deleted for the one that is being fetched. `loading`: it can be used without being stored. */
 export function askFull(ui: Ui, full: StorageFull, loading: boolean, nameOf: (id: string) => string): Promise<readonly string[]> {
+  const answer = asked.then(() => ask(ui, full, loading, nameOf));
+  asked = answer;
+  return answer;
+}
+
+function ask(ui: Ui, full: StorageFull, loading: boolean, nameOf: (id: string) => string): Promise<readonly string[]> {
   return new Promise((answer) =>
     ui.open((close) => (
       <FullDialog

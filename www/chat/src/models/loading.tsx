@@ -1,5 +1,6 @@
 // The present model, or how far its loading is.
 
+import { useEffect, useRef } from "preact/hooks";
 import type { Progress } from "minke";
 import { format, t } from "../i18n";
 import { useApp } from "../state/app";
@@ -27,6 +28,23 @@ export function Bar({ progress, label }: { progress: Progress | undefined; label
 }
 
 export function Present() {
+  const { models } = useApp();
+  const { kind } = models.state.value;
+  const box = useRef<HTMLDivElement>(null);
+  const first = useRef(true);
+  useEffect(() => {
+    // The button that was pressed is gone, or far below: what it led to is here.
+    if (!first.current) box.current?.focus();
+    first.current = false;
+  }, [kind]);
+  return (
+    <div ref={box} class="present-box" role="group" aria-label={t.value.models.presentTitle} tabIndex={-1}>
+      <Card />
+    </div>
+  );
+}
+
+function Card() {
   const { models } = useApp();
   const state = models.state.value;
   if (state.kind === "loading") return <Loading state={state} />;

@@ -24,6 +24,7 @@ export function wordsFor(error: unknown, choice?: Choice): { text: string; techn
   const words = t.value.models.problems;
   if (!(error instanceof EngineError)) return said;
   const { status } = error.detail as { status?: number | null };
+  if (error.code === "device-lost") return { ...said, text: words.lost };
   if (error.code === "network" && (status === 401 || status === 403)) return { ...said, text: words.refused };
   if (error.code === "network" && status === 404) return { ...said, text: words.missing };
   if (error.code === "network" && !navigator.onLine) return { ...said, text: words.offline };

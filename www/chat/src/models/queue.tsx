@@ -37,6 +37,8 @@ function Row({ download }: { download: Download }) {
     await models.downloads.cancel(id).catch((failed) => ui.notify(explain(failed).text, { tone: "alarm" }));
   };
   const running = state === "running";
+  // One button, which keeps the focus.
+  const toggle = running || state === "queued" ? "pause" : state === "paused" ? "resume" : undefined;
   const stage = running ? (elsewhere ? words.elsewhere : progress ? stageWords(progress) : words.opening) : words.states[state];
   return (
     <li class="card model download">
@@ -48,28 +50,23 @@ function Row({ download }: { download: Download }) {
       {running && progress && <Amount progress={progress} {...(speed !== undefined && { speed })} {...(left !== undefined && { left })} />}
       {error !== undefined && <Problem error={error} choice={choice} again={() => models.download(choice)} lonely={false} />}
       <div class="row">
-        {(running || state === "queued") && (
-          <Button icon={Pause} aria-label={`${words.pause}: ${name}`} onClick={() => models.downloads.pause(id)}>
-            {words.pause}
-          </Button>
-        )}
-        {state === "paused" && (
-          <Button icon={Play} aria-label={`${words.resume}: ${name}`} onClick={() => models.resume(choice)}>
-            {words.resume}
+        {toggle && (
+          <Button icon={toggle === "pause" ? Pause : Play} aria-label={words.action(words[toggle], name)} onClick={() => (toggle === "pause" ? models.downloads.pause(id) : models.download(choice))}>
+            {words[toggle]}
           </Button>
         )}
         {state === "done" && (
           <>
-            <Button tone="main" aria-label={`${words.load}: ${name}`} onClick={() => void models.use(choice)}>
+            <Button tone="main" aria-label={words.action(words.load, name)} onClick={() => void models.use(choice)}>
               {words.load}
             </Button>
-            <Button aria-label={`${t.value.common.dismiss}: ${name}`} onClick={() => models.downloads.drop(id)}>
+            <Button aria-label={words.action(t.value.common.dismiss, name)} onClick={() => models.downloads.drop(id)}>
               {t.value.common.dismiss}
             </Button>
           </>
         )}
         {state !== "done" && (
-          <Button icon={Trash2} tone="plain" aria-label={`${words.cancelDownload}: ${name}`} onClick={() => void cancel()}>
+          <Button icon={Trash2} tone="plain" aria-label={words.action(words.cancelDownload, name)} onClick={() => void cancel()}>
             {words.cancelDownload}
           </Button>
         )}

@@ -19,7 +19,10 @@ export class Rate {
   #samples: { time: number; bytes: number }[] = [];
   #stage: Progress["stage"] | undefined;
   #loaded = 0;
+  /** Bytes of the stage that came over the network. */
   #fetched = 0;
+  /** Those of all stages. */
+  fetched = 0;
 
   take({ stage, loaded, total, fromCache }: Progress, now = performance.now()): Speed {
     if (stage !== this.#stage) {
@@ -27,7 +30,10 @@ export class Rate {
       this.#loaded = this.#fetched = 0;
       this.#samples = [{ time: now, bytes: 0 }];
     }
-    if (!fromCache) this.#fetched += loaded - this.#loaded;
+    if (!fromCache && stage === "download") {
+      this.#fetched += loaded - this.#loaded;
+      this.fetched += loaded - this.#loaded;
+    }
     this.#loaded = loaded;
     if (stage !== "download" || fromCache) return {};
     this.#samples.push({ time: now, bytes: this.#fetched });

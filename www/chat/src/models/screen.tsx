@@ -1,9 +1,9 @@
-// The screen of models. What it shows comes when it is first opened: who has a model need not load it.
+// The screen of models, whose script comes when it is first opened: who has a model need not load it.
 
 import { t } from "../i18n";
-import { lazy } from "../ui/lazy";
+import { Waiting, lazy } from "../ui/lazy";
 
-const Content = lazy(async () => (await import("./browse")).Browse);
+const Content = lazy(async () => (await import("./browse")).Browse, Waiting);
 
 export function ModelsScreen() {
   return (

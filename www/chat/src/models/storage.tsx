@@ -5,6 +5,7 @@ import { format, t } from "../i18n";
 import { useApp } from "../state/app";
 import { Button, IconButton } from "../ui/button";
 import { ofId } from "./choice";
+import { goTo } from "./problem";
 
 export function Storage() {
   const { models, ui } = useApp();
@@ -44,11 +45,11 @@ export function Storage() {
                   <p class="hint from">{id}</p>
                 </div>
                 {complete && (
-                  <Button tone="plain" aria-label={`${words.check}: ${nameOf(id)}`} title={words.checkText} onClick={() => void models.resolve(id).then((choice) => models.download(choice))}>
+                  <Button tone="plain" aria-label={words.action(words.check, nameOf(id))} title={words.checkText} onClick={() => void models.resolve(id).then((choice) => models.download(choice))}>
                     {words.check}
                   </Button>
                 )}
-                <IconButton icon={Trash2} label={words.deleteTitle(nameOf(id))} onClick={() => void models.remove(id, nameOf(id))} />
+                <IconButton icon={Trash2} label={words.deleteTitle(nameOf(id))} onClick={() => void models.remove(id, nameOf(id)).then(() => models.stored.of(id) || goTo("storage"))} />
               </li>
             );
           })}

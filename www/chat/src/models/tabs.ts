@@ -1,5 +1,6 @@
 // What other tabs of this page do: each holds a lock for the model that it has, and for each one that it fetches.
 
+import { newId } from "../data/ids";
 import { signal } from "@preact/signals";
 
 const MODEL = "minke-chat-model:";
@@ -13,7 +14,7 @@ type Told = { kind: "free" } | { kind: "changed" };
 export class Tabs {
   /** Names of the models that other tabs have loaded. */
   readonly others = signal<readonly string[]>([]);
-  readonly #id = crypto.randomUUID?.() ?? String(Math.random());
+  readonly #id = newId();
   readonly #channel = new BroadcastChannel("minke-chat-models");
 
   /** `onFree`: another tab asks for the memory of this one's model. `onChange`: another tab fetched or deleted models. */

@@ -45,6 +45,7 @@ worker.addEventListener("fetch", (event) => {
   if (request.method !== "GET" || !request.url.startsWith(scope)) return;
   const path = request.url.slice(scope.length).replace(/[?#].*/, "");
   if (request.mode === "navigate" && (path === "" || path === "index.html")) event.respondWith(kept("./", request));
+  else if (path === "catalogue.json") event.respondWith(edited(request, (work) => event.waitUntil(work)));
   else if (FILES.includes(path)) event.respondWith(kept(path, request));
   else if (path.startsWith("assets/")) event.respondWith(later(request));
 });
@@ -53,6 +54,19 @@ worker.addEventListener("fetch", (event) => {
 async function kept(path: string, request: Request): Promise<Response> {
   const cache = await caches.open(NAME);
   return (await cache.match(new URL(path, worker.registration.scope).href)) ?? fetch(request);
+}
+
+/** A file that the site's owner edits, without a new version of the application: as it was, at once; and as it is, the next time. */
+async function edited(request: Request, waitUntil: (work: Promise<unknown>) => void): Promise<Response> {
+  const cache = await caches.open(NAME);
+  const found = await cache.match(request);
+  const fresh = fetch(request).then(async (response) => {
+    if (response.ok) await cache.put(request, response.clone());
+    return response;
+  });
+  if (!found) return fresh;
+  waitUntil(fresh.catch(() => undefined));
+  return found;
 }
 
 /** A file that is seldom needed: from the network the first time, and kept. */

@@ -236,6 +236,13 @@ export class Chat {
       live.end();
       last = { ...live.now(), ...failureOf(error) };
     }
+    try {
+      await writer.finish(last);
+    } catch (error) {
+      if (this.conversation.peek().id === id) this.unsaved.value = true;
+      this.#tellUnsaved(error);
+    }
+    // An answer is complete when it is stored: the page may be closed then.
     batch(() => {
       const { conversation: shown, tree } = this.#here();
       if (shown.id === id) this.tree.value = applyChange(tree, { put: [last], remove: [], leaf: shown.leaf });
@@ -243,12 +250,6 @@ export class Chat {
       lives.delete(id);
       this.lives.value = lives;
     });
-    try {
-      await writer.finish(last);
-    } catch (error) {
-      if (this.conversation.peek().id === id) this.unsaved.value = true;
-      this.#tellUnsaved(error);
-    }
   }
 
   async #generate(conversation: Conversation, tree: Tree, live: Live, changed: () => void): Promise<Message> {

@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { EngineError, load } from "minke";
 import type { LoadOptions, Model, Progress, StorageFull } from "minke";
 import type { EchoScript } from "minke/testing";
-import type { Mark, RequestLog } from "../data/requests";
+import type { RequestLog } from "../data/requests";
 import { t } from "../i18n";
 import { fetchCatalogue, fetchDemo } from "../models/catalogue";
 import type { Choice } from "../models/choice";
@@ -43,8 +43,6 @@ export class Models {
   readonly demo = signal<Choice | undefined>(undefined);
   /** The model that was used last. */
   readonly last = signal<Choice | undefined>(undefined);
-  /** When the model was loaded: what the page requested since then is the user's to see. */
-  readonly loadedAt = signal<Mark | undefined>(undefined);
   /** `?device=` of the address: "cpu" or "gpu". */
   readonly device: NonNullable<LoadOptions["device"]>;
   readonly stored: Stored;
@@ -64,10 +62,11 @@ export class Models {
   ) {
     const device = this.#query.get("device");
     this.device = device === "cpu" || device === "gpu" ? device : "auto";
-    const note = (choice: Choice) => this.#note(choice);
+    const note = (choice: Choice, bytes?: number, duration?: number) => this.#note(choice, bytes, duration);
     this.stored = new Stored(() => this.#tabs);
     this.estimates = new Estimates(this.stored, { device: this.device }, note);
     this.downloads = new Downloads(this.stored, () => this.#tabs, (full) => this.#askFull(full, false), note);
+    addEventListener("online", () => this.estimates.retry());
     this.#tabs = new Tabs(
       () => this.#giveUp(),
       () => void (this.stored.known.peek() && this.stored.refresh()),
@@ -93,7 +92,6 @@ export class Models {
       const [delay, contextLength] = [Number(this.#query.get("delay") ?? 0), Number(this.#query.get("context") ?? 8192)];
       const model = echoModel({ delay, contextLength, ...(script && { script }) });
       this.#release = this.#tabs.holdModel("echo");
-      this.loadedAt.value = this.log.mark();
       this.state.value = { kind: "ready", name: "echo", model };
       return;
     }
@@ -115,7 +113,7 @@ export class Models {
     const [one] = this.downloads.list.peek();
     if (one?.state !== "paused") return;
     const words = t.peek().models;
-    this.ui.notify(words.incomplete(one.choice.name), { action: { label: words.resume, run: () => this.resume(one.choice) } });
+    this.ui.notify(words.incomplete(one.choice.name), { action: { label: words.resume, run: () => this.download(one.choice) } });
   }
 
   /** Reads the catalogue, once; again after a failure. Never rejects: see `catalogueError`. */
@@ -200,7 +198,6 @@ export class Models {
         return undefined;
       }
       this.#release = this.#tabs.holdModel(name);
-      this.loadedAt.value = this.log.mark();
       this.state.value = { kind: "ready", name, choice, model };
       if (!isLocal(choice)) {
         this.last.value = choice;
@@ -213,6 +210,7 @@ export class Models {
       return undefined;
     } finally {
       release();
+      if (rate.fetched > 0) this.#note(choice, rate.fetched, performance.now() - began);
       if (this.stored.known.peek()) void this.stored.refresh();
     }
   }
@@ -234,19 +232,13 @@ export class Models {
     this.#loading = undefined;
     const model = this.model.peek();
     this.state.value = { kind: "none" };
-    this.loadedAt.value = undefined;
     this.#release?.();
     this.#release = undefined;
     await model?.unload();
   }
 
-  /** Downloads a model without loading it. */
+  /** Downloads a model without loading it, or goes on with that. */
   download(choice: Choice): void {
-    this.downloads.add(choice);
-  }
-
-  /** Goes on with a download. */
-  resume(choice: Choice): void {
     this.downloads.add(choice);
   }
 
@@ -262,12 +254,15 @@ export class Models {
     }
   }
 
-  /** Notes what the engine is about to request: its worker has a log of requests of its own, which the page cannot read. */
-  #note({ url }: Choice): void {
+  /**
+   * Notes what the engine requests: its worker has a log of requests of its own, which the page cannot read. One entry stands for all requests
+   * for a model, when they begin, and a second one for the bytes that came.
+   */
+  #note({ url }: Choice, bytes = 0, duration = 0): void {
     if (url === undefined) return;
     const { origin } = new URL(url);
-    const time = performance.timeOrigin + performance.now();
-    this.log.add([{ url, origin, own: origin === location.origin, initiator: "engine", bytes: 0, time, duration: 0, refused: false }]);
+    const time = performance.timeOrigin + performance.now() - duration;
+    this.log.add([{ url, origin, own: origin === location.origin, initiator: "engine", bytes, time, duration, refused: false }]);
   }
 
   /** Says to other tabs that a model is fetched here, and to the user if another tab does already: the engine then waits for it. */
@@ -283,7 +278,8 @@ export class Models {
     this.#release?.();
     this.#release = undefined;
     this.state.value = { kind: "none", error, choice };
-    this.ui.notify(explain(error).text, { tone: "alarm", action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) } });
+    const text = error.code === "device-lost" ? t.peek().models.problems.lost : explain(error).text;
+    this.ui.notify(text, { tone: "alarm", action: { label: t.peek().errors.loadAgain, run: () => void this.use(choice) } });
   }
 
   /** Another tab needs the memory. */

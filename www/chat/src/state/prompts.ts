@@ -1,4 +1,5 @@
-// Prompt shortcuts: short texts by name. The user's own are stored as presets are, and so encrypted and exported with them.
+// Prompt shortcuts: short texts by name. The user's own are stored as presets are, and so encrypted and exported with
+// them.
 
 import { computed, signal } from "@preact/signals";
 import { newId } from "../data/ids";

@@ -14,7 +14,10 @@ import type { Ui } from "./ui";
 export const SHORTEST = 8;
 /** Minutes to choose from; 0: never. */
 export const LOCK_AFTER = [0, 1, 5, 15, 30, 60] as const;
-/** How long locking waits for answers to be stored, in milliseconds. What is not stored by then is once the store is unlocked. */
+/**
+ * How long locking waits for answers to be stored, in milliseconds. What is not stored by then is once the store is
+ * unlocked.
+ */
 const PATIENCE = 3_000;
 /** How often to look whether the page is unused. Timers stop while a computer sleeps, the clock does not. */
 const LOOK = 2_000;
@@ -91,7 +94,9 @@ export class Protection {
     this.#used = Date.now();
   }
 
-  /** Stores what is pending, and forgets the key; `everywhere`: in all tabs. Answers that are being written are stopped. */
+  /**
+   * Stores what is pending, and forgets the key; `everywhere`: in all tabs. Answers that are being written are stopped.
+   */
   async lock(everywhere = true): Promise<void> {
     if (this.store.protection === "none") return;
     await Promise.race([this.settle(), new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
@@ -119,7 +124,10 @@ export class Protection {
     });
   }
 
-  /** Deletes the database, with the encryption that nobody can undo any more. `onBlocked`: it waits for another tab to be closed. */
+  /**
+   * Deletes the database, with the encryption that nobody can undo any more. `onBlocked`: it waits for another tab to be
+   * closed.
+   */
   async startAfresh(onBlocked: () => void): Promise<void> {
     this.store.close();
     await deleteDB(this.store.name, { blocked: onBlocked });
@@ -168,7 +176,9 @@ export class Protection {
   }
 }
 
-/** How hard a passphrase is to guess, roughly: 0 to 3. Counts characters, and discounts what repeats or goes on like abc. */
+/**
+ * How hard a passphrase is to guess, roughly: 0 to 3. Counts characters, and discounts what repeats or goes on like abc.
+ */
 export function strength(passphrase: string): 0 | 1 | 2 | 3 {
   const characters = [...passphrase];
   const kinds: [RegExp, number][] = [

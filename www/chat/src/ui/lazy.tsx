@@ -1,52 +1,52 @@
-// Parts of the page whose code comes when they are first shown.
+// Parts of the page whose scripts are loaded when they are first shown: a conversation needs none of them.
 
 import { signal } from "@preact/signals";
-import type { ComponentType, FunctionComponent } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import type { ComponentType } from "preact";
+import { useEffect } from "preact/hooks";
 import { t } from "../i18n";
 import { Button } from "./button";
 
-/** A component that `load` brings, once. Until then it says that it is coming, and if it cannot, that it cannot. */
-export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): FunctionComponent<P> {
-  const state = signal<{ made?: ComponentType<P>; failed?: true }>({});
-  const begin = async () => {
-    state.value = await load().then(
-      (made) => ({ made }),
-      () => ({ failed: true as const }),
+/** A component that comes when it is first drawn; `Instead` stands in its place, with a way to try again if it does not come. */
+export function lazy<P extends object>(
+  load: () => Promise<ComponentType<P>>,
+  Instead: ComponentType<P & { retry?: () => void }>,
+): ComponentType<P> {
+  const state = signal<{ Loaded?: ComponentType<P>; failed?: true }>({});
+  const get = () => {
+    state.value = {};
+    load().then(
+      (Loaded) => (state.value = { Loaded }),
+      () => (state.value = { failed: true }),
     );
   };
-  return function Lazy(props: P) {
+  return (props) => {
+    const { Loaded, failed } = state.value;
     useEffect(() => {
-      if (!state.peek().made) void begin();
+      if (state.peek().Loaded === undefined) get();
     }, []);
-    const { made: Made, failed } = state.value;
-    if (Made) return <Made {...props} />;
-    return (
-      <div class="page" role={failed ? "alert" : "status"}>
-        <p>{failed ? t.value.errors.engine["network"] : t.value.common.loading}</p>
-        {failed && <Button onClick={() => location.reload()}>{t.value.common.reload}</Button>}
-      </div>
-    );
+    useEffect(() => {
+      // The heading that was focused went with what stood here.
+      if (Loaded && document.activeElement === document.body) document.querySelector<HTMLElement>("main h1")?.focus();
+    }, [Loaded]);
+    return Loaded ? <Loaded {...props} /> : <Instead {...props} {...(failed && { retry: get })} />;
   };
 }
 
-/** A screen that is lazy; its heading gets the focus when it comes, as that of another screen does when it is shown. */
-export function lazyScreen(load: () => Promise<ComponentType>): FunctionComponent {
-  const Content = lazy(async () => {
-    const Made = await load();
-    return function Arrived() {
-      const anchor = useRef<HTMLSpanElement>(null);
-      useEffect(() => {
-        if (document.activeElement === document.body || document.activeElement?.matches(".place"))
-          anchor.current!.parentElement?.querySelector<HTMLElement>("h1")?.focus();
-      }, []);
-      return (
-        <>
-          <Made />
-          <span ref={anchor} hidden />
-        </>
-      );
-    };
-  });
-  return () => <Content />;
+/** A screen that comes when it is first shown; its heading is there from the first. */
+export const lazyScreen = (title: () => string, load: () => Promise<ComponentType>) =>
+  lazy(load, ({ retry }) => (
+    <div class="page">
+      <h1 tabIndex={-1}>{title()}</h1>
+      <Waiting retry={retry} />
+    </div>
+  ));
+
+export function Waiting({ retry }: { retry?: (() => void) | undefined }) {
+  if (!retry) return <p role="status">{t.value.common.loading}</p>;
+  return (
+    <div role="alert">
+      <p>{t.value.common.notLoaded}</p>
+      <Button onClick={retry}>{t.value.errors.tryAgain}</Button>
+    </div>
+  );
 }

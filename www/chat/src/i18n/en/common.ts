@@ -12,6 +12,7 @@ export const common = {
   ok: "OK",
   skip: "Skip to the message field",
   loading: "Loading…",
+  notLoaded: "This part of the page did not arrive. The network may be gone.",
   dismiss: "Dismiss",
   offline: "Offline: stored models and conversations work as always.",
   offlineShort: "Offline",

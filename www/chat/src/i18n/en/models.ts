@@ -6,7 +6,9 @@ export const models = {
   noneLoaded: "No model: see why",
   present: (name: string) => `Model: ${name}`,
   onProcessor: (name: string) => `Model: ${name}, on the processor`,
+  action: (action: string, name: string) => `${action}: ${name}`,
   load: "Load",
+  presentTitle: "The present model",
   loadAnyway: "Load anyway",
   loadName: (name: string) => `Load ${name}`,
   loading: (name: string) => `Loading ${name}`,
@@ -127,6 +129,8 @@ export const models = {
   otherFile: "Choose other files",
   otherAddress: "Check the address",
   problems: {
+    unreachable: "Its server could not be asked.",
+    lost: "The model was lost: the browser took the GPU away, after too much load or a sleep, or ended its work. The conversation is kept.",
     refused: "The hub does not give this file to everyone: its publisher asks for a consent, or an account.",
     missing: "There is no such file. If the repository holds GGUF files, name one of them: org/repo/file.gguf.",
     offline: "There is no connection. What has arrived is kept; models that are complete on this device can be loaded.",

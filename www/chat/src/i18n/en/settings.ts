@@ -2,6 +2,7 @@
 
 export const settings = {
   title: "Settings",
+  skip: "Skip to the content",
   looks: "Appearance",
   language: "Language",
   auto: "As the browser says",

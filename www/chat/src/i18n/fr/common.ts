@@ -14,6 +14,7 @@ export const common: Strings["common"] = {
   ok: "OK",
   skip: "Aller au champ de message",
   loading: "Chargement…",
+  notLoaded: "Cette partie de la page n’est pas arrivée. Le réseau est peut-être coupé.",
   dismiss: "Masquer",
   offline: "Hors ligne : les modèles et les conversations enregistrés fonctionnent comme toujours.",
   offlineShort: "Hors ligne",

@@ -8,7 +8,9 @@ export const models: Strings["models"] = {
   noneLoaded: "Aucun modèle : voir pourquoi",
   present: (name) => `Modèle : ${name}`,
   onProcessor: (name) => `Modèle : ${name}, sur le processeur`,
+  action: (action, name) => `${action} : ${name}`,
   load: "Charger",
+  presentTitle: "Le modèle actuel",
   loadAnyway: "Charger quand même",
   loadName: (name) => `Charger ${name}`,
   loading: (name) => `Chargement de ${name}`,
@@ -129,6 +131,8 @@ export const models: Strings["models"] = {
   otherFile: "Choisir d’autres fichiers",
   otherAddress: "Vérifier l’adresse",
   problems: {
+    unreachable: "Son serveur n’a pas pu être interrogé.",
+    lost: "Le modèle a été perdu : le navigateur a retiré le processeur graphique, après trop de charge ou une veille, ou a mis fin à son travail. La conversation est conservée.",
     refused: "Le dépôt ne donne pas ce fichier à tout le monde : son éditeur demande un accord ou un compte.",
     missing: "Ce fichier n’existe pas. Si le dépôt contient des fichiers GGUF, nommez-en un : org/repo/fichier.gguf.",
     offline: "Il n’y a pas de connexion. Ce qui est arrivé est conservé ; les modèles complets sur cet appareil peuvent être chargés.",

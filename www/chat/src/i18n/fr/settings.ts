@@ -2,6 +2,7 @@ import type { Strings } from "../en";
 
 export const settings: Strings["settings"] = {
   title: "Réglages",
+  skip: "Aller au contenu",
   looks: "Apparence",
   language: "Langue",
   auto: "Celle du navigateur",
