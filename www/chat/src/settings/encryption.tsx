@@ -22,26 +22,41 @@ export function EncryptionSection() {
   const open = useSignal<Which | undefined>(undefined);
   const kind = protection.kind.value;
   const converting = protection.converting.value;
-  const close = () => (open.value = undefined);
+  // What had the focus is gone.
+  const close = () => {
+    open.value = undefined;
+    requestAnimationFrame(() => document.getElementById("encryption")?.focus());
+  };
   const lock = async () => {
-    if (library.ghosts.peek().length > 0 && !(await ui.confirm(words.ghostsTitle, words.ghostsText, words.now, true))) return;
+    if (library.ghosts.peek().length > 0 && !(await ui.confirm(words.ghostsTitle, words.ghostsText, words.now, true)))
+      return;
     await protection.lock();
   };
   const toggle = (which: Which, label: string) => (
-    <Button aria-expanded={open.value === which} onClick={() => (open.value = open.peek() === which ? undefined : which)}>
+    <Button
+      aria-expanded={open.value === which}
+      onClick={() => (open.value = open.peek() === which ? undefined : which)}
+    >
       {label}
     </Button>
   );
   return (
     <section>
-      <h2 id="encryption">{words.title}</h2>
+      <h2 id="encryption" tabIndex={-1}>
+        {words.title}
+      </h2>
       <p>{kind === "none" ? words.off : kind === "encrypted" ? words.on : words.changing}</p>
       {converting ? (
         <div class="card">
           <p role="status" class="visually-hidden">
             {words.changing}
           </p>
-          <p>{(converting.to === "none" ? words.decrypting : words.encrypting)(format.value.number(converting.done), format.value.number(converting.total))}</p>
+          <p>
+            {(converting.to === "none" ? words.decrypting : words.encrypting)(
+              format.value.number(converting.done),
+              format.value.number(converting.total),
+            )}
+          </p>
           <progress value={converting.done} max={Math.max(1, converting.total)} aria-label={words.title} />
         </div>
       ) : (
@@ -49,7 +64,11 @@ export function EncryptionSection() {
           {kind !== "none" && <LockAfter />}
           <div class="row">
             {kind === "none" ? (
-              toggle("on", words.turnOn)
+              isSecureContext ? (
+                toggle("on", words.turnOn)
+              ) : (
+                <p>{words.insecure}</p>
+              )
             ) : (
               <>
                 <Button icon={LockKeyhole} tone="main" onClick={() => void lock()}>
@@ -104,7 +123,9 @@ function Form({ which, done }: { which: Which; done(): void }) {
         done();
         return;
       } catch (error) {
-        problems.value = { [isDataError(error, "passphrase") && which !== "on" ? "current" : "all"]: explain(error).text };
+        problems.value = {
+          [isDataError(error, "passphrase") && which !== "on" ? "current" : "all"]: explain(error).text,
+        };
       } finally {
         busy.value = false;
       }
@@ -127,7 +148,14 @@ function Form({ which, done }: { which: Which; done(): void }) {
       {which !== "on" && <Passphrase first label={words.current} value={current} error={found.current} />}
       {makes && (
         <>
-          <Passphrase isNew first={which === "on"} label={words.fresh} value={fresh} hint={words.advice} error={found.fresh} />
+          <Passphrase
+            isNew
+            first={which === "on"}
+            label={words.fresh}
+            value={fresh}
+            hint={words.advice}
+            error={found.fresh}
+          />
           <Strength of={fresh.value} />
           <Passphrase isNew label={words.repeat} value={repeat} error={found.repeat} />
           <Understood checked={lost.value} error={found.lost} onChange={(is) => (lost.value = is)}>

@@ -23,11 +23,17 @@ export function Entry({
   children(tied: Tied): ComponentChildren;
 }) {
   const id = useId();
-  const described = [error !== undefined && `${id}-error`, hint !== undefined && `${id}-hint`].filter(Boolean).join(" ");
+  const described = [error !== undefined && `${id}-error`, hint !== undefined && `${id}-hint`]
+    .filter(Boolean)
+    .join(" ");
   return (
     <div class={`field ${more}`}>
       <label for={id}>{label}</label>
-      {children({ id, ...(described && { "aria-describedby": described }), ...(error !== undefined && { "aria-invalid": true as const }) })}
+      {children({
+        id,
+        ...(described && { "aria-describedby": described }),
+        ...(error !== undefined && { "aria-invalid": true as const }),
+      })}
       {error !== undefined && (
         <p class="field-error" id={`${id}-error`}>
           {error}

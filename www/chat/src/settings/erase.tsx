@@ -23,13 +23,12 @@ export function EraseDialog({ onClose, lost = false }: { onClose(): void; lost?:
     if (!sure || busy.peek()) return;
     busy.value = true;
     try {
-      if (lost) return await app.protection.startAfresh();
+      if (lost) return await app.protection.startAfresh(() => app.ui.notify(words.lock.forgotBusy, { tone: "alarm" }));
       await eraseAll(app, { models: models.peek(), settings: settings.peek() });
       onClose();
       app.ui.notify(t.peek().settings.erased);
     } catch (error) {
-      const blocked = lost && error instanceof Error && error.message === "blocked";
-      app.ui.notify(blocked ? words.lock.forgotBusy : explain(error).text, { tone: "alarm" });
+      app.ui.notify(explain(error).text, { tone: "alarm" });
     } finally {
       busy.value = false;
     }

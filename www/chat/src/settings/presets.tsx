@@ -67,7 +67,13 @@ function List() {
           </li>
           {all.map((preset) => (
             <li key={preset.id} class="card item">
-              <input type="radio" id={name + preset.id} name={name} checked={chosen === preset.id} onChange={() => choose(preset.id)} />
+              <input
+                type="radio"
+                id={name + preset.id}
+                name={name}
+                checked={chosen === preset.id}
+                onChange={() => choose(preset.id)}
+              />
               <label for={name + preset.id}>
                 <strong dir="auto">{preset.name}</strong>
                 {preset.system.trim() !== "" && (
@@ -82,8 +88,17 @@ function List() {
                 icon={EllipsisVertical}
                 items={[
                   { label: words.rename, icon: Pencil, run: () => void rename(preset.id).catch(failed) },
-                  { label: words.duplicate, icon: Copy, run: () => void presets.duplicate(preset, words.copyOf(preset.name)).catch(failed) },
-                  { label: t.value.common.delete, icon: Trash2, danger: true, run: () => void remove(preset.id, preset.name).catch(failed) },
+                  {
+                    label: words.duplicate,
+                    icon: Copy,
+                    run: () => void presets.duplicate(preset, words.copyOf(preset.name)).catch(failed),
+                  },
+                  {
+                    label: t.value.common.delete,
+                    icon: Trash2,
+                    danger: true,
+                    run: () => void remove(preset.id, preset.name).catch(failed),
+                  },
                 ]}
               />
             </li>
@@ -101,6 +116,7 @@ function Editor({ form }: { form: PresetForm }) {
   const { presets, ui } = useApp();
   const words = t.value.settings.presets;
   const element = useRef<HTMLFormElement>(null);
+  const warning = useRef<() => void>(null);
   const { fields } = form;
   useLayoutEffect(() => element.current!.querySelector<HTMLElement>("input")!.focus(), []);
   const end = () => {
@@ -110,12 +126,14 @@ function Editor({ form }: { form: PresetForm }) {
   const save = async () => {
     const preset = form.result();
     if (preset === undefined) {
-      ui.notify(words.wrong(form.problems.peek().size));
+      warning.current?.();
+      warning.current = ui.notify(words.wrong(form.problems.peek().size));
       toFirstError(element.current!);
       return;
     }
     try {
       await presets.put(preset);
+      warning.current?.();
       ui.notify(words.saved);
       end();
     } catch (error) {
@@ -163,7 +181,13 @@ function Editor({ form }: { form: PresetForm }) {
       </Entry>
       <Entry label={words.system} hint={words.systemHint}>
         {(tied) => (
-          <textarea {...tied} rows={6} dir="auto" value={form.system.value} onInput={(event) => (form.system.value = event.currentTarget.value)} />
+          <textarea
+            {...tied}
+            rows={6}
+            dir="auto"
+            value={form.system.value}
+            onInput={(event) => (form.system.value = event.currentTarget.value)}
+          />
         )}
       </Entry>
       <h3>{words.sampling}</h3>
@@ -171,7 +195,13 @@ function Editor({ form }: { form: PresetForm }) {
       <div class="numbers">{NUMBERS.map((name) => number(name, words.fields[name], words.hints[name]))}</div>
       <Entry label={words.stop} hint={words.stopHint}>
         {(tied) => (
-          <textarea {...tied} rows={3} spellcheck={false} value={form.stop.value} onInput={(event) => (form.stop.value = event.currentTarget.value)} />
+          <textarea
+            {...tied}
+            rows={3}
+            spellcheck={false}
+            value={form.stop.value}
+            onInput={(event) => (form.stop.value = event.currentTarget.value)}
+          />
         )}
       </Entry>
       <Choices

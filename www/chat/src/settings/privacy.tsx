@@ -109,7 +109,13 @@ function Requests() {
   }
 }
 
-function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time }: { of: Origin; time(at: number): string }) {
+function OriginCard({
+  of: { origin, kind, entries, bytes, refused, last },
+  time,
+}: {
+  of: Origin;
+  time(at: number): string;
+}) {
   const words = t.value.settings.priv;
   const { number, bytes: size } = format.value;
   const shown = entries.slice(-LISTED).reverse();
@@ -127,9 +133,12 @@ function OriginCard({ of: { origin, kind, entries, bytes, refused, last }, time 
         {shown.map((entry, i) => (
           <li key={entries.length - i}>
             <span class="hint">
-              {time(entry.time)} · {entry.initiator} · {entry.refused ? words.refusedMark : entry.bytes === 0 ? words.cached : size(entry.bytes)}
+              {time(entry.time)} · {entry.initiator} ·{" "}
+              {entry.refused ? words.refusedMark : entry.bytes === 0 ? words.cached : size(entry.bytes)}
             </span>
-            <span dir="ltr">{entry.url.startsWith(origin) && kind !== "local" ? entry.url.slice(origin.length) : entry.url}</span>
+            <span dir="ltr">
+              {entry.url.startsWith(origin) && kind !== "local" ? entry.url.slice(origin.length) : entry.url}
+            </span>
           </li>
         ))}
       </ol>

@@ -17,7 +17,8 @@ export function PromptSection() {
   const editing = prompts.editing.value;
   const all = prompts.all.value;
   const remove = async ({ id, name, kind }: Prompt) => {
-    const [text, yes] = kind === "own" ? [words.deleteText, t.peek().common.delete] : [words.restoreText, words.restoreYes];
+    const [text, yes] =
+      kind === "own" ? [words.deleteText, t.peek().common.delete] : [words.restoreText, words.restoreYes];
     const title = kind === "own" ? words.deleteTitle(name) : `${words.restore(name)}?`;
     if (!(await ui.confirm(title, text, yes, kind === "own"))) return;
     await prompts.remove(id).catch((error) => ui.notify(explain(error).text, { tone: "alarm" }));
@@ -26,7 +27,11 @@ export function PromptSection() {
     <section>
       <h2 id="prompts">{words.title}</h2>
       <p>{words.text}</p>
-      <Check label={words.builtIn} checked={prompts.standard.value} onChange={(is) => preferences.setOther("standardPrompts", is)} />
+      <Check
+        label={words.builtIn}
+        checked={prompts.standard.value}
+        onChange={(is) => preferences.setOther("standardPrompts", is)}
+      />
       <ul class="items">
         {all.map((prompt) =>
           prompt.id === editing?.id ? (
@@ -41,7 +46,11 @@ export function PromptSection() {
                   {prompt.text.slice(0, 200)}
                 </p>
               </div>
-              <IconButton icon={Pencil} label={words.edit(prompt.name)} onClick={() => (prompts.editing.value = prompt)} />
+              <IconButton
+                icon={Pencil}
+                label={words.edit(prompt.name)}
+                onClick={() => (prompts.editing.value = prompt)}
+              />
               {prompt.kind !== "standard" && (
                 <IconButton
                   icon={prompt.kind === "own" ? Trash2 : RotateCcw}
@@ -101,7 +110,11 @@ function PromptForm({ prompt }: { prompt: Prompt }) {
         void save();
       }}
     >
-      <Entry label={words.name} hint={words.nameHint} error={problem && problem !== "needText" ? words[problem] : undefined}>
+      <Entry
+        label={words.name}
+        hint={words.nameHint}
+        error={problem && problem !== "needText" ? words[problem] : undefined}
+      >
         {(tied) => (
           <input
             {...tied}
@@ -114,7 +127,15 @@ function PromptForm({ prompt }: { prompt: Prompt }) {
         )}
       </Entry>
       <Entry label={words.body} error={problem === "needText" ? words.needText : undefined}>
-        {(tied) => <textarea {...tied} rows={5} dir="auto" value={prompt.text} onInput={(event) => change({ text: event.currentTarget.value })} />}
+        {(tied) => (
+          <textarea
+            {...tied}
+            rows={5}
+            dir="auto"
+            value={prompt.text}
+            onInput={(event) => change({ text: event.currentTarget.value })}
+          />
+        )}
       </Entry>
       <div class="row end">
         <Button onClick={end}>{t.value.common.cancel}</Button>

@@ -49,7 +49,9 @@ export function SettingsScreen() {
             <select
               {...tied}
               value={settings.language}
-              onChange={({ currentTarget: { value } }) => preferences.change({ language: value as typeof settings.language })}
+              onChange={({ currentTarget: { value } }) =>
+                preferences.change({ language: value as typeof settings.language })
+              }
             >
               <option value="auto">{words.auto}</option>
               {Object.entries(LANGUAGES).map(([code, name]) => (
@@ -89,11 +91,34 @@ export function SettingsScreen() {
           options={OVERFLOWS.map((value) => ({ value, label: overflow[value], hint: overflowHint[value] }))}
           onChange={(value) => preferences.setOther("overflow", value)}
         />
-        <Check label={words.tools} hint={words.toolsHint} checked={preferences.other("tools", false)} onChange={(is) => preferences.setOther("tools", is)} />
-        <Check label={words.stats} checked={settings.showStats} onChange={(showStats) => preferences.change({ showStats })} />
-        <Check label={words.logprobs} hint={words.logprobsHint} checked={settings.logprobs} onChange={(logprobs) => preferences.change({ logprobs })} />
-        <Check label={words.wrap} checked={settings.wrapCode} onChange={(wrapCode) => preferences.change({ wrapCode })} />
-        <Check label={words.links} hint={words.linksHint} checked={settings.confirmLinks} onChange={(confirmLinks) => preferences.change({ confirmLinks })} />
+        <Check
+          label={words.tools}
+          hint={words.toolsHint}
+          checked={preferences.other("tools", false)}
+          onChange={(is) => preferences.setOther("tools", is)}
+        />
+        <Check
+          label={words.stats}
+          checked={settings.showStats}
+          onChange={(showStats) => preferences.change({ showStats })}
+        />
+        <Check
+          label={words.logprobs}
+          hint={words.logprobsHint}
+          checked={settings.logprobs}
+          onChange={(logprobs) => preferences.change({ logprobs })}
+        />
+        <Check
+          label={words.wrap}
+          checked={settings.wrapCode}
+          onChange={(wrapCode) => preferences.change({ wrapCode })}
+        />
+        <Check
+          label={words.links}
+          hint={words.linksHint}
+          checked={settings.confirmLinks}
+          onChange={(confirmLinks) => preferences.change({ confirmLinks })}
+        />
       </div>
 
       <h2>{words.privacy}</h2>

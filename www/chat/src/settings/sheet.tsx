@@ -15,7 +15,17 @@ export function ShortcutSheet({ onClose }: { onClose(): void }) {
               <th scope="row">{words[name]}</th>
               <td>
                 {keys.map((key) => (
-                  <kbd key={key}>{key === "Mod" ? (MAC ? "⌘" : "Ctrl") : key === "Shift" && MAC ? "⇧" : key === "Alt" && MAC ? "⌥" : key}</kbd>
+                  <kbd key={key}>
+                    {key === "Mod"
+                      ? MAC
+                        ? "⌘"
+                        : "Ctrl"
+                      : key === "Shift" && MAC
+                        ? "⇧"
+                        : key === "Alt" && MAC
+                          ? "⌥"
+                          : key}
+                  </kbd>
                 ))}
               </td>
             </tr>

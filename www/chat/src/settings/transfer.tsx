@@ -30,13 +30,15 @@ export function TransferDialog({ onClose }: { onClose(): void }) {
 
 function Export() {
   const app = useApp();
-  const { store, library, chat, ui } = app;
+  const { store, library, presets, prompts, chat, ui } = app;
   const words = t.value.settings.exchange;
   const which = useSignal<"all" | "some">("all");
   const chosen = useSignal<ReadonlySet<string>>(new Set());
   const busy = useSignal(false);
   const all = library.all.value;
   const shown = chat.path.value.length > 0;
+  const anything =
+    all.length + presets.all.value.length > 0 || prompts.all.value.some(({ kind }) => kind !== "standard");
   const count = which.value === "all" ? all.length : chosen.value.size;
 
   const json = async () => {
@@ -59,9 +61,8 @@ function Export() {
     <section>
       <h3>{words.export}</h3>
       <p class="hint">{words.exportText}</p>
-      {all.length === 0 ? (
-        <p>{words.nothing}</p>
-      ) : (
+      {!anything && <p>{words.nothing}</p>}
+      {all.length > 0 && (
         <Choices
           legend=""
           value={which.value}
@@ -81,13 +82,20 @@ function Export() {
         />
       )}
       <div class="row">
-        <Button icon={Download} tone="main" disabled={busy.value || (which.value === "some" && count === 0)} onClick={() => void json()}>
+        <Button
+          icon={Download}
+          tone="main"
+          disabled={busy.value || !anything || (which.value === "some" && count === 0)}
+          onClick={() => void json()}
+        >
           {words.json}
         </Button>
         {shown && (
           <Button
             onClick={() =>
-              void saveConversation(app, chat.conversation.peek().id, "markdown").catch((error) => ui.notify(explain(error).text, { tone: "alarm" }))
+              void saveConversation(app, chat.conversation.peek().id, "markdown").catch((error) =>
+                ui.notify(explain(error).text, { tone: "alarm" }),
+              )
             }
           >
             {words.shown}
@@ -124,11 +132,20 @@ function Pick({
     onChange(next);
   };
   return (
-    <fieldset class="pick">
+    <fieldset class="chosen">
       <legend class="visually-hidden">{label}</legend>
       <div class="row">
-        <label class="pick-row">
-          <input type="checkbox" checked={every} onChange={(event) => change(found.map(({ id }) => id), event.currentTarget.checked)} />
+        <label class="chosen-row">
+          <input
+            type="checkbox"
+            checked={every}
+            onChange={(event) =>
+              change(
+                found.map(({ id }) => id),
+                event.currentTarget.checked,
+              )
+            }
+          />
           <span>{words.every}</span>
         </label>
         <span class="hint" role="status">
@@ -145,12 +162,16 @@ function Pick({
           />
         )}
       </div>
-      <ul class="pick-list">
+      <ul class="chosen-list">
         {found.slice(0, LISTED).map(({ id, title, detail }) => (
           <li key={id}>
-            <label class="pick-row">
-              <input type="checkbox" checked={chosen.has(id)} onChange={(event) => change([id], event.currentTarget.checked)} />
-              <span class="pick-title" dir="auto">
+            <label class="chosen-row">
+              <input
+                type="checkbox"
+                checked={chosen.has(id)}
+                onChange={(event) => change([id], event.currentTarget.checked)}
+              />
+              <span class="chosen-title" dir="auto">
                 {title || t.value.sidebar.untitled}
               </span>
               <span class="hint">{detail}</span>
@@ -232,7 +253,9 @@ function Import() {
         )}
         {step.kind === "preview" && <p>{words.found(step.preview.file, words.from[step.preview.format])}</p>}
       </div>
-      {(step.kind === "preview" || step.kind === "adding") && <Shown importing={importing} preview={step.preview} busy={step.kind === "adding"} />}
+      {(step.kind === "preview" || step.kind === "adding") && (
+        <Shown importing={importing} preview={step.preview} busy={step.kind === "adding"} />
+      )}
       {step.kind === "failed" && (
         <div class="card alarm" role="alert">
           <p>
@@ -241,7 +264,9 @@ function Import() {
           <p>{explain(step.error).text}</p>
         </div>
       )}
-      {(step.kind === "done" || step.kind === "failed") && <div class="row after">{choose(words.another, "quiet")}</div>}
+      {(step.kind === "done" || step.kind === "failed") && (
+        <div class="row after">{choose(words.another, "quiet")}</div>
+      )}
     </section>
   );
 }

@@ -21,4 +21,3 @@ export async function eraseAll(app: App, also: { models: boolean; settings: bool
   await app.models.unload();
   for (const { id } of await models.list()) await models.delete(id);
 }
-

@@ -51,7 +51,10 @@ export class PresetForm {
     const { name, system, sampling, reasoning } = preset;
     const text = (value: number | undefined): Signal<string> => signal(value === undefined ? "" : String(value));
     this.fields = {
-      ...(Object.fromEntries(NUMBERS.map((name) => [name, text(sampling[name])])) as Record<NumberName, Signal<string>>),
+      ...(Object.fromEntries(NUMBERS.map((name) => [name, text(sampling[name])])) as Record<
+        NumberName,
+        Signal<string>
+      >),
       name: signal(name),
       budget: text(typeof reasoning === "number" ? reasoning : undefined),
     };
@@ -88,8 +91,13 @@ export class PresetForm {
     this.tried.value = true;
     if (this.problems.peek().size > 0) return undefined;
     const sampling: Sampling = {};
-    for (const name of NUMBERS) if (this.fields[name].peek().trim() !== "") sampling[name] = parse(this.fields[name].peek());
-    const stop = this.stop.peek().split("\n").map(unescape).filter((word) => word !== "");
+    for (const name of NUMBERS)
+      if (this.fields[name].peek().trim() !== "") sampling[name] = parse(this.fields[name].peek());
+    const stop = this.stop
+      .peek()
+      .split("\n")
+      .map(unescape)
+      .filter((word) => word !== "");
     if (stop.length > 0) sampling.stop = stop;
     const reasoning = this.reasoning.peek();
     return {
@@ -108,7 +116,10 @@ function parse(text: string): number {
   return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(plain) ? Number(plain) : NaN;
 }
 
-function problemOf(value: number, { whole, least = -Infinity, above = -Infinity, most = Infinity, below = Infinity }: Range): string | undefined {
+function problemOf(
+  value: number,
+  { whole, least = -Infinity, above = -Infinity, most = Infinity, below = Infinity }: Range,
+): string | undefined {
   const words = t.value.settings.presets;
   if (!Number.isFinite(value)) return whole ? words.badWhole : words.badNumber;
   if (whole && !Number.isInteger(value)) return words.badWhole;

@@ -1,4 +1,5 @@
-// Prompt shortcuts: short texts by name. The user's own are stored as presets are, and so encrypted and exported with them.
+// Prompt shortcuts: short texts by name. The user's own are stored as presets are, and so encrypted and exported with
+// them.
 
 import { computed, signal } from "@preact/signals";
 import { newId } from "../data/ids";
@@ -35,8 +36,15 @@ export class Prompts {
     const standard = this.standard.value ? known : [];
     const changed = new Set(known.map(({ id }) => PREFIX + id));
     return [
-      ...standard.filter(({ id }) => !own.has(PREFIX + id)).map(({ id, ...rest }): Prompt => ({ id: PREFIX + id, ...rest, kind: "standard" })),
-      ...[...own.values()].map(({ id, name, system }): Prompt => ({ id, name, text: system, kind: changed.has(id) ? "changed" : "own" })),
+      ...standard
+        .filter(({ id }) => !own.has(PREFIX + id))
+        .map(({ id, ...rest }): Prompt => ({ id: PREFIX + id, ...rest, kind: "standard" })),
+      ...[...own.values()].map(({ id, name, system }): Prompt => ({
+        id,
+        name,
+        text: system,
+        kind: changed.has(id) ? "changed" : "own",
+      })),
     ].sort((a, b) => a.name.localeCompare(b.name));
   });
   /** The one that is being edited. */
@@ -64,7 +72,8 @@ export class Prompts {
 
   problem({ id, name, text }: Prompt): PromptProblem | undefined {
     if (!/^[\p{L}\p{N}-]+$/u.test(name)) return "badName";
-    if (this.all.peek().some((other) => other.id !== id && other.name.toLowerCase() === name.toLowerCase())) return "taken";
+    if (this.all.peek().some((other) => other.id !== id && other.name.toLowerCase() === name.toLowerCase()))
+      return "taken";
     return text.trim() === "" ? "needText" : undefined;
   }
 

@@ -3,6 +3,7 @@
 import { batch, effect, signal } from "@preact/signals";
 import { deleteDB } from "idb";
 import type { Protection as Kind, Store } from "../data/store";
+import { t } from "../i18n";
 import type { Chat } from "./chat";
 import type { Draft } from "./draft";
 import type { Library } from "./library";
@@ -13,7 +14,10 @@ import type { Ui } from "./ui";
 export const SHORTEST = 8;
 /** Minutes to choose from; 0: never. */
 export const LOCK_AFTER = [0, 1, 5, 15, 30, 60] as const;
-/** How long locking waits for answers to be stored, in milliseconds. What is not stored by then is once the store is unlocked. */
+/**
+ * How long locking waits for answers to be stored, in milliseconds. What is not stored by then is once the store is
+ * unlocked.
+ */
 const PATIENCE = 3_000;
 /** How often to look whether the page is unused. Timers stop while a computer sleeps, the clock does not. */
 const LOOK = 2_000;
@@ -45,6 +49,13 @@ export class Protection {
     this.locked = signal(store.locked);
     this.kind = signal<Kind>(store.protection);
     store.subscribe((event) => {
+      if (event.kind === "closed") {
+        const { errors, common } = t.peek();
+        ui.notify(errors.data.closed, {
+          tone: "alarm",
+          action: { label: common.reload, run: () => location.reload() },
+        });
+      }
       if (event.kind !== "protection") return;
       batch(() => {
         if (store.locked && !this.locked.peek()) this.#forget();
@@ -63,7 +74,10 @@ export class Protection {
     await this.#convert("none", (onProgress) => this.store.decrypt(passphrase, onProgress));
   }
 
-  async #convert(to: Conversion["to"], run: (onProgress: (done: number, total: number) => void) => Promise<void>): Promise<void> {
+  async #convert(
+    to: Conversion["to"],
+    run: (onProgress: (done: number, total: number) => void) => Promise<void>,
+  ): Promise<void> {
     try {
       await run((done, total) => (this.converting.value = { to, done, total }));
     } finally {
@@ -80,11 +94,13 @@ export class Protection {
     this.#used = Date.now();
   }
 
-  /** Stores what is pending, and forgets the key in all tabs. Answers that are being written are stopped. */
-  async lock(): Promise<void> {
+  /**
+   * Stores what is pending, and forgets the key; `everywhere`: in all tabs. Answers that are being written are stopped.
+   */
+  async lock(everywhere = true): Promise<void> {
     if (this.store.protection === "none") return;
     await Promise.race([this.settle(), new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
-    this.store.lock();
+    this.store.lock(everywhere);
   }
 
   /** Stops all answers; resolves when they and the draft are stored. */
@@ -108,12 +124,13 @@ export class Protection {
     });
   }
 
-  /** Deletes the database, with the encryption that nobody can undo any more. Rejects while another tab has it open. */
-  async startAfresh(): Promise<void> {
+  /**
+   * Deletes the database, with the encryption that nobody can undo any more. `onBlocked`: it waits for another tab to be
+   * closed.
+   */
+  async startAfresh(onBlocked: () => void): Promise<void> {
     this.store.close();
-    await new Promise<void>((resolve, reject) => {
-      void deleteDB(this.store.name, { blocked: () => reject(new Error("blocked")) }).then(resolve, reject);
-    });
+    await deleteDB(this.store.name, { blocked: onBlocked });
     history.replaceState(null, "", "#/");
     location.reload();
   }
@@ -143,7 +160,8 @@ export class Protection {
       if (this.store.locked || this.converting.peek() !== undefined) return;
       // To wait for an answer is a use of the page.
       if (this.chat.lives.peek().size > 0) use();
-      else if (Date.now() - this.#used >= minutes * 60_000) void this.lock();
+      // Another tab may be in use.
+      else if (Date.now() - this.#used >= minutes * 60_000) void this.lock(false);
     };
     let timer: ReturnType<typeof setInterval> | undefined;
     effect(() => {
@@ -158,10 +176,17 @@ export class Protection {
   }
 }
 
-/** How hard a passphrase is to guess, roughly: 0 to 3. Counts characters, and discounts what repeats or goes on like abc. */
+/**
+ * How hard a passphrase is to guess, roughly: 0 to 3. Counts characters, and discounts what repeats or goes on like abc.
+ */
 export function strength(passphrase: string): 0 | 1 | 2 | 3 {
   const characters = [...passphrase];
-  const kinds: [RegExp, number][] = [[/\p{Ll}/u, 26], [/\p{Lu}/u, 26], [/\d/, 10], [/[^\p{L}\d]/u, 20]];
+  const kinds: [RegExp, number][] = [
+    [/\p{Ll}/u, 26],
+    [/\p{Lu}/u, 26],
+    [/\d/, 10],
+    [/[^\p{L}\d]/u, 20],
+  ];
   const pool = kinds.reduce((sum, [kind, size]) => sum + (kind.test(passphrase) ? size : 0), 0);
   let counted = 0;
   for (const [i, character] of characters.entries()) {
@@ -170,5 +195,5 @@ export function strength(passphrase: string): 0 | 1 | 2 | 3 {
   }
   // Words have fewer bits a character than letters drawn by chance.
   const bits = counted * Math.log2(Math.max(2, pool)) * 0.6;
-  return bits < 25 ? 0 : bits < 40 ? 1 : bits < 55 ? 2 : 3;
+  return bits < 25 ? 0 : bits < 40 ? 1 : bits < 50 ? 2 : 3;
 }

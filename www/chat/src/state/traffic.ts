@@ -21,7 +21,9 @@ export class Traffic {
   /** Requests since then that were sent. */
   readonly since = computed(() => {
     const mark = this.mark.value;
-    return mark === undefined || this.entries.value.length === 0 ? [] : this.log.since(mark).filter(({ refused }) => !refused);
+    return mark === undefined || this.entries.value.length === 0
+      ? []
+      : this.log.since(mark).filter(({ refused }) => !refused);
   });
   /** By origin: other sites first, then the page's own. */
   readonly origins = computed(() => byOrigin(this.entries.value));

@@ -65,7 +65,10 @@ export class Importing {
       const added = await this.store.add(chosen, this.#read.presets);
       const presets = this.#read.presets.filter(({ id }) => !before.has(id)).length;
       this.#read = undefined;
-      this.step.value = { kind: "done", added: { conversations: added.length, known: chosen.length - added.length, presets } };
+      this.step.value = {
+        kind: "done",
+        added: { conversations: added.length, known: chosen.length - added.length, presets },
+      };
     } catch (error) {
       this.step.value = { kind: "failed", file: preview.file, error };
     }
@@ -88,7 +91,12 @@ export function previewOf(file: string, { format, conversations, presets, skippe
   return {
     file,
     format,
-    conversations: conversations.map(({ conversation: { id, title, updated }, messages }) => ({ id, title, updated, messages: messages.length })),
+    conversations: conversations.map(({ conversation: { id, title, updated }, messages }) => ({
+      id,
+      title,
+      updated,
+      messages: messages.length,
+    })),
     presets: presets.length - prompts,
     prompts,
     skipped: [...reasons].map(([reason, places]) => ({ reason, places })),

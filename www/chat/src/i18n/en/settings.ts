@@ -31,7 +31,8 @@ export const settings = {
   erase: "Delete everything…",
   erased: "Everything was deleted.",
   eraseTitle: "Delete everything",
-  eraseText: "All conversations, drafts, presets and prompt shortcuts on this device are deleted for good. There is no undo.",
+  eraseText:
+    "All conversations, drafts, presets and prompt shortcuts on this device are deleted for good. There is no undo.",
   eraseModels: "Downloaded models, too",
   eraseSettings: "Settings, too",
   eraseWord: "delete",
@@ -123,10 +124,26 @@ export const settings = {
     needText: "A shortcut needs a text.",
     saved: "The shortcut was saved.",
     standard: [
-      { id: "summarise", name: "summarise", text: "Summarise the following text in a few sentences. Keep names, numbers and conclusions.\n\n{text}" },
-      { id: "translate", name: "translate", text: "Translate the following text into English. If it is English, translate it into French. Write the translation only.\n\n{text}" },
-      { id: "explain", name: "explain", text: "Explain the following step by step, in plain words, for someone new to the subject.\n\n{text}" },
-      { id: "correct", name: "correct", text: "Correct spelling and grammar of the following text and change nothing else. Then list what you changed.\n\n{text}" },
+      {
+        id: "summarise",
+        name: "summarise",
+        text: "Summarise the following text in a few sentences. Keep names, numbers and conclusions.\n\n{text}",
+      },
+      {
+        id: "translate",
+        name: "translate",
+        text: "Translate the following text into English. If it is English, translate it into French. Write the translation only.\n\n{text}",
+      },
+      {
+        id: "explain",
+        name: "explain",
+        text: "Explain the following step by step, in plain words, for someone new to the subject.\n\n{text}",
+      },
+      {
+        id: "correct",
+        name: "correct",
+        text: "Correct spelling and grammar of the following text and change nothing else. Then list what you changed.\n\n{text}",
+      },
     ],
   },
 
@@ -153,16 +170,18 @@ export const settings = {
     more: (count: string) => `and ${count} earlier ones`,
     cached: "from the cache",
     policy: "What this page may request",
-    policyText: "The browser enforces this policy, whatever the page’s scripts do. After connect-src stand the only addresses that it can reach: this site, and the hub that models come from.",
+    policyText:
+      "The browser enforces this policy, whatever the page’s scripts do. After connect-src stand the only addresses that it can reach: this site, and the hub that models come from.",
     policyNone: "This copy of the page has no policy in it; its server may send one.",
     check: "How to check it yourself",
     checks: [
       "Load a model, then switch your network off: everything goes on as before.",
-      "Open the browser’s developer tools (F12), choose “Network”, and write a message: nothing appears.",
+      "Open the browser’s developer tools (F12), choose “Network”, and write a message: nothing goes to another site.",
       "Look at the source of this page (Ctrl + U): the policy stands in its first lines.",
     ],
     stored: "What is stored, and where",
-    where: "Everything stays in this browser’s storage on this device, for this site only. Another browser, another profile or a private window sees nothing of it.",
+    where:
+      "Everything stays in this browser’s storage on this device, for this site only. Another browser, another profile or a private window sees nothing of it.",
     things: {
       conversations: "Conversations, drafts, presets, prompt shortcuts",
       settings: "Settings",
@@ -209,7 +228,8 @@ export const settings = {
     ghostsTitle: "Lock, and lose the ghost chats?",
     ghostsText: "Ghost chats are only in memory. They are gone when the page is locked.",
     after: "Lock when unused for",
-    afterMinutes: (minutes: number) => (minutes === 0 ? "never" : minutes === 60 ? "an hour" : minutes === 1 ? "a minute" : `${minutes} minutes`),
+    afterMinutes: (minutes: number) =>
+      minutes === 0 ? "never" : minutes === 60 ? "an hour" : minutes === 1 ? "a minute" : `${minutes} minutes`,
     afterHint: "An answer that is being written is finished first. Ghost chats are gone when the page is locked.",
     afterOff: "Works once conversations are encrypted.",
     change: "Change the passphrase…",
@@ -225,24 +245,29 @@ export const settings = {
     unlocking: "Unlocking…",
     forgot: "I lost the passphrase",
     forgotTitle: "Start afresh",
-    forgotText: "Without the passphrase, nobody can read these conversations any more. You can delete them, with presets and settings, and start afresh. Downloaded models stay.",
-    forgotBusy: "Another tab of this page is open. Close it, then try again.",
+    forgotText:
+      "Without the passphrase, nobody can read these conversations any more. You can delete them, with presets and settings, and start afresh. Downloaded models stay.",
+    forgotBusy: "Another tab of this page is open. Close it, and this goes on.",
+    insecure: "Conversations cannot be encrypted here: browsers allow it on pages that came by https only.",
   },
 
   exchange: {
     export: "Export",
     exportText: "A JSON file with every branch, which this page can import again. It is not encrypted.",
-    all: (count: number) => (count === 1 ? "The conversation, with presets" : `All ${count} conversations, with presets`),
+    all: (count: number) =>
+      count === 1 ? "The conversation, with presets" : `All ${count} conversations, with presets`,
     some: "Chosen conversations",
     chosen: (count: number) => (count === 1 ? "1 chosen" : `${count} chosen`),
     every: "All",
     find: "Filter by title",
     json: "Export as JSON",
     shown: "The conversation shown, as Markdown",
-    exported: (count: number) => (count === 1 ? "1 conversation was exported." : `${count} conversations were exported.`),
+    exported: (count: number) =>
+      count === 1 ? "1 conversation was exported." : `${count} conversations were exported.`,
     nothing: "There is nothing to export yet.",
     import: "Import",
-    importText: "Exports of this page, of ChatGPT (the archive, or conversations.json in it) and of llama.cpp’s web UI. The file is read on this device.",
+    importText:
+      "Exports of this page, of ChatGPT (the archive, or conversations.json in it) and of llama.cpp’s web UI. The file is read on this device.",
     choose: "Choose a file…",
     drop: "or drop it here",
     reading: (name: string) => `Reading ${name}…`,
@@ -267,7 +292,8 @@ export const settings = {
     adding: "Importing…",
     added: (count: number) => (count === 1 ? "1 conversation was imported." : `${count} conversations were imported.`),
     known: (count: number) => (count === 1 ? "1 was already here." : `${count} were already here.`),
-    addedPresets: (count: number) => (count === 1 ? "1 preset or shortcut was imported." : `${count} presets or shortcuts were imported.`),
+    addedPresets: (count: number) =>
+      count === 1 ? "1 preset or shortcut was imported." : `${count} presets or shortcuts were imported.`,
     failed: (name: string) => `${name} was not imported.`,
     another: "Import another file",
   },

@@ -78,7 +78,8 @@ export const settings: Strings["settings"] = {
       aboveTo: (above, most) => `Il faut plus de ${above} et au plus ${most}.`,
       toBelow: (least, below) => `Il faut au moins ${least} et moins de ${below}.`,
     },
-    wrong: (count) => (count === 1 ? "Un champ n’est pas encore correct." : `${count} champs ne sont pas encore corrects.`),
+    wrong: (count) =>
+      count === 1 ? "Un champ n’est pas encore correct." : `${count} champs ne sont pas encore corrects.`,
     fields: {
       temperature: "Température",
       topP: "Top p",
@@ -124,10 +125,26 @@ export const settings: Strings["settings"] = {
     needText: "Un raccourci a besoin d’un texte.",
     saved: "Le raccourci est enregistré.",
     standard: [
-      { id: "summarise", name: "résumer", text: "Résume le texte suivant en quelques phrases. Garde les noms, les nombres et les conclusions.\n\n{text}" },
-      { id: "translate", name: "traduire", text: "Traduis le texte suivant en français. S’il est en français, traduis-le en anglais. N’écris que la traduction.\n\n{text}" },
-      { id: "explain", name: "expliquer", text: "Explique ce qui suit pas à pas, avec des mots simples, à quelqu’un qui découvre le sujet.\n\n{text}" },
-      { id: "correct", name: "corriger", text: "Corrige l’orthographe et la grammaire du texte suivant sans rien changer d’autre. Indique ensuite ce que tu as changé.\n\n{text}" },
+      {
+        id: "summarise",
+        name: "résumer",
+        text: "Résume le texte suivant en quelques phrases. Garde les noms, les nombres et les conclusions.\n\n{text}",
+      },
+      {
+        id: "translate",
+        name: "traduire",
+        text: "Traduis le texte suivant en français. S’il est en français, traduis-le en anglais. N’écris que la traduction.\n\n{text}",
+      },
+      {
+        id: "explain",
+        name: "expliquer",
+        text: "Explique ce qui suit pas à pas, avec des mots simples, à quelqu’un qui découvre le sujet.\n\n{text}",
+      },
+      {
+        id: "correct",
+        name: "corriger",
+        text: "Corrige l’orthographe et la grammaire du texte suivant sans rien changer d’autre. Indique ensuite ce que tu as changé.\n\n{text}",
+      },
     ],
   },
 
@@ -160,7 +177,7 @@ export const settings: Strings["settings"] = {
     check: "Comment le vérifier vous-même",
     checks: [
       "Chargez un modèle, puis coupez le réseau : tout continue comme avant.",
-      "Ouvrez les outils de développement du navigateur (F12), choisissez « Réseau » et écrivez un message : rien n’apparaît.",
+      "Ouvrez les outils de développement du navigateur (F12), choisissez « Réseau » et écrivez un message : rien ne va vers un autre site.",
       "Regardez le code source de cette page (Ctrl + U) : la politique se trouve dans les premières lignes.",
     ],
     stored: "Ce qui est enregistré, et où",
@@ -174,7 +191,8 @@ export const settings: Strings["settings"] = {
       ghosts: "Discussions fantômes",
     },
     places: {
-      plain: "dans la base de données du navigateur, non chiffrés : qui peut utiliser ce profil du navigateur peut les lire",
+      plain:
+        "dans la base de données du navigateur, non chiffrés : qui peut utiliser ce profil du navigateur peut les lire",
       encrypted: "dans la base de données du navigateur, chiffrés avec votre phrase secrète",
       settings: "dans la base de données du navigateur, jamais chiffrés ; rien de ce que vous écrivez n’y figure",
       models: "comme fichiers de ce site",
@@ -212,8 +230,10 @@ export const settings: Strings["settings"] = {
     ghostsTitle: "Verrouiller et perdre les fantômes ?",
     ghostsText: "Les discussions fantômes ne sont qu’en mémoire. Elles disparaissent quand la page est verrouillée.",
     after: "Verrouiller sans activité après",
-    afterMinutes: (minutes) => (minutes === 0 ? "jamais" : minutes === 60 ? "une heure" : minutes === 1 ? "une minute" : `${minutes} minutes`),
-    afterHint: "Une réponse en cours est d’abord terminée. Les discussions fantômes disparaissent quand la page est verrouillée.",
+    afterMinutes: (minutes) =>
+      minutes === 0 ? "jamais" : minutes === 60 ? "une heure" : minutes === 1 ? "une minute" : `${minutes} minutes`,
+    afterHint:
+      "Une réponse en cours est d’abord terminée. Les discussions fantômes disparaissent quand la page est verrouillée.",
     afterOff: "Fonctionne une fois les conversations chiffrées.",
     change: "Changer la phrase secrète…",
     changeYes: "Changer la phrase secrète",
@@ -230,13 +250,16 @@ export const settings: Strings["settings"] = {
     forgotTitle: "Recommencer à zéro",
     forgotText:
       "Sans la phrase secrète, plus personne ne peut lire ces conversations. Vous pouvez les supprimer, avec les préréglages et les réglages, et recommencer à zéro. Les modèles téléchargés restent.",
-    forgotBusy: "Un autre onglet de cette page est ouvert. Fermez-le, puis réessayez.",
+    forgotBusy: "Un autre onglet de cette page est ouvert. Fermez-le, et cela continue.",
+    insecure:
+      "Les conversations ne peuvent pas être chiffrées ici : les navigateurs ne le permettent que sur les pages venues par https.",
   },
 
   exchange: {
     export: "Exporter",
     exportText: "Un fichier JSON avec toutes les branches, que cette page peut relire. Il n’est pas chiffré.",
-    all: (count) => (count === 1 ? "La conversation, avec les préréglages" : `Les ${count} conversations, avec les préréglages`),
+    all: (count) =>
+      count === 1 ? "La conversation, avec les préréglages" : `Les ${count} conversations, avec les préréglages`,
     some: "Des conversations choisies",
     chosen: (count) => (count === 1 ? "1 choisie" : `${count} choisies`),
     every: "Toutes",
@@ -272,7 +295,8 @@ export const settings: Strings["settings"] = {
     adding: "Importation…",
     added: (count) => (count === 1 ? "1 conversation a été importée." : `${count} conversations ont été importées.`),
     known: (count) => (count === 1 ? "1 était déjà là." : `${count} étaient déjà là.`),
-    addedPresets: (count) => (count === 1 ? "1 préréglage ou raccourci a été importé." : `${count} préréglages ou raccourcis ont été importés.`),
+    addedPresets: (count) =>
+      count === 1 ? "1 préréglage ou raccourci a été importé." : `${count} préréglages ou raccourcis ont été importés.`,
     failed: (name) => `${name} n’a pas été importé.`,
     another: "Importer un autre fichier",
   },
