@@ -1,7 +1,7 @@
 // Builds the chat as static files that work below any address.
 
 import { createHash } from "node:crypto";
-import { copyFileSync } from "node:fs";
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 
@@ -42,9 +42,29 @@ const icon = {
   writeBundle: ({ dir }) => copyFileSync(path("../favicon.svg"), `${dir}/favicon.svg`),
 };
 
+/** The licences of what is built in, but for the engine's, which `cargo xtask site` adds. */
+const licences = {
+  name: "licences",
+  apply: "build",
+  writeBundle({ dir }) {
+    const names = new Set();
+    for (const file of this.getModuleIds()) {
+      const found = /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules)/.exec(file);
+      if (found) names.add(found[1]);
+    }
+    const texts = [...names].sort().map((name) => {
+      const folder = path(`node_modules/${name}`);
+      const { version, license } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
+      const file = readdirSync(folder).find((file) => /^licen[sc]e(\.\w+)?$/i.test(file));
+      return `# ${name} ${version}: ${license}\n\n${file === undefined ? "" : readFileSync(`${folder}/${file}`, "utf8")}`;
+    });
+    writeFileSync(`${dir}/THIRD-PARTY.txt`, texts.join("\n\n"));
+  },
+};
+
 export default defineConfig({
   base: "./",
-  plugins: [offline(), icon],
+  plugins: [offline(), icon, licences],
   // Its worker and its wasm are found by their place beside its script.
   optimizeDeps: { exclude: ["minke"] },
   worker: { format: "es" },

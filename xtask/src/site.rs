@@ -112,7 +112,11 @@ fn chat(out: &Path) -> Result<()> {
     let mut npm = run::command("npm", &["run", "build", "--silent"]);
     npm.current_dir(root().join(FOLDER));
     run::quiet(npm)?;
-    copy(&root().join(FOLDER).join("dist"), out, "")
+    copy(&root().join(FOLDER).join("dist"), out, "")?;
+    let file = out.join("THIRD-PARTY.txt");
+    let own = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    fs::write(&file, format!("{own}\n\n# The engine\n\n{}", notices::third_party()?))?;
+    Ok(())
 }
 
 /// The official client, in one file, with its licence.

@@ -144,7 +144,7 @@ export function SettingsScreen() {
       <div class="card">
         <p>{words.version(version)}</p>
         <p>
-          {words.licences}: {SOFTWARE.map(([name, licence]) => `${name} (${licence})`).join(", ")}.
+          <a href="THIRD-PARTY.txt">{words.licences}</a>: {SOFTWARE.map(([name, licence]) => `${name} (${licence})`).join(", ")}.
         </p>
         <p class="last">{words.modelLicences}</p>
       </div>
