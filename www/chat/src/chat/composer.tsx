@@ -55,7 +55,7 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
   };
   /** Keys of the list of shortcuts. Returns whether the key was one. */
   const onListKey = (event: KeyboardEvent): boolean => {
-    if (offered.length === 0 || event.isComposing) return false;
+    if (offered.length === 0 || event.isComposing || event.keyCode === 229) return false;
     if (event.key === "ArrowDown" || event.key === "ArrowUp")
       picked.value = (at + (event.key === "ArrowDown" ? 1 : offered.length - 1)) % offered.length;
     else if (event.key === "Enter" || event.key === "Tab") insert(offered[at]!, "");
@@ -162,8 +162,8 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           }}
           onKeyDown={(event) => {
             if (onListKey(event)) return;
-            // Not while an input method composes, which Enter confirms.
-            if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
+            // Not while an input method composes, which Enter confirms. In Safari composing has ended by then, and the code tells.
+            if (event.key !== "Enter" || event.isComposing || event.keyCode === 229 || event.shiftKey) return;
             if (!preferences.settings.peek().enterSends && !event.ctrlKey && !event.metaKey) return;
             event.preventDefault();
             send();

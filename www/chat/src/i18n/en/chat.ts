@@ -30,6 +30,7 @@ export const chat = {
   editSend: "Send",
   editSave: "Save",
   editField: "Edit the message",
+  busy: "An answer is being written. Stop it, or wait until it is complete; your text is kept.",
   fork: "New conversation from here",
   deleteBranch: "Delete from here",
   branchDeleted: "The message and what followed it were deleted.",

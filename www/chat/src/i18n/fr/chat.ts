@@ -32,6 +32,7 @@ export const chat: Strings["chat"] = {
   editSend: "Envoyer",
   editSave: "Enregistrer",
   editField: "Modifier le message",
+  busy: "Une réponse est en cours. Arrêtez-la ou attendez la fin ; votre texte est conservé.",
   fork: "Nouvelle conversation à partir d’ici",
   deleteBranch: "Supprimer à partir d’ici",
   branchDeleted: "Le message et ce qui le suivait ont été supprimés.",
