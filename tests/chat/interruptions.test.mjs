@@ -93,6 +93,20 @@ describe("what is typed", { skip }, () => {
 });
 
 describe("while an answer is written", { skip }, () => {
+  test("it may begin before its model does", async () => {
+    visitor = await app.visitor();
+    await visitor.context.route("**/testing*.js", async (route) => {
+      await new Promise((done) => setTimeout(done, 1500));
+      await route.continue();
+    });
+    page = await visitor.open();
+    await page.fill("#message", "At once");
+    await page.press("#message", "Enter");
+    await page.waitForSelector(".message.live", { timeout: 1000 });
+    await answered(page);
+    assert.deepEqual(await body(page), ["At once"]);
+  });
+
   test("its conversation is deleted and brought back, with what was written", async () => {
     await open(slow);
     await begin(page, "Delete me");

@@ -67,7 +67,7 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
 
   const send = () => {
     if (draft.empty.peek() || draft.reading.peek() > 0 || chat.live.peek()) return;
-    if (models.state.peek().kind === "none") {
+    if (models.state.peek().kind === "none" && !models.starting.peek()) {
       ui.notify(words.noModel, { action: { label: words.chooseModel, run: () => ui.go("models") } });
       return;
     }
