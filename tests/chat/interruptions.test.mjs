@@ -68,6 +68,25 @@ describe("what is typed", { skip }, () => {
     assert.doesNotMatch(drafts, /secret/);
   });
 
+  test("or pasted is attached if it is long, and put into the field on demand", async () => {
+    await open();
+    await page.evaluate(() => navigator.clipboard.writeText("lorem ipsum dolor ".repeat(30_000)));
+    await page.focus("#message");
+    await page.keyboard.press("Control+V");
+    await page.waitForSelector(".chip");
+    assert.match(await page.locator(".chip").innerText(), /Pasted text\.txt/);
+    const began = Date.now();
+    await page.keyboard.type("What is this?");
+    assert.ok(Date.now() - began < 2000, "the field stays quick");
+    await page.getByRole("button", { name: "Remove Pasted text.txt" }).click();
+    await page.evaluate(() => navigator.clipboard.writeText("word ".repeat(2_000)));
+    await page.focus("#message");
+    await page.keyboard.press("Control+V");
+    await page.waitForSelector(".chip");
+    await page.getByRole("button", { name: "Put it into the message" }).last().click();
+    await page.waitForFunction(() => document.querySelector("#message").value.length > 9_000 && document.querySelector(".chip") === null);
+  });
+
   test("into a message that is edited is kept when something else comes between", async () => {
     await open(slow);
     await begin(page, "One");

@@ -13,6 +13,8 @@ import { Icon } from "../ui/icon";
 import { Menu } from "../ui/menu";
 import { grow } from "./grow";
 
+/** Characters of a pasted text from which on it is attached as a file: browsers lay out a field as a whole for every key. */
+const LONG = 8_000;
 /** Prompt shortcuts that are offered at a time. */
 const OFFERED = 8;
 
@@ -63,6 +65,25 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
     else return false;
     event.preventDefault();
     return true;
+  };
+
+  /** Attaches a long text, and offers to have it in the field all the same. */
+  const pasteLong = async (long: string) => {
+    const before = new Set(draft.attachments.peek().map(({ id }) => id));
+    try {
+      await draft.attach([new File([long], words.pastedFile, { type: "text/plain" })]);
+    } catch (error) {
+      return ui.fail(error);
+    }
+    const added = draft.attachments.peek().find(({ id }) => !before.has(id));
+    if (added === undefined) return;
+    const into = () => {
+      if (!draft.attachments.peek().includes(added)) return;
+      draft.detach(added.id);
+      const { value, selectionStart: from, selectionEnd: to } = field.current!;
+      draft.write(value.slice(0, from) + long + value.slice(to));
+    };
+    ui.notify(words.pastedAsFile, { action: { label: words.pasteIntoField, run: into } });
   };
 
   const send = () => {
@@ -156,9 +177,11 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           onInput={(event) => draft.write(event.currentTarget.value)}
           onPaste={(event) => {
             const pasted = [...(event.clipboardData?.files ?? [])];
-            if (pasted.length === 0) return;
+            const long = event.clipboardData?.getData("text/plain") ?? "";
+            if (pasted.length === 0 && long.length < LONG) return;
             event.preventDefault();
-            attach(pasted);
+            if (pasted.length > 0) attach(pasted);
+            else void pasteLong(long);
           }}
           onKeyDown={(event) => {
             if (onListKey(event)) return;
