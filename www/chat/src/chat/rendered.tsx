@@ -42,7 +42,7 @@ function Markdown({ text, live, kind = "text", create }: Props & { create: typeo
     };
   }, [strings]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const made = current.current!;
     if (live === undefined)
       return inTurn(() => {
