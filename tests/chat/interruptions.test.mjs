@@ -275,6 +275,21 @@ describe("the focus", { skip }, () => {
     await focused(page, "#message");
   });
 
+  test("is given back by a menu, and a second click on what sends stops nothing", async () => {
+    await open(slow);
+    await page.fill("#message", "Twice");
+    await page.getByRole("button", { name: "Send" }).dblclick();
+    await page.waitForFunction(() => document.querySelector(".message.live .md")?.textContent.length > 200);
+    await page.locator(".chat-tools [aria-haspopup=menu]").press("Enter");
+    await focused(page, "[role=menuitem]");
+    await page.keyboard.press("Escape");
+    await focused(page, ".chat-tools [aria-haspopup=menu]");
+    assert.equal(await page.locator(".message.live").count(), 1, "Escape closed the menu only");
+    await page.getByRole("button", { name: "Stop" }).click();
+    await answered(page);
+    assert.deepEqual(await texts(page, ".said"), ["Twice"]);
+  });
+
   test("goes into the drawer of a phone, and back", async () => {
     await open({ query: "?model=echo" }, { width: 360, height: 740 });
     await say(page, "Hello");

@@ -193,7 +193,8 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           }}
         />
         {live ? (
-          <button key="stop" type="button" class="icon-button send" aria-label={words.stop} title={words.stop} onClick={() => chat.stop()}>
+          // The second click of two on what was the button that sends stops nothing.
+          <button key="stop" type="button" class="icon-button send" aria-label={words.stop} title={words.stop} onClick={(event) => event.detail < 2 && chat.stop()}>
             <Icon of={Square} size={18} />
           </button>
         ) : (

@@ -81,8 +81,12 @@ export function Menu({
         role="menu"
         aria-label={label}
         popover="auto"
-        onBeforeToggle={(event) => (open.value = (event as unknown as ToggleEvent).newState === "open")}
-        onToggle={(event) => (event as unknown as ToggleEvent).newState === "open" && place()}
+        onBeforeToggle={(event) => (event as unknown as ToggleEvent).newState === "open" && (open.value = true)}
+        onToggle={(event) => {
+          if ((event as unknown as ToggleEvent).newState === "open") place();
+          // Not before it is closed: the browser gives the focus back from an item that is still there.
+          else open.value = false;
+        }}
         onKeyDown={onKey}
       >
         {open.value &&
