@@ -169,8 +169,8 @@ test("a long answer leaves the page free", { skip, timeout: 300_000 }, async (t)
   await page.waitForTimeout(1000);
   const tasks = (await page.evaluate(() => globalThis.tasks)).sort((a, b) => b - a);
   t.diagnostic(`${length} characters: ${tasks.length} tasks over 50 ms, the longest: ${tasks.slice(0, 5).join(", ") || "none"}`);
-  // The echo model computes on the page's thread, too; the machine may be busy.
-  assert.ok((tasks[0] ?? 0) < 300, `a task of ${tasks[0]} ms`);
+  // A machine that does something else beside it makes every task longer; what grows with the square of the answer is seconds.
+  assert.ok((tasks[0] ?? 0) < 1000, `a task of ${tasks[0]} ms`);
 });
 
 /** Imports a file by the dialog. */
