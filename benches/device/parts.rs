@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use minke::engine::{Engine, GenerateOptions, Host, Input, LoadOptions, RunOn, accept};
+use minke::engine::{Choices, Engine, GenerateOptions, Host, Input, LoadOptions, RunOn, accept};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{KvFormat, SelfTest, Variants};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
@@ -26,6 +26,9 @@ const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
     workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }),
 };
+/// What a load finds out by timing.
+static CHOICES: Choices = Choices::new();
+
 const SHORT: usize = 128;
 const LONG: usize = 4096;
 const PROMPT: usize = 512;
@@ -134,6 +137,7 @@ pub fn shape(folder: &Path, shape: &Shape, limit: f64, ceiling: Option<f64>) -> 
         let alone = LoadOptions { variants: Some(variants), ..chosen };
         one_more(&["variants", name_of(variants)], alone, &[SHORT]);
     }
+    one_more(&["tuned"], LoadOptions { tuning: Some(&CHOICES), ..chosen }, &[SHORT]);
     one_more(&["kvCache", "q8"], LoadOptions { kv_cache: Some(KvFormat::Q8), ..chosen }, &[SHORT, LONG]);
     Ok(())
 }

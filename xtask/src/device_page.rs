@@ -151,6 +151,20 @@ fn speeds(result: &Value) -> String {
         });
         let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
     }
+    page += "\nIn the variants that a load finds the fastest (`tune`), with the time of a load that finds them:\n\n| model | variants | load, s | prefill | decode after 128 |\n|---|---|---|---|---|\n";
+    for (name, part) in models(result) {
+        let tuned = &part["result"]["tuned"];
+        let used = tuned["kernels"].as_object().into_iter().flatten().map(|(variant, _)| variant.as_str());
+        let used: Vec<&str> = used.filter(|variant| *variant != "base").collect();
+        let used = match tuned["failed"].as_str() {
+            Some(why) => format!("failed: {why}"),
+            None if tuned.is_null() => "–".to_owned(),
+            None if used.is_empty() => "none".to_owned(),
+            None => used.join(", "),
+        };
+        let (load, read) = (number(&tuned["loadSeconds"]), prefill(tuned));
+        let _ = writeln!(page, "| {name} | {used} | {load} | {read} | {} |", decode(&tuned["decode"]["128"]));
+    }
     page += "\nWith a KV cache of 8 bits:\n\n| model | prefill | decode after 128 | decode after 4,096 |\n|---|---|---|---|\n";
     for (name, part) in models(result) {
         let q8 = &part["result"]["kvCache"]["q8"];
@@ -247,7 +261,7 @@ mod tests {
                 "self-test": { "status": "done", "result": { "tested": 144, "failed": { "a model, none": ["matvec.q4"] } } },
                 "kernel tests": { "status": "cut", "why": "after 120 s", "result": { "passed": 70, "failed": ["kernels::norm::wrong"], "ignored": 0, "unfinished": 9 } },
                 "a model": { "status": "cut", "why": "after 30 s", "log": "the driver said so", "result": { "parameters": 1,
-                    "chosen": run, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
+                    "chosen": run, "tuned": { "kernels": { "base": 9, "int8": 3 }, "loadSeconds": 1.8 }, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
                 "later": { "status": "skipped", "why": "no time was left" },
             },
         })
@@ -267,6 +281,7 @@ mod tests {
             "- kernel tests: kernels::norm::wrong",
             "| a model (cut, after 30 s) | 1.50 | 0.0900 | 2345 | 120 (5.50, 62 %) | reading 4096 tokens would take 105 s |",
             "| a model | 2345 / 120 | – | failed: out of memory | – |",
+            "| a model | int8 | 1.80 | – | – |",
             "| a model | – | – | – |",
             "- later: skipped, no time was left",
             "      the driver said so",
