@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::noise::{Noise, Shape};
 use crate::probe::Adapter;
 use crate::shapes::published;
+use crate::steps;
 
 const HOST: Host = Host {
     clock: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
@@ -195,6 +196,11 @@ impl Bench<'_> {
             };
             tell_at(path, json!({ "decode": { context.to_string(): measured } }));
         }
+        if path == ["chosen"] {
+            // A quarter of what is left, so that the variants have their turn.
+            let end = self.left() * 0.75;
+            steps::times(&engine, || self.left() - end, |plan, steps| tell(&json!({ "steps": { plan: steps } })))?;
+        }
         Ok(())
     }
 
@@ -289,6 +295,6 @@ fn all(rates: &[f64]) -> Vec<f64> {
 }
 
 /// Three significant digits: more would be noise.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
 }

@@ -14,6 +14,7 @@ pub fn of(result: &Value) -> Result<(String, String)> {
     let mut page = head(result, adapter, name);
     page += &tests(&result["parts"]);
     page += &speeds(result);
+    page += &steps(result);
     page += &others(&result["parts"]);
     Ok((format!("device-{}.md", slug(name)), page))
 }
@@ -196,6 +197,43 @@ fn dropped(run: &Value) -> String {
     warnings.map(|warning| format!(" ({warning})")).collect()
 }
 
+/// Where the time goes: the pipelines of a plan that take the most of it.
+fn steps(result: &Value) -> String {
+    let mut page = String::new();
+    for (name, part) in models(result) {
+        for plan in ["decode", "prefill"] {
+            let mut rows: Vec<(f64, String)> = Vec::new();
+            for step in part["result"]["steps"][plan].as_array().into_iter().flatten() {
+                let (count, each) =
+                    (step["steps"].as_f64().unwrap_or(0.0), step["microseconds"].as_f64().unwrap_or(0.0));
+                let text = |key: &str| step[key].as_str().unwrap_or_default().replace('|', "\\|");
+                let (kernel, detail, rate) = (text("kernel"), text("detail"), number(&step["gigabytesPerSecond"]));
+                let all = count * each / 1e3;
+                rows.push((
+                    all,
+                    format!("| {kernel} | {detail} | {count} | {} | {} | {rate} |\n", figures(each), figures(all)),
+                ));
+            }
+            if rows.is_empty() {
+                continue;
+            }
+            rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let what = if plan == "decode" { "a decoded token after 128" } else { "a chunk of 64 tokens" };
+            let all = figures(rows.iter().map(|row| row.0).sum());
+            let _ = write!(
+                page,
+                "\n{name}, {what}, {all} ms in all:\n\n| kernel | shapes | steps | µs each | ms in all | GB/s |\n|---|---|---|---|---|---|\n"
+            );
+            rows.iter().for_each(|row| page += &row.1);
+        }
+    }
+    if page.is_empty() {
+        page
+    } else {
+        format!("\n## Steps\n\nEach pipeline alone, repeated: weights that fit in a cache come from there.\n{page}")
+    }
+}
+
 /// The parts that did not end by themselves, and why.
 fn others(parts: &Value) -> String {
     let ended = |part: &Value| part["status"] == "done";
@@ -261,7 +299,9 @@ mod tests {
                 "self-test": { "status": "done", "result": { "tested": 144, "failed": { "a model, none": ["matvec.q4"] } } },
                 "kernel tests": { "status": "cut", "why": "after 120 s", "result": { "passed": 70, "failed": ["kernels::norm::wrong"], "ignored": 0, "unfinished": 9 } },
                 "a model": { "status": "cut", "why": "after 30 s", "log": "the driver said so", "result": { "parameters": 1,
-                    "chosen": run, "tuned": { "kernels": { "base": 9, "int8": 3 }, "loadSeconds": 1.8 }, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
+                    "chosen": run, "steps": { "decode": [
+                        { "kernel": "norm", "detail": "x", "steps": 1, "microseconds": 3.0 },
+                        { "kernel": "matvec.q4", "detail": "w[8,32]:q4", "steps": 28, "microseconds": 50.0, "gigabytesPerSecond": 300.0 } ] }, "tuned": { "kernels": { "base": 9, "int8": 3 }, "loadSeconds": 1.8 }, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
                 "later": { "status": "skipped", "why": "no time was left" },
             },
         })
@@ -283,6 +323,8 @@ mod tests {
             "| a model | 2345 / 120 | – | failed: out of memory | – |",
             "| a model | int8 | 1.80 | – | – |",
             "| a model | – | – | – |",
+            "a model, a decoded token after 128, 1.40 ms in all:",
+            "| matvec.q4 | w[8,32]:q4 | 28 | 50.0 | 1.40 | 300 |",
             "- later: skipped, no time was left",
             "      the driver said so",
         ] {

@@ -35,7 +35,7 @@ type Place = (source: Source, report: (progress: Progress) => void, startWorkers
 export async function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, means: Means): Promise<WasmModel> {
   const choices = request.tune && request.cache === "opfs" ? await readChoices() : undefined;
   const model = await place(request, instance, task, means, (source, ...rest) => instance.glue.loadModel(source, request.options, ...rest, choices), (model) => model.unload());
-  if (choices && `${model.choices()}` !== `${choices}`) await keepChoices(model.choices());
+  if (choices && `${model.choices()}` !== `${choices}`) void keepChoices(model.choices()); // never rejects, and nobody waits for it
   return model;
 }
 
