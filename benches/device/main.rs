@@ -13,6 +13,7 @@ mod probe;
 #[path = "../../tests/shapes/mod.rs"]
 #[allow(dead_code)] // architectures.rs asks for more
 mod shapes;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -1,5 +1,6 @@
 //! The options of a load.
 
+use super::choices::Choices;
 use crate::gpu::DeviceOptions;
 use crate::kernels::{KvFormat, Variants};
 use crate::model::Quantization;
@@ -32,6 +33,9 @@ pub struct LoadOptions {
     pub copies_budget: Option<u64>,
     /// Kernel variants to use; by default those that suit the device.
     pub variants: Option<Variants>,
+    /// Chooses among the variants by timing them, once for a device and shapes: the choices of earlier loads, to which this one adds its
+    /// own. `None` times nothing.
+    pub tuning: Option<&'static Choices>,
     /// What to run on.
     pub run_on: RunOn,
     /// Threads on the processor; by default as many as suit the machine.
