@@ -6,7 +6,7 @@
 // latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 // Reads of the caches are in no branch and several are under way at once: where there is no key, another is read and has no weight.
 override SPLITS: u32 = 1u;
-override ROWS: u32 = 16u;    // 4, 8, 16 or 32; at most 16 with over 128 values in a head, 8 with WIDE
+override ROWS: u32 = 16u;    // 4, 8, 16 or 32; at most 16 with over 64 values in a head, 8 with WIDE
 override COLUMNS: u32 = 16u; // neighbouring threads, a power of two: each has four values of a head
 override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
 

@@ -21,7 +21,7 @@ use compiler::Compiler;
 use listing::Work;
 use minke::engine::accept;
 use minke::kernels::{KvFormat, Variants, suited};
-use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
+use minke::model::{Model, ModelConfig, ModelOptions, Quantization, suited_chunk};
 use minke::plan::{Layout, Plan, Step, Variant};
 use minke::weights::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,7 @@ fn declare(name: &str) -> Model {
         max_binding: 1 << 40,
         context_length: Some(4096),
         kv_format: Some(KvFormat::F16),
+        chunk: suited_chunk(&config, false),
         ..ModelOptions::default()
     };
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{name}: {e}"))
