@@ -149,7 +149,7 @@ pub struct Attention {
 fn tile_rows(rows: usize, kv_heads: usize, value_dim: usize) -> usize {
     let most = match value_dim {
         0..=64 if kv_heads * (rows / 32) >= MANY => 32,
-        0..=256 => 16,
+        0..=128 => 16,
         _ => 8,
     };
     rows.next_power_of_two().clamp(4, most)
