@@ -28,6 +28,21 @@ function valueOf(value) {
 
 /** A file of the model. */
 export function model(name, shape) {
+  const weights = [];
+  for (const tensor of tensors(shape)) {
+    const { values } = FORMATS[tensor.format];
+    for (let left = valuesOf(tensor) / values; left > 0; ) {
+      const power = Math.min(LARGE, Math.floor(Math.log2(left)));
+      weights.push(piece(tensor.format, power));
+      left -= 2 ** power;
+    }
+    weights.push(new Uint8Array(aligned(bytesOf(tensor)) - bytesOf(tensor)));
+  }
+  return new File([header(name, shape), ...weights], `${name}.gguf`);
+}
+
+/** What stands before the weights. */
+export function header(name, shape) {
   const { architecture, layers, hidden, heads, kvHeads, head = hidden / heads, inner, experts, chosen, vocabulary } = shape;
   const facts = {
     block_count: layers, context_length: 131072, embedding_length: hidden, feed_forward_length: inner, vocab_size: vocabulary,
@@ -44,25 +59,18 @@ export function model(name, shape) {
   const list = tensors(shape);
   const parts = ["GGUF", little(4, 3), little(8, list.length), little(8, Object.keys(metadata).length)];
   for (const [key, value] of Object.entries(metadata)) parts.push(...string(key), ...valueOf(value));
-  const weights = [];
   let offset = 0;
   for (const tensor of list) {
-    const { type, values } = FORMATS[tensor.format];
     const dims = tensor.dims.map((n) => little(8, n));
-    parts.push(...string(tensor.name), little(4, dims.length), ...dims, little(4, type), little(8, offset));
-    const length = bytesOf(tensor);
-    for (let left = valuesOf(tensor) / values; left > 0; ) {
-      const power = Math.min(LARGE, Math.floor(Math.log2(left)));
-      weights.push(piece(tensor.format, power));
-      left -= 2 ** power;
-    }
-    const padding = -length & (ALIGNMENT - 1);
-    weights.push(new Uint8Array(padding));
-    offset += length + padding;
+    parts.push(...string(tensor.name), little(4, dims.length), ...dims, little(4, FORMATS[tensor.format].type), little(8, offset));
+    offset += aligned(bytesOf(tensor));
   }
-  const header = new Blob(parts);
-  return new File([header, new Uint8Array(-header.size & (ALIGNMENT - 1)), ...weights], `${name}.gguf`);
+  const text = new Blob(parts);
+  return new Blob([text, new Uint8Array(aligned(text.size) - text.size)]);
 }
+
+/** The first offset from `bytes` on at which a tensor may begin. */
+export const aligned = (bytes) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** 2^power blocks of a format. */
 function piece(format, power) {

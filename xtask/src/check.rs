@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 26] = [
+const BUILT: [(&str, &str); 30] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -53,6 +53,10 @@ const BUILT: [(&str, &str); 26] = [
     ("tests/browser", "hub"),
     ("tests/browser", "memory"),
     ("tests/browser", "site"),
+    ("tests/chat", "conversations"),
+    ("tests/chat", "shell"),
+    ("tests/chat", "models"),
+    ("tests/chat", "settings"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];

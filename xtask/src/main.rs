@@ -6,6 +6,8 @@ mod assets;
 mod bench;
 mod build;
 mod check;
+mod device;
+mod device_page;
 mod fuzz;
 mod notices;
 mod run;
@@ -28,6 +30,8 @@ cargo xtask soak bundlers [NAME …] [--record]   the packed package with every 
 cargo xtask soak wpt FOLDER        the Prompt API's part of a checkout of web-platform-tests, on the echo model
 cargo xtask soak memory [shape …] [--no-store] [--record]   what loads of large models take outside the GPU
 cargo xtask bench [counts|host|ceiling|cpu|scaling|peers …] [--quick] [--rounds N] [--record]   what it costs, and others beside it
+cargo xtask bench device           a bundle that measures a machine with a GPU and nothing else, in target/device
+cargo xtask bench device --record FILE   the page of what it found there, in docs/evidence
 cargo xtask gpu-stats [--record]  what a compiler for AMD's GPUs makes of the kernels, against what is recorded
 cargo xtask setup                 only fetch what the above need";
 
@@ -50,6 +54,7 @@ fn command(args: &[String]) -> Result<()> {
         ["test"] => check::all(),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["soak", rest @ ..] => soak(rest),
+        ["bench", "device", rest @ ..] => device::command(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["gpu-stats"] => gpu_stats(false),
         ["gpu-stats", "--record"] => gpu_stats(true),
