@@ -18,7 +18,7 @@ use super::{Engine, Host};
 use crate::cpu::{Arithmetic, Cpu};
 use crate::gpu::Gpu;
 use crate::kernels::Variants;
-use crate::model::{Model, ModelOptions, QUEUED_STEPS, architecture, architecture_name};
+use crate::model::{CHUNK, Model, ModelOptions, QUEUED_STEPS, architecture, architecture_name, suited_chunk};
 use crate::plan::{Allocation, DeviceFacts, Executor, Plan};
 use crate::text::{ChatTemplate, DeclaredBy};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
@@ -285,7 +285,7 @@ async fn place(
         context_length: options.context_length,
         kv_format: options.kv_format(),
         rope_factors: description.rope_factors.clone(),
-        chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
+        chunk: options.chunk.unwrap_or_else(|| suited_chunk(&description.config, facts.cpu)),
         ..ModelOptions::default()
     };
     // A processor has no latency to hide: steps queued past the end would only cost time.
@@ -350,7 +350,8 @@ async fn place(
                     context_length: Some(model.context_length),
                     ..*options
                 };
-                let runner = ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock);
+                let first = options.chunk.unwrap_or(CHUNK);
+                let runner = ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock, first);
                 return Ok(Placed { info, runner, fitted });
             }
             Err(Error::Memory { .. }) if fitting.shrink(&model) => {}

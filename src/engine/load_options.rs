@@ -19,7 +19,7 @@ pub struct LoadOptions {
     pub kv_cache: Option<KvFormat>,
     /// The KV cache in f32, and on the processor all products in f64, to compare with f32 references.
     pub f32: bool,
-    /// Tokens of a prefill chunk, at most; the default suits GPUs.
+    /// Tokens of a prefill chunk, at most, with which it begins; by default what suits the model and the device.
     pub chunk: Option<usize>,
     /// Decode steps in flight, at most [`QUEUED_STEPS`](crate::model::QUEUED_STEPS); the default depends on the adapter.
     pub queued_steps: Option<usize>,

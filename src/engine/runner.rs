@@ -129,13 +129,14 @@ impl Pipelines {
 }
 
 impl ModelRunner {
-    /// Combines a model with its executor and pipelines.
+    /// Combines a model with its executor and pipelines. The first submit of a prompt has `first` tokens at most.
     pub fn new(
         model: Model,
         executor: Rc<dyn Executor>,
         buffers: Allocation,
         pipelines: Pipelines,
         clock: fn() -> f64,
+        first: usize,
     ) -> Self {
         let mut samples = samples(&model.buffers);
         // The contents of the table change at run time.
@@ -151,7 +152,7 @@ impl ModelRunner {
             cached: RefCell::default(),
             long_rope,
             rope_is_long: Cell::new(false),
-            pace: Pace::new(chunk, clock, on_processor),
+            pace: Pace::new(first, chunk, clock, on_processor),
             control,
             all_logits,
             pipelines,
