@@ -102,6 +102,27 @@ test("works on a page that is not secure, without what only secure ones have", {
   page.fine = () => {}; // the hub cannot be reached from here
 });
 
+test("where nothing can be stored the page goes on without, and says so", { skip }, async () => {
+  visitor = await app.visitor();
+  await visitor.context.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("refused by the test", "SecurityError");
+    };
+  });
+  page = await visitor.context.newPage();
+  page.fine = () => {};
+  await page.goto(`${app.server.origin}/some/where/chat/?model=echo`);
+  await page.getByText("does not let the page store anything").waitFor();
+  await page.getByRole("button", { name: "Go on without storing" }).press("Enter");
+  await page.getByText("Nothing is stored").waitFor();
+  await say(page, "Hello");
+  await page.keyboard.press("Control+Shift+O");
+  await page.waitForFunction(() => document.querySelector(".message") === null);
+  await page.locator(".sidebar .conversation a").click();
+  await page.waitForSelector(".md p");
+  assert.deepEqual(await page.locator(".message.assistant .md").allTextContents(), ["Hello"]);
+});
+
 test("a new version is offered, and taken when the user wants it", { skip }, async () => {
   await open();
   await controlled(page);
