@@ -98,6 +98,18 @@ export function AppView() {
     sheet: () => ui.open((close) => <ShortcutSheet onClose={close} />),
   });
 
+  // The drawer lies over the screen, which nothing reaches while it is open.
+  const drawer = ui.drawer.value;
+  const drawn = useRef(false);
+  useEffect(() => {
+    if (drawer === drawn.current) return;
+    drawn.current = drawer;
+    const { activeElement } = document;
+    const inDrawer = activeElement?.closest(".sidebar") != null;
+    if (drawer && !inDrawer) document.querySelector<HTMLElement>(".sidebar .close-drawer")?.focus();
+    else if (!drawer && (inDrawer || activeElement === document.body)) main.current?.querySelector<HTMLElement>(".toggle-sidebar")?.focus();
+  }, [drawer]);
+
   // What was focused is gone with the screen before: readers go to the next one's heading.
   const first = useRef(true);
   useEffect(() => {

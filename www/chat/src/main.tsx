@@ -5,8 +5,10 @@ import { startRequestLog } from "./data/requests";
 import { start } from "./start";
 import "./styles/index.css";
 import { Failed } from "./ui/failed";
+import { keepFocus } from "./ui/focus";
 
 const root = document.getElementById("app")!;
+keepFocus(root);
 // The log also has what was requested before.
 start(startRequestLog()).then(
   (application) => render(application, root),

@@ -56,7 +56,9 @@ export async function start(log: RequestLog) {
     const key = chat.tree.value.size > 0 ? id : undefined;
     if (protection.locked.value) {
       // Nothing of it stays on the page; it is read again when the store is unlocked.
+      draft.forget();
       void draft.open(undefined, true);
+      draft.forget();
       before = undefined;
       return;
     }

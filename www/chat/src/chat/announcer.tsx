@@ -24,8 +24,10 @@ export function Announcer() {
       if (sentences.length > 0) said.value = [...said.peek(), ...sentences.map((text) => ({ id: ++last, text }))].slice(-KEPT);
     };
     said.value = [];
-    say([answerBegan]);
-    let read = live.before;
+    // Whoever comes back to an answer hears what is new.
+    let read = live.announced ? live.text.length : live.before;
+    if (!live.announced) say([answerBegan]);
+    live.announced = true;
     const look = () => {
       const more = live.text.slice(read);
       read = live.text.length;
@@ -34,6 +36,11 @@ export function Announcer() {
     const timer = setInterval(look, PACE);
     return () => {
       clearInterval(timer);
+      if (!live.over) {
+        // Another conversation is shown: it goes on there.
+        said.value = [];
+        return;
+      }
       look();
       say([...reader.finish(), answerEnded]);
     };

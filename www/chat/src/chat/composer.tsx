@@ -13,6 +13,8 @@ import { Icon } from "../ui/icon";
 import { Menu } from "../ui/menu";
 import { grow } from "./grow";
 
+/** Characters of a pasted text from which on it is attached as a file: browsers lay out a field as a whole for every key. */
+const LONG = 8_000;
 /** Prompt shortcuts that are offered at a time. */
 const OFFERED = 8;
 
@@ -55,7 +57,7 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
   };
   /** Keys of the list of shortcuts. Returns whether the key was one. */
   const onListKey = (event: KeyboardEvent): boolean => {
-    if (offered.length === 0 || event.isComposing) return false;
+    if (offered.length === 0 || event.isComposing || event.keyCode === 229) return false;
     if (event.key === "ArrowDown" || event.key === "ArrowUp")
       picked.value = (at + (event.key === "ArrowDown" ? 1 : offered.length - 1)) % offered.length;
     else if (event.key === "Enter" || event.key === "Tab") insert(offered[at]!, "");
@@ -65,9 +67,28 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
     return true;
   };
 
+  /** Attaches a long text, and offers to have it in the field all the same. */
+  const pasteLong = async (long: string) => {
+    const before = new Set(draft.attachments.peek().map(({ id }) => id));
+    try {
+      await draft.attach([new File([long], words.pastedFile, { type: "text/plain" })]);
+    } catch (error) {
+      return ui.fail(error);
+    }
+    const added = draft.attachments.peek().find(({ id }) => !before.has(id));
+    if (added === undefined) return;
+    const into = () => {
+      if (!draft.attachments.peek().includes(added)) return;
+      draft.detach(added.id);
+      const { value, selectionStart: from, selectionEnd: to } = field.current!;
+      draft.write(value.slice(0, from) + long + value.slice(to));
+    };
+    ui.notify(words.pastedAsFile, { action: { label: words.pasteIntoField, run: into } });
+  };
+
   const send = () => {
     if (draft.empty.peek() || draft.reading.peek() > 0 || chat.live.peek()) return;
-    if (models.state.peek().kind === "none") {
+    if (models.state.peek().kind === "none" && !models.starting.peek()) {
       ui.notify(words.noModel, { action: { label: words.chooseModel, run: () => ui.go("models") } });
       return;
     }
@@ -156,14 +177,16 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
           onInput={(event) => draft.write(event.currentTarget.value)}
           onPaste={(event) => {
             const pasted = [...(event.clipboardData?.files ?? [])];
-            if (pasted.length === 0) return;
+            const long = event.clipboardData?.getData("text/plain") ?? "";
+            if (pasted.length === 0 && long.length < LONG) return;
             event.preventDefault();
-            attach(pasted);
+            if (pasted.length > 0) attach(pasted);
+            else void pasteLong(long);
           }}
           onKeyDown={(event) => {
             if (onListKey(event)) return;
-            // Not while an input method composes, which Enter confirms.
-            if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
+            // Not while an input method composes, which Enter confirms. In Safari composing has ended by then, and the code tells.
+            if (event.key !== "Enter" || event.isComposing || event.keyCode === 229 || event.shiftKey) return;
             if (!preferences.settings.peek().enterSends && !event.ctrlKey && !event.metaKey) return;
             event.preventDefault();
             send();

@@ -11,7 +11,7 @@ import { grow } from "./grow";
 export function Editor({ message, onClose }: { message: Message; onClose(): void }) {
   const { chat, models, ui } = useApp();
   const words = t.value.chat;
-  const text = useSignal(message.text);
+  const text = useSignal(chat.edits.get(message.id) ?? message.text);
   const field = useRef<HTMLTextAreaElement>(null);
   const user = message.role === "user";
   useLayoutEffect(() => {
@@ -20,9 +20,23 @@ export function Editor({ message, onClose }: { message: Message; onClose(): void
     element.setSelectionRange(element.value.length, element.value.length);
     grow(element);
   }, []);
+  const write = (value: string) => {
+    text.value = value;
+    if (value === message.text) chat.edits.delete(message.id);
+    else chat.edits.set(message.id, value);
+  };
+  /** Closes it for good; on Escape, or when another screen is shown, what was typed is kept for the next time. */
+  const end = () => {
+    chat.edits.delete(message.id);
+    onClose();
+  };
   const save = () => {
+    if (chat.live.peek()) {
+      ui.notify(words.busy);
+      return;
+    }
     if (!user) {
-      onClose();
+      end();
       return void chat.correct(message.id, text.value);
     }
     if (models.state.peek().kind === "none") {
@@ -30,7 +44,7 @@ export function Editor({ message, onClose }: { message: Message; onClose(): void
       ui.notify(words.noModel, { action: { label: words.chooseModel, run: () => ui.go("models") } });
       return;
     }
-    onClose();
+    end();
     void chat.resend(message.id, text.value.trim());
   };
   return (
@@ -47,10 +61,11 @@ export function Editor({ message, onClose }: { message: Message; onClose(): void
         dir="auto"
         value={text.value}
         onInput={(event) => {
-          text.value = event.currentTarget.value;
+          write(event.currentTarget.value);
           grow(event.currentTarget);
         }}
         onKeyDown={(event) => {
+          if (event.isComposing || event.keyCode === 229) return;
           if (event.key === "Escape") {
             event.preventDefault();
             onClose();
@@ -61,7 +76,7 @@ export function Editor({ message, onClose }: { message: Message; onClose(): void
         }}
       />
       <div class="row end">
-        <Button onClick={onClose}>{t.value.common.cancel}</Button>
+        <Button onClick={end}>{t.value.common.cancel}</Button>
         <Button type="submit" tone="main" disabled={user && text.value.trim() === "" && !message.attachments?.length}>
           {user ? words.editSend : words.editSave}
         </Button>

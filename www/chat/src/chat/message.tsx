@@ -175,11 +175,11 @@ function Versions({ siblings: { ids, index } }: { siblings: Siblings }) {
   const words = t.value.chat;
   return (
     <span class="versions" role="group" aria-label={words.version(index + 1, ids.length)}>
-      <IconButton icon={ChevronLeft} size={16} label={words.previous} disabled={index === 0} onClick={() => void chat.walk(ids[index - 1]!)} />
+      <IconButton class="version-step" icon={ChevronLeft} size={16} label={words.previous} disabled={index === 0} onClick={() => void chat.walk(ids[index - 1]!)} />
       <span>
         {index + 1}/{ids.length}
       </span>
-      <IconButton icon={ChevronRight} size={16} label={words.next} disabled={index === ids.length - 1} onClick={() => void chat.walk(ids[index + 1]!)} />
+      <IconButton class="version-step" icon={ChevronRight} size={16} label={words.next} disabled={index === ids.length - 1} onClick={() => void chat.walk(ids[index + 1]!)} />
     </span>
   );
 }
@@ -195,8 +195,9 @@ function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; 
       (error: Error) => ui.notify(error.message, { tone: "alarm" }),
     );
   const remove = async () => {
+    chat.edits.delete(message.id);
     const back = await chat.deleteBranch(message.id);
-    ui.notify(words.branchDeleted, { action: { label: t.peek().common.undo, run: () => void back() } });
+    ui.notify(words.branchDeleted, { action: { label: t.peek().common.undo, run: () => back().catch((error: unknown) => ui.fail(error)) } });
   };
   const scores = message.logprobs !== undefined || models.model.value !== undefined;
   return (
@@ -214,7 +215,7 @@ function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; 
         icon={EllipsisVertical}
         items={[
           message.role === "assistant" && last && { label: words.goOn, icon: Play, disabled: busy, run: () => void chat.goOn(message.id) },
-          { label: words.fork, icon: GitBranch, run: () => void chat.fork(message.id) },
+          { label: words.fork, icon: GitBranch, run: () => chat.fork(message.id).catch((error: unknown) => ui.fail(error)) },
           message.role === "assistant" && { label: words.details, icon: Info, run: () => ui.open((close) => <Details message={message} onClose={close} />) },
           message.role === "assistant" &&
             message.text !== "" && { label: heat ? words.heatHide : words.heat, icon: SunMedium, checked: heat, disabled: !scores || busy, run: toggleHeat },

@@ -7,6 +7,7 @@ import type { Live } from "../state/live";
 import type { TextRenderer, createTextRenderer } from "../text/render";
 import { openLink } from "./link";
 import { fetchRenderer, renderer } from "./renderer";
+import { inTurn } from "./turns";
 
 interface Props {
   text: string;
@@ -43,11 +44,11 @@ function Markdown({ text, live, kind = "text", create }: Props & { create: typeo
 
   useEffect(() => {
     const made = current.current!;
-    if (live === undefined) {
-      made.set(text);
-      void made.finish();
-      return;
-    }
+    if (live === undefined)
+      return inTurn(() => {
+        made.set(text);
+        void made.finish();
+      });
     made.set(kind === "text" ? live.text : live.reasoning);
     return live.subscribe((which, delta) => {
       if (which === kind) made.append(delta);

@@ -9,7 +9,6 @@ import { useApp } from "../state/app";
 import { Button, IconButton } from "../ui/button";
 import { Icon } from "../ui/icon";
 import { Menu } from "../ui/menu";
-import { explain } from "../ui/explain";
 import { Announcer } from "./announcer";
 import { Branches } from "./branches";
 import { Composer } from "./composer";
@@ -27,8 +26,9 @@ export function ChatView() {
   const { id, ghost, title } = chat.conversation.value;
   const path = chat.path.value;
   const dropping = useSignal(false);
+  const fail = (error: unknown) => ui.fail(error);
   const attach = (files: readonly File[]) =>
-    void draft.attach(files).catch((error) => ui.notify(explain(error).text, { tone: "alarm" }));
+    void draft.attach(files).catch(fail);
   const forked = [...chat.siblings.value.values()].some(({ ids }) => ids.length > 1) || chat.tree.value.size > path.length;
 
   return (
@@ -64,9 +64,9 @@ export function ChatView() {
             label={t.value.sidebar.actions(title || t.value.sidebar.untitled)}
             icon={EllipsisVertical}
             items={[
-              { label: words.fork, icon: GitBranch, run: () => void chat.fork(path.at(-1)!.id) },
-              { label: t.value.sidebar.exportMarkdown, run: () => void saveConversation(app, id, "markdown") },
-              { label: t.value.sidebar.exportJson, run: () => void saveConversation(app, id, "json") },
+              { label: words.fork, icon: GitBranch, run: () => chat.fork(path.at(-1)!.id).catch(fail) },
+              { label: t.value.sidebar.exportMarkdown, run: () => saveConversation(app, id, "markdown").catch(fail) },
+              { label: t.value.sidebar.exportJson, run: () => saveConversation(app, id, "json").catch(fail) },
             ]}
           />
         )}
@@ -76,7 +76,10 @@ export function ChatView() {
       {chat.unsaved.value && (
         <div class="card alarm unsaved" role="alert">
           <p>{words.unsaved}</p>
-          <Button onClick={() => void saveConversation(app, id, "json")}>{words.exportNow}</Button>
+          <div class="row">
+            <Button onClick={() => void chat.storeAgain()}>{t.value.errors.tryAgain}</Button>
+            <Button onClick={() => void saveConversation(app, id, "json").catch(fail)}>{words.exportNow}</Button>
+          </div>
         </div>
       )}
       <Composer attach={attach} />
@@ -138,6 +141,7 @@ function Messages() {
   }, []);
 
   const onScroll = () => {
+    if (box.current === null) return; // it scrolled when it was taken away
     const { scrollTop, scrollHeight, clientHeight } = box.current!;
     following.current = scrollHeight - scrollTop - clientHeight < NEAR;
     away.value = !following.current;

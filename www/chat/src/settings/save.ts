@@ -20,7 +20,7 @@ export function saveFile(blob: Blob, name: string): void {
 export async function saveConversation({ store, chat, presets, preferences }: App, id: string, as: "markdown" | "json"): Promise<void> {
   const shown = chat.conversation.peek();
   // What is on the page may not be in the store: it may be full.
-  const opened = shown.id === id && chat.tree.peek().size > 0 ? { conversation: shown, tree: chat.tree.peek() } : await store.open(id);
+  const opened = shown.id === id && chat.tree.peek().size > 0 ? { conversation: shown, tree: chat.now() } : await store.open(id);
   const { conversation, tree } = opened;
   const title = conversation.title || t.peek().sidebar.untitled;
   if (as === "json") return saveFile(await exportJson([opened]), fileName(title, "json"));

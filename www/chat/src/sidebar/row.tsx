@@ -9,7 +9,6 @@ import { useApp } from "../state/app";
 import type { App } from "../state/app";
 import { Icon } from "../ui/icon";
 import { Menu } from "../ui/menu";
-import { explain } from "../ui/explain";
 
 export function Row({ conversation, title, below }: { conversation: Conversation; title?: ComponentChildren; below?: ComponentChildren }) {
   const app = useApp();
@@ -19,6 +18,7 @@ export function Row({ conversation, title, below }: { conversation: Conversation
   const name = conversation.title || words.untitled;
   const current = ui.screen.value === "chat" && chat.conversation.value.id === id;
   const answering = chat.lives.value.has(id);
+  const fail = (error: unknown) => ui.fail(error);
   return (
     <div class={current ? "conversation current" : "conversation"}>
       <a href={`#/c/${id}`} aria-current={current ? "page" : undefined} onClick={() => (ui.drawer.value = false)}>
@@ -43,12 +43,12 @@ export function Row({ conversation, title, below }: { conversation: Conversation
         label={words.actions(name)}
         icon={EllipsisVertical}
         items={[
-          { label: words.rename, icon: Pencil, run: () => void rename(app, conversation) },
-          !conversation.ghost && { label: pinned ? words.unpin : words.pin, icon: pinned ? PinOff : Pin, run: () => void app.library.update(id, { pinned: !pinned }) },
-          !conversation.ghost && { label: words.folder, icon: Folder, run: () => void move(app, conversation) },
-          !conversation.ghost && { label: words.tags, icon: Tag, run: () => void label(app, conversation) },
-          { label: words.exportMarkdown, icon: FileText, run: () => void saveConversation(app, id, "markdown") },
-          { label: words.exportJson, icon: Download, run: () => void saveConversation(app, id, "json") },
+          { label: words.rename, icon: Pencil, run: () => rename(app, conversation).catch(fail) },
+          !conversation.ghost && { label: pinned ? words.unpin : words.pin, icon: pinned ? PinOff : Pin, run: () => app.library.update(id, { pinned: !pinned }).catch(fail) },
+          !conversation.ghost && { label: words.folder, icon: Folder, run: () => move(app, conversation).catch(fail) },
+          !conversation.ghost && { label: words.tags, icon: Tag, run: () => label(app, conversation).catch(fail) },
+          { label: words.exportMarkdown, icon: FileText, run: () => saveConversation(app, id, "markdown").catch(fail) },
+          { label: words.exportJson, icon: Download, run: () => saveConversation(app, id, "json").catch(fail) },
           { label: t.value.common.delete, icon: Trash2, danger: true, run: () => void remove(app, [id]) },
         ]}
       />
@@ -81,15 +81,18 @@ async function label({ ui, library }: App, { id, tags }: Conversation): Promise<
 /** Deletes conversations, and offers to take it back. */
 export async function remove({ ui, library, chat }: App, ids: readonly string[]): Promise<void> {
   const words = t.peek();
-  for (const id of ids) chat.lives.peek().get(id)?.stop();
+  const ghosts = library.ghosts.peek().filter(({ id }) => ids.includes(id));
   try {
+    // What was written is stored first, so that it comes back with the rest.
+    await Promise.all(ids.map((id) => chat.end(id)));
     const back = await library.remove(ids);
     const shown = chat.conversation.peek().id;
     if (ids.includes(shown)) chat.begin();
-    ui.notify(words.sidebar.deleted(ids.length), {
-      action: { label: words.common.undo, run: () => void back().then(() => ids.includes(shown) && ui.go("chat", shown)) },
-    });
+    const undo = () => back().then(() => ids.includes(shown) && ui.go("chat", shown));
+    // Nothing brings a ghost back.
+    const action = { label: words.common.undo, run: () => undo().catch((error: unknown) => ui.fail(error)) };
+    ui.notify(words.sidebar.deleted(ids.length), ghosts.length < ids.length ? { action } : {});
   } catch (error) {
-    ui.notify(explain(error).text, { tone: "alarm" });
+    ui.fail(error);
   }
 }

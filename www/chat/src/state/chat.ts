@@ -23,8 +23,16 @@ import type { Ui } from "./ui";
 const TITLE = 60;
 /** How often a model is run for one answer with tools. */
 const STEPS = 6;
+/** Milliseconds that deleting a conversation waits for its answer to end. */
+const PATIENCE = 3_000;
 /** Likeliest tokens that are kept with each one, if they are. */
 const ALTERNATIVES = 5;
+
+/** What could not be stored of a conversation. */
+interface Missed {
+  conversation: Conversation;
+  change: Change;
+}
 
 export class Chat {
   readonly conversation;
@@ -37,8 +45,14 @@ export class Chat {
   /** The system prompt of the conversation, or of its preset. */
   readonly system = computed(() => this.conversation.value.system ?? this.presets.of(this.conversation.value, this.preferences.settings.value).system);
   readonly context: Context;
+  /** What could not be stored, by conversation; it is stored with the next change that can be. */
+  readonly missed = signal<ReadonlyMap<string, Missed>>(new Map());
   /** Whether changes of the conversation that is shown could not be stored. */
-  readonly unsaved = signal(false);
+  readonly unsaved = computed(() => this.missed.value.has(this.conversation.value.id));
+  /** Texts of messages that are being edited, by message, so that nothing typed is lost when the editor goes. */
+  readonly edits = new Map<string, string>();
+  /** Conversations that another tab changed while they were answered here. */
+  readonly #stale = new Set<string>();
   /** The first message of the conversation that the model read for its latest answer, if not all. */
   readonly readFrom = signal<string | undefined>(undefined);
   readonly opening = signal(false);
@@ -60,11 +74,17 @@ export class Chat {
     );
     store.subscribe((event) => {
       const { id } = this.conversation.peek();
-      if (event.kind === "protection" && store.locked) this.#show(this.#create());
-      if (!event.remote || this.lives.peek().has(id)) return;
-      if ((event.kind === "messages" && event.conversation === id) || (event.kind === "conversations" && event.ids.includes(id)))
-        void this.open(id, true);
+      if (event.kind === "protection" && store.locked) {
+        this.missed.value = new Map();
+        this.edits.clear();
+        this.#show(this.#create());
+      }
+      if (!event.remote) return;
+      const changed = event.kind === "messages" ? [event.conversation] : event.kind === "conversations" ? event.ids : [];
+      for (const one of changed) if (this.lives.peek().has(one)) this.#stale.add(one);
+      if (changed.includes(id) && !this.lives.peek().has(id)) void this.open(id, true);
     });
+    addEventListener("beforeunload", (event) => this.missed.peek().size > 0 && event.preventDefault());
   }
 
   #create(ghost = this.preferences.settings.peek().ghostByDefault): Conversation {
@@ -83,20 +103,22 @@ export class Chat {
     this.opening.value = !again;
     try {
       const { conversation, tree } = await this.store.open(id);
-      if (this.ui.conversation.peek() === id) this.#show(conversation, tree);
+      if (this.ui.conversation.peek() !== id) return;
+      const missed = this.missed.peek().get(id);
+      if (missed === undefined) this.#show(conversation, tree);
+      else this.#show({ ...missed.conversation, leaf: missed.change.leaf }, applyChange(tree, missed.change));
     } catch (error) {
-      if (!isDataError(error, "missing")) throw error;
-      if (this.ui.conversation.peek() === id) this.begin();
+      if (this.store.locked) return;
+      if (!isDataError(error, "missing")) this.ui.fail(error);
+      // What is shown is what the address names, or nothing.
+      if (this.ui.conversation.peek() === id && (!again || isDataError(error, "missing"))) this.begin();
     } finally {
       this.opening.value = false;
     }
   }
 
   #show(conversation: Conversation, tree: Tree = new Map()): void {
-    if (conversation.id !== this.conversation.peek().id) {
-      this.unsaved.value = false;
-      this.readFrom.value = undefined;
-    }
+    if (conversation.id !== this.conversation.peek().id) this.readFrom.value = undefined;
     batch(() => {
       this.conversation.value = conversation;
       this.tree.value = tree;
@@ -171,8 +193,8 @@ export class Chat {
 
   /** Makes a conversation of its own from the branch up to a message. */
   async fork(leaf: string): Promise<void> {
-    const { conversation, tree } = this.#here();
-    const made = fork(tree, conversation, leaf);
+    const { conversation } = this.#here();
+    const made = fork(this.now(), conversation, leaf);
     const change = { put: made.messages, remove: [], leaf: made.conversation.leaf };
     const next = await this.store.apply(this.store.create(made.conversation), change);
     if (next.ghost) this.library.keepGhost(next);
@@ -181,6 +203,27 @@ export class Chat {
 
   stop(): void {
     this.live.peek()?.stop();
+  }
+
+  /** Stops the answer of a conversation. Resolves when it is stored, or does not end. */
+  async end(id: string): Promise<void> {
+    const live = this.lives.peek().get(id);
+    if (live === undefined) return;
+    live.stop();
+    await Promise.race([live.done, new Promise((resolve) => setTimeout(resolve, PATIENCE))]);
+  }
+
+  /** The messages of the conversation that is shown, with what the model wrote up to now. */
+  now(): Tree {
+    const [tree, live] = [this.tree.peek(), this.live.peek()];
+    if (live === undefined) return tree;
+    return applyChange(tree, { put: [{ ...live.now(), finish: "abort" }], remove: [], leaf: live.message.id });
+  }
+
+  /** Tries to store what could not be stored of the conversation that is shown. */
+  async storeAgain(): Promise<void> {
+    const { conversation, tree } = this.#here();
+    await this.#apply(conversation, tree, { put: [], remove: [], leaf: conversation.leaf });
   }
 
   #here(): { conversation: Conversation; tree: Tree } {
@@ -193,16 +236,32 @@ export class Chat {
     const now = { ...conversation, leaf: change.leaf };
     if (shown()) this.#show(now, applyChange(tree, change));
     try {
-      const next = await this.store.apply(conversation, change);
+      const missed = this.missed.peek().get(conversation.id);
+      const whole = missed ? joined(missed.change, change) : change;
+      const next = await this.store.apply(conversation, whole);
+      if (missed && this.missed.peek().get(conversation.id) === missed) this.#keepMissed(conversation.id, undefined);
       if (next.ghost) this.library.keepGhost(next);
       // More may have happened meanwhile.
       if (shown()) this.conversation.value = { ...next, leaf: this.conversation.peek().leaf };
       return next;
     } catch (error) {
-      if (shown()) this.unsaved.value = true;
+      this.#miss(now, change);
       this.#tellUnsaved(error);
       return now;
     }
+  }
+
+  /** Keeps what could not be stored. */
+  #miss(conversation: Conversation, change: Change): void {
+    const before = this.missed.peek().get(conversation.id);
+    this.#keepMissed(conversation.id, { conversation, change: before ? joined(before.change, change) : change });
+  }
+
+  #keepMissed(id: string, missed: Missed | undefined): void {
+    const all = new Map(this.missed.peek());
+    if (missed) all.set(id, missed);
+    else all.delete(id);
+    this.missed.value = all;
   }
 
   #tellUnsaved(error: unknown): void {
@@ -238,11 +297,18 @@ export class Chat {
     }
     try {
       await writer.finish(last);
+      // Its first part was not: the newest text is to follow it.
+      if (this.missed.peek().has(id)) this.#miss(next, { put: [last], remove: [], leaf: last.id });
     } catch (error) {
-      if (this.conversation.peek().id === id) this.unsaved.value = true;
-      this.#tellUnsaved(error);
+      // One that was deleted meanwhile, here or in another tab, needs no answer.
+      if (!isDataError(error, "missing") || this.missed.peek().has(id)) {
+        const shown = this.conversation.peek();
+        this.#miss(next, { put: [last], remove: [], leaf: shown.id === id ? shown.leaf : next.leaf });
+        if (!isDataError(error, "missing")) this.#tellUnsaved(error);
+      }
     }
     // An answer is complete when it is stored: the page may be closed then.
+    live.over = true;
     batch(() => {
       const { conversation: shown, tree } = this.#here();
       if (shown.id === id) this.tree.value = applyChange(tree, { put: [last], remove: [], leaf: shown.leaf });
@@ -250,12 +316,14 @@ export class Chat {
       lives.delete(id);
       this.lives.value = lives;
     });
+    live.close();
+    if (this.#stale.delete(id) && this.conversation.peek().id === id) await this.open(id, true);
   }
 
   async #generate(conversation: Conversation, tree: Tree, live: Live, changed: () => void): Promise<Message> {
-    const model = await this.models.ready();
-    if (model === undefined) throw new EngineError("invalid-argument", "no model is loaded", { detail: { argument: "model" } });
+    const model = await Promise.race([this.models.ready(), live.halted]);
     if (live.stopped) return { ...live.now(), finish: "abort" };
+    if (model === undefined) throw new EngineError("invalid-argument", "no model is loaded", { detail: { argument: "model" } });
     const settings = this.preferences.settings.peek();
     const preset = this.presets.of(conversation, settings);
     const tools = this.preferences.other("tools", false) ? TOOLS : undefined;
@@ -330,6 +398,14 @@ export class Chat {
     const { text } = await generation.result;
     return text.trim();
   }
+}
+
+/** Two changes as one. */
+function joined(first: Change, second: Change): Change {
+  const put = new Map([...first.put, ...second.put].map((message) => [message.id, message]));
+  for (const id of second.remove) put.delete(id);
+  const again = new Set(second.put.map(({ id }) => id));
+  return { put: [...put.values()], remove: [...first.remove.filter((id) => !again.has(id)), ...second.remove], leaf: second.leaf };
 }
 
 /** What a message keeps of an error: its code, where it has one, and what it says. */

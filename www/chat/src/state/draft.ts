@@ -11,6 +11,8 @@ import type { Models } from "./models";
 const REST = 300;
 /** The draft of what is no conversation yet. */
 const NEW = "new";
+/** That of a ghost that is none yet. */
+const NEW_GHOST = "ghost";
 
 export class Draft {
   readonly text = signal("");
@@ -23,6 +25,8 @@ export class Draft {
   readonly empty = computed(() => this.text.value.trim() === "" && this.attachments.value.length === 0);
   #of = NEW;
   #ghost = false;
+  /** Drafts of ghosts, which are stored nowhere else. */
+  readonly #ghosts = new Map<string, { text: string; attachments: readonly Attachment[] }>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #counting = 0;
 
@@ -38,22 +42,41 @@ export class Draft {
 
   /** Shows the draft of a conversation; of new ones without an id. Those of ghosts are not stored. */
   async open(conversation: string | undefined, ghost: boolean): Promise<void> {
-    await this.flush();
-    this.#of = conversation ?? NEW;
+    const of = conversation ?? (ghost ? NEW_GHOST : NEW);
+    const stored = this.flush();
+    this.#of = of;
     this.#ghost = ghost;
-    const of = this.#of;
-    const draft = ghost || this.store.locked ? undefined : await this.store.draft(of).catch(() => undefined);
-    if (of !== this.#of) return;
-    this.text.value = draft?.text ?? "";
-    this.attachments.value = draft?.attachments ?? [];
+    // At once, so that what is typed from now on is of the new one.
+    this.text.value = "";
+    this.attachments.value = [];
     this.#count();
+    if (ghost || this.store.locked) return this.#fill(this.#ghosts.get(of));
+    await stored;
+    const draft = await this.store.draft(of).catch(() => undefined);
+    if (of === this.#of) this.#fill(draft);
+  }
+
+  /** Shows a draft, before what was typed meanwhile. */
+  #fill(draft: { text: string; attachments: readonly Attachment[] } | undefined): void {
+    if (draft === undefined) return;
+    const typed = !this.empty.peek();
+    this.text.value = draft.text + this.text.peek();
+    this.attachments.value = [...draft.attachments, ...this.attachments.peek()];
+    if (typed) this.#changed();
+    this.#count();
+  }
+
+  /** Forgets the drafts of ghosts. */
+  forget(): void {
+    this.#ghosts.clear();
   }
 
   /** What is shown is kept, as the draft of a conversation that was none yet, or is none any more. */
   keepFor(conversation: string | undefined): void {
-    const of = conversation ?? NEW;
+    const of = conversation ?? (this.#ghost ? NEW_GHOST : NEW);
     if (of === this.#of) return;
     void this.flush();
+    this.#ghosts.delete(this.#of);
     this.#of = of;
     if (!this.empty.peek()) this.#changed();
   }
@@ -66,12 +89,12 @@ export class Draft {
   /** Attaches files. Rejects with what is wrong with the first one that cannot be; the others are attached all the same. */
   async attach(files: readonly File[]): Promise<void> {
     let failed: { error: unknown } | undefined;
+    const of = { id: this.#of, ghost: this.#ghost };
     for (const file of files) {
       this.reading.value++;
       try {
         const read = await readAttachment(file, LIMITS);
-        this.attachments.value = [...this.attachments.value, read];
-        this.#changed();
+        await this.#add(of, read);
       } catch (error) {
         failed ??= { error };
       } finally {
@@ -79,6 +102,18 @@ export class Draft {
       }
     }
     if (failed) throw failed.error;
+  }
+
+  /** Attaches a file to the draft that it was given to, which may not be the one that is shown any more. */
+  async #add({ id, ghost }: { id: string; ghost: boolean }, file: Attachment): Promise<void> {
+    if (id === this.#of) {
+      this.attachments.value = [...this.attachments.peek(), file];
+      return this.#changed();
+    }
+    const before = ghost ? this.#ghosts.get(id) : await this.store.draft(id);
+    const draft = { conversation: id, text: before?.text ?? "", attachments: [...(before?.attachments ?? []), file] };
+    if (ghost) this.#ghosts.set(id, draft);
+    else await this.store.putDraft(draft);
   }
 
   detach(id: string): void {
@@ -101,8 +136,9 @@ export class Draft {
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (this.#ghost || this.store.locked) return;
     const draft = { conversation: this.#of, text: this.text.peek(), attachments: [...this.attachments.peek()] };
+    if (this.#ghost) this.#ghosts.set(draft.conversation, draft);
+    if (this.#ghost || this.store.locked) return;
     await this.store.putDraft(draft).catch(() => {}); // it stays on the page
   }
 

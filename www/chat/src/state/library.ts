@@ -92,15 +92,11 @@ export class Library {
     if (next.ghost) this.ghosts.value = this.ghosts.value.map((ghost) => (ghost.id === id ? next : ghost));
   }
 
-  /** Deletes conversations; the returned function takes it back. */
+  /** Deletes conversations; the returned function takes it back, except of ghosts. */
   async remove(ids: readonly string[]): Promise<() => Promise<void>> {
     await this.store.remove(ids);
-    const gone = this.ghosts.peek().filter(({ id }) => ids.includes(id));
     this.ghosts.value = this.ghosts.value.filter(({ id }) => !ids.includes(id));
-    return async () => {
-      await this.store.restore(ids);
-      this.ghosts.value = [...this.ghosts.value, ...gone];
-    };
+    return async () => void (await this.store.restore(ids));
   }
 
   /** A ghost conversation got its first message, or changed. */

@@ -26,12 +26,24 @@ export class Live {
   generation: Generation | undefined;
   /** Whether the user stopped it, before there was a generation to stop. */
   stopped = false;
+  /** Resolves when it is stopped. */
+  readonly halted: Promise<void>;
+  /** Resolves when it is over, and stored if it could be. */
+  readonly done: Promise<void>;
+  /** Whether its beginning was read out. */
+  announced = false;
+  /** Whether it is over. */
+  over = false;
+  #halt = () => {};
+  #finish = () => {};
   readonly #listeners = new Set<Listener>();
 
   constructor(readonly message: Message) {
     this.text = message.text;
     this.before = message.text.length;
     this.reasoning = message.reasoning ?? "";
+    this.halted = new Promise((resolve) => (this.#halt = resolve));
+    this.done = new Promise((resolve) => (this.#finish = resolve));
   }
 
   /** Calls `listener` with every piece. Returns what ends that. */
@@ -42,6 +54,7 @@ export class Live {
 
   stop(): void {
     this.stopped = true;
+    this.#halt();
     this.generation?.stop();
   }
 
@@ -95,6 +108,12 @@ export class Live {
       ...(calls.length > 0 && { calls: [...calls] }),
       ...(this.logprobs.length > 0 && { logprobs: this.logprobs }),
     };
+  }
+
+  /** The answer is over, and nothing of it is under way any more. */
+  close(): void {
+    this.over = true;
+    this.#finish();
   }
 
   /** The reasoning is over. */

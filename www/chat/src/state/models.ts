@@ -1,7 +1,7 @@
 // The model that answers; and the parts that find, fetch and keep models: catalogue, estimates, downloads, what is
 // stored, other tabs.
 
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { EngineError, load } from "minke";
 import type { LoadOptions, Model, Progress, StorageFull } from "minke";
 import type { EchoScript } from "minke/testing";
@@ -43,6 +43,8 @@ const FRAMES = 60;
 
 export class Models {
   readonly state = signal<ModelState>({ kind: "none" });
+  /** Whether a model is about to be loaded, since the address names it or the user wants that. */
+  readonly starting;
   /** The model, when there is one. */
   readonly model = computed(() => (this.state.value.kind === "ready" ? this.state.value.model : undefined));
   /** The catalogue, when it was read; or what is wrong with it. */
@@ -66,6 +68,8 @@ export class Models {
     readonly ui: Ui,
     readonly log: RequestLog,
   ) {
+    const { model } = preferences.settings.peek();
+    this.starting = signal(this.#query.has("model") || (model !== undefined && preferences.other(AUTOLOAD, false)));
     const device = this.#query.get("device");
     this.device = device === "cpu" || device === "gpu" ? device : "auto";
     const note = (choice: Choice, bytes?: number, duration?: number) => this.#note(choice, bytes, duration);
@@ -98,6 +102,23 @@ export class Models {
    * `echoScript`.
    */
   async start(): Promise<void> {
+    try {
+      await this.#first();
+    } finally {
+      this.starting.value = false;
+    }
+    if (this.#query.get("model") === "echo") return;
+    await this.stored.refresh();
+    await this.downloads.restore((id) => this.resolve(id));
+    const [one] = this.downloads.list.peek();
+    if (one?.state !== "paused") return;
+    const words = t.peek().models;
+    this.ui.notify(words.incomplete(one.choice.name), {
+      action: { label: words.resume, run: () => this.download(one.choice) },
+    });
+  }
+
+  async #first(): Promise<void> {
     const source = this.#query.get("model");
     if (source === "echo") {
       const { echoModel } = await import("minke/testing");
@@ -124,14 +145,6 @@ export class Models {
       const free = choice !== undefined && this.state.peek().kind === "none" && (await this.#tabs.look()).length === 0;
       if (free && this.preferences.other(AUTOLOAD, false)) await this.load(choice);
     }
-    await this.stored.refresh();
-    await this.downloads.restore((id) => this.resolve(id));
-    const [one] = this.downloads.list.peek();
-    if (one?.state !== "paused") return;
-    const words = t.peek().models;
-    this.ui.notify(words.incomplete(one.choice.name), {
-      action: { label: words.resume, run: () => this.download(one.choice) },
-    });
   }
 
   /** Reads the catalogue, once; again after a failure. Never rejects: see `catalogueError`. */
@@ -237,11 +250,12 @@ export class Models {
     }
   }
 
-  /** The model, once it is loaded if it is being loaded. */
+  /** The model, once it is loaded if it is being loaded, or about to be. */
   ready(): Promise<Model | undefined> {
     return new Promise((resolve) => {
-      const end = this.state.subscribe((state) => {
-        if (state.kind === "loading") return;
+      const end = effect(() => {
+        const state = this.state.value;
+        if (this.starting.value || state.kind === "loading") return;
         resolve(state.kind === "ready" ? state.model : undefined);
         queueMicrotask(() => end());
       });

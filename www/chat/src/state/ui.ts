@@ -2,6 +2,7 @@
 
 import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import { explain } from "../ui/explain";
 
 export type Screen = "chat" | "models" | "presets" | "settings" | "privacy";
 const SCREENS: readonly Screen[] = ["chat", "models", "presets", "settings", "privacy"];
@@ -66,6 +67,11 @@ export class Ui {
     this.notices.value = [...this.notices.value.filter((other) => other.text !== text), notice].slice(-4);
     if (tone === "info") setTimeout(end, action ? STAYS.action : STAYS.plain);
     return end;
+  }
+
+  /** Says what went wrong. */
+  fail(error: unknown): void {
+    this.notify(explain(error).text, { tone: "alarm" });
   }
 
   confirm(title: string, text: string, yes: string, danger = false): Promise<boolean> {
