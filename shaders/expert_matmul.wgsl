@@ -2,6 +2,7 @@
 // expert_sort) × 64 of its rows, so that a weight is read once per tile, and never for an expert that no token goes to.
 //   GATED: h[entry] = gate(W_e · x[token] + bias_e), the first half; otherwise z[entry] = W_e · h[entry] + bias_e.
 // WEIGHTED multiplies by the entry's weight: before bias and gate in the first half (Llama 4), at the end in the second.
+const TILE: u32 = 16u;
 override GATED: bool = false;
 override BIAS: bool = false;
 override WEIGHTED: bool = false;
@@ -35,6 +36,10 @@ fn row_of(entry: u32) -> u32 {
 fn tile_row(first: u32, count: u32, i: u32) -> u32 {
     let entry = sorted[first + min(i, count - 1u)];
     return select(row_of(entry), entry / params.entries, GATED) * params.x_stride;
+}
+
+fn tile_rows(first: u32, count: u32) -> u32 {
+    return count;
 }
 
 fn bias_of(slot: u32, row: u32) -> f32 {

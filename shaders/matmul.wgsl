@@ -1,5 +1,7 @@
-// Y[t] = f(W · X[t] + bias) for the step's tokens, in tiles of 16 tokens × 64 rows (lib/tile.wgsl).
+// Y[t] = f(W · X[t] + bias) for the step's tokens, in tiles of 32 tokens × 64 rows (lib/tile.wgsl).
 // f: see lib/epilogue.wgsl.
+const TILE: u32 = 32u;
+
 struct Params {
     groups: u32,     // groups of 32 in a row
     rows: u32,       // rows of W in this part
@@ -16,6 +18,11 @@ fn tile_row(first: u32, count: u32, i: u32) -> u32 {
     return min(first + i, count - 1u) * params.x_stride;
 }
 
+// The tokens of a tile.
+fn tile_rows(first: u32, count: u32) -> u32 {
+    return count - first;
+}
+
 fn store(t: u32, row: u32, sums: vec4<f32>) {
     if (t < state.count) {
         finish(t * params.y_stride, row, sums);
@@ -25,7 +32,7 @@ fn store(t: u32, row: u32, sums: vec4<f32>) {
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
     let first_row = workgroup.x * 64u;
-    let first_token = workgroup.y * 16u;
+    let first_token = workgroup.y * TILE;
     if (first_token >= state.count) {
         return;
     }
@@ -37,4 +44,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     store(first_token + t + 1u, first_row + r, sums.a1);
     store(first_token + t + 2u, first_row + r, sums.a2);
     store(first_token + t + 3u, first_row + r, sums.a3);
+    store(first_token + t + 16u, first_row + r, sums.a4);
+    store(first_token + t + 17u, first_row + r, sums.a5);
+    store(first_token + t + 18u, first_row + r, sums.a6);
+    store(first_token + t + 19u, first_row + r, sums.a7);
 }

@@ -6,62 +6,18 @@
 // Top-k and top-p are thresholds on the logit, found by radix selection, so equal logits are kept or dropped together.
 // Probabilities are 31-bit integers, whose sums do not depend on the order of addition, so a seed gives the same tokens everywhere.
 // Log-probabilities are computed from the model's own logits, before mask, bias and penalties.
-const THREADS: u32 = 256u;
-const NONE: u32 = 0xffffffffu;
-
-struct Params {
-    vocabulary: u32, // logits
-    ring: u32,       // slots of the ring
-    slot: u32,       // words of a slot
-}
-struct Options {
-    temperature: f32,        // 0: greedy
-    top_p: f32,              // 1: off
-    min_p: f32,              // 0: off
-    top_k: u32,              // 0: off
-    seed_low: u32,
-    seed_high: u32,
-    adjust: u32,             // 1: the history is used and updated, since bias or a penalty is on
-    logprobs: u32,           // 0: none; 1 + n: of the chosen token and the n most probable
-    repetition: f32,         // multiplies negative logits of tokens that occurred, prompt included; 1: off
-    repetition_inverse: f32, // 1 / repetition: multiplies positive logits of these tokens
-    presence: f32,           // subtracted from logits of generated tokens once; 0: off
-    frequency: f32,          // subtracted for each time that a token was generated; 0: off
-    masked: u32,             // 1: only tokens whose bit in the mask is set take part; at least one is
-}
-// What is known about a token.
-struct History {
-    times: u32, // how often it was generated; the top bit: it is in the prompt
-    bias: f32,
-}
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> state: State;
-@group(0) @binding(2) var<storage, read> logits: array<f32>;              // [vocabulary]
-@group(0) @binding(3) var<storage, read> options: Options;
 @group(0) @binding(4) var<storage, read_write> tokens: array<u32>;        // [0] becomes the sampled id
 // A slot: id, 1 if a logit was not finite, its log-probability, how many follow; then id and log-probability of each.
 @group(0) @binding(5) var<storage, read_write> ring: array<u32>;
-@group(0) @binding(6) var<storage, read_write> history: array<History>;   // [vocabulary]
-@group(0) @binding(7) var<storage, read> mask: array<u32>;                // [vocabulary / 32]: a bit for each token
 
-var<workgroup> best: array<f32, THREADS>;
-var<workgroup> best_id: array<u32, THREADS>;
-var<workgroup> bad: atomic<u32>;
-var<workgroup> histogram: array<atomic<u32>, 256>;
-var<workgroup> totals: array<u32, THREADS>;
-var<workgroup> shared_f: f32;
-var<workgroup> shared_u: vec2<u32>;
+var<workgroup> histogram: array<atomic<u32>, THREADS>;
 var<workgroup> chosen: u32;
 
 // Maps floats to integers of the same order.
 fn ordered(v: f32) -> u32 {
     let bits = bitcast<u32>(v);
     return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
-}
-
-// Not NaN and not infinite, without relying on NaN comparisons that compilers may fold.
-fn is_finite(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7f800000u) != 0x7f800000u;
 }
 
 // PCG-3D (Jarzynski & Olano 2020, jcgt.org/published/0009/03/02), first component.
@@ -89,254 +45,171 @@ fn multiply_high(a: u32, b: u32) -> u32 {
     return ah * bh + (middle >> 16u) + (middle2 >> 16u);
 }
 
-// Whether token i takes part.
-fn allowed(i: u32) -> bool {
-    return options.masked == 0u || extractBits(mask[i / 32u], i % 32u, 1u) == 1u;
-}
-
-// The logit of token i after bias and penalties.
-fn adjusted(i: u32) -> f32 {
-    var v = logits[i];
-    if (options.adjust == 0u) {
-        return v;
+// Where `goal` lies when the threads' numbers are counted one thread after the other: the thread, and the sum before it. What lies
+// beyond all is the last thread's.
+fn find(thread: u32, mine: u32, goal: u32) -> vec2<u32> {
+    let until = sum_up_to(thread, mine);
+    let below = until - mine;
+    if (below <= goal && (goal < until || thread == THREADS - 1u)) {
+        shared_u = vec2<u32>(thread, below);
     }
-    let known = history[i];
-    v += known.bias;
-    if (known.times != 0u) {
-        v *= select(options.repetition, options.repetition_inverse, v > 0.0);
-        let generated = known.times & 0x7fffffffu;
-        v -= f32(generated) * options.frequency + select(0.0, options.presence, generated > 0u);
-    }
-    return clamp(v, -3.4e38, 3.4e38);
-}
-
-// Leaves the largest finite logit and the lowest id that has it in best[0] and best_id[0]; NONE where there is none.
-// With `raw` it looks at the model's own logits, and only at those after (`last`, `last_id`) in that order.
-fn largest(thread: u32, raw: bool, last: f32, last_id: u32) {
-    var top = 0.0;
-    var top_id = NONE;
-    for (var i = thread; i < params.vocabulary; i += THREADS) {
-        if (!is_finite(logits[i])) {
-            atomicStore(&bad, 1u);
-            continue;
-        }
-        var v = 0.0;
-        if (raw) {
-            v = logits[i];
-            if (last_id != NONE && (v > last || (v == last && i <= last_id))) {
-                continue;
-            }
-        } else if (allowed(i)) {
-            v = adjusted(i);
-        } else {
-            continue;
-        }
-        if (top_id == NONE || v > top) {
-            top = v;
-            top_id = i;
-        }
-    }
-    workgroupBarrier();
-    best[thread] = top;
-    best_id[thread] = top_id;
-    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (thread < reach) {
-            let v = best[thread + reach];
-            let i = best_id[thread + reach];
-            let mine = best_id[thread];
-            if (i != NONE && (mine == NONE || v > best[thread] || (v == best[thread] && i < mine))) {
-                best[thread] = v;
-                best_id[thread] = i;
-            }
-        }
-    }
-    workgroupBarrier();
-}
-
-// Σ exp((v - maximum) / temperature), in the same order everywhere.
-fn sum_exp(thread: u32, raw: bool, maximum: f32, temperature: f32) -> f32 {
-    var sum = 0.0;
-    for (var i = thread; i < params.vocabulary; i += THREADS) {
-        var v = logits[i];
-        if (!raw) {
-            if (!allowed(i)) {
-                continue;
-            }
-            v = adjusted(i);
-        }
-        sum += exp((v - maximum) / temperature);
-    }
-    workgroupBarrier();
-    best[thread] = sum;
-    for (var reach = THREADS / 2u; reach > 0u; reach /= 2u) {
-        workgroupBarrier();
-        if (thread < reach) {
-            best[thread] += best[thread + reach];
-        }
-    }
-    workgroupBarrier();
-    if (thread == 0u) {
-        shared_f = best[0];
-    }
-    return workgroupUniformLoad(&shared_f);
+    return workgroupUniformLoad(&shared_u);
 }
 
 // Writes the chosen token's log-probability and the most probable tokens to the slot.
 fn report(thread: u32, at: u32) {
-    largest(thread, true, 0.0, NONE);
-    if (thread == 0u) {
-        shared_f = best[0];
+    var part = Part();
+    part.raw_id = NONE;
+    if (thread * params.slice < params.vocabulary) {
+        part = work.parts[thread];
     }
-    let maximum = workgroupUniformLoad(&shared_f);
-    let log_sum = log(sum_exp(thread, true, maximum, 1.0));
+    var mine = vec2<u32>(bitcast<u32>(part.raw), part.raw_id); // the slice's first that is not reported
+    var first = leader(thread, part.raw, part.raw_id);
+    let maximum = bitcast<f32>(first.x);
+    let log_sum = log(sum_of(thread, part.raw_sum * exp(part.raw - maximum)));
     let count = min(options.logprobs - 1u, (params.slot - 4u) / 2u);
     if (thread == 0u) {
         ring[at + 2u] = bitcast<u32>(logits[chosen] - maximum - log_sum);
         ring[at + 3u] = count;
-        shared_u = vec2<u32>(0u, NONE);
     }
     for (var n = 0u; n < count; n++) {
-        let last = workgroupUniformLoad(&shared_u);
-        largest(thread, true, bitcast<f32>(last.x), last.y);
         if (thread == 0u) {
-            ring[at + 4u + 2u * n] = best_id[0];
-            ring[at + 5u + 2u * n] = bitcast<u32>(best[0] - maximum - log_sum);
-            shared_u = vec2<u32>(bitcast<u32>(best[0]), best_id[0]);
+            ring[at + 4u + 2u * n] = first.y;
+            ring[at + 5u + 2u * n] = bitcast<u32>(bitcast<f32>(first.x) - maximum - log_sum);
         }
+        let slice = min(first.y, params.vocabulary - 1u) / params.slice;
+        let end = min((slice + 1u) * params.slice, params.vocabulary);
+        var next = vec2<u32>(0u, NONE);
+        for (var i = slice * params.slice + thread; i < end; i += THREADS) {
+            let v = vec2<u32>(bitcast<u32>(logits[i]), i);
+            if (ahead(first, v) && ahead(v, next)) {
+                next = v;
+            }
+        }
+        let follows = leader(thread, bitcast<f32>(next.x), next.y);
+        if (thread == slice) {
+            mine = follows;
+        }
+        first = leader(thread, bitcast<f32>(mine.x), mine.y);
     }
 }
 
-// The integer probability of logit v, given the maximum, the temperature and 2^31 / Σ exp.
-fn mass(v: f32, maximum: f32, unit: f32) -> u32 {
-    return u32(exp((v - maximum) / options.temperature) * unit);
-}
-
-// The largest key K such that the logits with keys >= K have masses of at least `target` in all; with `counting`, their number counts.
-// Only logits with key >= `floor_key` take part.
-fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, maximum: f32, unit: f32) -> u32 {
-    var prefix = 0u;
+// The largest key K such that the candidates with keys >= K have masses of at least `wanted` in all; with `counting`, their number
+// counts. Only candidates with key >= `floor_key` take part.
+fn select_key(thread: u32, wanted: u32, counting: bool, floor_key: u32, all: Whole) -> u32 {
+    let count = atomicLoad(&work.count);
+    var prefix_key = 0u;
     var remaining = wanted;
-    for (var shift = 24i; shift >= 0i; shift -= 8i) {
-        let s = u32(shift);
+    for (var shift = 32u; shift > 0u; shift -= 8u) {
+        let s = shift - 8u;
         atomicStore(&histogram[thread], 0u);
         workgroupBarrier();
-        for (var i = thread; i < params.vocabulary; i += THREADS) {
-            let v = adjusted(i);
+        for (var i = thread; i < count; i += THREADS) {
+            let v = bitcast<f32>(work.candidates[i].y);
             let key = ordered(v);
-            let matches = s == 24u || (key >> (s + 8u)) == (prefix >> (s + 8u));
-            if (matches && key >= floor_key && allowed(i)) {
-                atomicAdd(&histogram[(key >> s) & 255u], select(mass(v, maximum, unit), 1u, counting));
+            let matches = s == 24u || (key >> (s + 8u)) == (prefix_key >> (s + 8u));
+            if (matches && key >= floor_key) {
+                atomicAdd(&histogram[(key >> s) & 255u], select(mass(v, all.maximum, all.unit), 1u, counting));
             }
         }
         workgroupBarrier();
-        if (thread == 0u) {
-            var left = remaining;
-            var bin = 255i;
-            for (; bin > 0i; bin--) {
-                let n = atomicLoad(&histogram[bin]);
-                if (n >= left) {
-                    break;
-                }
-                left -= n;
-            }
-            shared_u = vec2<u32>(prefix | (u32(bin) << s), left);
-        }
-        let found = workgroupUniformLoad(&shared_u);
-        prefix = found.x;
-        remaining = found.y;
+        let bin = 255u - thread; // from the highest
+        let found = find(thread, atomicLoad(&histogram[bin]), remaining - 1u);
+        prefix_key |= (255u - found.x) << s;
+        remaining -= found.y;
     }
-    return prefix;
+    return prefix_key;
 }
 
-// Σ of the masses of logits with key >= floor_key and probability >= min_p of the largest; per thread in `totals`.
-fn sum_masses(thread: u32, floor_key: u32, least: f32, maximum: f32, unit: f32) -> u32 {
-    var sum = 0u;
-    for (var i = thread; i < params.vocabulary; i += THREADS) {
-        let v = adjusted(i);
-        if (ordered(v) >= floor_key && v >= least && allowed(i)) {
-            sum += mass(v, maximum, unit);
-        }
-    }
-    totals[thread] = sum;
+// Masses of the candidates with key >= floor_key and logits of at least `least`, by their ids' remainders, as `Work.totals` has them.
+fn total_of(thread: u32, floor_key: u32, least: f32, all: Whole) -> u32 {
+    let count = atomicLoad(&work.count);
+    atomicStore(&histogram[thread], 0u);
     workgroupBarrier();
-    if (thread == 0u) {
-        var all = 0u;
-        for (var i = 0u; i < THREADS; i++) {
-            all += totals[i];
+    for (var i = thread; i < count; i += THREADS) {
+        let candidate = work.candidates[i];
+        let v = bitcast<f32>(candidate.y);
+        if (ordered(v) >= floor_key && v >= least) {
+            atomicAdd(&histogram[candidate.x % THREADS], mass(v, all.maximum, all.unit));
         }
-        shared_u = vec2<u32>(all, 0u);
     }
-    return workgroupUniformLoad(&shared_u).x;
+    workgroupBarrier();
+    return atomicLoad(&histogram[thread]);
 }
 
-@compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) thread: u32) {
-    if (thread == 0u) {
-        atomicStore(&bad, 0u);
-    }
-    workgroupBarrier();
-    largest(thread, false, 0.0, NONE);
-    if (thread == 0u) {
-        shared_f = best[0];
-        chosen = min(best_id[0], params.vocabulary - 1u);
-        shared_u = vec2<u32>(atomicLoad(&bad), 0u);
-    }
-    let maximum = workgroupUniformLoad(&shared_f);
-    let not_finite = workgroupUniformLoad(&shared_u).x == 1u;
-
-    if (options.temperature > 0.0 && !not_finite) {
-        let sum = sum_exp(thread, false, maximum, options.temperature);
-        let unit = 2147483648.0 / sum;
-
-        var floor_key = 0u;
+// Draws from what is left.
+fn draw(thread: u32, all: Whole) {
+    var floor_key = 0u;
+    let least = least_of(all.maximum);
+    var total = 0u;
+    if (filtered()) {
         if (options.top_k > 0u && options.top_k < params.vocabulary) {
-            floor_key = select_key(thread, options.top_k, true, 0u, maximum, unit);
+            floor_key = select_key(thread, options.top_k, true, 0u, all);
         }
         if (options.top_p < 1.0) {
-            let kept = sum_masses(thread, floor_key, -3.4e38, maximum, unit);
+            sum_up_to(thread, total_of(thread, floor_key, -3.4e38, all));
+            let kept = workgroupUniformLoad(&prefix[THREADS - 1u]);
             let wanted = max(1u, u32(options.top_p * f32(kept)));
-            floor_key = max(floor_key, select_key(thread, wanted, false, floor_key, maximum, unit));
+            floor_key = max(floor_key, select_key(thread, wanted, false, floor_key, all));
         }
-        var least = -3.4e38;
-        if (options.min_p > 0.0) {
-            least = maximum + log(options.min_p) * options.temperature;
-        }
-        let kept = sum_masses(thread, floor_key, least, maximum, unit);
-        if (thread == 0u) {
-            let draw = multiply_high(random(options.seed_low, options.seed_high, state.draws), kept);
-            var below = 0u;
-            var owner = 0u;
-            for (; owner < THREADS - 1u; owner++) {
-                if (below + totals[owner] > draw) {
-                    break;
-                }
-                below += totals[owner];
-            }
-            for (var i = owner; i < params.vocabulary; i += THREADS) {
-                let v = adjusted(i);
-                if (ordered(v) >= floor_key && v >= least && allowed(i)) {
-                    let m = mass(v, maximum, unit);
-                    if (m > 0u) {
-                        below += m;
-                        if (below > draw) {
-                            chosen = i;
-                            break;
-                        }
-                    }
-                }
+        total = total_of(thread, floor_key, least, all);
+    } else {
+        total = atomicLoad(&work.totals[thread]);
+    }
+    sum_up_to(thread, total);
+    let kept = workgroupUniformLoad(&prefix[THREADS - 1u]);
+    let goal = multiply_high(random(options.seed_low, options.seed_high, state.draws), kept);
+    // Tokens are counted by remainders of their ids, then in order; the threads share those of the remainder that is met.
+    let owner = find(thread, total, goal);
+    let share = (params.vocabulary + THREADS * THREADS - 1u) / (THREADS * THREADS) * THREADS;
+    let first = owner.x + thread * share;
+    let end = min(first + share, params.vocabulary);
+    var mine = 0u;
+    for (var i = first; i < end; i += THREADS) {
+        mine += kept_mass(i, floor_key, least, all);
+    }
+    let found = find(thread, mine, goal - owner.y);
+    if (thread == found.x) {
+        var below = owner.y + found.y;
+        for (var i = first; i < end; i += THREADS) {
+            below += kept_mass(i, floor_key, least, all);
+            if (below > goal) {
+                chosen = i;
+                break;
             }
         }
     }
+    workgroupBarrier();
+}
+
+// The mass of token i, 0 where it is left out.
+fn kept_mass(i: u32, floor_key: u32, least: f32, all: Whole) -> u32 {
+    let v = adjusted(i);
+    if (ordered(v) >= floor_key && v >= least && allowed(i)) {
+        return mass(v, all.maximum, all.unit);
+    }
+    return 0u;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(local_invocation_index) thread: u32) {
+    let all = whole(thread);
+    if (thread == 0u) {
+        chosen = min(all.id, params.vocabulary - 1u);
+    }
+    workgroupBarrier();
+    if (options.temperature > 0.0 && !all.bad) {
+        draw(thread, all);
+    }
     let at = (state.ring % params.ring) * params.slot;
-    if (options.logprobs > 0u && !not_finite) {
+    if (options.logprobs > 0u && !all.bad) {
         report(thread, at);
     }
     workgroupBarrier(); // every thread has read the state
     if (thread == 0u) {
         tokens[0] = chosen;
         ring[at] = chosen;
-        ring[at + 1u] = u32(not_finite);
+        ring[at + 1u] = u32(all.bad);
         if (options.adjust != 0u) {
             history[chosen].times += 1u;
         }

@@ -227,7 +227,7 @@ const TARGET_NOTES: &str = "
 One compute pass, one submit, no object and no wait for a step just submitted: counted below for every architecture, and in the
 browser by `tests/browser`. Host time and calls from wasm to JavaScript: `bench.md`. The wasm heap: `tests/browser`. The stretch of
 five dispatches is not reached: rope and the reduction of attention's stretches are steps of their own, because a workgroup can wait
-for others only at the end of a dispatch. Prefill's stretch of 64 tokens is not reached: a tile of 16 leaves accumulators in registers. A mixture's layer of DeepSeek-V2 and R1
+for others only at the end of a dispatch. Prefill's stretch of 64 tokens is not reached: with tiles of 32 a workgroup's memory leaves room for several workgroups. A mixture's layer of DeepSeek-V2 and R1
 takes ten dispatches, one more than the target, since their queries have a latent: the choice of experts is a step, so that it is made once
 for a token and not by each workgroup of the step that reads the experts.
 ";

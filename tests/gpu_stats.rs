@@ -112,12 +112,14 @@ fn pipelines() -> BTreeMap<String, Step> {
 /// How the main loop of a product is counted: the weights of one round, or weights times tokens, and how often its inner loops run,
 /// those that write workgroup memory and those that read it.
 fn work(step: &Step) -> Option<Work> {
+    let int8 = step.shader.id.variant == Some(Variant::Int8);
     match step.kernel {
         "matvec" | "expert_up" | "expert_down" => Some(Work { unit: 128, writes: 1, reads: 1 }),
-        "matmul" | "expert_matmul" if step.shader.id.variant == Some(Variant::Int8) => {
-            Some(Work { unit: 2048, writes: 4, reads: 4 })
-        }
-        "matmul" | "expert_matmul" => Some(Work { unit: 512, writes: 2, reads: 8 }),
+        // Tiles of 32 rows of x, and of 16.
+        "matmul" if int8 => Some(Work { unit: 2048, writes: 2, reads: 2 }),
+        "matmul" => Some(Work { unit: 1024, writes: 1, reads: 8 }),
+        "expert_matmul" if int8 => Some(Work { unit: 2048, writes: 4, reads: 4 }),
+        "expert_matmul" => Some(Work { unit: 512, writes: 1, reads: 8 }),
         _ => None,
     }
 }

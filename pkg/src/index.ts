@@ -7,5 +7,5 @@ export { store } from "./store.js";
 export type {
   Availability, Constraint, DeviceInfo, Estimate, EvictableModel, FinishReason, FitReason, GenerateOptions, GenerateResult, Generation, Input, InputMessage, LoadOptions, Message, Model, ModelInfo,
   ModelSource, Progress, Role, Session, SessionOptions, StorageFull, StoredModelInfo, StreamPart, TemplateOptions, TextGenerator, TextPart, TokenLogprob,
-  Tokenizer, ToolCall, Usage, Warning,
+  Tokenizer, Tool, ToolCall, ToolChoice, Usage, Warning,
 } from "./types.js";

@@ -17,9 +17,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> q: array<f32>;             // [T, q_stride]
-@group(0) @binding(3) var<storage, read> k_cache: array<u32>;       // [capacity, kv_heads] rows of key_dim
-@group(0) @binding(4) var<storage, read> v_cache: array<u32>;       // [capacity, kv_heads] rows of value_row
+@group(0) @binding(2) var<storage, read> q: array<vec2<f32>>;       // [T, q_stride]
 @group(0) @binding(5) var<storage, read_write> out: array<f32>;     // [T, out_stride], or [heads, SPLITS, value_dim + 2]
 @group(0) @binding(6) var<storage, read> sinks: array<f32>;         // [heads], read with SINKS only
 
@@ -47,10 +45,26 @@ fn keys_of(first_row: u32, rows: u32, split: u32) -> Keys {
     return Keys(first, skip, min(split_keys, end - first), (first + skip) % params.capacity);
 }
 
-// Where the cache has the token `offset` past the one at `origin`; no token sees more than `capacity`.
-fn place(origin: u32, offset: u32) -> u32 {
-    let i = origin + offset;
-    return select(i, i - params.capacity, i >= params.capacity);
+// Where a cache has the rows of a workgroup's keys; all in its cells.
+struct Run {
+    stride: u32,  // from one token to the next
+    skip: u32,    // up to the first key that is not skipped
+    last: u32,    // from there to the last key
+    origin: u32,  // where the cache has the first
+    around: u32,  // the whole cache: no token sees more than it holds
+    start: u32,   // of the head within a token
+}
+fn run_of(keys: Keys, kv_head: u32, cells: u32) -> Run {
+    let stride = params.kv_heads * cells;
+    return Run(stride, keys.skip * stride, (keys.count - keys.skip - 1u) * stride, keys.origin * stride,
+               params.capacity * stride, kv_head * cells);
+}
+
+// Where the row of key i begins, of which i strides are given; it counts from the first, or from those that are skipped before it.
+// Past the last key, and of one that is skipped, it is the last.
+fn cell_of(run: Run, strides: u32) -> u32 {
+    let at = run.origin + min(strides - run.skip, run.last);
+    return min(at, at - run.around) + run.start;
 }
 
 // The head of a row.
@@ -64,29 +78,34 @@ fn token_of(row: u32) -> u32 {
     return row / (params.heads / params.kv_heads);
 }
 
-fn query_four(row: u32, kv_head: u32, four: u32) -> vec4<f32> {
-    let at = token_of(row) * params.q_stride + head_of(row, kv_head) * params.key_dim + 4u * four;
-    let last = params.key_dim - 4u * four; // even: two or more are left
-    var v = vec4<f32>(q[at], q[at + 1u], 0.0, 0.0);
-    if (last > 2u) {
-        v.z = q[at + 2u];
-        v.w = q[at + 3u];
-    }
-    return v * params.scale;
+// Where a row's query begins, in pairs.
+fn query_at(row: u32, kv_head: u32) -> u32 {
+    return (token_of(row) * params.q_stride + head_of(row, kv_head) * params.key_dim) / 2u;
 }
 
-// The outer product of values and the weights of four rows.
-fn outer(v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
-    return mat4x4<f32>(v * w.x, v * w.y, v * w.z, v * w.w);
+// Four values of the query that begins at pair `at`, zeros past its end. Its values are even in number.
+fn query_four(at: u32, four: u32) -> vec4<f32> {
+    let last = params.key_dim / 2u - 1u;
+    let v = vec4<f32>(q[at + min(2u * four, last)], q[at + min(2u * four + 1u, last)]);
+    return v * select(vec4<f32>(), vec4<f32>(params.scale), vec4<u32>(2u * four) + vec4<u32>(0u, 0u, 1u, 1u) <= vec4<u32>(last));
+}
+
+// Adds the outer product of values and the weights of four rows.
+fn add_outer(m: mat4x4<f32>, v: vec4<f32>, w: vec4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(fma(v, vec4<f32>(w.x), m[0]), fma(v, vec4<f32>(w.y), m[1]),
+                       fma(v, vec4<f32>(w.z), m[2]), fma(v, vec4<f32>(w.w), m[3]));
 }
 
 fn rescaled(m: mat4x4<f32>, by: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(m[0] * by.x, m[1] * by.y, m[2] * by.z, m[3] * by.w);
 }
 
-// Four dot products with a key.
-fn products(q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>, k: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
+// Adds the product of a query with a key, in one chain of fused products: `dot` and a sum are an instruction more.
+fn add_product(sum: f32, q: vec4<f32>, k: vec4<f32>) -> f32 {
+    return fma(q.w, k.w, fma(q.z, k.z, fma(q.y, k.y, fma(q.x, k.x, sum))));
+}
+fn add_products(s: vec4<f32>, q0: vec4<f32>, q1: vec4<f32>, q2: vec4<f32>, q3: vec4<f32>, k: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(add_product(s.x, q0, k), add_product(s.y, q1, k), add_product(s.z, q2, k), add_product(s.w, q3, k));
 }
 
 // exp(scores - maximum), and 0 for keys that are not seen.

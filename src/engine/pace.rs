@@ -6,6 +6,8 @@ use std::cell::Cell;
 
 use crate::kernels::TOKEN_TILE;
 
+/// Tokens of the shortest submit: of half a tile, the other half costs nothing.
+const UNIT: usize = TOKEN_TILE / 2;
 /// Target duration of a submit in milliseconds, on a GPU and on a software adapter.
 const BUDGET: f64 = 100.0;
 const SOFTWARE_BUDGET: f64 = 2000.0;
@@ -25,7 +27,7 @@ impl Pace {
         Self { clock, budget: if software { SOFTWARE_BUDGET } else { BUDGET }, most, tokens: Cell::new(most) }
     }
 
-    /// Tokens of the next submit: a multiple of the token tile, for which weights are read once, and at most a chunk.
+    /// Tokens of the next submit: a multiple of half a token tile, and at most a chunk.
     pub fn tokens(&self) -> usize {
         self.tokens.get()
     }
@@ -38,9 +40,9 @@ impl Pace {
     /// Notes that a submit of `tokens` tokens, started at `started`, has finished.
     pub fn took(&self, tokens: usize, started: f64) {
         let each = ((self.clock)() - started).max(0.01) / tokens as f64;
-        let fit = (self.budget / each) as usize / TOKEN_TILE * TOKEN_TILE;
+        let fit = (self.budget / each) as usize / UNIT * UNIT;
         // A small submit may have been fast by chance: the size at most doubles.
-        self.tokens.set(fit.clamp(TOKEN_TILE, 2 * tokens.max(TOKEN_TILE)).min(self.most));
+        self.tokens.set(fit.clamp(UNIT, 2 * tokens.max(UNIT)).min(self.most));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Attention over the KV cache. A workgroup takes up to 16 queries that share one key/value head, and reads keys and values
+//! Attention over the KV cache. A workgroup takes up to 32 queries that share one key/value head, and reads keys and values
 //! once for all of them.
 //!
 //! In decode there is one query per head and little to do in parallel, so the visible context is cut into splits: 16 to 64
@@ -56,6 +56,8 @@ params!(ReduceParams { value_dim: u32, window: u32, chunk: u32 });
 pub const MAX_SPLITS: usize = 64;
 /// Splits of the context where neither heads nor context ask for more.
 const MIN_SPLITS: usize = 16;
+/// Workgroups that keep a large GPU busy.
+const MANY: usize = 192;
 /// Keys of a split in the longest context: fewer are not worth a workgroup of their own.
 const LONG_SPLIT: usize = 2048;
 /// The widest query and key head the kernel holds.
@@ -143,17 +145,24 @@ pub struct Attention {
     pub sinks: Option<Vector>,
 }
 
-/// Rows of a workgroup where there are `rows`.
-fn tile_rows(rows: usize, value_dim: usize) -> usize {
-    rows.next_power_of_two().clamp(4, if value_dim > 256 { 8 } else { 16 })
+/// Rows of a workgroup where there are `rows` of each of `kv_heads`: 32 where that leaves enough workgroups.
+fn tile_rows(rows: usize, kv_heads: usize, value_dim: usize) -> usize {
+    let most = match value_dim {
+        0..=128 if kv_heads * (rows / 32) >= MANY => 32,
+        0..=256 => 16,
+        _ => 8,
+    };
+    rows.next_power_of_two().clamp(4, most)
 }
 
-/// Splits that decode makes of what a token sees in a context of so many tokens: enough for four workgroups a head
-/// and for short splits of the longest context, each of at least one tile. Workgroups past the token's position leave at once.
+/// Splits that decode makes of what a token sees in a context of so many tokens: enough for four workgroups a head, for a large GPU,
+/// and for short splits of the longest context, each of at least one tile. Workgroups past the token's position leave at once. What
+/// splits of wide heads leave is added up by each of many workgroups, so that they are fewer.
 pub fn splits(heads: usize, kv_heads: usize, value_dim: usize, tokens: usize) -> usize {
     let group = heads / kv_heads;
-    let abreast = kv_heads * group.div_ceil(tile_rows(group, value_dim));
-    let wanted = (4 * heads).div_ceil(abreast).max(tokens.div_ceil(LONG_SPLIT));
+    let abreast = kv_heads * group.div_ceil(tile_rows(group, kv_heads, value_dim));
+    let workgroups = if value_dim > 256 { 4 * heads } else { MANY.max(4 * heads) };
+    let wanted = workgroups.div_ceil(abreast).max(tokens.div_ceil(LONG_SPLIT));
     wanted.clamp(MIN_SPLITS, MAX_SPLITS).min(tokens.div_ceil(TILE))
 }
 
@@ -230,7 +239,7 @@ impl Attention {
             capacity: self.capacity as u32,
         };
         let all_rows = self.heads / self.kv_heads * self.q.rows;
-        let rows = tile_rows(all_rows, self.value_dim);
+        let rows = tile_rows(all_rows, self.kv_heads, self.value_dim);
         let columns = self.value_dim.div_ceil(4).next_power_of_two().min(64);
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         Step {

@@ -11,7 +11,7 @@ use super::matvec::weights;
 use super::product::gather_outputs;
 use super::route::Route;
 use super::small::{ENTRIES, EXPERT_ROWS, EXPERTS, K, Maker, Small};
-use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, TOKEN_TILE, on_processors, params, shader};
+use super::{Control, CpuMemory, Kernel, MAX_WORKGROUPS, Params, State, on_processors, params, shader};
 use crate::plan::{Access, Activation, Binding, BufferId, Buffers, GROUP, Layout, Part, Role, Step, Vector};
 
 /// See `shaders/expert_sort.wgsl`.
@@ -28,11 +28,11 @@ pub static SORT: Kernel = Kernel {
 /// See `shaders/expert_matmul.wgsl`.
 pub static MATMUL: Kernel = Kernel {
     name: "expert_matmul",
-    shader: shader!("expert_matmul", "state", "block", "gate", "stored", "tile", "expert_rows"),
+    shader: shader!("expert_matmul", "state", "block", "gate", "stored", "sums", "tile", "expert_rows"),
     reads_weights: true,
     variants: &[
-        shader!(F16 "expert_matmul", "state", "block", "gate", "../variants/stored", "tile", "expert_rows"),
-        shader!(Int8 "expert_matmul", "state", "block", "gate", "../variants/packed", "../variants/tile_int8", "expert_rows"),
+        shader!(F16 "expert_matmul", "state", "block", "gate", "../variants/stored", "sums", "tile", "expert_rows"),
+        shader!(Int8 "expert_matmul", "state", "block", "gate", "../variants/packed", "sums", "../variants/tile_int8", "expert_rows"),
     ],
     params: MatmulParams::FIELDS,
     reference: matmul_reference,
@@ -71,6 +71,8 @@ params!(SumParams { width: u32, entries: u32, stride: u32 });
 /// Slots that can be sorted.
 pub const MAX_SLOTS: usize = 1024;
 const ROW_TILE: usize = 64;
+/// Entries of a tile: an expert has few.
+const ENTRY_TILE: usize = 16;
 
 /// Entries by expert, in tiles.
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +88,7 @@ impl Sorted {
     pub fn declare(buffers: &mut Buffers, tokens: usize, entries: usize, slots: usize) -> Self {
         // Every expert with entries may have a tile that is not full.
         let all = tokens * entries;
-        let tiles = all / TOKEN_TILE + slots.min(all);
+        let tiles = all / ENTRY_TILE + slots.min(all);
         let buffer = buffers.add("experts, sorted", ((3 * tiles + all) * 4) as u64, Role::Scratch);
         Self { buffer, tiles }
     }
@@ -258,7 +260,7 @@ fn sort_reference(step: &Step, memory: &mut CpuMemory) {
     let (mut tiles, mut order) = (Vec::new(), Vec::<u32>::new());
     for s in 0..p.slots {
         let of_slot: Vec<u32> = (0..n).filter(|&i| slot(memory, i) == s).map(|i| i as u32).collect();
-        for tile in of_slot.chunks(TOKEN_TILE) {
+        for tile in of_slot.chunks(ENTRY_TILE) {
             tiles.extend([s, order.len() as u32, tile.len() as u32]);
             order.extend(tile);
         }

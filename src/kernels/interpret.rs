@@ -27,26 +27,32 @@ impl Division {
     /// Makes parts of rows known to all: rows of a buffer begin at `starts`, and each worker has made the values of each that `part`
     /// says. Parts follow each other.
     pub fn gather_parts(&self, buffer: &mut [f32], starts: &[usize], part: impl Fn(Share) -> Range<usize>) {
-        let parts: Vec<Range<usize>> = Share::all(self.share.count).map(part).collect();
+        self.gather_ranges(buffer, |share| {
+            let part = part(share);
+            starts.iter().map(|start| start + part.start..start + part.end).collect()
+        });
+    }
+
+    /// Makes the ranges of a buffer that each worker has made known to all.
+    pub fn gather_ranges(&self, buffer: &mut [f32], made: impl Fn(Share) -> Vec<Range<usize>>) {
+        let made: Vec<Vec<Range<usize>>> = Share::all(self.share.count).map(made).collect();
         let mut all = Vec::new();
         let mut own = 0..0;
-        for (worker, part) in parts.iter().enumerate() {
+        for (worker, ranges) in made.iter().enumerate() {
             let first = all.len();
             if worker == self.share.index {
-                starts.iter().for_each(|start| all.extend(&buffer[start + part.start..start + part.end]));
+                ranges.iter().for_each(|range| all.extend(&buffer[range.clone()]));
                 own = first..all.len();
             } else {
-                all.resize(first + starts.len() * part.len(), 0.0);
+                all.resize(first + ranges.iter().map(Range::len).sum::<usize>(), 0.0);
             }
         }
         self.gather(&mut all, own);
         let mut values = &all[..];
-        for part in parts {
-            for start in starts {
-                let (made, rest) = values.split_at(part.len());
-                buffer[start + part.start..start + part.end].copy_from_slice(made);
-                values = rest;
-            }
+        for range in made.into_iter().flatten() {
+            let (made, rest) = values.split_at(range.len());
+            buffer[range].copy_from_slice(made);
+            values = rest;
         }
     }
 

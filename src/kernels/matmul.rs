@@ -11,11 +11,11 @@ use crate::plan::{Access, Activation, Binding, GROUP, Layout, Matrix, Part, Step
 /// See `shaders/matmul.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "matmul",
-    shader: shader!("matmul", "state", "block", "gate", "epilogue", "stored", "tile"),
+    shader: shader!("matmul", "state", "block", "gate", "epilogue", "stored", "sums", "tile"),
     reads_weights: true,
     variants: &[
-        shader!(F16 "matmul", "state", "block", "gate", "epilogue", "../variants/stored", "tile"),
-        shader!(Int8 "matmul", "state", "block", "gate", "epilogue", "../variants/packed", "../variants/tile_int8"),
+        shader!(F16 "matmul", "state", "block", "gate", "epilogue", "../variants/stored", "sums", "tile"),
+        shader!(Int8 "matmul", "state", "block", "gate", "epilogue", "../variants/packed", "sums", "../variants/tile_int8"),
     ],
     params: MatmulParams::FIELDS,
     reference,
@@ -26,7 +26,7 @@ pub static KERNEL: Kernel = Kernel {
 params!(MatmulParams { groups: u32, rows: u32, row_offset: u32, x_stride: u32, y_stride: u32 });
 
 /// Tokens for which a weight is read once.
-pub const TOKEN_TILE: usize = 16;
+pub const TOKEN_TILE: usize = 32;
 /// Rows that a workgroup makes.
 const ROW_TILE: usize = 64;
 

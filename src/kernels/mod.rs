@@ -58,7 +58,7 @@ use kernel::{Params, on_processors, params, shader};
 pub(crate) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// Every kernel.
-pub static KERNELS: [&Kernel; 19] = [
+pub static KERNELS: [&Kernel; 21] = [
     &activation::KERNEL,
     &attention::KERNEL,
     &attention::REDUCE,
@@ -77,7 +77,9 @@ pub static KERNELS: [&Kernel; 19] = [
     &quantize::KERNEL,
     &rope_append::KERNEL,
     &route::KERNEL,
+    &sample::KEEP,
     &sample::KERNEL,
+    &sample::SCAN,
 ];
 
 /// The names of all `override`s that steps set.
@@ -151,6 +153,8 @@ pub struct Control {
     pub history: BufferId,
     /// A bit for each token of the vocabulary that a constraint allows: bit `id % 32` of word `id / 32`.
     pub mask: BufferId,
+    /// What the sampler's steps leave to the next.
+    pub sampling: BufferId,
     /// `f32[1, vocabulary]`: logits of the step's last token.
     pub logits: Activation,
 }
@@ -166,6 +170,7 @@ impl Control {
             ring: add("ring", (RING * SLOT) as usize * 4),
             history: add("history", vocabulary * size_of::<History>()),
             mask: add("mask", vocabulary.div_ceil(32) * 4),
+            sampling: add("sampling", sample::work_bytes(vocabulary)),
             logits: Activation::declare(buffers, "logits", 1, vocabulary),
         }
     }

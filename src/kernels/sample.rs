@@ -1,5 +1,9 @@
 //! The GPU sampler: chooses the next token and writes it as the input of the next step.
 //!
+//! It is three steps. A vocabulary has 150,000 logits, which one workgroup would read one after the other, waiting each time: so a
+//! workgroup for each slice looks for the largest and sums exponentials (`sample_scan`), and takes together the few tokens that have a
+//! probability (`sample_keep`), before one workgroup chooses among these (`sample`).
+//!
 //! Probabilities become 31-bit integers. The thresholds of top-k and top-p are found by radix selection, and sums of
 //! integers do not depend on the order of addition, so the reference in `reference.rs` draws the same ids on the CPU. What
 //! a token's history changes (bias and penalties) is a table on the GPU that the sampler itself keeps up to date, so steps
@@ -7,6 +11,7 @@
 
 mod cpu;
 mod reference;
+mod slices;
 
 #[cfg(test)]
 mod tests;
@@ -16,11 +21,12 @@ use super::{Control, CpuMemory, Kernel, Params, State, on_processors, params, sh
 use crate::plan::{Access, Binding, Step};
 
 pub use reference::{adjusted, logprobs, masked, sample_reference};
+pub use slices::{KEEP, SCAN, work_bytes};
 
 /// See `shaders/sample.wgsl`.
 pub static KERNEL: Kernel = Kernel {
     name: "sample",
-    shader: shader!("sample", "state"),
+    shader: shader!("sample", "state", "sampler"),
     reads_weights: false,
     variants: &[],
     params: SampleParams::FIELDS,
@@ -29,7 +35,13 @@ pub static KERNEL: Kernel = Kernel {
     small: Some(small),
 };
 
-params!(SampleParams { vocabulary: u32, ring: u32, slot: u32 });
+params!(SampleParams { vocabulary: u32, slice: u32, ring: u32, slot: u32 });
+
+impl SampleParams {
+    fn new(vocabulary: usize) -> Self {
+        Self { vocabulary: vocabulary as u32, slice: slices::slice(vocabulary) as u32, ring: RING, slot: SLOT }
+    }
+}
 
 /// Slots of the ring of sampled tokens: more than the steps ever queued.
 pub const RING: u32 = 64;
@@ -106,39 +118,47 @@ impl History {
 pub struct Sample;
 
 impl Sample {
-    /// The step.
-    pub fn step(&self, label: &str, control: &Control) -> Step {
+    /// The steps.
+    pub fn steps(&self, label: &str, control: &Control) -> [Step; 3] {
         let vocabulary = control.logits.width;
+        let slices = slices::count(vocabulary) as u32;
+        [
+            Self::step(&format!("{label}.scan"), control, &SCAN, slices, format!("logits[{vocabulary}] → [{slices}]")),
+            Self::step(&format!("{label}.keep"), control, &KEEP, slices, format!("logits[{vocabulary}] → candidates")),
+            Self::step(label, control, &KERNEL, 1, format!("[{slices}], candidates → id")),
+        ]
+    }
+
+    fn step(label: &str, control: &Control, kernel: &'static Kernel, workgroups: u32, detail: String) -> Step {
         let read = |slot, buffer| Binding { slot, buffer, access: Access::Read };
         let write = |slot, buffer| Binding { slot, buffer, access: Access::ReadWrite };
+        let mut bindings = vec![
+            read(2, control.logits.buffer),
+            read(3, control.options),
+            write(6, control.history),
+            read(7, control.mask),
+            write(8, control.sampling),
+        ];
+        if kernel.name == KERNEL.name {
+            bindings.extend([write(1, control.state), write(4, control.tokens), write(5, control.ring)]);
+        }
         Step {
             label: label.to_owned(),
-            kernel: KERNEL.name,
-            shader: KERNEL.shader,
+            kernel: kernel.name,
+            shader: kernel.shader,
             constants: Vec::new(),
-            bindings: vec![
-                write(1, control.state),
-                read(2, control.logits.buffer),
-                read(3, control.options),
-                write(4, control.tokens),
-                write(5, control.ring),
-                write(6, control.history),
-                read(7, control.mask),
-            ],
-            params: SampleParams { vocabulary: vocabulary as u32, ring: RING, slot: SLOT }.words(),
-            grid: [1, 1, 1],
-            detail: format!("logits[{vocabulary}] → id"),
+            bindings,
+            params: SampleParams::new(control.logits.width).words(),
+            grid: [workgroups, 1, 1],
+            detail,
         }
     }
 }
 
 fn reference(step: &Step, memory: &mut CpuMemory) {
-    let p = SampleParams::of(step);
     let state: State = memory.read(step.buffer(1));
     let options: SamplerOptions = memory.read(step.buffer(3));
-    let raw = &memory.floats(step.buffer(2))[..p.vocabulary as usize];
-    let history: Vec<History> = bytemuck::cast_slice(&memory.words(step.buffer(6))[..2 * raw.len()]).to_vec();
-    let logits = adjusted(raw, &options, &history);
+    let (raw, logits) = logits_of(step, memory);
     let finite = logits.iter().all(|v| v.is_finite());
     let (id, _) = match options.masked {
         1 if finite => sample_reference(&masked(&logits, memory.words(step.buffer(7))), &options, state.draws),
@@ -171,33 +191,18 @@ fn report(step: &Step, memory: &mut CpuMemory, id: u32, finite: bool, own: Optio
     memory.write(step.buffer(1), 0, bytemuck::bytes_of(&state));
 }
 
+/// The logits of a step as the sampler sees them: the model's own, and those after bias and penalties, without a mask.
+fn logits_of<'a>(step: &Step, memory: &'a CpuMemory) -> (&'a [f32], Vec<f32>) {
+    let raw = &memory.floats(step.buffer(2))[..SampleParams::of(step).vocabulary as usize];
+    let history: &[History] = bytemuck::cast_slice(&memory.words(step.buffer(6))[..2 * raw.len()]);
+    (raw, adjusted(raw, &memory.read(step.buffer(3)), history))
+}
+
 /// The small step: one draw of a token with every filter on, and its log-probabilities.
-fn small(maker: &mut Maker, _: &Step) -> Small {
-    let vocabulary = 300;
-    let options = SamplerOptions {
-        temperature: 0.5,
-        top_p: 0.9,
-        min_p: 0.05,
-        top_k: 40,
-        seed: [1, 2],
-        adjust: 1,
-        logprobs: 4,
-        repetition: 1.25,
-        repetition_inverse: 0.8,
-        presence: 0.25,
-        frequency: 0.125,
-        masked: 1,
-    };
-    let logits: Vec<f32> = (0..vocabulary).map(|_| 4.0 * maker.random()).collect();
-    let history: Vec<u32> = (0..vocabulary).flat_map(|i| [i % 3, (i as f32 / 1024.0).to_bits()]).collect();
+fn small(maker: &mut Maker, step: &Step) -> Small {
     maker.state(POSITION, 1);
-    maker.bytes(2, bytemuck::cast_slice(&logits).to_vec());
-    maker.bytes(3, bytemuck::bytes_of(&options).to_vec());
     maker.zeros(4, 4);
     maker.zeros(5, (RING * SLOT) as usize);
-    maker.bytes(6, bytemuck::cast_slice(&history).to_vec());
-    let mask: Vec<u32> = (0..vocabulary.div_ceil(32)).map(|i| 0x6db6_db6d << (i % 3)).collect();
-    maker.bytes(7, bytemuck::cast_slice(&mask).to_vec());
-    let params = SampleParams { vocabulary, ring: RING, slot: SLOT };
+    let params = slices::small_logits(maker, step, &[slices::scan, slices::keep]);
     (params.words(), [1, 1, 1], vec![(1, None), (4, None), (5, None), (6, None)])
 }

@@ -217,10 +217,15 @@ mod tests {
     #[test]
     fn a_sampler_that_draws_another_token_is_named() {
         let mut b = Bench::new(1, 300);
-        b.plan.push([crate::kernels::Sample.step("sample", &b.control)]);
+        b.plan.push(crate::kernels::Sample.steps("sample", &b.control));
         assert!(failures(&b, none()).is_empty());
-        spoil(&mut b.plan.steps[0], "options.temperature", "(3.0 * options.temperature)");
-        assert_eq!(failures(&b, none()), ["sample"]);
+        let scaled = ["options.temperature", "(3.0 * options.temperature)"];
+        for (i, [from, to]) in [scaled, ["22.0", "2.0"], scaled].into_iter().enumerate() {
+            let right = b.plan.steps[i].shader;
+            spoil(&mut b.plan.steps[i], from, to);
+            assert_eq!(failures(&b, none()), [right.id.to_string()]);
+            b.plan.steps[i].shader = right;
+        }
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn record(
     let epilogue = Epilogue { factor: (1.0 / b.config.logits_scale) as f32, ..Epilogue::default() };
     let last_row = Matvec { w: head, x, from: 0, y: control.logits, norm: Some(norm), epilogue };
     let head_steps: Vec<_> = last_row.steps("head", &control).collect();
-    let sample_step = Sample.step("sample", &control);
+    let sample_steps = Sample.steps("sample", &control);
 
     let mut decode = Plan::new("decode");
     decode.push(Embed { w: embed, x: one_row, scale: b.config.embedding_scale as f32 }.steps("embed", &control));
@@ -190,7 +190,7 @@ fn record(
     layers.record(&mut recorder);
     let mut decode = recorder.plan;
     decode.push(head_steps.clone());
-    decode.push([sample_step.clone()]);
+    decode.push(sample_steps.clone());
 
     let mut prefill = Plan::new("prefill");
     prefill.push(Embed { w: embed, x, scale: b.config.embedding_scale as f32 }.steps("embed", &control));
@@ -206,5 +206,5 @@ fn record(
     all_rows.push(every_row.steps("head", &control));
 
     let plan = |label: &str, steps| Plan { label: label.to_owned(), steps };
-    Plans { decode, prefill, head: plan("head", head_steps), sample: plan("sample", vec![sample_step]), all_rows }
+    Plans { decode, prefill, head: plan("head", head_steps), sample: plan("sample", sample_steps.into()), all_rows }
 }

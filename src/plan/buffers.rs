@@ -47,7 +47,8 @@ impl Buffers {
         let id = BufferId(u32::try_from(self.0.len()).expect("fewer than 2^32 buffers"));
         self.0.push(BufferSpec {
             label: label.into(),
-            bytes: bytes.next_multiple_of(4).max(16),
+            // Attention reads caches by pairs of words.
+            bytes: bytes.next_multiple_of(if role == Role::Kv { 8 } else { 4 }).max(16),
             role,
             part,
             rows: None,

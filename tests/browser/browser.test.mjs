@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test } from "node:test";
-import { absent, golden, installApp, reference, seeded, shots, site, smollm } from "./lib/app.mjs";
+import { absent, golden, installApp, reference, seeded, smollm } from "./lib/app.mjs";
 import { chromiumPath, launch } from "./lib/chromium.mjs";
 import { serve } from "./lib/server.mjs";
 
@@ -27,8 +27,6 @@ before(async () => {
   writeFileSync(join(odd, "model.safetensors"), "");
   server = await serve({
     "/deep/path/": app, "/golden/": golden, "/odd/": odd, "/smol.gguf": smollm,
-    "/site/": site,
-    "/site/page/demo.json": { type: "application/json", body: JSON.stringify({ name: "SmolLM2 135M Instruct", file: "../../smol.gguf", bytes: 98362432 }) },
   });
   browser = await launch();
   page = await open();
@@ -93,15 +91,6 @@ describe("without WebGPU", { skip: noBrowser }, () => {
     await bare.goto(`${server.origin}${path}`);
     return bare;
   };
-
-  test("the chat page says so, and that models run on the processor", async () => {
-    const bare = await without("/site/page/");
-    await bare.waitForSelector("#notice:not([hidden])");
-    assert.match(await bare.innerText("#notice"), /no WebGPU[^]*processor[^]*Chrome/);
-    assert.equal(await bare.isDisabled("#source"), false);
-    await bare.screenshot({ path: join(shots, "chat-without-webgpu.png") });
-    await bare.close();
-  });
 
   test("a load for the GPU is a typed error, any other runs on the processor", { skip: noGolden }, async () => {
     const bare = await without("/deep/path/");
@@ -559,40 +548,5 @@ describe("SmolLM2", { skip: noSmol || absent(reference) }, () => {
       assert.ok(bytes < 256 * 2 ** 20);
     }, watched);
     await watched.close();
-  });
-
-  test("the chat page answers; pictures of it mid-answer", { timeout: 400_000 }, async () => {
-    const chat = await browser.newPage({ colorScheme: "light", viewport: { width: 1000, height: 720 } });
-    const problems = [];
-    chat.on("pageerror", (error) => problems.push(error.message));
-    chat.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-    await chat.goto(`${server.origin}/site/page/`);
-    await chat.click("#demo");
-    await chat.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
-    assert.equal(await chat.isVisible("#notice"), false, await chat.innerText("#start"));
-    await chat.keyboard.type("What is the capital of France?");
-    await chat.keyboard.press("Enter");
-    await chat.waitForFunction(() => document.querySelector(".assistant .text")?.textContent.length > 8, undefined, { timeout: 180_000 });
-    await chat.screenshot({ path: join(shots, "chat-light.png") });
-    await chat.emulateMedia({ colorScheme: "dark" });
-    await chat.setViewportSize({ width: 390, height: 780 });
-    await chat.screenshot({ path: join(shots, "chat-dark-phone.png") });
-    assert.ok(await chat.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "nothing is wider than a phone");
-    await chat.keyboard.press("Escape");
-    await chat.waitForSelector("body[data-state=ready]");
-    assert.match(await chat.innerText(".assistant footer"), /\d+ tokens · [\d.]+ per second/);
-    // A second question continues the conversation, and a new chat starts empty.
-    await chat.fill("#prompt", "And of Italy?");
-    await chat.keyboard.press("Enter");
-    await chat.waitForFunction(() => document.querySelectorAll(".assistant .text")[1]?.textContent.length > 2, undefined, { timeout: 180_000 });
-    await chat.click("#fresh");
-    await chat.waitForSelector("body[data-state=ready]");
-    assert.equal(await chat.locator("#messages > *").count(), 0);
-    await chat.fill("#prompt", "Hello");
-    await chat.keyboard.press("Enter");
-    await chat.waitForFunction(() => document.querySelector(".assistant .text")?.textContent.length > 0, undefined, { timeout: 180_000 });
-    assert.equal(await chat.locator(".message.error").count(), 0);
-    assert.deepEqual(problems, []);
-    await chat.close();
   });
 });

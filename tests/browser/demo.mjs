@@ -1,6 +1,7 @@
 // `cargo xtask demo`: serves the site with the demo model; with --prompt, asks a question in headless Chromium.
 
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { site } from "./lib/app.mjs";
 import { headersOf } from "./lib/headers.mjs";
@@ -8,10 +9,19 @@ import { serve } from "./lib/server.mjs";
 
 const { values } = parseArgs({ options: { model: { type: "string" }, prompt: { type: "string" }, port: { type: "string" }, screenshot: { type: "string" } } });
 const name = "SmolLM2-135M-Instruct.Q4_1.gguf";
-const demo = { name: "SmolLM2 135M Instruct", file: `../model/${name}`, bytes: statSync(values.model).size };
+/** The chat's catalogue, with the demo's model in front. */
+const catalogue = JSON.parse(readFileSync(join(site, "chat/catalogue.json"), "utf8"));
+catalogue.models.unshift({
+  name: "SmolLM2 135M Instruct",
+  url: `../model/${name}`,
+  bytes: statSync(values.model).size,
+  parameters: "135M",
+  licence: "Apache-2.0",
+  about: { en: "Very small: it answers fast, and is often wrong.", fr: "Très petit : il répond vite, et se trompe souvent." },
+});
 const server = await serve({
   "/": site,
-  ...Object.fromEntries(["page", "chat"].map((page) => [`/${page}/demo.json`, { type: "application/json", body: JSON.stringify(demo) }])),
+  "/chat/catalogue.json": { type: "application/json", body: JSON.stringify(catalogue) },
   [`/model/${name}`]: values.model,
 }, { port: Number(values.port ?? (values.prompt === undefined ? 8080 : 0)) }).catch((error) => {
   console.error(error.code === "EADDRINUSE" ? `the port is taken; choose another with --port` : error);
@@ -30,28 +40,22 @@ if (values.prompt === undefined) {
   process.exit(failed);
 }
 
-/** Operates the plain page like a visitor. */
+/** Uses the chat like a visitor. */
 async function ask(prompt) {
   const { launch } = await import("./lib/chromium.mjs");
   const browser = await launch();
   try {
     const page = await browser.newPage();
     page.on("pageerror", (error) => console.error(error.message));
-    await page.goto(`${server.origin}/page/`);
-    await page.click("#demo");
-    await page.waitForSelector("body[data-state=ready], #notice:not([hidden])", { timeout: 180_000 });
-    if (await page.isVisible("#notice")) throw new Error(await page.innerText("#notice"));
-    await page.click("#settings summary");
-    await page.fill("#temperature", "0");
-    await page.fill("#prompt", prompt);
-    await page.press("#prompt", "Enter");
-    await page.waitForSelector("body[data-state=answering]");
-    await page.waitForSelector("body[data-state=ready]", { timeout: 300_000 });
+    await page.goto(`${server.origin}/chat/?model=../model/${name}&lang=en`);
+    await page.fill("#message", prompt);
+    await page.press("#message", "Enter");
+    await page.waitForSelector(".message.assistant:not(.live)", { timeout: 480_000 });
     if (values.screenshot !== undefined) await page.screenshot({ path: values.screenshot });
-    const error = page.locator(".message.error");
-    if (await error.count()) throw new Error(await error.first().innerText());
-    console.log(await page.locator(".message.assistant .text").last().innerText());
-    console.log(`(${await page.locator(".message.assistant footer").last().innerText()})`);
+    const error = page.locator(".ending.alarm");
+    if (await error.count()) throw new Error(await error.first().textContent());
+    console.log(await page.locator(".message.assistant .md").last().innerText());
+    console.log(`(${await page.locator(".message.assistant .stats").last().innerText()})`);
   } finally {
     await browser.close();
   }

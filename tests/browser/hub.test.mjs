@@ -85,6 +85,10 @@ describe("a hub's record", { skip: noGolden }, () => {
     const gguf = { repo: "org/gguf", file: "q4/smol.gguf", endpoint: `${server.origin}/hub` };
     if (!noSmol) {
       listed("gguf", [{ path: "smol.gguf", lfs: { oid: "0".repeat(64), size: 1 } }, { path: "q4/smol.gguf", lfs: { oid: sha256(smollm), size: statSync(smollm).size } }]);
+      const before = server.requests.length;
+      await page.evaluate((source) => minke.estimate(source), gguf);
+      const sent = server.requests.slice(before).filter(({ path }) => path.endsWith(".gguf")).reduce((sum, { sent }) => sum + sent, 0);
+      assert.ok(sent < 4e6, `an estimate reads the header, of 1.8 MB, and nothing ahead of it: ${sent} bytes`);
       await begin(page, gguf);
       assert.equal((await ended(page))?.message, undefined);
       await clear(page);

@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 27] = [
+const BUILT: [(&str, &str); 31] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -54,6 +54,10 @@ const BUILT: [(&str, &str); 27] = [
     ("tests/browser", "hub"),
     ("tests/browser", "memory"),
     ("tests/browser", "site"),
+    ("tests/chat", "conversations"),
+    ("tests/chat", "shell"),
+    ("tests/chat", "models"),
+    ("tests/chat", "settings"),
     ("tests/browser", "hostile"),
     ("tests/browser", "firefox"),
 ];

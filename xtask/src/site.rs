@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::build::{copy, esbuild, tsc};
+use crate::build::{copy, esbuild};
 use crate::run::{self, root};
 use crate::{notices, setup};
 
@@ -53,10 +53,7 @@ pub fn write(out: &Path) -> Result<()> {
         refer(&out.join(folder), &format!("../{name}/"))?;
     }
     openai(&out.join("vendor"))?;
-    page(&out.join("page"), &name)?;
-    if !chat(&out.join("chat"))? {
-        copy(&out.join("page"), &out.join("chat"), "")?;
-    }
+    chat(&out.join("chat"))?;
     fs::write(out.join("_headers"), headers(&name))?;
     // GitHub would otherwise leave out files whose names begin with an underscore.
     fs::write(out.join(".nojekyll"), "")?;
@@ -108,28 +105,18 @@ fn refer(folder: &Path, package: &str) -> Result<()> {
     Ok(())
 }
 
-/// The plain chat page, on the package in a folder beside it.
-fn page(out: &Path, package: &str) -> Result<()> {
-    tsc("www")?;
-    copy(&root().join("www/static"), out, "")?;
-    let (alias, external) = (format!("--alias:minke=../{package}/index.js"), format!("--external:../{package}/*"));
-    let file = format!("--outfile={}", out.join("main.js").display());
-    esbuild("www", &["src/main.ts", "--format=esm", "--target=es2022", &file, &alias, &external])
-}
-
-/// Builds the chat, where it is part of the sources; returns whether it is.
-fn chat(out: &Path) -> Result<bool> {
+/// Builds the chat, which has a copy of the package of its own: its files are named by their contents.
+fn chat(out: &Path) -> Result<()> {
     const FOLDER: &str = "www/chat";
-    let folder = root().join(FOLDER);
-    if !folder.join("index.html").is_file() {
-        return Ok(false);
-    }
     setup::npm(FOLDER)?;
     let mut npm = run::command("npm", &["run", "build", "--silent"]);
-    npm.current_dir(&folder);
+    npm.current_dir(root().join(FOLDER));
     run::quiet(npm)?;
-    copy(&folder.join("dist"), out, "")?;
-    Ok(true)
+    copy(&root().join(FOLDER).join("dist"), out, "")?;
+    let file = out.join("THIRD-PARTY.txt");
+    let own = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+    fs::write(&file, format!("{own}\n\n# The engine\n\n{}", notices::third_party()?))?;
+    Ok(())
 }
 
 /// The official client, in one file, with its licence.

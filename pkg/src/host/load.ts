@@ -94,7 +94,7 @@ export async function estimateModel(request: RequestOf<"estimate">, instance: In
   task.begin(instance);
   const meter = new Meter(page.progress, ["download", "verify"]);
   const means = { fetch: fetcher, Hasher: glue.Hasher, signal: task.signal, choose: page.choose };
-  const wanted = request.download ? request : { ...request, cache: "none" as const };
+  const wanted = request.download ? request : { ...request, cache: "none" as const, headersOnly: true };
   return withFiles(wanted, means, async ({ source, verifier, hub, store }: Files) => {
     verifier.looking = true;
     const known = await glue.estimateModel(source, request.options, request.maxBinding, threads(request.options.threads));

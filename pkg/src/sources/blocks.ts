@@ -22,6 +22,9 @@ export type FetchRange = (start: number, end: number) => Promise<Uint8Array>;
 export class Pool {
   readonly #cells = new Map<string, () => void>();
 
+  /** `ahead`: whether files that are read straight on are fetched ahead of their reader. */
+  constructor(readonly ahead: boolean) {}
+
   /** Makes a cell the newest; `drop` is called when it is evicted. */
   touch(key: string, drop: () => void): void {
     this.#cells.delete(key);
@@ -76,7 +79,7 @@ export class Blocks {
   async read(start: number, end: number): Promise<Uint8Array> {
     const first = Math.floor(start / CELL);
     const last = Math.floor((end - 1) / CELL);
-    const straightOn = start >= this.#last - CELL && start <= this.#last + CELL && this.#last > HEADER;
+    const straightOn = this.pool.ahead && start >= this.#last - CELL && start <= this.#last + CELL && this.#last > HEADER;
     this.#last = end;
     const cells = this.#request(first, last);
     for (const { run } of cells) run.hold();

@@ -18,6 +18,8 @@ export interface Wanted {
   integrity: Record<string, string>;
   /** The speed of the requests' clock, for tests. */
   clockRate: number;
+  /** Only headers are read: nothing is fetched that nobody asked for. */
+  headersOnly?: boolean;
 }
 
 /** Open files, checked against known digests; a hub's digests are checked later. */
@@ -58,7 +60,7 @@ async function openStore({ cache, location }: Wanted, { signal, choose }: Means)
 }
 
 async function steadily<T>(wanted: Wanted, means: Means, store: StoredModel | null, use: (files: Files) => Promise<T>): Promise<T> {
-  const { location, integrity, clockRate } = wanted;
+  const { location, integrity, clockRate, headersOnly = false } = wanted;
   const { fetch, Hasher, signal } = means;
   for (let changes = 0; ; changes++) {
     const requests = new AbortController();
@@ -67,7 +69,7 @@ async function steadily<T>(wanted: Wanted, means: Means, store: StoredModel | nu
     const context: HttpContext = {
       fetch, clock: new Clock(clockRate), limit: new Limit(), store, changed: false,
       headers: location.kind === "files" || location.token === undefined ? {} : { Authorization: `Bearer ${location.token}` },
-      signal: both, sizes: told.then(({ sizes }) => sizes), names: told.then(({ names }) => names), absences: new Map(),
+      signal: both, sizes: told.then(({ sizes }) => sizes), names: told.then(({ names }) => names), absences: new Map(), ahead: !headersOnly,
     };
     try {
       // Without a store the files would have to be fetched twice, which only the caller can request.

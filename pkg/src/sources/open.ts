@@ -48,7 +48,7 @@ async function plain(location: Location, context: HttpContext, once: Once): Prom
   if (location.kind === "files") return openFiles(location, once);
   const { id, url } = location;
   const { absences, names, store } = context;
-  const pool = new Pool();
+  const pool = new Pool(context.ahead);
   const at = (address: string, name: string) => once(name, () => openHttp(address, name, context, pool));
   const absence = (name: string) => absences.get(name);
   if (location.kind === "gguf") {

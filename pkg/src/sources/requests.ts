@@ -33,6 +33,8 @@ export interface HttpContext {
   names: Promise<ReadonlySet<string> | null>;
   /** Failures for files that do not exist, by name, with what was served instead. */
   absences: Map<string, Failure>;
+  /** Whether files that are read straight on are fetched ahead of their reader. */
+  ahead: boolean;
   /** Whether a file changed on the server during the load. */
   changed: boolean;
 }

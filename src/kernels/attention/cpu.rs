@@ -7,7 +7,7 @@ use minke_vector::{Attended, Query, attend, combine};
 
 use super::{AttentionParams, ReduceParams, Span, TILE, sink, used_splits};
 use crate::kernels::{CpuMemory, KvFormat, Params, State};
-use crate::plan::{Share, Step};
+use crate::plan::Step;
 
 /// Queries that a piece of work has at most; a thread's next piece reads the keys again.
 const QUERIES: usize = 96;
@@ -54,15 +54,22 @@ pub(super) fn exchange_heads(step: &Step, memory: &mut CpuMemory, p: &AttentionP
     let Some(division) = memory.division().cloned() else { return };
     let state: State = memory.read(step.buffer(1));
     let value_dim = p.value_dim as usize;
-    let (starts, width): (Vec<usize>, usize) = match splits {
-        1 => ((0..state.count as usize).map(|t| t * p.out_stride as usize).collect(), value_dim),
-        _ => (vec![0], splits * (value_dim + 2)),
-    };
-    let part = |share: Share| {
+    let row = value_dim + 2;
+    let used = splits_of(p, &state, splits) * row;
+    let (count, stride) = (state.count as usize, p.out_stride as usize);
+    division.gather_ranges(memory.floats_mut(step.buffer(5)), |share| {
         let own = share.of(p.heads as usize);
-        own.start * width..own.end * width
-    };
-    division.gather_parts(memory.floats_mut(step.buffer(5)), &starts, part);
+        match splits {
+            1 => (0..count).map(|t| t * stride + own.start * value_dim..t * stride + own.end * value_dim).collect(),
+            _ => own.map(|head| head * splits * row..head * splits * row + used).collect(),
+        }
+    });
+}
+
+/// The splits that have keys: the last ones of a short context have none.
+fn splits_of(p: &AttentionParams, state: &State, splits: usize) -> usize {
+    let end = state.position as usize + 1;
+    if splits == 1 { 1 } else { used_splits(end - Span::of([p.window, p.chunk]).first(end), splits) }
 }
 
 /// The work of a range of query heads. Heads with few queries share a piece, since their keys are neighbours.
@@ -114,11 +121,7 @@ pub fn heads(step: &Step, memory: &CpuMemory, heads: Range<usize>) -> Vec<Made> 
             sink: sink(step, memory, head).filter(|_| splits == 1).map(|s| s as f32),
         }
     };
-    // The last splits of a short context have no keys.
-    let end = state.position as usize + 1;
-    let seen = end - Span::of([p.window, p.chunk]).first(end);
-    let used = if splits == 1 { 1 } else { used_splits(seen, splits) };
-    let pieces = pieces(&p, state.count as usize, used, &heads);
+    let pieces = pieces(&p, state.count as usize, splits_of(&p, &state, splits), &heads);
     let make = |piece: &Piece| {
         let Piece { split, queries: own } = piece;
         let queries: Vec<Query<'_>> = own.iter().map(|&(t, head)| query(t, head, *split)).collect();

@@ -101,6 +101,19 @@ fn prefill_is_causal_at_any_position() {
     }
 }
 
+/// Workgroups of 32 rows, where there are many: tiles of 32 keys.
+#[test]
+fn prefill_of_many_rows() {
+    for (shape, count) in [([64, 64, 24], 97), ([32, 8, 128], 200), ([48, 8, 64], 130)] {
+        let [heads, kv_heads, dim] = shape;
+        assert_eq!(tile_rows(heads / kv_heads * count, kv_heads, dim), 32);
+        check(shape, 41, count, Span::All, KvFormat::F16);
+    }
+    check([64, 64, 6], 100, 96, Span::Window(50), KvFormat::Q8);
+    check([64, 64, 22], 100, 96, Span::Chunk(55), KvFormat::F32);
+    assert_eq!(tile_rows(384, 2, 128), 16, "24 workgroups would be too few");
+}
+
 /// Caches that hold what the step's tokens see and no more, at positions that have been around several times.
 #[test]
 fn caches_are_rings() {
@@ -126,9 +139,10 @@ fn the_end_of_a_long_context() {
     }
     check_values([6, 1, 24], None, [29_900, 20, 131_072], Span::All, KvFormat::F16, false);
     check_values([6, 1, 24], None, [0, 1, 131_072], Span::All, KvFormat::F16, false);
-    assert_eq!(splits(12, 2, 128, 4096), 24, "four workgroups a head");
+    assert_eq!(splits(12, 2, 128, 4096), 64, "a tile each");
     assert_eq!(splits(12, 2, 128, 131_072), 64, "of 2,048 keys each");
-    assert_eq!(splits(32, 8, 128, 8192), 16);
+    assert_eq!(splits(32, 8, 128, 8192), 24, "192 workgroups");
+    assert_eq!(splits(64, 8, 64, 8192), 32, "four workgroups a head");
     assert_eq!(splits(16, 1, 512, 4096), 32, "heads of one latent in two tiles");
     assert_eq!(splits(4, 1, 64, 64), 1);
 }

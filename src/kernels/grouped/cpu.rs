@@ -2,12 +2,12 @@
 
 use minke_vector::{add_scaled, gate_pairs};
 
-use super::{MatmulParams, SortParams, SumParams};
+use super::{ENTRY_TILE, MatmulParams, SortParams, SumParams};
 use crate::kernels::epilogue::{Gate, factor};
 use crate::kernels::experts::{entry_at, expert_row};
 use crate::kernels::matvec::weights;
 use crate::kernels::product::gather_outputs;
-use crate::kernels::{CpuMemory, Params, State, TOKEN_TILE};
+use crate::kernels::{CpuMemory, Params, State};
 use crate::plan::{GROUP, Step};
 
 /// Sorts entries by expert, in one pass over them.
@@ -23,7 +23,7 @@ pub fn sort(step: &Step, memory: &mut CpuMemory) {
     }
     let (mut tiles, mut order) = (Vec::new(), Vec::<u32>::new());
     for (slot, of_slot) in of_slots.iter().enumerate() {
-        for tile in of_slot.chunks(TOKEN_TILE) {
+        for tile in of_slot.chunks(ENTRY_TILE) {
             tiles.extend([slot as u32, order.len() as u32, tile.len() as u32]);
             order.extend(tile);
         }

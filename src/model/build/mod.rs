@@ -27,7 +27,7 @@ use crate::weights::load::Task;
 use crate::{Error, FormatKind, Result};
 
 /// Rows of logits that are computed together when all rows are requested.
-const ALL_ROWS: usize = TOKEN_TILE;
+const ALL_ROWS: usize = TOKEN_TILE / 2;
 
 /// Collects a model's buffers and load tasks.
 pub struct Builder<'a> {

@@ -41,6 +41,8 @@ export interface StoreOptions {
  * Ghost conversations are held in memory by the same methods, and appear neither in `list` nor in the database nor in other tabs.
  */
 export interface Store {
+  /** The database's name. */
+  readonly name: string;
   /** Calls `listener` for every change, of this tab and of others. Returns what ends that. */
   subscribe(listener: StoreListener): () => void;
 

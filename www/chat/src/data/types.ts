@@ -56,6 +56,8 @@ export interface Message {
   /** The model that wrote it. */
   model?: string;
   logprobs?: TokenLogprob[];
+  /** What a model reads in place of all messages before this one, which no longer fit its context. */
+  summary?: string;
 }
 
 /** A call of a tool, with its result where the page ran it. */

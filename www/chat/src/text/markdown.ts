@@ -2,6 +2,7 @@
 
 import { Marked } from "marked";
 import type { TokenizerAndRendererExtension, Tokens } from "marked";
+import { newId } from "../data/ids";
 import { PLACE } from "./sanitize";
 
 /** Something that a placeholder stands for. */
@@ -17,7 +18,7 @@ export interface Rendered {
 }
 
 /** Nothing in an answer can know it, so no answer can contain a placeholder. */
-const SECRET = crypto.randomUUID();
+const SECRET = newId();
 
 /** Tags that are rendered where an answer has them as HTML, without attributes; any other HTML is shown as it is written. */
 const HTML =

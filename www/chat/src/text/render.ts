@@ -90,6 +90,12 @@ class Renderer implements TextRenderer {
 
   append(text: string): void {
     if (text === "") return;
+    if (this.#ended) {
+      // It was thought to be finished, and goes on.
+      const whole = this.text + text;
+      this.#reset();
+      return this.append(whole);
+    }
     this.text += text;
     this.#pending += text;
     this.#schedule();

@@ -83,6 +83,6 @@ async function reason(error: unknown, name: string, known: number): Promise<Data
 /** The "quota" error of a failed write, or undefined if it failed for another reason. */
 export async function storageError(error: unknown, needed: number): Promise<DataError<"quota"> | undefined> {
   if (!(error instanceof DOMException) || error.name !== "QuotaExceededError") return undefined;
-  const { usage: used, quota } = await navigator.storage.estimate().catch((): StorageEstimate => ({}));
+  const { usage: used, quota } = (await navigator.storage?.estimate().catch(() => undefined)) ?? {};
   return new DataError("quota", { needed, used, quota }, { cause: error });
 }

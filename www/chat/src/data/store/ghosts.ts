@@ -27,14 +27,19 @@ export class Ghosts {
     return { conversation, tree };
   }
 
-  apply(id: string, change: Change): Conversation {
+  /** As with what is stored, the first change brings the conversation's facts with it. */
+  apply(conversation: Conversation, change: Change): Conversation {
+    const { id } = conversation;
     const ghost = this.#get(id);
+    if (ghost.tree.size === 0) ghost.conversation = { ...conversation, ghost: true };
     ghost.tree = applyChange(ghost.tree, structuredClone(change));
     return this.update(id, { leaf: change.leaf, updated: Date.now() });
   }
 
+  /** What comes too late, after the ghost was deleted or the store locked, is gone with it. */
   putMessage(message: Message): void {
-    const ghost = this.#get(message.conversation);
+    const ghost = this.#all.get(message.conversation);
+    if (ghost === undefined) return;
     ghost.tree = applyChange(ghost.tree, { put: [structuredClone(message)], remove: [], leaf: "" });
   }
 

@@ -112,7 +112,7 @@ class IndexedStore implements Store {
     const { id } = conversation;
     if (change.put.some((message) => message.conversation !== id))
       throw new TypeError("a message of another conversation");
-    if (this.#ghosts.has(id)) return this.#ghosts.apply(id, change);
+    if (this.#ghosts.has(id)) return this.#ghosts.apply(conversation, change);
     const next = await this.rows.write(["conversations", "messages"], async () => {
       const row = await this.rows.db.get("conversations", id);
       const { ghost: _, ...first } = conversation;
@@ -149,8 +149,8 @@ class IndexedStore implements Store {
       onEnd = resolve;
     });
     const ghost = this.#ghosts.has(message.conversation);
-    // Held while this tab lives, so that others know that the answer is being written.
-    if (!ghost) void navigator.locks.request(this.#lockOf(message.id), () => ended);
+    // Held while this tab lives, so that others know that the answer is being written. Only secure pages have locks.
+    if (!ghost) void navigator.locks?.request(this.#lockOf(message.id), () => ended);
     return new ThrottledWriter({
       throttle: this.throttle,
       write: async (grown, final) => (ghost ? this.#ghosts.putMessage(grown) : this.#writeMessage(grown, final)),
@@ -434,7 +434,7 @@ class IndexedStore implements Store {
   }
 
   async usage(): Promise<{ used: number; quota: number }> {
-    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    const { usage = 0, quota = 0 } = (await navigator.storage?.estimate()) ?? {};
     return { used: usage, quota };
   }
 
@@ -477,6 +477,9 @@ class IndexedStore implements Store {
   #forget(): void {
     this.rows.vault.forget();
     this.#read.clear();
+    // They cannot be encrypted without being stored.
+    this.#ghosts.clear();
+    this.#fresh.clear();
     this.#listed = undefined;
     this.#indexer.invalidate();
   }
@@ -499,7 +502,7 @@ class IndexedStore implements Store {
   /** Ends answers that no tab is writing any more. */
   async #withoutInterrupted(messages: readonly Message[]): Promise<Message[]> {
     if (!messages.some((message) => message.finish === "streaming")) return [...messages];
-    const held = new Set((await navigator.locks.query()).held?.map((lock) => lock.name));
+    const held = new Set((await navigator.locks?.query())?.held?.map((lock) => lock.name));
     return messages.map((message) =>
       message.finish === "streaming" && !held.has(this.#lockOf(message.id))
         ? { ...message, finish: "abort" as const }

@@ -73,6 +73,7 @@ function readMessage(item: Checked, conversation: string): Message {
     created: item.get("created").number(),
     text: item.get("text").text(),
     reasoning: text("reasoning"),
+    summary: text("summary"),
     reasoningMs: item.get("reasoningMs").maybe((value) => value.number()),
     calls: item.get("calls").maybe((list) => list.list().map(readCall)),
     callId: text("callId"),
