@@ -179,7 +179,7 @@ fn example() -> PathBuf {
 #[test]
 fn parts_are_measured_and_what_fails_is_told() {
     let bundle = Bundle::new("whole");
-    let (output, result) = bundle.packed(&["--only", "adapter,bandwidth,small,variant tests,golden tests"]);
+    let (output, result) = bundle.packed(&["--slow", "--only", "adapter,bandwidth,small,variant tests,golden tests"]);
     assert!(!output.status.success(), "tests failed, and the status says so");
     let parts = &result["parts"];
     println!("{result:#}");
