@@ -6,7 +6,7 @@
 // latent of DeepSeek-V2 (arXiv 2405.04434) is both.
 // Reads of the caches are in no branch and several are under way at once: where there is no key, another is read and has no weight.
 override SPLITS: u32 = 1u;
-override ROWS: u32 = 16u;    // 4, 8, 16 or 32; at most 16 with over 128 values in a head, 8 with WIDE
+override ROWS: u32 = 16u;    // 4, 8, 16 or 32; at most 16 with over 64 values in a head, 8 with over 128
 override COLUMNS: u32 = 16u; // neighbouring threads, a power of two: each has four values of a head
 override WIDE: bool = false; // over 256 values in a head: each of 64 threads has four more, 256 on
 
@@ -125,7 +125,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let query2 = query_at(min(first_row + own_slot + 16u, rows - 1u), kv_head);
     let query3 = query_at(min(first_row + own_slot + 24u, rows - 1u), kv_head);
 
-    // Sums: four columns of the rows of `each` quads, and every `phases`-th key; where a head is narrow, some threads have none.
+    // Sums: four columns of the rows of `each` quads, one or two, and every `phases`-th key; where a head is narrow, some threads have none.
     let abreast = min(max(quads / 2u, 1u), 64u / COLUMNS);
     let each = quads / abreast;
     let column = thread % COLUMNS;
@@ -151,7 +151,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         var s3 = vec4<f32>();
         for (var at = 0u; at < fours; at += part) {
             let four = at + own_four;
-            if (WIDE) {
+            if (WIDE) { // there are no registers left to read ahead
                 k0 = key_stored(cell0, params.key_dim, min(four, fours - 1u));
                 k1 = key_stored(cell1, params.key_dim, min(four, fours - 1u));
                 k2 = key_stored(cell2, params.key_dim, min(four, fours - 1u));
@@ -242,9 +242,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if (WIDE) {
             sum2 = rescaled(sum2, staged[FACTOR]);
             sum3 = rescaled(sum3, staged[FACTOR + quads - 1u]);
-        } else if (each > 2u) {
-            sum2 = rescaled(sum2, staged[FACTOR + own + 2u * abreast]);
-            sum3 = rescaled(sum3, staged[FACTOR + own + 3u * abreast]);
         }
         // Four keys at a time; past the split's last their weights are 0.
         let end = select(min(tile_keys, its.count - tile), 0u, phase >= phases);
@@ -260,32 +257,28 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let stored2 = value_stored(from2, params.value_row, value_four);
             let stored3 = value_stored(from3, params.value_row, value_four);
             let v0 = of_stored(stored0, value_four);
-            let v1 = of_stored(stored1, value_four);
-            let v2 = of_stored(stored2, value_four);
-            let v3 = of_stored(stored3, value_four);
-            let w = j * quads + own;
-            let next = phases * quads;
-            sum0 = add_outer(sum0, v0, staged[w]);
-            sum0 = add_outer(sum0, v1, staged[w + next]);
-            sum0 = add_outer(sum0, v2, staged[w + 2u * next]);
-            sum0 = add_outer(sum0, v3, staged[w + 3u * next]);
+            let w0 = j * quads + own;
+            sum0 = add_outer(sum0, v0, staged[w0]);
             if (each > 1u) {
-                sum1 = add_outer(sum1, v0, staged[w + abreast]);
-                sum1 = add_outer(sum1, v1, staged[w + abreast + next]);
-                sum1 = add_outer(sum1, v2, staged[w + abreast + 2u * next]);
-                sum1 = add_outer(sum1, v3, staged[w + abreast + 3u * next]);
+                sum1 = add_outer(sum1, v0, staged[w0 + abreast]);
             }
-            if (each > 2u) {
-                let w2 = w + 2u * abreast;
-                sum2 = add_outer(sum2, v0, staged[w2]);
-                sum2 = add_outer(sum2, v1, staged[w2 + next]);
-                sum2 = add_outer(sum2, v2, staged[w2 + 2u * next]);
-                sum2 = add_outer(sum2, v3, staged[w2 + 3u * next]);
-                let w3 = w + 3u * abreast;
-                sum3 = add_outer(sum3, v0, staged[w3]);
-                sum3 = add_outer(sum3, v1, staged[w3 + next]);
-                sum3 = add_outer(sum3, v2, staged[w3 + 2u * next]);
-                sum3 = add_outer(sum3, v3, staged[w3 + 3u * next]);
+            let v1 = of_stored(stored1, value_four);
+            let w1 = j * quads + own + phases * quads;
+            sum0 = add_outer(sum0, v1, staged[w1]);
+            if (each > 1u) {
+                sum1 = add_outer(sum1, v1, staged[w1 + abreast]);
+            }
+            let v2 = of_stored(stored2, value_four);
+            let w2 = j * quads + own + 2u * phases * quads;
+            sum0 = add_outer(sum0, v2, staged[w2]);
+            if (each > 1u) {
+                sum1 = add_outer(sum1, v2, staged[w2 + abreast]);
+            }
+            let v3 = of_stored(stored3, value_four);
+            let w3 = j * quads + own + 3u * phases * quads;
+            sum0 = add_outer(sum0, v3, staged[w3]);
+            if (each > 1u) {
+                sum1 = add_outer(sum1, v3, staged[w3 + abreast]);
             }
         }
         if (WIDE) {
@@ -344,10 +337,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if (quads > 1u) {
             store(first_row + 4u, rows, kv_head, split, column + 64u, rescaled(sum3, staged[FACTOR + 1u]));
         }
-    } else if (each > 2u) {
-        let quad2 = own + 2u * abreast;
-        store(first_row + 4u * quad2, rows, kv_head, split, column, rescaled(sum2, staged[FACTOR + quad2]));
-        let quad3 = own + 3u * abreast;
-        store(first_row + 4u * quad3, rows, kv_head, split, column, rescaled(sum3, staged[FACTOR + quad3]));
     }
 }

@@ -12,16 +12,36 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> sorted: array<u32>;   // [tiles] slot, first, count; [T · entries] the order
 
 var<workgroup> counts: array<u32, 1024>;
+var<workgroup> places: array<u32, 1024>;       // where a slot's next entry goes
+var<workgroup> slots: array<vec4<u32>, 256>;   // of 1,024 entries, which every thread looks through
+
+fn slot_of(entry: u32, n: u32) -> u32 {
+    return select(0xffffffffu, router[params.routing_at + 2u * min(entry, n - 1u)], entry < n);
+}
+
+// The slots of the entries from `first` on. In uniform control flow.
+fn look_at(first: u32, n: u32, thread: u32) {
+    let i = first + 4u * thread;
+    workgroupBarrier();
+    slots[thread] = vec4<u32>(slot_of(i, n), slot_of(i + 1u, n), slot_of(i + 2u, n), slot_of(i + 3u, n));
+    workgroupBarrier();
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) thread: u32) {
     let n = state.count * params.entries;
     for (var s = thread; s < params.slots; s += 256u) {
-        var count = 0u;
-        for (var i = 0u; i < n; i++) {
-            count += u32(router[params.routing_at + 2u * i] == s);
+        counts[s] = 0u;
+    }
+    for (var first = 0u; first < n; first += 1024u) {
+        look_at(first, n, thread);
+        for (var s = thread; s < params.slots; s += 256u) {
+            var found = vec4<u32>();
+            for (var i = 0u; i < min(256u, (n - first + 3u) / 4u); i++) {
+                found += vec4<u32>(slots[i] == vec4<u32>(s));
+            }
+            counts[s] += found.x + found.y + found.z + found.w;
         }
-        counts[s] = count;
     }
     workgroupBarrier();
     let order = 3u * params.tiles;
@@ -32,18 +52,29 @@ fn main(@builtin(local_invocation_index) thread: u32) {
             first += counts[r];
             tile += (counts[r] + 15u) / 16u;
         }
-        var at = order + first;
-        for (var i = 0u; i < n; i++) {
-            if (router[params.routing_at + 2u * i] == s) {
-                sorted[at] = i;
-                at++;
-            }
-        }
+        places[s] = order + first;
         for (var left = counts[s]; left > 0u; left -= min(left, 16u)) {
             sorted[3u * tile] = s;
             sorted[3u * tile + 1u] = first + counts[s] - left;
             sorted[3u * tile + 2u] = min(left, 16u);
             tile++;
+        }
+    }
+    for (var first = 0u; first < n; first += 1024u) {
+        look_at(first, n, thread);
+        for (var s = thread; s < params.slots; s += 256u) {
+            var at = places[s];
+            for (var i = 0u; i < min(256u, (n - first + 3u) / 4u); i++) {
+                let is = slots[i] == vec4<u32>(s);
+                if (any(is)) {
+                    let entry = first + 4u * i;
+                    if (is.x) { sorted[at] = entry; at++; }
+                    if (is.y) { sorted[at] = entry + 1u; at++; }
+                    if (is.z) { sorted[at] = entry + 2u; at++; }
+                    if (is.w) { sorted[at] = entry + 3u; at++; }
+                }
+            }
+            places[s] = at;
         }
     }
     // The remaining tiles are empty.

@@ -423,6 +423,24 @@ fn run_keeps_to_a_schema_or_a_grammar() {
 }
 
 #[test]
+fn nothing_is_kept_of_what_was_not_timed() {
+    let Some(folder) = golden("models/llama") else { return };
+    let path = folder.to_str().expect("UTF-8");
+    let file = std::env::temp_dir().join(format!("minke-tuning-{}", std::process::id()));
+    let name = file.to_str().expect("UTF-8");
+    let run = |name| {
+        minke(&["run", path, "--raw", "--prompt", "x", "--max-tokens", "1", "--device", "cpu", "--tuning", name])
+    };
+    assert!(run(name).status.success());
+    assert!(!file.exists());
+    fs::write(&file, "2147483652\n").expect("a temporary file");
+    assert!(run(name).status.success());
+    assert_eq!(fs::read_to_string(&file).expect("it stays"), "2147483652\n");
+    fs::remove_file(&file).expect("it was written");
+    assert_eq!(run(path).status.code(), Some(2), "a folder is no file");
+}
+
+#[test]
 fn reasoning_is_written_to_stderr() {
     let Some(folder) = golden("models/llama") else { return };
     let engine = load(&folder, LoadOptions::default()).expect("it loads");

@@ -12,7 +12,7 @@ use common::{block_on, counts_since, data, load, on_gpu};
 use minke::Cancel;
 use minke::engine::{Engine, GenerateOptions, Input, LoadOptions, accept};
 use minke::kernels::{KERNELS, KvFormat, TOKEN_TILE};
-use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization};
+use minke::model::{ARCHITECTURES, Model, ModelConfig, ModelOptions, Quantization, suited_chunk};
 use minke::plan::Counts;
 use minke::plan::{BufferId, Role, Step};
 use minke::weights::Checkpoint;
@@ -34,6 +34,7 @@ fn declare(shape: &Shape) -> Model {
         max_binding: UNBOUNDED,
         context_length: Some(CONTEXT),
         kv_format: Some(KvFormat::F16),
+        chunk: suited_chunk(&config, false),
         ..ModelOptions::default()
     };
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{}: {e}", shape.name))

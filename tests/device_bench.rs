@@ -179,7 +179,7 @@ fn example() -> PathBuf {
 #[test]
 fn parts_are_measured_and_what_fails_is_told() {
     let bundle = Bundle::new("whole");
-    let (output, result) = bundle.packed(&["--only", "adapter,bandwidth,small,variant tests,golden tests"]);
+    let (output, result) = bundle.packed(&["--slow", "--only", "adapter,bandwidth,small,variant tests,golden tests"]);
     assert!(!output.status.success(), "tests failed, and the status says so");
     let parts = &result["parts"];
     println!("{result:#}");
@@ -195,6 +195,10 @@ fn parts_are_measured_and_what_fails_is_told() {
     assert!(positive(&small["chosen"]["decode"]["128"]["shareOfBandwidth"]));
     assert!(positive(&small["chosen"]["decode"]["4096"]["tokensPerSecond"]));
     assert!(positive(&small["kvCache"]["q8"]["decode"]["4096"]["tokensPerSecond"]));
+    for plan in ["decode", "prefill"] {
+        let steps = small["steps"][plan].as_array().expect("steps");
+        assert!(steps.len() > 5 && steps.iter().all(|step| positive(&step["microseconds"])), "{plan}: {steps:?}");
+    }
     let adapter = &parts["adapter"]["result"];
     for variant in adapter["variants"].as_array().expect("variants").iter().chain([&json!("none")]) {
         let name = variant.as_str().expect("a name");

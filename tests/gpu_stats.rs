@@ -21,7 +21,7 @@ use compiler::Compiler;
 use listing::Work;
 use minke::engine::accept;
 use minke::kernels::{KvFormat, Variants, suited};
-use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
+use minke::model::{Model, ModelConfig, ModelOptions, Quantization, suited_chunk};
 use minke::plan::{Layout, Plan, Step, Variant};
 use minke::weights::Checkpoint;
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,9 @@ use shapes::published;
 
 /// What is compiled for: GPUs with the instruction sets of RDNA 2 and 3.
 const FAMILIES: [&str; 2] = ["navi21", "gfx1100"];
-/// Models whose pipelines are compiled: dense, two kinds of mixtures, latent attention.
-const MODELS: [&str; 4] = ["DeepSeek-R1-Distill-Qwen-1.5B", "Qwen3-30B-A3B", "gpt-oss-20b", "DeepSeek-V2-Lite"];
+/// Models whose pipelines are compiled: dense, heads of 256, two kinds of mixtures, latent attention.
+const MODELS: [&str; 5] =
+    ["DeepSeek-R1-Distill-Qwen-1.5B", "gemma-3-1b", "Qwen3-30B-A3B", "gpt-oss-20b", "DeepSeek-V2-Lite"];
 /// Instructions that a kernel may gain, in percent.
 const SLACK: u64 = 5;
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/evidence/gpu-stats.md");
@@ -67,6 +68,7 @@ fn declare(name: &str) -> Model {
         max_binding: 1 << 40,
         context_length: Some(4096),
         kv_format: Some(KvFormat::F16),
+        chunk: suited_chunk(&config, false),
         ..ModelOptions::default()
     };
     Model::new(&checkpoint, &config, options).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -168,7 +170,7 @@ fn worse(recorded: &Recorded, now: &Recorded) -> Vec<String> {
 
 const HEAD: &str = "# What a compiler for real GPUs makes of the kernels
 
-Written by `cargo xtask gpu-stats --record`, which also writes `gpu-stats.json`; `cargo xtask gpu-stats` compares. Every pipeline of four
+Written by `cargo xtask gpu-stats --record`, which also writes `gpu-stats.json`; `cargo xtask gpu-stats` compares. Every pipeline of five
 models' plans with weights of 4 bits, in base forms and variants, and the first model's products in every layout, compiled without a GPU by
 Mesa's RADV for two of AMD's: navi21 (RDNA 2) and gfx1100 (RDNA 3). The text becomes SPIR-V by naga without bounds checks, which browsers
 add. A figure tells where time may go, on one vendor's GPUs; nothing here is a measured time.

@@ -45,6 +45,22 @@ fn pair(case: &str, options: LoadOptions) -> Option<[Engine; 2]> {
     Some([of(false), of(true)])
 }
 
+/// Chunks as long as a fast GPU takes, whose last tiles are not full.
+#[test]
+fn long_chunks_make_the_same_bits() {
+    for case in ["llama", "qwen3_moe", "gpt_oss"] {
+        let Some(folder) = golden(case) else { return };
+        let in_chunks = |chunk| {
+            let engine = load(&folder, LoadOptions { chunk: Some(chunk), ..on_gpu() }).expect("it loads");
+            let prompt: Vec<u32> = (0..203).map(|i| (i * i * 31 + i * 7 + 3) % 480).collect();
+            let got = generate(&engine, &prompt, &GenerateOptions { logprobs: Some(Logprobs::Top(8.0)), ..options(3) });
+            (got.ids, got.logprobs)
+        };
+        let short = in_chunks(64);
+        assert_eq!(in_chunks(256), short, "{case}");
+    }
+}
+
 /// Prefill kernels do not mix tokens: keys and values are bit-identical however the prompt is split into chunks.
 #[test]
 fn chunking_does_not_change_keys_and_values() {

@@ -1,5 +1,5 @@
 //! Measures a machine with a GPU and a Vulkan driver and nothing else: `cargo xtask bench device` makes a bundle of this program, of
-//! test binaries and of their data, which is copied there. `run [--seconds N] [--only PART,…] [--out FILE]`.
+//! test binaries and of their data, which is copied there. `run [--seconds N] [--slow] [--only PART,…] [--out FILE]`.
 //!
 //! Each part runs in a process of its own and has a limit, and the file is written again after each figure. A driver that hangs or ends
 //! a part, and whoever ends the whole, cost what was not measured yet.
@@ -13,6 +13,7 @@ mod probe;
 #[path = "../../tests/shapes/mod.rs"]
 #[allow(dead_code)] // architectures.rs asks for more
 mod shapes;
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -25,6 +26,8 @@ use serde_json::{Map, Value, json};
 
 /// Seconds of the whole, unless it is said: a little less than ten minutes.
 const SECONDS: f64 = 560.0;
+/// How much longer parts may take with `--slow`, for software adapters.
+const SLOW: f64 = 10.0;
 /// Lines of what a part says besides that are kept, if it fails.
 const LOG: usize = 20;
 
@@ -72,10 +75,11 @@ fn main() -> ExitCode {
             "--out" => options.out = value().into(),
             "--seconds" => options.seconds = value().parse().expect("seconds"),
             "--only" => options.only = Some(value().split(',').map(str::to_owned).collect()),
+            "--slow" => options.patience = SLOW,
             "--part" => options.part = Some(value()),
             "--ceiling" => options.ceiling = value().parse().ok(),
             _ => {
-                eprintln!("run [--seconds N] [--only PART,…] [--out FILE]");
+                eprintln!("run [--seconds N] [--slow] [--only PART,…] [--out FILE]");
                 return ExitCode::from(2);
             }
         }
@@ -90,6 +94,8 @@ fn main() -> ExitCode {
 struct Options {
     out: PathBuf,
     seconds: f64,
+    /// How much longer a part may take than on a GPU.
+    patience: f64,
     only: Option<Vec<String>>,
     /// To be run in this process.
     part: Option<String>,
@@ -99,7 +105,7 @@ struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { out: "device.json".into(), seconds: SECONDS, only: None, part: None, ceiling: None }
+        Self { out: "device.json".into(), seconds: SECONDS, patience: 1.0, only: None, part: None, ceiling: None }
     }
 }
 
@@ -153,7 +159,7 @@ fn everything(folder: &Path, options: &Options) -> ExitCode {
             report.part(&part.name, json!({ "status": "skipped", "why": "no time was left" }));
             continue;
         }
-        good &= report.run(folder, part, part.limit.min(left));
+        good &= report.run(folder, part, (part.limit * options.patience).min(left));
     }
     report.set("seconds", json!(began.elapsed().as_secs_f64().round()));
     report.set("complete", json!(true));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use minke::engine::{Engine, GenerateOptions, Host, Input, LoadOptions, RunOn, accept};
+use minke::engine::{Choices, Engine, GenerateOptions, Host, Input, LoadOptions, RunOn, accept};
 use minke::gpu::{DeviceOptions, Gpu};
 use minke::kernels::{KvFormat, SelfTest, Variants};
 use minke::model::{Model, ModelConfig, ModelOptions, Quantization};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::noise::{Noise, Shape};
 use crate::probe::Adapter;
 use crate::shapes::published;
+use crate::steps;
 
 const HOST: Host = Host {
     clock: || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64() * 1e3),
@@ -26,6 +27,9 @@ const HOST: Host = Host {
     warn: |message| eprintln!("{message}"),
     workers: |arithmetic, count| Box::pin(async move { Ok(minke::cpu::threads(arithmetic, count)) }),
 };
+/// What a load finds out by timing.
+static CHOICES: Choices = Choices::new();
+
 const SHORT: usize = 128;
 const LONG: usize = 4096;
 const PROMPT: usize = 512;
@@ -134,6 +138,7 @@ pub fn shape(folder: &Path, shape: &Shape, limit: f64, ceiling: Option<f64>) -> 
         let alone = LoadOptions { variants: Some(variants), ..chosen };
         one_more(&["variants", name_of(variants)], alone, &[SHORT]);
     }
+    one_more(&["tuned"], LoadOptions { tuning: Some(&CHOICES), ..chosen }, &[SHORT]);
     one_more(&["kvCache", "q8"], LoadOptions { kv_cache: Some(KvFormat::Q8), ..chosen }, &[SHORT, LONG]);
     Ok(())
 }
@@ -190,6 +195,11 @@ impl Bench<'_> {
                 self.decode(&runs, context, options.kv_cache)?
             };
             tell_at(path, json!({ "decode": { context.to_string(): measured } }));
+        }
+        if path == ["chosen"] {
+            // A quarter of what is left, so that the variants have their turn.
+            let end = self.left() * 0.75;
+            steps::times(&engine, || self.left() - end, |plan, steps| tell(&json!({ "steps": { plan: steps } })))?;
         }
         Ok(())
     }
@@ -285,6 +295,6 @@ fn all(rates: &[f64]) -> Vec<f64> {
 }
 
 /// Three significant digits: more would be noise.
-fn rounded(value: f64) -> f64 {
+pub fn rounded(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Measures this machine's GPU: run [--seconds N] [--only PART,...] [--out FILE]. The result is device.json in the current folder.
+# Measures this machine's GPU: run [--seconds N] [--slow] [--only PART,...] [--out FILE]. The result is device.json in the current folder.
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)

@@ -24,7 +24,7 @@ export async function load(source: ModelSource, given?: LoadOptions): Promise<Mo
   let memory: Memory = { weights: 0, kv: 0, scratch: 0 };
   try {
     const value = await connection.request(
-      { kind: "load", fallback: options.fallback ?? false, ...opening, location },
+      { kind: "load", fallback: options.fallback ?? false, tune: options.tune ?? true, ...opening, location },
       { signal: options.signal, progress: options.onProgress, full: options.onStorageFull, memory: (m) => (memory = m) },
     );
     return new RemoteModel(connection, opening.model, value as LoadValue, memory);

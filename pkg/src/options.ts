@@ -28,6 +28,7 @@ const LOAD: Checks<keyof LoadOptions> = {
   fetch: ofType("function"),
   worker: anything, // checked where it is used
   fallback: oneOf(true, false),
+  tune: oneOf(true, false),
   wasm: anything, // checked where it is used
   cpuWasm: anything,
   constraintWasm: anything,

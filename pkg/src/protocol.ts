@@ -48,8 +48,8 @@ export interface Opening extends Wanted {
 
 /** Requests of the page. Ids are unique per page, so that several models can share a worker. */
 export type Request = { minke: 1; id: number } & (
-  /** With `fallback`, a model whose GPU is lost moves to the processor. */
-  | ({ kind: "load"; fallback: boolean } & Opening)
+  /** With `fallback`, a model whose GPU is lost moves to the processor; with `tune`, variants of kernels are timed. */
+  | ({ kind: "load"; fallback: boolean; tune: boolean } & Opening)
   /** Reads headers only; with `download`, stores all weight files. */
   | ({ kind: "estimate"; maxBinding: number; download: boolean } & Opening)
   /** With `parts`, what is generated is also told part by part. */

@@ -77,6 +77,12 @@ export interface LoadOptions {
    * `model.info.device` changes. The files are read again, from this device if they are stored. Default: false.
    */
   fallback?: boolean;
+  /**
+   * Whether the first load of a model on a GPU times the variants of its kernels, for at most 0.3 s, and keeps which are the fastest for later
+   * loads of models of these shapes. Nothing is timed where that cannot be kept (`cache: "none"`, `worker: false`), on software adapters, and
+   * where the browser's clock is too coarse: what is known to suit the device is used then. Default: true.
+   */
+  tune?: boolean;
   powerPreference?: "low-power" | "high-performance";
   /** Used for every request for the model. Only with `worker: false`: a function cannot be sent to a worker. */
   fetch?: typeof fetch;

@@ -71,6 +71,8 @@ export interface WasmModel {
   /** Sets what starts the source of the masks of constraints. */
   setGrammars(start: StartGrammars): void;
   moveToCpu(source: Source, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<void>;
+  /** What this load and earlier ones found out about the device, if it was given what those did. */
+  choices(): Uint32Array;
   memory(): { weights: number; kv: number; scratch: number };
   generate(input: EngineInput, options: object, conversation: number | undefined, onPart: ((part: StreamPart) => void) | undefined, canceller: Canceller): Promise<GenerateResult>;
   append(input: EngineInput, options: object, conversation: number, canceller: Canceller): Promise<number>;
@@ -96,7 +98,7 @@ export interface Glue {
   Canceller: new () => Canceller;
   Hasher: new () => Hasher;
   estimateModel(source: Source, options: EngineOptions, maxBinding: number, threads: number): Promise<EngineEstimate>;
-  loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller): Promise<WasmModel>;
+  loadModel(source: Source, options: EngineOptions, onProgress: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller, choices: Uint32Array | undefined): Promise<WasmModel>;
 }
 
 /** Workers on the processor, which carry out commands in order. An answer rejects if a worker has ended. */

@@ -8,7 +8,7 @@ use super::load::Source;
 use super::load_options::{LoadOptions, RunOn};
 use super::runner::Pipelines;
 use crate::cpu;
-use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS};
+use crate::model::{Model, ModelConfig, ModelOptions, QUEUED_STEPS, suited_chunk};
 use crate::plan::BufferSpec;
 use crate::weights::load::{BLOCK, Form, IN_FLIGHT, Task, bytes_to_read, staging};
 use crate::weights::{Checkpoint, unquantised};
@@ -146,6 +146,7 @@ pub async fn estimate(source: Source<'_>, options: LoadOptions, devices: Devices
         context_length: options.context_length,
         kv_format: options.kv_format(),
         rope_factors: rope_factors(&checkpoint).await?,
+        chunk: options.chunk.unwrap_or_else(|| suited_chunk(&config, on_cpu)),
         ..ModelOptions::default()
     };
     match choose(&checkpoint, &config, &options, &wanted, choices(&options)) {

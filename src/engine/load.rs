@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use serde::Serialize;
 
+use super::choice::{Choice, failures, runs, without};
 use super::description::Description;
 use super::fit::{Fitting, choices};
 use super::runner::{ModelRunner, Pipelines};
@@ -16,9 +17,9 @@ use super::load_options::{LoadOptions, RunOn};
 use super::{Engine, Host};
 use crate::cpu::{Arithmetic, Cpu};
 use crate::gpu::Gpu;
-use crate::kernels::{SelfTest, Variants};
-use crate::model::{Model, ModelOptions, Plans, QUEUED_STEPS, architecture, architecture_name};
-use crate::plan::{Allocation, DeviceFacts, Executor, ShaderId};
+use crate::kernels::Variants;
+use crate::model::{CHUNK, Model, ModelOptions, QUEUED_STEPS, architecture, architecture_name, suited_chunk};
+use crate::plan::{Allocation, DeviceFacts, Executor, Plan};
 use crate::text::{ChatTemplate, DeclaredBy};
 use crate::weights::checkpoint::{Checkpoint, ConfigFacts, Format};
 use crate::weights::load::{bytes_to_read, load, staging};
@@ -284,36 +285,61 @@ async fn place(
         context_length: options.context_length,
         kv_format: options.kv_format(),
         rope_factors: description.rope_factors.clone(),
-        chunk: options.chunk.unwrap_or(ModelOptions::default().chunk),
+        chunk: options.chunk.unwrap_or_else(|| suited_chunk(&description.config, facts.cpu)),
         ..ModelOptions::default()
     };
     // A processor has no latency to hide: steps queued past the end would only cost time.
     let suited = if facts.on_processor() { 1 } else { QUEUED_STEPS };
     let queued_steps = options.queued_steps.unwrap_or(suited).clamp(1, QUEUED_STEPS);
-    let mut variants = options.variants.unwrap_or_else(|| Variants::of(facts));
-    if options.f32 {
-        variants = variants.in_f32();
-    }
+    let mut choice = Choice::new(options, facts);
     let config = &description.config;
     let mut fitting = Fitting { checkpoint, config, options, choices: choices(options), wanted };
     loop {
         cancel.check()?;
         let mut model = fitting.choose()?;
         let own = model.plans.clone();
+        let (mut variants, tuning) = choice.begin(&model, facts, host.clock);
         model.plans = own.suited(variants);
         let ready = async {
             let buffers = Allocation::new(&executor, &model.buffers).await?;
-            let mut pipelines = fill(checkpoint, &model, &*executor, queued_steps, cancel, progress).await?;
-            if !options.without_self_test && !facts.cpu {
-                while let Some((left, warning)) = self_test(&own, variants, &executor).await? {
-                    description.warnings.push(warning);
-                    variants = left;
-                    model.plans = own.suited(variants);
-                    drop(pipelines);
-                    pipelines = Pipelines::build(&model, &*executor, queued_steps, &|| {}).await?;
-                }
+            let rivals = tuning.as_ref().map_or(&[][..], |tuning| &tuning.plans);
+            let mut pipelines = fill(checkpoint, &model, rivals, &*executor, queued_steps, cancel, progress).await?;
+            if options.without_self_test || facts.cpu {
+                return Ok((buffers, pipelines));
             }
-            Ok((buffers, pipelines))
+            // What passed the test before something else was chosen.
+            let (mut rivals, mut passed) = (rivals, None);
+            loop {
+                let wrong = failures(&model.plans, rivals, &executor).await?;
+                let next = match (runs(&model.plans, &wrong), passed.take(), &tuning) {
+                    (true, Some(usual), Some(tuning)) => {
+                        choice.keep(tuning, usual);
+                        usual
+                    }
+                    (true, ..) => {
+                        let (left, warning) = without(&wrong, variants)?;
+                        description.warnings.push(warning);
+                        choice.fall_back(left);
+                        left
+                    }
+                    (false, None, Some(tuning)) if !rivals.is_empty() => {
+                        passed = Some(variants);
+                        let chosen = tuning.choose(&pipelines.rivals, &wrong, &*executor, &model.control).await?;
+                        if let Some(chosen) = chosen {
+                            choice.keep(tuning, chosen);
+                        }
+                        chosen.unwrap_or(variants)
+                    }
+                    _ => variants,
+                };
+                if next == variants {
+                    return Ok((buffers, pipelines));
+                }
+                (variants, rivals) = (next, &[]);
+                model.plans = own.suited(variants);
+                drop(pipelines);
+                pipelines = Pipelines::build(&model, rivals, &*executor, queued_steps, &|| {}).await?;
+            }
         };
         match ready.await {
             Ok((buffers, pipelines)) => {
@@ -324,15 +350,15 @@ async fn place(
                     context_length: Some(model.context_length),
                     ..*options
                 };
-                let runner = ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock);
+                let first = options.chunk.unwrap_or(CHUNK);
+                let runner = ModelRunner::new(model, executor.clone(), buffers, pipelines, host.clock, first);
                 return Ok(Placed { info, runner, fitted });
             }
             Err(Error::Memory { .. }) if fitting.shrink(&model) => {}
             // A platform may reject a pipeline that only a kernel variant needs.
-            Err(error @ Error::Plan { .. }) if variants != Variants::default() => {
+            Err(error @ Error::Plan { .. }) if choice.fall_back(Variants::default()) => {
                 let message = format!("kernel variants are not used: {error}");
                 description.warnings.push(Warning::new(WarningCode::Kernel, message));
-                variants = Variants::default();
             }
             Err(error) => return Err(error),
         }
@@ -366,6 +392,7 @@ async fn open_cpu(options: &LoadOptions, host: Host) -> Result<Rc<dyn Executor>>
 async fn fill(
     checkpoint: &Checkpoint,
     model: &Model,
+    rivals: &[Plan],
     executor: &dyn Executor,
     queued_steps: usize,
     cancel: &Cancel,
@@ -400,39 +427,9 @@ async fn fill(
         compiled();
         Ok(())
     };
-    let (pipelines, ()) = both(Pipelines::build(model, executor, queued_steps, &one_more), weights).await?;
+    let (pipelines, ()) = both(Pipelines::build(model, rivals, executor, queued_steps, &one_more), weights).await?;
     executor.release(&staging(&model.tasks).into_iter().collect::<Vec<_>>());
     Ok(pipelines)
-}
-
-/// Tests the kernel variants that plans use; returns the variants to fall back to, with a warning, if one computes a
-/// wrong result.
-async fn self_test(
-    plans: &Plans,
-    variants: Variants,
-    executor: &Rc<dyn Executor>,
-) -> Result<Option<(Variants, Warning)>> {
-    let wrong = failures(plans, variants, executor).await?;
-    if wrong.is_empty() {
-        return Ok(None);
-    }
-    let names = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut left = variants;
-    if left.drop_wrong(&wrong) {
-        let message = format!("kernel variants are not used: {names} computes wrong results on this device");
-        return Ok(Some((left, Warning::new(WarningCode::Kernel, message))));
-    }
-    let reason = format!("it computes wrong results on this device ({names}); a newer driver or browser may fix this");
-    Err(Error::NoWebGpu { reason })
-}
-
-/// The kernels that compute wrong results on this device. The test is skipped if its few hundred kilobytes cannot be
-/// allocated.
-async fn failures(plans: &Plans, variants: Variants, executor: &Rc<dyn Executor>) -> Result<Vec<ShaderId>> {
-    match SelfTest::new(&plans.all(), variants).failures(executor).await {
-        Err(Error::Memory { .. }) => Ok(Vec::new()),
-        result => result,
-    }
 }
 
 /// Runs two futures concurrently until both complete or one fails. The first is polled first.

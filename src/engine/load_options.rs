@@ -1,5 +1,6 @@
 //! The options of a load.
 
+use super::choices::Choices;
 use crate::gpu::DeviceOptions;
 use crate::kernels::{KvFormat, Variants};
 use crate::model::Quantization;
@@ -18,7 +19,7 @@ pub struct LoadOptions {
     pub kv_cache: Option<KvFormat>,
     /// The KV cache in f32, and on the processor all products in f64, to compare with f32 references.
     pub f32: bool,
-    /// Tokens of a prefill chunk, at most; the default suits GPUs.
+    /// Tokens of a prefill chunk, at most, with which it begins; by default what suits the model and the device.
     pub chunk: Option<usize>,
     /// Decode steps in flight, at most [`QUEUED_STEPS`](crate::model::QUEUED_STEPS); the default depends on the adapter.
     pub queued_steps: Option<usize>,
@@ -32,6 +33,9 @@ pub struct LoadOptions {
     pub copies_budget: Option<u64>,
     /// Kernel variants to use; by default those that suit the device.
     pub variants: Option<Variants>,
+    /// Chooses among the variants by timing them, once for a device and shapes: the choices of earlier loads, to which this one adds its
+    /// own. `None` times nothing.
+    pub tuning: Option<&'static Choices>,
     /// What to run on.
     pub run_on: RunOn,
     /// Threads on the processor; by default as many as suit the machine.

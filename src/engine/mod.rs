@@ -3,6 +3,8 @@
 mod binding;
 mod bound;
 mod cached;
+mod choice;
+mod choices;
 mod constraint;
 mod conversations;
 mod copies;
@@ -26,6 +28,7 @@ mod score;
 mod tool_choice;
 mod tools;
 
+pub use choices::Choices;
 pub use constraint::{Constraint, Grammars, Matcher, StartGrammars, Starting, Vocabulary};
 pub use copies::COPIES;
 pub use description::{gguf_vocab, rope_factors, tokenizer};

@@ -22,9 +22,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Creates a pace for chunks of at most `most` tokens, with a clock in milliseconds.
-    pub fn new(most: usize, clock: fn() -> f64, software: bool) -> Self {
-        Self { clock, budget: if software { SOFTWARE_BUDGET } else { BUDGET }, most, tokens: Cell::new(most) }
+    /// Creates a pace that begins with `first` tokens, for chunks of at most `most`, with a clock in milliseconds. Software gains nothing
+    /// by more than it begins with.
+    pub fn new(first: usize, most: usize, clock: fn() -> f64, software: bool) -> Self {
+        let first = first.min(most);
+        let (budget, most) = if software { (SOFTWARE_BUDGET, first) } else { (BUDGET, most) };
+        Self { clock, budget, most, tokens: Cell::new(first) }
     }
 
     /// Tokens of the next submit: a multiple of half a token tile, and at most a chunk.
@@ -53,7 +56,7 @@ mod tests {
     #[test]
     fn submits_become_shorter_and_longer_within_a_chunk() {
         thread_local!(static NOW: Cell<f64> = const { Cell::new(0.0) });
-        let pace = Pace::new(64, || NOW.get(), false);
+        let pace = Pace::new(64, 64, || NOW.get(), false);
         let submit = |each: f64| {
             let (tokens, started) = (pace.tokens(), pace.start());
             NOW.set(started + tokens as f64 * each);
@@ -62,8 +65,18 @@ mod tests {
         };
         assert_eq!([0.5, 1.0, 3.0, 3.0, 30.0, 30.0].map(submit), [64, 64, 64, 32, 32, 16]);
         assert_eq!([0.0, 0.0, 2.0, 2.0].map(submit), [16, 32, 64, 48]);
-        let single = Pace::new(5, || 0.0, false);
+        let single = Pace::new(64, 5, || 0.0, false);
         single.took(5, 0.0);
         assert_eq!(single.tokens(), 5, "a chunk is the most");
+        let long = Pace::new(64, 256, || NOW.get(), false);
+        for tokens in [64, 128, 256, 256] {
+            assert_eq!(long.tokens(), tokens, "a fast device gets longer ones");
+            let started = long.start();
+            NOW.set(started + 10.0);
+            long.took(tokens, started);
+        }
+        let software = Pace::new(64, 256, || 0.0, true);
+        software.took(64, 0.0);
+        assert_eq!(software.tokens(), 64);
     }
 }

@@ -23,7 +23,7 @@ use super::pace::Pace;
 use super::request::{Mask, Next, Request, Sampled};
 use crate::kernels::{Control, MAX_TOP, RING, SLOT, SamplerOptions, State};
 use crate::model::{KvBuffer, LongRope, Model, Plans, QUEUED_STEPS};
-use crate::plan::{Allocation, BufferId, BufferSpec, Buffers, Executor, Prepared, Read, Readback, Role};
+use crate::plan::{Allocation, BufferId, BufferSpec, Buffers, Executor, Plan, Prepared, Read, Readback, Role};
 use crate::{Cancel, Error, Result};
 
 /// Bytes sampled from each buffer to identify a model: enough to include the angles of position 1 in RoPE tables.
@@ -72,14 +72,22 @@ pub(super) struct Pipelines {
     readbacks: Vec<Readback>,
     /// For logits: a block of rows.
     logits: Readback,
+    /// Forms of steps that a load times; none where the platform rejects one.
+    pub rivals: Vec<Option<Prepared>>,
 }
 
 impl Pipelines {
     /// The number of plans of a model.
     pub const COUNT: usize = 5;
 
-    /// Builds the pipelines of every plan; `built` is called after each plan.
-    pub async fn build(model: &Model, executor: &dyn Executor, queued_steps: usize, built: &dyn Fn()) -> Result<Self> {
+    /// Builds the pipelines of every plan, and of `rivals`; `built` is called after each plan of the model.
+    pub async fn build(
+        model: &Model,
+        rivals: &[Plan],
+        executor: &dyn Executor,
+        queued_steps: usize,
+        built: &dyn Fn(),
+    ) -> Result<Self> {
         const { assert!(QUEUED_STEPS < RING as usize, "the ring holds all steps in flight") };
         assert!((1..=QUEUED_STEPS).contains(&queued_steps), "the KV cache can roll back all steps in flight");
         let plans = &model.plans;
@@ -93,7 +101,7 @@ impl Pipelines {
             built();
             Ok::<_, Error>(prepared)
         };
-        Ok(Self {
+        let mut pipelines = Self {
             decode: prepare(&plans.decode).await?,
             prefill: prepare(&plans.prefill).await?,
             head: prepare(&plans.head).await?,
@@ -101,7 +109,12 @@ impl Pipelines {
             all_rows: prepare(&plans.all_rows).await?,
             readbacks,
             logits,
-        })
+            rivals: Vec::new(),
+        };
+        for plan in rivals {
+            pipelines.rivals.push(executor.prepare(plan).await.ok()); // the loss of a device shows elsewhere, too
+        }
+        Ok(pipelines)
     }
 
     fn logits_bytes(model: &Model) -> u64 {
@@ -116,13 +129,14 @@ impl Pipelines {
 }
 
 impl ModelRunner {
-    /// Combines a model with its executor and pipelines.
+    /// Combines a model with its executor and pipelines. The first submit of a prompt has `first` tokens at most.
     pub fn new(
         model: Model,
         executor: Rc<dyn Executor>,
         buffers: Allocation,
         pipelines: Pipelines,
         clock: fn() -> f64,
+        first: usize,
     ) -> Self {
         let mut samples = samples(&model.buffers);
         // The contents of the table change at run time.
@@ -138,7 +152,7 @@ impl ModelRunner {
             cached: RefCell::default(),
             long_rope,
             rope_is_long: Cell::new(false),
-            pace: Pace::new(chunk, clock, on_processor),
+            pace: Pace::new(first, chunk, clock, on_processor),
             control,
             all_logits,
             pipelines,

@@ -145,11 +145,11 @@ pub struct Attention {
     pub sinks: Option<Vector>,
 }
 
-/// Rows of a workgroup where there are `rows` of each of `kv_heads`: 32 where that leaves enough workgroups.
+/// Rows of a workgroup where there are `rows` of each of `kv_heads`: 32 where that leaves enough workgroups, and registers for their sums.
 fn tile_rows(rows: usize, kv_heads: usize, value_dim: usize) -> usize {
     let most = match value_dim {
-        0..=128 if kv_heads * (rows / 32) >= MANY => 32,
-        0..=256 => 16,
+        0..=64 if kv_heads * (rows / 32) >= MANY => 32,
+        0..=128 => 16,
         _ => 8,
     };
     rows.next_power_of_two().clamp(4, most)

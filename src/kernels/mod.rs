@@ -27,6 +27,7 @@ mod self_test;
 mod small;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tuning;
 mod variants;
 
 pub use activation::Activate;
@@ -47,6 +48,7 @@ pub use rope_append::{QkNorm, RopeAppend, Temperature, rope_table};
 pub use route::{Groups, MAX_EXPERTS, MAX_GROUPS, MAX_TOP_K, Route, Router, Scoring, Shared};
 pub use sample::{History, MAX_TOP, RING, SLOT, Sample, SamplerOptions, logprobs, sample_reference};
 pub use self_test::SelfTest;
+pub use tuning::Tuning;
 pub use variants::{Variants, suited};
 
 use crate::plan::{Activation, BufferId, Buffers, Role, Step};

@@ -64,7 +64,17 @@ impl Variants {
         *self != before
     }
 
-    fn flag(&mut self, variant: Variant) -> &mut bool {
+    /// The variants as a number below 2^3.
+    pub fn bits(self) -> u8 {
+        u8::from(self.subgroups) | u8::from(self.f16) << 1 | u8::from(self.int8) << 2
+    }
+
+    /// The variants of some [`Self::bits`].
+    pub fn of_bits(bits: u8) -> Self {
+        Self { subgroups: bits & 1 != 0, f16: bits & 2 != 0, int8: bits & 4 != 0 }
+    }
+
+    pub(super) fn flag(&mut self, variant: Variant) -> &mut bool {
         match variant {
             Variant::Subgroups => &mut self.subgroups,
             Variant::F16 => &mut self.f16,
@@ -149,6 +159,12 @@ mod tests {
         assert_eq!(Variants::of(&facts("nvidia", "ampere", true)), Variants { f16: true, ..none });
         let cpu = DeviceFacts { software: true, ..facts("google", "swiftshader", true) };
         assert_eq!(Variants::of(&cpu), Variants::default());
+    }
+
+    #[test]
+    fn variants_are_numbers() {
+        let numbers: Vec<u8> = (0..8).map(|bits| Variants::of_bits(bits).bits()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
     }
 
     #[test]

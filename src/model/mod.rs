@@ -21,7 +21,7 @@ mod qwen3;
 mod record;
 mod smollm3;
 
-pub use build::{Builder, LongRope, ModelOptions, Quantization, Scratch};
+pub use build::{Builder, CHUNK, LongRope, ModelOptions, Quantization, Scratch, suited_chunk};
 pub use config::ModelConfig;
 pub use families::{ARCHITECTURES, Architecture, architecture, architecture_name};
 pub use kv_cache::{AMPLE_CONTEXT, KvBuffer, KvCache, LayerCache, QUEUED_STEPS};

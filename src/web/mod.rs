@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use wasm_bindgen::prelude::*;
 
 use crate::engine::{
-    Devices, Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions, StreamPart,
-    estimate, logit_rows,
+    Choices, Devices, Engine, EngineOptions, GenerateOptions, Host, Limits, LogitRows, Progress, ScoreOptions,
+    StreamPart, estimate, logit_rows,
 };
 use crate::text::{ToolSpec, tools_by_name};
 use crate::{Cancel, Error, Result};
@@ -96,7 +96,10 @@ impl Hasher {
     }
 }
 
-/// Loads a model from a `Source` (`pkg/src/wasm.ts`).
+/// Those of this instance's model.
+static CHOICES: Choices = Choices::new();
+
+/// Loads a model from a `Source` (`pkg/src/wasm.ts`). `choices` are those of earlier loads; without them, nothing is timed.
 #[wasm_bindgen(js_name = loadModel)]
 pub async fn load_model(
     source: JsValue,
@@ -104,15 +107,26 @@ pub async fn load_model(
     on_progress: Function,
     start_workers: Function,
     canceller: &Canceller,
+    choices: Option<Vec<u32>>,
 ) -> Result<WasmModel, JsValue> {
     processor::set_start(start_workers);
     let cancel = canceller.0.clone();
-    load(source, options, on_progress, cancel).await.map_err(|e| failure(&e))
+    load(source, options, on_progress, cancel, choices).await.map_err(|e| failure(&e))
 }
 
-async fn load(source: JsValue, options: JsValue, on_progress: Function, cancel: Cancel) -> Result<WasmModel> {
+async fn load(
+    source: JsValue,
+    options: JsValue,
+    on_progress: Function,
+    cancel: Cancel,
+    choices: Option<Vec<u32>>,
+) -> Result<WasmModel> {
     let options: EngineOptions = from_js("options", options)?;
-    let options = options.load_options()?;
+    let mut options = options.load_options()?;
+    if let Some(choices) = choices {
+        CHOICES.restore(&choices);
+        options.tuning = Some(&CHOICES);
+    }
     let mut progress = reporter(on_progress);
     let source = JsSource::of(&source)?;
     let checkpoint = source.source().open().await?;
@@ -231,6 +245,11 @@ impl WasmModel {
             engine?.move_to_cpu(&checkpoint, &cancel, &mut progress).await
         };
         run.await.map_err(|e| failure(&e))
+    }
+
+    /// The choices of variants of this load and of those before it.
+    pub fn choices(&self) -> Vec<u32> {
+        CHOICES.all()
     }
 
     /// Bytes held: `{ weights, kv, scratch }`.

@@ -105,6 +105,7 @@ export function instantiate(guard) {
     decode(ids, skip) { return `${[...ids]} ${skip}`; }
     applyChatTemplate(messages) { return messages.map((m) => m.content).join("|"); }
     encodeMessages(messages, options) { this.log.push("encode"); return new Uint32Array(this.count(messages) + (options.addGenerationPrompt ? 1 : 0)); }
+    choices() { return new Uint32Array(0); }
     lost() { return new Promise(() => {}); }
     unload() { this.log.push("unload"); }
     free() {}

@@ -396,7 +396,7 @@ describe("downloads and storage", { skip: noSmol }, () => {
     assert.ok(sent < 94e6, `${sent} bytes were sent: what had arrived was fetched again`);
     await button(row, "Dismiss: Smol").click();
     const stored = page.locator(".stored li", { hasText: "smol.gguf" });
-    assert.match(await stored.innerText(), /98.4 MB/);
+    await stored.getByText(/98.4 MB/).waitFor();
     await page.getByRole("heading", { name: "Storage" }).scrollIntoViewIfNeeded();
     await isCalm(page);
     await button(stored, "Delete Smol?").click();

@@ -102,6 +102,27 @@ test("works on a page that is not secure, without what only secure ones have", {
   page.fine = () => {}; // the hub cannot be reached from here
 });
 
+test("where nothing can be stored the page goes on without, and says so", { skip }, async () => {
+  visitor = await app.visitor();
+  await visitor.context.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("refused by the test", "SecurityError");
+    };
+  });
+  page = await visitor.context.newPage();
+  page.fine = () => {};
+  await page.goto(`${app.server.origin}/some/where/chat/?model=echo`);
+  await page.getByText("does not let the page store anything").waitFor();
+  await page.getByRole("button", { name: "Go on without storing" }).press("Enter");
+  await page.getByText("Nothing is stored").waitFor();
+  await say(page, "Hello");
+  await page.keyboard.press("Control+Shift+O");
+  await page.waitForFunction(() => document.querySelector(".message") === null);
+  await page.locator(".sidebar .conversation a").click();
+  await page.waitForSelector(".md p");
+  assert.deepEqual(await page.locator(".message.assistant .md").allTextContents(), ["Hello"]);
+});
+
 test("a new version is offered, and taken when the user wants it", { skip }, async () => {
   await open();
   await controlled(page);
@@ -150,6 +171,27 @@ test("hostile answers do nothing in the application either", { skip, timeout: 24
   assert.deepEqual(asked, []);
   assert.equal(await page.locator(".md script, .md style, .md img, .md iframe, .md svg, .md object, .md [style], .md [onclick], .md form, .md input:not([type=checkbox])").count(), 0);
   assert.equal(visitor.context.pages().length, 1);
+});
+
+test("a long answer leaves the page free", { skip, timeout: 300_000 }, async (t) => {
+  const length = process.env.MINKE_ALL ? 300_000 : 40_000;
+  const part = (i) => `## Part ${i}\n\nSome **bold** and *slanted* text with \`code\` and [a link](https://example.org/${i}) that goes on until it is wrapped on the page.\n\n- one\n- two\n\n\`\`\`js\nconst x${i} = ${i};\n\`\`\`\n\n| a | b |\n|---|---|\n| ${i} | $x^${i}$ |\n\n`;
+  await open({ query: "?model=echo&context=1000000", script: `() => { const part = ${part}; let text = ""; for (let i = 0; text.length < ${length}; i++) text += part(i); return text; }` });
+  await say(page, "x"); // what is loaded with the first answer is there
+  await page.keyboard.press("Control+Shift+O");
+  await page.waitForFunction(() => document.querySelector(".message") === null);
+  await page.evaluate(() => {
+    globalThis.tasks = [];
+    new PerformanceObserver((list) => globalThis.tasks.push(...list.getEntries().map(({ duration }) => Math.round(duration)))).observe({ type: "longtask" });
+  });
+  await page.fill("#message", "Long");
+  await page.press("#message", "Enter");
+  await page.waitForFunction(() => document.querySelector(".message.live") === null && document.querySelector(".message.assistant"), undefined, { timeout: 240_000 });
+  await page.waitForTimeout(1000);
+  const tasks = (await page.evaluate(() => globalThis.tasks)).sort((a, b) => b - a);
+  t.diagnostic(`${length} characters: ${tasks.length} tasks over 50 ms, the longest: ${tasks.slice(0, 5).join(", ") || "none"}`);
+  // A machine that does something else beside it makes every task longer; what grows with the square of the answer is seconds.
+  assert.ok((tasks[0] ?? 0) < 1000, `a task of ${tasks[0]} ms`);
 });
 
 /** Imports a file by the dialog. */

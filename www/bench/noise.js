@@ -30,6 +30,10 @@ function valueOf(value) {
 export function model(name, shape) {
   const weights = [];
   for (const tensor of tensors(shape)) {
+    if (tensor.format === "F32" && tensor.dims.length > 1) {
+      weights.push(numbers(valuesOf(tensor)), new Uint8Array(aligned(bytesOf(tensor)) - bytesOf(tensor)));
+      continue;
+    }
     const { values } = FORMATS[tensor.format];
     for (let left = valuesOf(tensor) / values; left > 0; ) {
       const power = Math.min(LARGE, Math.floor(Math.log2(left)));
@@ -77,6 +81,17 @@ function piece(format, power) {
   const key = `${format} ${power}`;
   const half = () => piece(format, power - 1);
   if (!pieces.has(key)) pieces.set(key, power > SMALL ? new Blob([half(), half()]) : noise(format, 2 ** power));
+  return pieces.get(key);
+}
+
+/** A router's weights: as one piece, since rows that repeat would send every token to the same experts. */
+function numbers(count) {
+  const key = `numbers ${count}`;
+  if (!pieces.has(key)) {
+    const out = new Float32Array(count);
+    for (let i = 0, seed = 1; i < count; i++) out[i] = ((seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32 - 0.5) / 16;
+    pieces.set(key, new Blob([out]));
+  }
   return pieces.get(key);
 }
 

@@ -8,7 +8,7 @@ import { defineConfig } from "vite";
 const path = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** Files that the page works without when it is offline: each is fetched when it is first needed, and kept from then on. */
-const LATER = /constraint|pdf|\.map$/;
+const LATER = /constraint|pdf|auto-|\.map$/;
 
 /**
  * Tells the service worker which files make up the application. Its own name has no digest, so that browsers find the next version

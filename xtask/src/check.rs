@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 30] = [
+const BUILT: [(&str, &str); 31] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -46,6 +46,7 @@ const BUILT: [(&str, &str); 30] = [
     ("tests/browser", "worker"),
     ("tests/browser", "browser"),
     ("tests/browser", "processor"),
+    ("tests/browser", "tuning"),
     ("tests/browser", "constraint"),
     ("tests/browser", "store"),
     ("tests/browser", "servers"),

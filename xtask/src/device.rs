@@ -58,7 +58,9 @@ fn bundle() -> Result<()> {
     let bytes = [&bundle, &script].iter().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?;
     ensure!(bytes <= LIMIT, "the bundle has {bytes} bytes, and {LIMIT} can be copied");
     println!("{FOLDER}: {:.1} of at most {} MiB", bytes as f64 / f64::from(1 << 20), LIMIT >> 20);
-    println!("there: sh run [--seconds N] [--only PART,…] [--out FILE]; here: cargo xtask bench device --record FILE");
+    println!(
+        "there: sh run [--seconds N] [--slow] [--only PART,…] [--out FILE]; here: cargo xtask bench device --record FILE"
+    );
     Ok(())
 }
 

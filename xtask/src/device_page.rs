@@ -14,6 +14,7 @@ pub fn of(result: &Value) -> Result<(String, String)> {
     let mut page = head(result, adapter, name);
     page += &tests(&result["parts"]);
     page += &speeds(result);
+    page += &steps(result);
     page += &others(&result["parts"]);
     Ok((format!("device-{}.md", slug(name)), page))
 }
@@ -151,6 +152,20 @@ fn speeds(result: &Value) -> String {
         });
         let _ = writeln!(page, "| {name} | {} |", cells.join(" | "));
     }
+    page += "\nIn the variants that a load finds the fastest (`tune`), with the time of a load that finds them:\n\n| model | variants | load, s | prefill | decode after 128 |\n|---|---|---|---|---|\n";
+    for (name, part) in models(result) {
+        let tuned = &part["result"]["tuned"];
+        let used = tuned["kernels"].as_object().into_iter().flatten().map(|(variant, _)| variant.as_str());
+        let used: Vec<&str> = used.filter(|variant| *variant != "base").collect();
+        let used = match tuned["failed"].as_str() {
+            Some(why) => format!("failed: {why}"),
+            None if tuned.is_null() => "–".to_owned(),
+            None if used.is_empty() => "none".to_owned(),
+            None => used.join(", "),
+        };
+        let (load, read) = (number(&tuned["loadSeconds"]), prefill(tuned));
+        let _ = writeln!(page, "| {name} | {used} | {load} | {read} | {} |", decode(&tuned["decode"]["128"]));
+    }
     page += "\nWith a KV cache of 8 bits:\n\n| model | prefill | decode after 128 | decode after 4,096 |\n|---|---|---|---|\n";
     for (name, part) in models(result) {
         let q8 = &part["result"]["kvCache"]["q8"];
@@ -180,6 +195,43 @@ fn decode(value: &Value) -> String {
 fn dropped(run: &Value) -> String {
     let warnings = run["dropped"].as_array().into_iter().flatten().filter_map(Value::as_str);
     warnings.map(|warning| format!(" ({warning})")).collect()
+}
+
+/// Where the time goes: the pipelines of a plan that take the most of it.
+fn steps(result: &Value) -> String {
+    let mut page = String::new();
+    for (name, part) in models(result) {
+        for plan in ["decode", "prefill"] {
+            let mut rows: Vec<(f64, String)> = Vec::new();
+            for step in part["result"]["steps"][plan].as_array().into_iter().flatten() {
+                let (count, each) =
+                    (step["steps"].as_f64().unwrap_or(0.0), step["microseconds"].as_f64().unwrap_or(0.0));
+                let text = |key: &str| step[key].as_str().unwrap_or_default().replace('|', "\\|");
+                let (kernel, detail, rate) = (text("kernel"), text("detail"), number(&step["gigabytesPerSecond"]));
+                let all = count * each / 1e3;
+                rows.push((
+                    all,
+                    format!("| {kernel} | {detail} | {count} | {} | {} | {rate} |\n", figures(each), figures(all)),
+                ));
+            }
+            if rows.is_empty() {
+                continue;
+            }
+            rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let what = if plan == "decode" { "a decoded token after 128" } else { "a chunk of 64 tokens" };
+            let all = figures(rows.iter().map(|row| row.0).sum());
+            let _ = write!(
+                page,
+                "\n{name}, {what}, {all} ms in all:\n\n| kernel | shapes | steps | µs each | ms in all | GB/s |\n|---|---|---|---|---|---|\n"
+            );
+            rows.iter().for_each(|row| page += &row.1);
+        }
+    }
+    if page.is_empty() {
+        page
+    } else {
+        format!("\n## Steps\n\nEach pipeline alone, repeated: weights that fit in a cache come from there.\n{page}")
+    }
 }
 
 /// The parts that did not end by themselves, and why.
@@ -247,7 +299,9 @@ mod tests {
                 "self-test": { "status": "done", "result": { "tested": 144, "failed": { "a model, none": ["matvec.q4"] } } },
                 "kernel tests": { "status": "cut", "why": "after 120 s", "result": { "passed": 70, "failed": ["kernels::norm::wrong"], "ignored": 0, "unfinished": 9 } },
                 "a model": { "status": "cut", "why": "after 30 s", "log": "the driver said so", "result": { "parameters": 1,
-                    "chosen": run, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
+                    "chosen": run, "steps": { "decode": [
+                        { "kernel": "norm", "detail": "x", "steps": 1, "microseconds": 3.0 },
+                        { "kernel": "matvec.q4", "detail": "w[8,32]:q4", "steps": 28, "microseconds": 50.0, "gigabytesPerSecond": 300.0 } ] }, "tuned": { "kernels": { "base": 9, "int8": 3 }, "loadSeconds": 1.8 }, "variants": { "none": run, "f16": { "failed": "out of memory" } } } },
                 "later": { "status": "skipped", "why": "no time was left" },
             },
         })
@@ -267,7 +321,10 @@ mod tests {
             "- kernel tests: kernels::norm::wrong",
             "| a model (cut, after 30 s) | 1.50 | 0.0900 | 2345 | 120 (5.50, 62 %) | reading 4096 tokens would take 105 s |",
             "| a model | 2345 / 120 | – | failed: out of memory | – |",
+            "| a model | int8 | 1.80 | – | – |",
             "| a model | – | – | – |",
+            "a model, a decoded token after 128, 1.40 ms in all:",
+            "| matvec.q4 | w[8,32]:q4 | 28 | 50.0 | 1.40 | 300 |",
             "- later: skipped, no time was left",
             "      the driver said so",
         ] {

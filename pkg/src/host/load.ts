@@ -4,6 +4,7 @@ import { EngineError, failure } from "../errors.js";
 import type { RequestOf } from "../protocol.js";
 import { Processor, threads } from "../processor/index.js";
 import { withFiles, type Files, type OnRead } from "../sources/index.js";
+import { keepChoices, readChoices } from "../storage/index.js";
 import type { Progress, StorageFull } from "../types.js";
 import type { Canceller, EngineEstimate, Source, StartWorkers, WasmModel } from "../wasm.js";
 import { compile, type Instance } from "./instance.js";
@@ -31,8 +32,11 @@ export interface Means {
 type Place = (source: Source, report: (progress: Progress) => void, startWorkers: StartWorkers, canceller: Canceller) => Promise<WasmModel>;
 
 /** Loads a model. */
-export function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, means: Means): Promise<WasmModel> {
-  return place(request, instance, task, means, (source, ...rest) => instance.glue.loadModel(source, request.options, ...rest), (model) => model.unload());
+export async function loadModel(request: RequestOf<"load">, instance: Instance, task: Task, means: Means): Promise<WasmModel> {
+  const choices = request.tune && request.cache === "opfs" ? await readChoices() : undefined;
+  const model = await place(request, instance, task, means, (source, ...rest) => instance.glue.loadModel(source, request.options, ...rest, choices), (model) => model.unload());
+  if (choices && `${model.choices()}` !== `${choices}`) void keepChoices(model.choices()); // never rejects, and nobody waits for it
+  return model;
 }
 
 /** Moves a model whose device was lost to the processor. */

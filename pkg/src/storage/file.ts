@@ -149,3 +149,15 @@ async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
+
+/** Opens a file exclusively. If another thread that held it has just ended, it becomes available a little later. */
+export async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
+  for (let tries = 40; ; tries--) {
+    try {
+      return await (handle as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
+    } catch (error) {
+      if ((error as DOMException).name !== "NoModificationAllowedError" || tries === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}

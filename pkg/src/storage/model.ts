@@ -2,7 +2,7 @@
 
 import type { Failure } from "../errors.js";
 import type { EvictableModel, StorageFull } from "../types.js";
-import { put, StoredFile, type SyncHandle } from "./file.js";
+import { access, put, StoredFile, type SyncHandle } from "./file.js";
 import { fileNames, folderName, lockName, readManifest, root, type Manifest } from "./folder.js";
 import type { Identity } from "./journal.js";
 import { evictable, remove } from "./list.js";
@@ -167,18 +167,6 @@ export class StoredModel {
     } catch {
       first?.close();
       return null;
-    }
-  }
-}
-
-/** Opens a file exclusively. If another thread that held it has just ended, it becomes available a little later. */
-async function access(handle: FileSystemFileHandle): Promise<SyncHandle> {
-  for (let tries = 40; ; tries--) {
-    try {
-      return await (handle as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }).createSyncAccessHandle();
-    } catch (error) {
-      if ((error as DOMException).name !== "NoModificationAllowedError" || tries === 0) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 }

@@ -7,7 +7,7 @@ use minke::engine::{Engine, LoadOptions, Progress, Stage};
 use pollster::block_on;
 
 use super::place::{HOST, Place};
-use super::{Failure, bytes};
+use super::{Failure, bytes, tuning};
 
 /// Loads a model. The files of a pack are checked against their hashes first.
 pub fn load(place: &Place, options: LoadOptions) -> Result<Engine, Failure> {
@@ -28,6 +28,7 @@ pub fn load(place: &Place, options: LoadOptions) -> Result<Engine, Failure> {
         let checkpoint = place.source().open().await?;
         Engine::load(&checkpoint, options, HOST, &Cancel::default(), &mut progress).await
     })?;
+    tuning::keep()?;
     let info = engine.info();
     eprintln!(
         "{}{}: {} parameters as {}, {} on the {}, a context of {} tokens, loaded in {:.1} s",

@@ -12,6 +12,7 @@ mod plan;
 mod run;
 mod safetensors;
 mod serve;
+mod tuning;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,14 +27,16 @@ const HELP: &str = "minke inspect PATH [--json]
     shows what a checkpoint is, what it costs, and why it would not run
 minke run PATH --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--raw]
                [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
-               [--json-schema FILE | --grammar FILE]
+               [--tuning FILE] [--json-schema FILE | --grammar FILE]
     generates, within a schema or a Lark grammar if there is one; the answer goes to stdout, reasoning and statistics to stderr
 minke serve PATH [--port 8787] [--quantization q4|q8|none] [--kv f16|q8] [--context N] [--device auto|gpu|cpu]
+                 [--tuning FILE]
     answers OpenAI's HTTP API at http://127.0.0.1:PORT/v1, for programs on this machine
 minke pack PATH OUT [--quantization q4|q8|none] [--shard-size 24MiB] [--verify-load]
     writes a folder for a static host: no file larger than a shard, minke.json with hashes
 
-PATH is a folder with config.json, a folder with a GGUF file, a GGUF file, or a pack.";
+PATH is a folder with config.json, a folder with a GGUF file, a GGUF file, or a pack. With --tuning, the forms of the kernels are timed
+once on this GPU, and FILE keeps which are the fastest.";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +166,7 @@ fn load_option(name: &str, parser: &mut Parser, options: &mut LoadOptions) -> Re
         "quantization" => options.quantization = Some(parser.value()?.parse_with(quantization)?),
         "kv" => options.kv_cache = Some(parser.value()?.parse_with(kv_format)?),
         "device" => options.run_on = parser.value()?.parse_with(run_on)?,
+        "tuning" => options.tuning = Some(tuning::open(parser.value()?.into())?),
         "context" => options.context_length = Some(parser.value()?.parse()?),
         other => return Err(Failure::Usage(format!("invalid option '--{other}'"))),
     }

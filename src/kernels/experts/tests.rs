@@ -86,6 +86,29 @@ fn mixture([experts, top_k, shared]: [usize; 3], [hidden, inner]: [usize; 2]) ->
     Mixture { experts, top_k, shared, hidden, inner }
 }
 
+/// More entries than the sort looks at together, more slots than it has threads, and experts that nobody goes to.
+#[test]
+fn the_entries_of_a_long_chunk_are_sorted() {
+    for (tokens, experts, top_k) in [(256, 300, 5), (205, 8, 5), (1, 4, 1), (129, 512, 8)] {
+        let mut b = Bench::new(tokens, 8);
+        let route = Route {
+            router: b.router(tokens + 1, experts, top_k),
+            experts,
+            top_k,
+            scoring: Scoring::Softmax,
+            renormalize: true,
+            factor: 1.0,
+            corrected: false,
+            groups: None,
+            shared: Shared { entries: 0, first_slot: 0, gated: false },
+            table: b.route_table(experts, |e| (e + 2) % experts),
+        };
+        let sorted = Sorted::declare(&mut b.buffers, tokens + 1, top_k, experts);
+        b.plan.push([route.step("route", &b.control), sorted.step("sort", &route, experts, &b.control)]);
+        b.check_exact(sorted.buffer, &format!("{top_k} of {experts}, {tokens} tokens"));
+    }
+}
+
 #[test]
 fn every_layout_over_odd_shapes() {
     for layout in Layout::ALL {

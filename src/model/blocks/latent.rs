@@ -4,7 +4,7 @@
 //!
 //! Expanded keys and values would need less arithmetic in long chunks only. For T queries over a context of n, a head of V2
 //! multiplies `T·n·(576 + 512)` absorbed, and `T·n·(192 + 128) + n·512·256` expanded, besides reading and writing what it
-//! expands. The two are equal at about 170 queries; our chunks have 64.
+//! expands. The two are equal at about 170 queries; chunks of these models have 64.
 //!
 //! W_dkv shares a matrix with W_q or W_dq. Where W_uk and W_uv are published apart they stay two matrices, and a W_uk that
 //! is published transposed is transposed on load.

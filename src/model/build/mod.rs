@@ -9,7 +9,7 @@ mod scratch;
 mod tensors;
 
 pub(super) use experts::{ExpertMatrices, FusedExperts, SharedMatrices};
-pub use options::{ModelOptions, Quantization};
+pub use options::{CHUNK, ModelOptions, Quantization, suited_chunk};
 pub use rope::LongRope;
 pub use scratch::{MlaScratch, MoeScratch, Scratch};
 

@@ -1,11 +1,39 @@
 //! How a model is to be laid out on a device: the length of its context, the numbers of its KV cache, what its weights become.
 
+use super::scratch::most_entries;
 use crate::kernels::KvFormat;
 use crate::model::ModelConfig;
 use crate::model::config::RopeFactors;
 use crate::model::kv_cache::{KvSizes, largest_context};
 use crate::plan::Layout;
 use crate::{Error, Result};
+
+/// Tokens of a prefill chunk that every device can take.
+pub const CHUNK: usize = 64;
+/// Tokens of a prefill chunk on a GPU, at most: a small matrix then has enough tiles for a large GPU.
+const MOST: usize = 256;
+
+/// Tokens of a prefill chunk that suit a model on a GPU, or on the processor, where a longer chunk gains nothing. What a chunk takes beside
+/// the weights is limited to a twentieth of them at four bits. The rings of windows are as long on both, so that saved conversations go
+/// from one to the other. Latent attention would need other kernels in longer chunks (`blocks/latent.rs`).
+pub fn suited_chunk(config: &ModelConfig, on_cpu: bool) -> usize {
+    let windows = (0..config.num_layers).any(|layer| config.span(layer).most().is_some());
+    if config.mla.is_some() || on_cpu && !windows {
+        return CHUNK;
+    }
+    let (hidden, heads) = (config.hidden_size, config.num_heads * config.head_dim);
+    let qkv = heads + 2 * config.num_kv_heads * config.head_dim;
+    let moe = config.moe.as_ref();
+    let experts = moe.map_or(0, |moe| moe.experts * moe.inner);
+    let entries = moe.map_or(0, |moe| most_entries(moe) * (moe.inner + hidden));
+    let weights = config.num_layers * hidden * (qkv + heads + 3 * experts.max(config.intermediate_size)) / 2;
+    let of_token = 4 * (2 * (hidden + heads) + qkv + config.intermediate_size + entries);
+    let mut chunk = MOST;
+    while chunk > CHUNK && chunk * of_token * 20 > weights {
+        chunk /= 2;
+    }
+    chunk
+}
 
 /// How unquantised weights are quantised at load. Weights that are stored quantised keep their values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +86,7 @@ impl Default for ModelOptions {
             context_length: None,
             kv_format: None,
             kv_budget: 1 << 30,
-            chunk: 64,
+            chunk: CHUNK,
             quantization: Quantization::None,
             rope_factors: RopeFactors::default(),
         }

@@ -14,6 +14,7 @@ import { ShortcutSheet } from "./settings/sheet";
 import { useShortcuts } from "./shortcuts";
 import { Sidebar } from "./sidebar/sidebar";
 import { useApp } from "./state/app";
+import { STORES_NOTHING } from "./state/ui";
 import type { Screen } from "./state/ui";
 import { IconButton } from "./ui/button";
 import { Overlays } from "./ui/overlays";
@@ -155,6 +156,11 @@ export function AppView() {
               onClick={toggleSidebar}
             />
             <ModelButton />
+            {STORES_NOTHING && (
+              <span class="badge" title={t.value.common.nothingStoredText}>
+                {t.value.common.nothingStored}
+              </span>
+            )}
             {!ui.online.value && (
               <span class="badge" title={t.value.common.offline}>
                 {t.value.common.offlineShort}

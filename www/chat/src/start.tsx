@@ -18,13 +18,15 @@ import { Presets } from "./state/presets";
 import { Prompts } from "./state/prompts";
 import { Protection } from "./state/protection";
 import { Traffic } from "./state/traffic";
-import { Ui } from "./state/ui";
+import { STORES_NOTHING, Ui } from "./state/ui";
 
 /** The application, ready to be drawn. Rejects with a `DataError` if nothing can be stored. */
 export async function start(log: RequestLog) {
   // A conversation is about to be shown.
   if (location.hash.startsWith("#/c/")) void fetchRenderer();
   await speak(preferred(new URLSearchParams(location.search).get("lang") ?? "auto"));
+  // Everything in memory: for browsers that let the page store nothing, and for whoever wants that.
+  if (STORES_NOTHING) await import("fake-indexeddb/auto");
   const store = await openStore();
   const settings = await store.settings();
   const ui = new Ui();

@@ -62,16 +62,6 @@ export function Browse() {
         />
       )}
       <Queue />
-      {models.onServer.value.length > 0 && (
-        <section>
-          <h2>{words.onServer}</h2>
-          <ul class="model-list">
-            {models.onServer.value.map((choice) => (
-              <Entry key={choice.id} choice={choice} />
-            ))}
-          </ul>
-        </section>
-      )}
       <Catalogue />
       <Own chosen={own.value} choose={choose} />
       <Storage />
@@ -140,7 +130,7 @@ function Catalogue() {
           <Check label={words.onlyFitting} checked={only.value} onChange={(checked) => (only.value = checked)} />
           <ul class="model-list">
             {all
-              .filter((choice) => !models.onServer.value.includes(choice) && (!only.value || !refused(choice)))
+              .filter((choice) => !only.value || !refused(choice))
               .map((choice) => (
                 <Entry key={choice.id} choice={choice} />
               ))}

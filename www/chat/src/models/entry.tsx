@@ -71,6 +71,7 @@ export function Entry({ choice, level = 3 }: { choice: Choice; level?: 2 | 3 }) 
       <div class="row">
         <Heading class="grow">{name}</Heading>
         {loaded && <span class="badge">{words.loaded}</span>}
+        {entry && entry.repo === undefined && <span class="badge">{words.onServer}</span>}
         {stored?.complete && !loaded && <span class="badge">{words.onDevice}</span>}
         {kind === "cpu" && size !== undefined && size < SMALL && !refused && <span class="badge">{words.suits}</span>}
         <Fit estimated={estimated} />

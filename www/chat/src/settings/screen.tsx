@@ -23,6 +23,7 @@ const SOFTWARE = [
   ["Temml", "MIT"],
   ["PDF.js", "Apache-2.0"],
   ["idb", "ISC"],
+  ["fake-indexeddb", "Apache-2.0"],
   ["Lucide", "ISC"],
 ] as const;
 

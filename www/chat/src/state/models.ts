@@ -50,8 +50,6 @@ export class Models {
   /** The catalogue, when it was read; or what is wrong with it. */
   readonly catalogue = signal<readonly Choice[] | undefined>(undefined);
   readonly catalogueError = signal<unknown>(undefined);
-  /** Those of it that this page's server has. */
-  readonly onServer = computed(() => this.catalogue.value?.filter(({ entry }) => entry?.repo === undefined) ?? []);
   /** The model that was used last. */
   readonly last = signal<Choice | undefined>(undefined);
   /** `?device=` of the address: "cpu" or "gpu". */

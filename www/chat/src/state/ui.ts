@@ -20,6 +20,9 @@ export type Question =
   | { kind: "confirm"; title: string; text: string; yes: string; danger: boolean; answer(yes: boolean): void }
   | { kind: "text"; title: string; label: string; value: string; answer(value: string | undefined): void };
 
+/** Whether the address asks to store nothing: `?store=none`. Conversations are then gone when the page is closed. */
+export const STORES_NOTHING = new URLSearchParams(location.search).get("store") === "none";
+
 /** Milliseconds that a notice stays; longer with something to do. */
 const STAYS = { plain: 6_000, action: 20_000 };
 

@@ -40,21 +40,24 @@ export async function openMigrated<S extends DBSchema>(
   });
   let gaveUp = false;
   let opened: IDBPDatabase<S> | undefined;
-  const request = openDB<S>(name, known, {
-    upgrade: async (db, from, _to, transaction) => {
-      // Reads as much as it writes, so only its own requests may be awaited: the transaction ends when it has none.
-      for (const migration of migrations.slice(from)) await migration(db, transaction);
-    },
-    blocked: (found) => {
-      gaveUp = true;
-      refuse(new DataError("blocked", { found, known }));
-    },
-    blocking: () => {
-      opened?.close();
-      onClosed();
-    },
-    terminated: onClosed,
-  });
+  // Asynchronous as a whole: some browsers refuse by throwing at once.
+  const request = Promise.resolve().then(() =>
+    openDB<S>(name, known, {
+      upgrade: async (db, from, _to, transaction) => {
+        // Reads as much as it writes, so only its own requests may be awaited: the transaction ends when it has none.
+        for (const migration of migrations.slice(from)) await migration(db, transaction);
+      },
+      blocked: (found) => {
+        gaveUp = true;
+        refuse(new DataError("blocked", { found, known }));
+      },
+      blocking: () => {
+        opened?.close();
+        onClosed();
+      },
+      terminated: onClosed,
+    }),
+  );
   // The request stays pending while it is blocked, and must not keep a database open that nobody waits for any more.
   request.then(
     (db) => {

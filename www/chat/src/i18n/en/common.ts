@@ -16,6 +16,8 @@ export const common = {
   dismiss: "Dismiss",
   offline: "Offline: stored models and conversations work as always.",
   offlineShort: "Offline",
+  nothingStored: "Nothing is stored",
+  nothingStoredText: "Conversations are gone when this page is closed. Export what you want to keep.",
   newVersion: "A new version of this page is ready.",
   reload: "Reload",
 };

@@ -10,6 +10,7 @@ export const errors = {
   chooseAnother: "Choose another model",
   loadAgain: "Load the model again",
   newChat: "New chat",
+  withoutStoring: "Go on without storing",
   tryAgain: "Try again",
   contextSettings: "Choose what happens",
   technical: "What the engine said",

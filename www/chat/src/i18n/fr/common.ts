@@ -18,6 +18,8 @@ export const common: Strings["common"] = {
   dismiss: "Masquer",
   offline: "Hors ligne : les modèles et les conversations enregistrés fonctionnent comme toujours.",
   offlineShort: "Hors ligne",
+  nothingStored: "Rien n’est enregistré",
+  nothingStoredText: "Les conversations disparaissent quand cette page est fermée. Exportez ce que vous voulez garder.",
   newVersion: "Une nouvelle version de cette page est prête.",
   reload: "Recharger",
 };

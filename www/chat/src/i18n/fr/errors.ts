@@ -9,6 +9,7 @@ export const errors: Strings["errors"] = {
   chooseAnother: "Choisir un autre modèle",
   loadAgain: "Recharger le modèle",
   newChat: "Nouvelle conversation",
+  withoutStoring: "Continuer sans enregistrer",
   tryAgain: "Réessayer",
   contextSettings: "Choisir que faire",
   technical: "Ce que dit le moteur",
