@@ -28,7 +28,8 @@ async function open(options = {}, profile = {}) {
 
 /** Long answers, a word at a time. */
 const slow = { query: "?model=echo&delay=5", script: '({ index }) => ("w" + index + " ").repeat(400)' };
-const body = (page) => texts(page, ".message.assistant .md");
+/** Not `innerText`, which is empty in the frame in which something is shown first (`content-visibility`). */
+const body = async (page) => (await page.locator(".message.assistant .md").allTextContents()).map((text) => text.trim());
 const titles = (page) => texts(page, ".sidebar .conversation-title");
 const begin = async (page, text) => {
   await page.fill("#message", text);
