@@ -28,7 +28,7 @@ const UNBUILT: [(&str, &str); 7] = [
     ("tests/chat", "text"),
 ];
 /// Tests of the built package.
-const BUILT: [(&str, &str); 31] = [
+const BUILT: [(&str, &str); 32] = [
     ("tests/clients", "subpaths"),
     ("tests/clients", "package"),
     ("tests/clients", "bundlers"),
@@ -55,6 +55,7 @@ const BUILT: [(&str, &str); 31] = [
     ("tests/browser", "memory"),
     ("tests/browser", "site"),
     ("tests/chat", "conversations"),
+    ("tests/chat", "interruptions"),
     ("tests/chat", "shell"),
     ("tests/chat", "models"),
     ("tests/chat", "settings"),
