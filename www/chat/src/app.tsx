@@ -89,7 +89,8 @@ export function AppView() {
     },
     editLast: (event) => {
       // From the empty field only: elsewhere the key moves and scrolls.
-      if (!(event.target instanceof HTMLTextAreaElement) || event.target.id !== "message" || event.target.value !== "") return false;
+      if (!(event.target instanceof HTMLTextAreaElement) || event.target.id !== "message" || event.target.value !== "")
+        return false;
       const buttons = document.querySelectorAll<HTMLElement>(".message.user .edit");
       buttons[buttons.length - 1]?.click();
       return buttons.length > 0;
@@ -107,7 +108,8 @@ export function AppView() {
     const { activeElement } = document;
     const inDrawer = activeElement?.closest(".sidebar") != null;
     if (drawer && !inDrawer) document.querySelector<HTMLElement>(".sidebar .close-drawer")?.focus();
-    else if (!drawer && (inDrawer || activeElement === document.body)) main.current?.querySelector<HTMLElement>(".toggle-sidebar")?.focus();
+    else if (!drawer && (inDrawer || activeElement === document.body))
+      main.current?.querySelector<HTMLElement>(".toggle-sidebar")?.focus();
   }, [drawer]);
 
   // What was focused is gone with the screen before: readers go to the next one's heading.

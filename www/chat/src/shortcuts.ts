@@ -4,7 +4,19 @@ import { useLayoutEffect } from "preact/hooks";
 import type { App } from "./state/app";
 
 export type ShortcutName =
-  | "newChat" | "newGhost" | "search" | "sidebar" | "compose" | "previous" | "next" | "stop" | "copyLast" | "regenerate" | "editLast" | "models" | "sheet";
+  | "newChat"
+  | "newGhost"
+  | "search"
+  | "sidebar"
+  | "compose"
+  | "previous"
+  | "next"
+  | "stop"
+  | "copyLast"
+  | "regenerate"
+  | "editLast"
+  | "models"
+  | "sheet";
 
 interface Shortcut {
   name: ShortcutName;
@@ -39,12 +51,20 @@ export const SHORTCUTS: readonly Shortcut[] = [
 const TYPED: ReadonlySet<ShortcutName> = new Set(["compose", "sheet"]);
 
 const typing = (target: EventTarget | null): target is HTMLElement =>
-  target instanceof HTMLElement && (target.isContentEditable || target.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])"));
+  target instanceof HTMLElement &&
+  (target.isContentEditable ||
+    target.matches("textarea, select, input:not([type=checkbox], [type=radio], [type=range])"));
 
 export function useShortcuts(app: App, actions: Record<ShortcutName, (event: KeyboardEvent) => boolean | void>): void {
   useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      if (event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]") !== null || app.store.locked) return;
+      if (
+        event.defaultPrevented ||
+        event.isComposing ||
+        document.querySelector("dialog[open]") !== null ||
+        app.store.locked
+      )
+        return;
       const found = SHORTCUTS.find((shortcut) => shortcut.matches(event));
       if (found === undefined || (TYPED.has(found.name) && typing(event.target))) return;
       // An action that returns false had nothing to do: the key keeps its meaning.

@@ -46,7 +46,7 @@ export function calculate(expression: string): number {
   const signed = (): number => (take("-") ? -signed() : take("+") ? signed() : power());
   const product = (): number => {
     let value = signed();
-    for (let sign; (sign = take("*", "×", "/", "÷", "%")) !== undefined; ) {
+    for (let sign; (sign = take("*", "×", "/", "÷", "%")) !== undefined;) {
       const next = signed();
       value = sign === "%" ? value % next : sign === "*" || sign === "×" ? value * next : value / next;
     }
@@ -54,7 +54,7 @@ export function calculate(expression: string): number {
   };
   const sum = (): number => {
     let value = product();
-    for (let sign; (sign = take("+", "-")) !== undefined; ) value = sign === "+" ? value + product() : value - product();
+    for (let sign; (sign = take("+", "-")) !== undefined;) value = sign === "+" ? value + product() : value - product();
     return value;
   };
   const value = sum();

@@ -21,7 +21,8 @@ export function Announcer() {
     const reader = readSentences({ code, formula, table });
     let last = 0;
     const say = (sentences: readonly string[]) => {
-      if (sentences.length > 0) said.value = [...said.peek(), ...sentences.map((text) => ({ id: ++last, text }))].slice(-KEPT);
+      if (sentences.length > 0)
+        said.value = [...said.peek(), ...sentences.map((text) => ({ id: ++last, text }))].slice(-KEPT);
     };
     said.value = [];
     // Whoever comes back to an answer hears what is new.

@@ -27,7 +27,9 @@ export function Branches({ onClose }: { onClose(): void }) {
                 onClose();
               }}
             >
-              <span class="speaker">{role === "user" ? words.you : role === "tool" ? words.tool : words.assistant}</span>
+              <span class="speaker">
+                {role === "user" ? words.you : role === "tool" ? words.tool : words.assistant}
+              </span>
               <span class="outline-text" dir="auto">
                 {summary || "…"}
               </span>

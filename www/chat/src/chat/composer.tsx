@@ -43,7 +43,8 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
   const insert = (prompt: Prompt, typed: string) => {
     const element = field.current!;
     const { selectionStart: from, selectionEnd: to, value } = element;
-    const [before, chosen, after] = from < to ? [value.slice(0, from), value.slice(from, to), value.slice(to)] : ["", typed, ""];
+    const [before, chosen, after] =
+      from < to ? [value.slice(0, from), value.slice(from, to), value.slice(to)] : ["", typed, ""];
     const filled = fill(prompt.text, chosen);
     draft.write(before + filled + after);
     picked.value = 0;
@@ -112,7 +113,9 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
               <li key={id} class="file chip">
                 <Icon of={Paperclip} size={14} />
                 <span>{name}</span>
-                <span class="hint">{count === undefined ? format.value.bytes(bytes) : words.tokens(format.value.number(count))}</span>
+                <span class="hint">
+                  {count === undefined ? format.value.bytes(bytes) : words.tokens(format.value.number(count))}
+                </span>
                 <IconButton icon={X} size={14} label={words.removeFile(name)} onClick={() => draft.detach(id)} />
               </li>
             );
@@ -194,17 +197,33 @@ export function Composer({ attach }: { attach(files: readonly File[]): void }) {
         />
         {live ? (
           // The second click of two on what was the button that sends stops nothing.
-          <button key="stop" type="button" class="icon-button send" aria-label={words.stop} title={words.stop} onClick={(event) => event.detail < 2 && chat.stop()}>
+          <button
+            key="stop"
+            type="button"
+            class="icon-button send"
+            aria-label={words.stop}
+            title={words.stop}
+            onClick={(event) => event.detail < 2 && chat.stop()}
+          >
             <Icon of={Square} size={18} />
           </button>
         ) : (
-          <button key="send" type="submit" class="icon-button send" aria-label={words.send} title={words.send} disabled={draft.empty.value || draft.reading.value > 0}>
+          <button
+            key="send"
+            type="submit"
+            class="icon-button send"
+            aria-label={words.send}
+            title={words.send}
+            disabled={draft.empty.value || draft.reading.value > 0}
+          >
             <Icon of={ArrowUp} />
           </button>
         )}
       </div>
       {tokens !== undefined && (
-        <p class={tooLong ? "hint alarm-text composer-tokens" : "hint composer-tokens"}>{words.tokens(format.value.number(tokens))}</p>
+        <p class={tooLong ? "hint alarm-text composer-tokens" : "hint composer-tokens"}>
+          {words.tokens(format.value.number(tokens))}
+        </p>
       )}
     </form>
   );

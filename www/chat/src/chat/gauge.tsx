@@ -24,7 +24,14 @@ export function Gauge() {
     >
       <svg class="icon" width="20" height="20" viewBox="0 0 20 20" fill="none" stroke-width="3" aria-hidden="true">
         <circle cx="10" cy="10" r="7" class="gauge-whole" />
-        <circle cx="10" cy="10" r="7" class="gauge-used" stroke-dasharray={`${share * ROUND} ${ROUND}`} transform="rotate(-90 10 10)" />
+        <circle
+          cx="10"
+          cy="10"
+          r="7"
+          class="gauge-used"
+          stroke-dasharray={`${share * ROUND} ${ROUND}`}
+          transform="rotate(-90 10 10)"
+        />
       </svg>
     </button>
   );
@@ -39,7 +46,15 @@ function ContextDialog({ onClose }: { onClose(): void }) {
     <Dialog title={words.context} onClose={onClose}>
       {use && (
         <>
-          <meter class="context-meter" min={0} max={1} high={0.85} optimum={0} value={chat.context.share.value} aria-label={words.context} />
+          <meter
+            class="context-meter"
+            min={0}
+            max={1}
+            high={0.85}
+            optimum={0}
+            value={chat.context.share.value}
+            aria-label={words.context}
+          />
           <p>{words.contextUse(number(use.used), number(use.limit), percent(chat.context.share.value))}</p>
         </>
       )}
@@ -58,7 +73,13 @@ export function OverflowChoice() {
       <legend>{words.contextText}</legend>
       {(["drop", "summarise", "stop"] satisfies Overflow[]).map((how) => (
         <label class="choice" key={how}>
-          <input type="radio" name="overflow" value={how} checked={chosen === how} onChange={() => preferences.setOther("overflow", how)} />
+          <input
+            type="radio"
+            name="overflow"
+            value={how}
+            checked={chosen === how}
+            onChange={() => preferences.setOther("overflow", how)}
+          />
           <span>
             {words.overflow[how]}
             <span class="hint">{words.overflowHint[how]}</span>

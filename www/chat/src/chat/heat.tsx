@@ -39,7 +39,12 @@ export function HeatMap({ message }: { message: Message }) {
   }, [message]);
 
   if (failed.value !== undefined) return <p class="hint alarm-text">{failed.value}</p>;
-  if (tokens.value === undefined) return <p class="hint" role="status">{words.heatWorking}</p>;
+  if (tokens.value === undefined)
+    return (
+      <p class="hint" role="status">
+        {words.heatWorking}
+      </p>
+    );
   const at = pointed.value;
   return (
     <div class="heat">
@@ -60,7 +65,10 @@ export function HeatMap({ message }: { message: Message }) {
           const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
           if (step === undefined) return;
           event.preventDefault();
-          pointed.value = Math.max(0, Math.min(tokens.value!.length - 1, (pointed.peek() ?? (step === 1 ? -1 : 1)) + step));
+          pointed.value = Math.max(
+            0,
+            Math.min(tokens.value!.length - 1, (pointed.peek() ?? (step === 1 ? -1 : 1)) + step),
+          );
         }}
       >
         {tokens.value.map(({ token, logprob }, index) => (
@@ -84,7 +92,9 @@ function describe({ token, logprob, top = [] }: TokenLogprob): string {
     const number = Math.exp(value);
     return number < 0.005 ? `< ${format.value.percent(0.01)}` : format.value.percent(number);
   };
-  const others = top.filter((other) => other.token !== token).map((other) => `${quoted(other.token)} (${share(other.logprob)})`);
+  const others = top
+    .filter((other) => other.token !== token)
+    .map((other) => `${quoted(other.token)} (${share(other.logprob)})`);
   return t.value.chat.heatToken(quoted(token), share(logprob), others.join(", "));
 }
 

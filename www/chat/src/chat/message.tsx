@@ -3,7 +3,20 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { memo } from "./memo";
 import { useRef } from "preact/hooks";
-import { ChevronLeft, ChevronRight, Copy, EllipsisVertical, GitBranch, Info, Paperclip, Pencil, Play, RefreshCw, SunMedium, Trash2 } from "lucide";
+import {
+  ChevronLeft,
+  ChevronRight,
+  Copy,
+  EllipsisVertical,
+  GitBranch,
+  Info,
+  Paperclip,
+  Pencil,
+  Play,
+  RefreshCw,
+  SunMedium,
+  Trash2,
+} from "lucide";
 import type { Siblings } from "../data/tree";
 import type { Message } from "../data/types";
 import { format, t } from "../i18n";
@@ -40,7 +53,12 @@ export const MessageView = memo(function MessageView({ message, siblings, live, 
     requestAnimationFrame(() => article.current?.querySelector<HTMLElement>(".edit")?.focus());
   };
   return (
-    <article ref={article} class={`message ${role}${live ? " live" : ""}`} aria-busy={live !== undefined} aria-label={user ? words.you : role === "tool" ? words.tool : (message.model ?? words.assistant)}>
+    <article
+      ref={article}
+      class={`message ${role}${live ? " live" : ""}`}
+      aria-busy={live !== undefined}
+      aria-label={user ? words.you : role === "tool" ? words.tool : (message.model ?? words.assistant)}
+    >
       {!user && <h2 class="speaker">{role === "tool" ? words.tool : (message.model ?? words.assistant)}</h2>}
       {attachments.length > 0 && (
         <ul class="files">
@@ -75,10 +93,19 @@ export const MessageView = memo(function MessageView({ message, siblings, live, 
         !editing.value && (
           <footer class="message-foot">
             {siblings && siblings.ids.length > 1 && <Versions siblings={siblings} />}
-            <Actions message={message} last={last} edit={() => (editing.value = true)} heat={heat.value} toggleHeat={() => (heat.value = !heat.value)} />
+            <Actions
+              message={message}
+              last={last}
+              edit={() => (editing.value = true)}
+              heat={heat.value}
+              toggleHeat={() => (heat.value = !heat.value)}
+            />
             {!user && preferences.settings.value.showStats && message.stats && (
               <span class="hint stats">
-                {words.stats(format.value.number(message.stats.tokens), format.value.number(message.stats.tokensPerSecond, 1))}
+                {words.stats(
+                  format.value.number(message.stats.tokens),
+                  format.value.number(message.stats.tokensPerSecond, 1),
+                )}
               </span>
             )}
           </footer>
@@ -90,7 +117,9 @@ export const MessageView = memo(function MessageView({ message, siblings, live, 
 });
 
 function Answer({ message, live, heat }: { message: Message; live: Live | undefined; heat: boolean }) {
-  const thinks = useComputed(() => (live ? live.thinkingSince.value !== undefined || live.reasoning !== "" : (message.reasoning ?? "") !== ""));
+  const thinks = useComputed(() =>
+    live ? live.thinkingSince.value !== undefined || live.reasoning !== "" : (message.reasoning ?? "") !== "",
+  );
   const calls = live ? live.calls.value : (message.calls ?? []);
   return (
     <>
@@ -114,7 +143,13 @@ function Status({ live }: { live: Live }) {
       ? words.readingPrompt(format.value.number(read.done), format.value.number(read.total))
       : state.kind === "loading"
         ? words.loadingModel(state.name)
-        : { waiting: words.waiting, reading: words.waiting, summarising: words.summarising, calling: words.calling, running: words.running }[phase];
+        : {
+            waiting: words.waiting,
+            reading: words.waiting,
+            summarising: words.summarising,
+            calling: words.calling,
+            running: words.running,
+          }[phase];
   return (
     <p class="status working" role="status">
       {text}
@@ -156,7 +191,14 @@ function Ending({ message, last, retry }: { message: Message; last: boolean; ret
       </div>
     );
   }
-  const text = finish === "length" ? words.cut : finish === "abort" ? words.stopped : finish === "tool-calls" ? words.toolsWaiting : undefined;
+  const text =
+    finish === "length"
+      ? words.cut
+      : finish === "abort"
+        ? words.stopped
+        : finish === "tool-calls"
+          ? words.toolsWaiting
+          : undefined;
   if (text === undefined) return null;
   return (
     <p class="hint ending row">
@@ -175,16 +217,42 @@ function Versions({ siblings: { ids, index } }: { siblings: Siblings }) {
   const words = t.value.chat;
   return (
     <span class="versions" role="group" aria-label={words.version(index + 1, ids.length)}>
-      <IconButton class="version-step" icon={ChevronLeft} size={16} label={words.previous} disabled={index === 0} onClick={() => void chat.walk(ids[index - 1]!)} />
+      <IconButton
+        class="version-step"
+        icon={ChevronLeft}
+        size={16}
+        label={words.previous}
+        disabled={index === 0}
+        onClick={() => void chat.walk(ids[index - 1]!)}
+      />
       <span>
         {index + 1}/{ids.length}
       </span>
-      <IconButton class="version-step" icon={ChevronRight} size={16} label={words.next} disabled={index === ids.length - 1} onClick={() => void chat.walk(ids[index + 1]!)} />
+      <IconButton
+        class="version-step"
+        icon={ChevronRight}
+        size={16}
+        label={words.next}
+        disabled={index === ids.length - 1}
+        onClick={() => void chat.walk(ids[index + 1]!)}
+      />
     </span>
   );
 }
 
-function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; last: boolean; edit(): void; heat: boolean; toggleHeat(): void }) {
+function Actions({
+  message,
+  last,
+  edit,
+  heat,
+  toggleHeat,
+}: {
+  message: Message;
+  last: boolean;
+  edit(): void;
+  heat: boolean;
+  toggleHeat(): void;
+}) {
   const { chat, ui, models } = useApp();
   const words = t.value.chat;
   const user = message.role === "user";
@@ -197,15 +265,25 @@ function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; 
   const remove = async () => {
     chat.edits.delete(message.id);
     const back = await chat.deleteBranch(message.id);
-    ui.notify(words.branchDeleted, { action: { label: t.peek().common.undo, run: () => back().catch((error: unknown) => ui.fail(error)) } });
+    ui.notify(words.branchDeleted, {
+      action: { label: t.peek().common.undo, run: () => back().catch((error: unknown) => ui.fail(error)) },
+    });
   };
   const scores = message.logprobs !== undefined || models.model.value !== undefined;
   return (
     <span class="actions">
       <IconButton icon={Copy} size={17} label={words.copyText} onClick={copy} />
-      {message.role !== "tool" && <IconButton class="edit" icon={Pencil} size={17} label={words.edit} disabled={busy} onClick={edit} />}
+      {message.role !== "tool" && (
+        <IconButton class="edit" icon={Pencil} size={17} label={words.edit} disabled={busy} onClick={edit} />
+      )}
       {message.role === "assistant" && (
-        <IconButton icon={RefreshCw} size={17} label={words.regenerate} disabled={busy} onClick={() => void chat.regenerate(message.id)} />
+        <IconButton
+          icon={RefreshCw}
+          size={17}
+          label={words.regenerate}
+          disabled={busy}
+          onClick={() => void chat.regenerate(message.id)}
+        />
       )}
       {user && last && !busy && (
         <IconButton icon={Play} size={17} label={words.retry} onClick={() => void chat.answer(message.id)} />
@@ -214,11 +292,26 @@ function Actions({ message, last, edit, heat, toggleHeat }: { message: Message; 
         label={t.value.common.more}
         icon={EllipsisVertical}
         items={[
-          message.role === "assistant" && last && { label: words.goOn, icon: Play, disabled: busy, run: () => void chat.goOn(message.id) },
-          { label: words.fork, icon: GitBranch, run: () => chat.fork(message.id).catch((error: unknown) => ui.fail(error)) },
-          message.role === "assistant" && { label: words.details, icon: Info, run: () => ui.open((close) => <Details message={message} onClose={close} />) },
           message.role === "assistant" &&
-            message.text !== "" && { label: heat ? words.heatHide : words.heat, icon: SunMedium, checked: heat, disabled: !scores || busy, run: toggleHeat },
+            last && { label: words.goOn, icon: Play, disabled: busy, run: () => void chat.goOn(message.id) },
+          {
+            label: words.fork,
+            icon: GitBranch,
+            run: () => chat.fork(message.id).catch((error: unknown) => ui.fail(error)),
+          },
+          message.role === "assistant" && {
+            label: words.details,
+            icon: Info,
+            run: () => ui.open((close) => <Details message={message} onClose={close} />),
+          },
+          message.role === "assistant" &&
+            message.text !== "" && {
+              label: heat ? words.heatHide : words.heat,
+              icon: SunMedium,
+              checked: heat,
+              disabled: !scores || busy,
+              run: toggleHeat,
+            },
           { label: words.deleteBranch, icon: Trash2, danger: true, disabled: busy, run: () => void remove() },
         ]}
       />

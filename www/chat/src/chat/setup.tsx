@@ -52,7 +52,13 @@ export function Setup({ onClose }: { onClose(): void }) {
         </Field>
         <Field label={words.system} hint={words.systemHint}>
           {(tied) => (
-            <textarea {...tied} rows={7} dir="auto" value={system.value} onInput={(event) => (system.value = event.currentTarget.value)} />
+            <textarea
+              {...tied}
+              rows={7}
+              dir="auto"
+              value={system.value}
+              onInput={(event) => (system.value = event.currentTarget.value)}
+            />
           )}
         </Field>
         <div class="row end">

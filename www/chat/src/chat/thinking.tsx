@@ -44,6 +44,7 @@ export function Thinking({ message, live }: { message: Message; live?: Live | un
 const wordsOf = (text: string): number => {
   if (typeof Intl.Segmenter !== "function") return text.split(/\s+/).filter(Boolean).length;
   let count = 0;
-  for (const { isWordLike } of new Intl.Segmenter(undefined, { granularity: "word" }).segment(text)) if (isWordLike) count++;
+  for (const { isWordLike } of new Intl.Segmenter(undefined, { granularity: "word" }).segment(text))
+    if (isWordLike) count++;
   return count;
 };

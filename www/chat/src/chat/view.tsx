@@ -27,9 +27,9 @@ export function ChatView() {
   const path = chat.path.value;
   const dropping = useSignal(false);
   const fail = (error: unknown) => ui.fail(error);
-  const attach = (files: readonly File[]) =>
-    void draft.attach(files).catch(fail);
-  const forked = [...chat.siblings.value.values()].some(({ ids }) => ids.length > 1) || chat.tree.value.size > path.length;
+  const attach = (files: readonly File[]) => void draft.attach(files).catch(fail);
+  const forked =
+    [...chat.siblings.value.values()].some(({ ids }) => ids.length > 1) || chat.tree.value.size > path.length;
 
   return (
     <div
@@ -57,8 +57,18 @@ export function ChatView() {
           </span>
         )}
         <Gauge />
-        {forked && <IconButton icon={ListTree} label={words.tree} onClick={() => ui.open((close) => <Branches onClose={close} />)} />}
-        <IconButton icon={Settings2} label={words.setup} onClick={() => ui.open((close) => <Setup onClose={close} />)} />
+        {forked && (
+          <IconButton
+            icon={ListTree}
+            label={words.tree}
+            onClick={() => ui.open((close) => <Branches onClose={close} />)}
+          />
+        )}
+        <IconButton
+          icon={Settings2}
+          label={words.setup}
+          onClick={() => ui.open((close) => <Setup onClose={close} />)}
+        />
         {path.length > 0 && (
           <Menu
             label={t.value.sidebar.actions(title || t.value.sidebar.untitled)}
@@ -71,7 +81,9 @@ export function ChatView() {
           />
         )}
       </div>
-      <h1 class="visually-hidden" tabIndex={-1}>{title || words.messages}</h1>
+      <h1 class="visually-hidden" tabIndex={-1}>
+        {title || words.messages}
+      </h1>
       {path.length === 0 ? <Empty ghost={ghost === true} /> : <Messages key={id} />}
       {chat.unsaved.value && (
         <div class="card alarm unsaved" role="alert">
@@ -93,7 +105,12 @@ function Empty({ ghost }: { ghost: boolean }) {
   const { models, ui, chat } = useApp();
   const words = t.value.chat;
   const { kind } = models.state.value;
-  if (chat.opening.value) return <div class="empty" role="status">{t.value.common.loading}</div>;
+  if (chat.opening.value)
+    return (
+      <div class="empty" role="status">
+        {t.value.common.loading}
+      </div>
+    );
   return (
     <div class="empty">
       <h2>{ghost ? words.ghost : words.empty}</h2>
@@ -170,10 +187,7 @@ function Messages() {
           ))}
         </ol>
       </div>
-      {away.value && (
-        <IconButton class="to-end" icon={ArrowDown} label={words.latest} onClick={toEnd} />
-      )}
+      {away.value && <IconButton class="to-end" icon={ArrowDown} label={words.latest} onClick={toEnd} />}
     </div>
   );
 }
-

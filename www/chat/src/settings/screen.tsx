@@ -145,7 +145,8 @@ export function SettingsScreen() {
       <div class="card">
         <p>{words.version(version)}</p>
         <p>
-          <a href="THIRD-PARTY.txt">{words.licences}</a>: {SOFTWARE.map(([name, licence]) => `${name} (${licence})`).join(", ")}.
+          <a href="THIRD-PARTY.txt">{words.licences}</a>:{" "}
+          {SOFTWARE.map(([name, licence]) => `${name} (${licence})`).join(", ")}.
         </p>
         <p class="last">{words.modelLicences}</p>
       </div>

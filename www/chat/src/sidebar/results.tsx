@@ -14,7 +14,11 @@ export function Results({ found }: { found: SearchResult }) {
       <ul class="rows">
         {found.hits.map(({ conversation, title, snippet }) => (
           <li key={conversation.id}>
-            <Row conversation={conversation} title={title.marks.length > 0 ? <Marked of={title} /> : undefined} below={<Marked of={snippet} />} />
+            <Row
+              conversation={conversation}
+              title={title.marks.length > 0 ? <Marked of={title} /> : undefined}
+              below={<Marked of={snippet} />}
+            />
           </li>
         ))}
       </ul>

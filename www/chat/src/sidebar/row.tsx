@@ -10,7 +10,15 @@ import type { App } from "../state/app";
 import { Icon } from "../ui/icon";
 import { Menu } from "../ui/menu";
 
-export function Row({ conversation, title, below }: { conversation: Conversation; title?: ComponentChildren; below?: ComponentChildren }) {
+export function Row({
+  conversation,
+  title,
+  below,
+}: {
+  conversation: Conversation;
+  title?: ComponentChildren;
+  below?: ComponentChildren;
+}) {
   const app = useApp();
   const { ui, chat } = app;
   const words = t.value.sidebar;
@@ -44,7 +52,11 @@ export function Row({ conversation, title, below }: { conversation: Conversation
         icon={EllipsisVertical}
         items={[
           { label: words.rename, icon: Pencil, run: () => rename(app, conversation).catch(fail) },
-          !conversation.ghost && { label: pinned ? words.unpin : words.pin, icon: pinned ? PinOff : Pin, run: () => app.library.update(id, { pinned: !pinned }).catch(fail) },
+          !conversation.ghost && {
+            label: pinned ? words.unpin : words.pin,
+            icon: pinned ? PinOff : Pin,
+            run: () => app.library.update(id, { pinned: !pinned }).catch(fail),
+          },
           !conversation.ghost && { label: words.folder, icon: Folder, run: () => move(app, conversation).catch(fail) },
           !conversation.ghost && { label: words.tags, icon: Tag, run: () => label(app, conversation).catch(fail) },
           { label: words.exportMarkdown, icon: FileText, run: () => saveConversation(app, id, "markdown").catch(fail) },
@@ -75,7 +87,16 @@ async function label({ ui, library }: App, { id, tags }: Conversation): Promise<
   const words = t.peek().sidebar;
   const next = await ui.ask(words.tagsTitle, words.tagsNames, tags.join(", "));
   if (next === undefined) return;
-  await library.update(id, { tags: [...new Set(next.split(",").map((tag) => tag.trim().replace(/^#/, "")).filter(Boolean))] });
+  await library.update(id, {
+    tags: [
+      ...new Set(
+        next
+          .split(",")
+          .map((tag) => tag.trim().replace(/^#/, ""))
+          .filter(Boolean),
+      ),
+    ],
+  });
 }
 
 /** Deletes conversations, and offers to take it back. */

@@ -22,7 +22,12 @@ export function Sidebar() {
   const { ui, library, chat } = useApp();
   const words = t.value.sidebar;
   const { folders, tags } = library.labels.value;
-  const filter = library.folder.value !== undefined ? `f:${library.folder.value}` : library.tag.value !== undefined ? `t:${library.tag.value}` : "";
+  const filter =
+    library.folder.value !== undefined
+      ? `f:${library.folder.value}`
+      : library.tag.value !== undefined
+        ? `t:${library.tag.value}`
+        : "";
   const begin = (ghost?: true) => {
     chat.begin(ghost);
     requestAnimationFrame(() => document.querySelector<HTMLElement>("#message")?.focus());
@@ -65,11 +70,21 @@ export function Sidebar() {
           }}
         >
           <option value="">{words.allFolders}</option>
-          {folders.map((name) => <option key={`f:${name}`} value={`f:${name}`}>{words.inFolder(name)}</option>)}
-          {tags.map((name) => <option key={`t:${name}`} value={`t:${name}`}>{words.withTag(name)}</option>)}
+          {folders.map((name) => (
+            <option key={`f:${name}`} value={`f:${name}`}>
+              {words.inFolder(name)}
+            </option>
+          ))}
+          {tags.map((name) => (
+            <option key={`t:${name}`} value={`t:${name}`}>
+              {words.withTag(name)}
+            </option>
+          ))}
         </select>
       )}
-      <div class="list" tabIndex={-1}>{library.found.value ? <Results found={library.found.value} /> : <List />}</div>
+      <div class="list" tabIndex={-1}>
+        {library.found.value ? <Results found={library.found.value} /> : <List />}
+      </div>
       <ul class="places">
         {(
           [
@@ -80,7 +95,12 @@ export function Sidebar() {
           ] satisfies [Screen, IconNode][]
         ).map(([screen, icon]) => (
           <li key={screen}>
-            <a href={`#/${screen}`} class="place" aria-current={ui.screen.value === screen ? "page" : undefined} onClick={() => (ui.drawer.value = false)}>
+            <a
+              href={`#/${screen}`}
+              class="place"
+              aria-current={ui.screen.value === screen ? "page" : undefined}
+              onClick={() => (ui.drawer.value = false)}
+            >
               <Icon of={icon} size={18} />
               <span>{words[screen as "models"]}</span>
             </a>
@@ -128,7 +148,11 @@ function List() {
       <Section title={words.ghosts} of={ghosts} />
       <Section title={words.pinned} of={pinned} />
       <Section title={words.recent} of={recent} alone={ghosts.length + pinned.length === 0} />
-      {more && <div ref={end} class="hint">{format.value.number(shown.length - count.value)}…</div>}
+      {more && (
+        <div ref={end} class="hint">
+          {format.value.number(shown.length - count.value)}…
+        </div>
+      )}
     </>
   );
 }

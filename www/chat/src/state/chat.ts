@@ -5,7 +5,22 @@ import { EngineError } from "minke";
 import type { GenerateOptions, InputMessage, Model } from "minke";
 import { isDataError } from "../data/errors";
 import type { Store } from "../data/store";
-import { activePath, add, applyChange, continueAnswer, deleteBranch, editAndResend, editInPlace, fork, inverse, newMessage, regenerate, siblingsAlong, summary, walkTo } from "../data/tree";
+import {
+  activePath,
+  add,
+  applyChange,
+  continueAnswer,
+  deleteBranch,
+  editAndResend,
+  editInPlace,
+  fork,
+  inverse,
+  newMessage,
+  regenerate,
+  siblingsAlong,
+  summary,
+  walkTo,
+} from "../data/tree";
 import type { Change, Tree } from "../data/tree";
 import type { Attachment, Conversation, Message, Stats } from "../data/types";
 import { t } from "../i18n";
@@ -43,7 +58,11 @@ export class Chat {
   readonly lives = signal<ReadonlyMap<string, Live>>(new Map());
   readonly live = computed(() => this.lives.value.get(this.conversation.value.id));
   /** The system prompt of the conversation, or of its preset. */
-  readonly system = computed(() => this.conversation.value.system ?? this.presets.of(this.conversation.value, this.preferences.settings.value).system);
+  readonly system = computed(
+    () =>
+      this.conversation.value.system ??
+      this.presets.of(this.conversation.value, this.preferences.settings.value).system,
+  );
   readonly context: Context;
   /** What could not be stored, by conversation; it is stored with the next change that can be. */
   readonly missed = signal<ReadonlyMap<string, Missed>>(new Map());
@@ -80,7 +99,8 @@ export class Chat {
         this.#show(this.#create());
       }
       if (!event.remote) return;
-      const changed = event.kind === "messages" ? [event.conversation] : event.kind === "conversations" ? event.ids : [];
+      const changed =
+        event.kind === "messages" ? [event.conversation] : event.kind === "conversations" ? event.ids : [];
       for (const one of changed) if (this.lives.peek().has(one)) this.#stale.add(one);
       if (changed.includes(id) && !this.lives.peek().has(id)) void this.open(id, true);
     });
@@ -266,7 +286,9 @@ export class Chat {
 
   #tellUnsaved(error: unknown): void {
     const words = t.peek().errors;
-    const text = isDataError(error, "quota") ? words.chatQuota : words.notStored(error instanceof Error ? error.message : String(error));
+    const text = isDataError(error, "quota")
+      ? words.chatQuota
+      : words.notStored(error instanceof Error ? error.message : String(error));
     this.ui.notify(text, { tone: "alarm", action: { label: words.manageStorage, run: () => this.ui.go("models") } });
   }
 
@@ -323,7 +345,8 @@ export class Chat {
   async #generate(conversation: Conversation, tree: Tree, live: Live, changed: () => void): Promise<Message> {
     const model = await Promise.race([this.models.ready(), live.halted]);
     if (live.stopped) return { ...live.now(), finish: "abort" };
-    if (model === undefined) throw new EngineError("invalid-argument", "no model is loaded", { detail: { argument: "model" } });
+    if (model === undefined)
+      throw new EngineError("invalid-argument", "no model is loaded", { detail: { argument: "model" } });
     const settings = this.preferences.settings.peek();
     const preset = this.presets.of(conversation, settings);
     const tools = this.preferences.other("tools", false) ? TOOLS : undefined;
@@ -335,7 +358,12 @@ export class Chat {
     const path = activePath(tree, live.message.parent);
     const messages = await this.#fit(model, conversation, path, live, tools);
     if (live.text !== "")
-      messages.push({ role: "assistant", content: live.text, ...(live.reasoning !== "" && { reasoning: live.reasoning }), prefix: true });
+      messages.push({
+        role: "assistant",
+        content: live.text,
+        ...(live.reasoning !== "" && { reasoning: live.reasoning }),
+        prefix: true,
+      });
     if (live.stopped) return { ...live.now(), finish: "abort" };
     const generation = (live.generation = model.stream(messages, options));
     if (live.stopped) generation.stop();
@@ -359,7 +387,13 @@ export class Chat {
   }
 
   /** The messages for the model. If they do not fit, what the user chose happens. */
-  async #fit(model: Model, conversation: Conversation, path: readonly Message[], live: Live, tools: GenerateOptions["tools"]): Promise<InputMessage[]> {
+  async #fit(
+    model: Model,
+    conversation: Conversation,
+    path: readonly Message[],
+    live: Live,
+    tools: GenerateOptions["tools"],
+  ): Promise<InputMessage[]> {
     const system = conversation.system ?? this.presets.of(conversation, this.preferences.settings.peek()).system;
     const limit = model.info.contextLength;
     const room = limit - reserved(limit);
@@ -369,7 +403,10 @@ export class Chat {
     const used = await count(path);
     if (used <= room) return promptOf(system, path);
     const how = this.preferences.overflow;
-    if (how === "stop") throw new EngineError("context-overflow", t.peek().errors.full(used, limit), { detail: { tokens: used, contextLength: limit } });
+    if (how === "stop")
+      throw new EngineError("context-overflow", t.peek().errors.full(used, limit), {
+        detail: { tokens: used, contextLength: limit },
+      });
     // A summary leaves room for the turns to come; what is dropped is dropped again when it has to be.
     const from = await firstThatFits(path, how === "summarise" ? Math.floor(room / 2) : room, count);
     if (from === 0) return promptOf(system, path); // one message that does not fit: the engine says so
@@ -384,7 +421,9 @@ export class Chat {
     if (!live.stopped) {
       const change = { put: [marked], remove: [], leaf: this.conversation.peek().leaf };
       if (shown()) this.tree.value = applyChange(this.tree.peek(), change);
-      await this.store.apply(conversation, { ...change, leaf: live.message.id }).catch((error) => this.#tellUnsaved(error));
+      await this.store
+        .apply(conversation, { ...change, leaf: live.message.id })
+        .catch((error) => this.#tellUnsaved(error));
     }
     live.phase.value = "waiting";
     return promptOf(system, [marked, ...kept.slice(1)]);
@@ -394,7 +433,11 @@ export class Chat {
   async #summarise(model: Model, messages: readonly Message[], room: number, live: Live): Promise<string> {
     const request = (path: readonly Message[]) => summaryRequest(promptOf("", path));
     const from = await firstThatFits(messages, room, (path) => tokensOf(model, request(path), undefined));
-    const generation = (live.generation = model.stream(request(messages.slice(from)), { maxOutputTokens: reserved(model.info.contextLength), temperature: 0, reasoning: "none" }));
+    const generation = (live.generation = model.stream(request(messages.slice(from)), {
+      maxOutputTokens: reserved(model.info.contextLength),
+      temperature: 0,
+      reasoning: "none",
+    }));
     const { text } = await generation.result;
     return text.trim();
   }
@@ -405,11 +448,20 @@ function joined(first: Change, second: Change): Change {
   const put = new Map([...first.put, ...second.put].map((message) => [message.id, message]));
   for (const id of second.remove) put.delete(id);
   const again = new Set(second.put.map(({ id }) => id));
-  return { put: [...put.values()], remove: [...first.remove.filter((id) => !again.has(id)), ...second.remove], leaf: second.leaf };
+  return {
+    put: [...put.values()],
+    remove: [...first.remove.filter((id) => !again.has(id)), ...second.remove],
+    leaf: second.leaf,
+  };
 }
 
 /** What a message keeps of an error: its code, where it has one, and what it says. */
 function failureOf(error: unknown): Pick<Message, "finish" | "error"> {
-  const text = error instanceof EngineError ? `${error.code}: ${error.message}` : error instanceof Error ? error.message : String(error);
+  const text =
+    error instanceof EngineError
+      ? `${error.code}: ${error.message}`
+      : error instanceof Error
+        ? error.message
+        : String(error);
   return { finish: "error", error: text };
 }

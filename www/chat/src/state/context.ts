@@ -23,7 +23,12 @@ export class Context {
     return use !== undefined && use.used > use.limit - reserved(use.limit);
   });
 
-  constructor(model: () => Model | undefined, path: () => readonly Message[], system: () => string, busy: () => boolean) {
+  constructor(
+    model: () => Model | undefined,
+    path: () => readonly Message[],
+    system: () => string,
+    busy: () => boolean,
+  ) {
     let timer: ReturnType<typeof setTimeout>;
     let latest = 0;
     effect(() => {

@@ -35,7 +35,8 @@ export class Library {
 
   constructor(readonly store: Store) {
     store.subscribe((event) => {
-      if (event.kind === "conversations" || event.kind === "messages" || event.kind === "protection") void this.refresh();
+      if (event.kind === "conversations" || event.kind === "messages" || event.kind === "protection")
+        void this.refresh();
     });
   }
 

@@ -131,7 +131,15 @@ export class Live {
   }
 }
 
-const plain = ({ token, logprob, top }: { token: string; logprob: number; top?: readonly { token: string; logprob: number }[] }): TokenLogprob => ({
+const plain = ({
+  token,
+  logprob,
+  top,
+}: {
+  token: string;
+  logprob: number;
+  top?: readonly { token: string; logprob: number }[];
+}): TokenLogprob => ({
   token,
   logprob,
   ...(top && { top: top.map(({ token, logprob }) => ({ token, logprob })) }),

@@ -21,7 +21,9 @@ export class Preferences {
       if (event.kind === "settings") void store.settings().then((settings) => (this.settings.value = settings));
     });
     const asked = new URLSearchParams(location.search).get("lang");
-    const language = computed(() => (asked !== null && this.settings.value.language === "auto" ? asked : this.settings.value.language));
+    const language = computed(() =>
+      asked !== null && this.settings.value.language === "auto" ? asked : this.settings.value.language,
+    );
     effect(() => void speak(preferred(language.value)));
     effect(() => {
       const { theme } = this.settings.value;

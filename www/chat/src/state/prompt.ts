@@ -48,9 +48,14 @@ export function optionsOf({ sampling, reasoning }: Preset): GenerateOptions {
 }
 
 /** Tokens of messages with the header of an answer. */
-export async function tokensOf(model: Model, messages: readonly InputMessage[], tools: GenerateOptions["tools"]): Promise<number> {
+export async function tokensOf(
+  model: Model,
+  messages: readonly InputMessage[],
+  tools: GenerateOptions["tools"],
+): Promise<number> {
   if (messages.length === 0) return 0;
-  return (await model.tokenizer.encodeMessages(messages, { addGenerationPrompt: true, ...(tools && { tools }) })).length;
+  return (await model.tokenizer.encodeMessages(messages, { addGenerationPrompt: true, ...(tools && { tools }) }))
+    .length;
 }
 
 /**

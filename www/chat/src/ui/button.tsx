@@ -13,7 +13,12 @@ export function Button({
   children,
   class: more = "",
   ...native
-}: Native & { icon?: IconNode; tone?: "main" | "quiet" | "danger" | "plain"; children: ComponentChildren; class?: string }) {
+}: Native & {
+  icon?: IconNode;
+  tone?: "main" | "quiet" | "danger" | "plain";
+  children: ComponentChildren;
+  class?: string;
+}) {
   return (
     <button type="button" class={`button ${tone} ${more}`} {...native}>
       {icon && <Icon of={icon} size={18} />}

@@ -18,7 +18,8 @@ export function explain(error: unknown): Explanation {
     const words = data[error.code] as string | ((detail: unknown) => string);
     return { code: error.code, text: typeof words === "string" ? words : words(error.detail) };
   }
-  if (error instanceof EngineError) return { code: error.code, text: engine[error.code] ?? title, technical: error.message };
+  if (error instanceof EngineError)
+    return { code: error.code, text: engine[error.code] ?? title, technical: error.message };
   return { text: title, technical: error instanceof Error ? error.message : String(error) };
 }
 

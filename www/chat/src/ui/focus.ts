@@ -13,7 +13,8 @@ interface Place {
 export function keepFocus(root: HTMLElement): void {
   let last: Place | undefined;
   let frame = 0;
-  const lost = () => last !== undefined && !last.element.isConnected && (document.activeElement ?? document.body) === document.body;
+  const lost = () =>
+    last !== undefined && !last.element.isConnected && (document.activeElement ?? document.body) === document.body;
   document.addEventListener("focusin", ({ target }) => {
     if (target instanceof HTMLElement) last = { element: target, message: messageOf(target) };
   });
@@ -39,11 +40,19 @@ const messageOf = (element: HTMLElement): number => items().findIndex((item) => 
 function successor({ element, message }: Place): HTMLElement | null {
   // From version to version: the same button of the one that is shown now, or the other one where it was the last.
   if (element.matches(".version-step")) {
-    const steps = [...(items()[message]?.querySelectorAll<HTMLButtonElement>(".version-step") ?? [])].filter(({ disabled }) => !disabled);
-    const same = steps.find((step) => step.getAttribute("aria-label") === element.getAttribute("aria-label")) ?? steps[0];
+    const steps = [...(items()[message]?.querySelectorAll<HTMLButtonElement>(".version-step") ?? [])].filter(
+      ({ disabled }) => !disabled,
+    );
+    const same =
+      steps.find((step) => step.getAttribute("aria-label") === element.getAttribute("aria-label")) ?? steps[0];
     if (same) return same;
   }
   // A finger that touches no field wants no keyboard on the screen.
-  const field = matchMedia("(pointer: coarse)").matches && !element.matches("textarea, input") ? null : document.querySelector<HTMLElement>("#message");
-  return field ?? document.querySelector<HTMLElement>("#screen h1") ?? document.querySelector<HTMLElement>("h1[tabindex]");
+  const field =
+    matchMedia("(pointer: coarse)").matches && !element.matches("textarea, input")
+      ? null
+      : document.querySelector<HTMLElement>("#message");
+  return (
+    field ?? document.querySelector<HTMLElement>("#screen h1") ?? document.querySelector<HTMLElement>("h1[tabindex]")
+  );
 }

@@ -82,7 +82,13 @@ function Ask({ question, close }: { question: Question; close(): void }) {
         ) : (
           <Field label={question.label}>
             {(tied) => (
-              <input {...tied} type="text" autofocus value={value} onInput={(event) => setValue(event.currentTarget.value)} />
+              <input
+                {...tied}
+                type="text"
+                autofocus
+                value={value}
+                onInput={(event) => setValue(event.currentTarget.value)}
+              />
             )}
           </Field>
         )}
