@@ -62,9 +62,16 @@ const licences = {
   },
 };
 
+/** While the sources are served as they are, styles come from scripts; what is built allows none of that. */
+const relaxed = {
+  name: "relaxed",
+  apply: "serve",
+  transformIndexHtml: (html) => html.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'"),
+};
+
 export default defineConfig({
   base: "./",
-  plugins: [offline(), icon, licences],
+  plugins: [offline(), icon, licences, relaxed],
   // Its worker and its wasm are found by their place beside its script.
   optimizeDeps: { exclude: ["minke"] },
   worker: { format: "es" },
