@@ -29,7 +29,7 @@ const server = await serve({
 });
 
 // As a host would: isolated, so that models on the processor have several threads.
-server.headers = headersOf(site, "/chat/index.html");
+server.headers = (path) => headersOf(site, path);
 
 if (values.prompt === undefined) {
   console.log(`the chat: ${server.origin}/chat/?model=../model/${name}   (Ctrl+C ends it)`);

@@ -55,7 +55,7 @@ async function begin({ catalogue = CATALOGUE, ...options } = {}) {
     "/some/where/models/strange/config.json": json({ ...config, model_type: "strange", architectures: ["StrangeForCausalLM"] }),
     ...(existsSync(smollm) && { "/some/where/models/smol.gguf": smollm }),
   });
-  server.headers = headersOf(site, "/chat/index.html");
+  server.headers = headersOf(site, "/chat/assets/index.js"); // those of the worker, too
   context = await browser.newContext({ viewport: { width: 1000, height: 900 }, colorScheme: "light", locale: "en-GB", serviceWorkers: "block", ...options });
   await context.addInitScript(() => {
     window.refused = [];
@@ -134,6 +134,19 @@ describe("the catalogue", () => {
     assert.equal(id("../x.gguf"), "https://site.example/x.gguf");
     assert.equal(ofText("https://other.example/a/model.gguf?sign=1").name, "model");
     assert.throws(() => id("https://"), { code: "invalid-argument" });
+  });
+
+  test("an address that the page's policy refuses is refused before anything is asked of it", { skip: noSmol }, async () => {
+    await begin();
+    const page = await open();
+    for (const [address, reached] of [["https://other.example/x.gguf", false], ["https://huggingface.co.evil.example/x.gguf", false], ["http://huggingface.co/x.gguf", false], ["https://cdn.hf.co/x.gguf", true]]) {
+      await page.getByLabel("Repository or address").fill(address);
+      await page.getByRole("button", { name: "Look whether it fits" }).press("Enter");
+      const refusal = page.getByRole("alert").getByText("may reach its own site and the hub only");
+      if (reached) await refusal.waitFor({ state: "detached" });
+      else await refusal.waitFor();
+    }
+    await isCalm(page);
   });
 
   test("each model is shown with what it costs here, before a byte of its weights", { skip: noSmol }, async () => {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { HOSTILE } from "./hostile.mjs";
+import { headersOf } from "../browser/lib/headers.mjs";
 import { CSP } from "./lib/page.mjs";
 import { answered, assert, noSmol, say, site, skip, smollm, startApp, texts } from "./lib/app.mjs";
 
@@ -53,6 +54,8 @@ test("its policy allows the page and the hub, and nothing inline", { skip }, asy
   const { "frame-src": _, ...expected } = directives(CSP);
   assert.deepEqual(directives(policy), { ...expected, "img-src": ["'self'"] });
   assert.equal(await page.locator("[style], style, script:not([src])").count(), 0);
+  // Workers have no `<meta>` element: the site asks its host to send them the page's policy.
+  assert.deepEqual(directives(headersOf(site, "/chat/assets/worker.js")["content-security-policy"].split(", ").at(-1)), directives(policy));
   const reached = await page.evaluate(() => fetch("https://example.org/").then(() => "reached", () => "refused"));
   assert.equal(reached, "refused");
   assert.equal(await page.evaluate(() => globalThis.violations.splice(0).length), 1);

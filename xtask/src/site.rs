@@ -54,7 +54,7 @@ pub fn write(out: &Path) -> Result<()> {
     }
     openai(&out.join("vendor"))?;
     chat(&out.join("chat"))?;
-    fs::write(out.join("_headers"), headers(&name))?;
+    fs::write(out.join("_headers"), headers(&name, &policy_of(&out.join("chat/index.html"))?))?;
     // GitHub would otherwise leave out files whose names begin with an underscore.
     fs::write(out.join(".nojekyll"), "")?;
     Ok(())
@@ -130,14 +130,25 @@ fn openai(vendor: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The policy in a page's `<meta>` element.
+fn policy_of(page: &Path) -> Result<String> {
+    let text = fs::read_to_string(page).with_context(|| page.display().to_string())?;
+    let rest = text.split_once("http-equiv=\"Content-Security-Policy\"").map(|(_, rest)| rest);
+    let policy = rest.and_then(|rest| rest.split_once("content=\"")?.1.split_once('"'));
+    Ok(policy.with_context(|| format!("{}: it has no policy", page.display()))?.0.to_owned())
+}
+
 /// Headers in the form that Netlify, Cloudflare Pages and others read. What each host sends by itself for files without a digest in
 /// their names (check with the server before use) is left as it is.
-fn headers(package: &str) -> String {
+///
+/// The chat's own policy is stricter than that of all pages. Its workers, which its `<meta>` element does not bind, get it with their
+/// scripts, and reach no more than the page. Hosts send both policies, which browsers enforce together.
+fn headers(package: &str, chat: &str) -> String {
     let immutable = "  Cache-Control: public, max-age=31536000, immutable\n";
     format!(
         "/*\n  Content-Security-Policy: {POLICY}\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: \
          require-corp\n  Referrer-Policy: no-referrer\n  X-Content-Type-Options: nosniff\n/{package}/*\n{immutable}\
-         /chat/assets/*\n{immutable}"
+         /chat/sw.js\n  Content-Security-Policy: {chat}\n/chat/assets/*\n  Content-Security-Policy: {chat}\n{immutable}"
     )
 }
 

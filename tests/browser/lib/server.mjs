@@ -27,6 +27,8 @@ const SLICE = 16 * 1024;
  * - `{ drop: true }`, `{ hang: true }`: no response
  * - `{ trickle: true }`: the first bytes one by one · `{ gzip: true }`: compressed on the way · `{ file }`: another file's bytes
  *
+ * `headers`, an object or a function of the path, are sent with each response.
+ *
  * A request's `sent` is the number of body bytes that were written to the socket; `posted` is its own body.
  */
 export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
@@ -58,7 +60,7 @@ export async function serve(mounts, { port = 0, host = "127.0.0.1" } = {}) {
     if (fault.drop) return request.destroy();
     const cors = state.cors && fault.cors !== false;
     const shared = cors ? { "access-control-allow-origin": "*", "access-control-expose-headers": fault.expose ?? "etag, content-range" } : {};
-    const always = { ...shared, "accept-ranges": "bytes", "cache-control": "no-store", ...state.headers, ...fault.headers };
+    const always = { ...shared, "accept-ranges": "bytes", "cache-control": "no-store", ...(typeof state.headers === "function" ? state.headers(path) : state.headers), ...fault.headers };
     if (fault.status) {
       response.writeHead(fault.status, { "content-type": "text/plain", ...always });
       return response.end(fault.body ?? "");

@@ -22,7 +22,7 @@ const axe = readFileSync(createRequire(join(import.meta.dirname, "../../browser/
 export async function startApp(mounts = {}) {
   const more = Object.fromEntries(Object.entries(mounts).map(([path, file]) => [BASE + path, file]));
   const server = await serve({ [BASE]: site, ...more });
-  server.headers = headersOf(site, "/chat/index.html");
+  server.headers = (path) => headersOf(site, path.slice(BASE.length - 1));
   const browser = await launch({ args: [`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`] });
   return {
     server,

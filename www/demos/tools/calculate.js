@@ -1,8 +1,8 @@
 // Arithmetic without eval, which the page's policy forbids.
 
-/** The value of an expression of numbers, + - * / ^ and parentheses. */
+/** The value of an expression of numbers, + - * / % ^ and parentheses. The chat has it as a tool, too. */
 export function calculate(expression) {
-  const tokens = expression.replace(/[,_](?=\d{3})/g, "").replace(/[×x]/g, "*").replace(/÷/g, "/").match(/\d+\.?\d*|\.\d+|[-+*/^()]|\S/g) ?? [];
+  const tokens = expression.replace(/[,_](?=\d{3})/g, "").replace(/[×x]/g, "*").replace(/÷/g, "/").match(/(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|\*\*|[-+*/%^()]|\S/gi) ?? [];
   const take = (...wanted) => (wanted.includes(tokens[0]) ? tokens.shift() : undefined);
   const atom = () => {
     if (take("-")) return -power();
@@ -17,11 +17,14 @@ export function calculate(expression) {
   };
   const power = () => {
     const base = atom();
-    return take("^") ? base ** power() : base;
+    return take("^", "**") ? base ** power() : base;
   };
   const product = () => {
     let value = power();
-    for (let sign; (sign = take("*", "/")); ) value = sign === "*" ? value * power() : value / power();
+    for (let sign; (sign = take("*", "/", "%")); ) {
+      const next = power();
+      value = sign === "*" ? value * next : sign === "/" ? value / next : value % next;
+    }
     return value;
   };
   const sum = () => {

@@ -1,6 +1,6 @@
 // One message with what can be done to it.
 
-import { useComputed, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { memo } from "./memo";
 import { useRef } from "preact/hooks";
 import {
@@ -117,13 +117,11 @@ export const MessageView = memo(function MessageView({ message, siblings, live, 
 });
 
 function Answer({ message, live, heat }: { message: Message; live: Live | undefined; heat: boolean }) {
-  const thinks = useComputed(() =>
-    live ? live.thinkingSince.value !== undefined || live.reasoning !== "" : (message.reasoning ?? "") !== "",
-  );
+  const thinks = live?.thinkingSince.value !== undefined || Boolean((live ?? message).reasoning);
   const calls = live ? live.calls.value : (message.calls ?? []);
   return (
     <>
-      {(live ? thinks.value : (message.reasoning ?? "") !== "") && <Thinking message={message} live={live} />}
+      {thinks && <Thinking message={message} live={live} />}
       {calls.length > 0 && <Calls calls={calls} />}
       {heat ? <HeatMap message={message} /> : <Rendered text={message.text} live={live} />}
     </>

@@ -23,7 +23,8 @@ export function wordsFor(error: unknown, choice?: Choice): { text: string; techn
   const said = explain(error);
   const words = t.value.models.problems;
   if (!(error instanceof EngineError)) return said;
-  const { status } = error.detail as { status?: number | null };
+  const { status, policy } = error.detail as { status?: number | null; policy?: boolean };
+  if (policy) return { ...said, text: words.elsewhere };
   if (error.code === "device-lost") return { ...said, text: words.lost };
   if (error.code === "network" && (status === 401 || status === 403)) return { ...said, text: words.refused };
   if (error.code === "network" && status === 404) return { ...said, text: words.missing };

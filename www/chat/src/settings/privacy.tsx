@@ -1,6 +1,7 @@
 // What leaves the page, what stays, and how that can be checked.
 
 import { format, language, t } from "../i18n";
+import { policy } from "../models/policy";
 import { useApp } from "../state/app";
 import type { Origin } from "../state/traffic";
 import { EncryptionSection } from "./encryption";
@@ -12,7 +13,7 @@ export function PrivacyScreen() {
   const { protection } = useApp();
   const words = t.value.settings.priv;
   const encrypted = protection.kind.value !== "none";
-  const policy = document.querySelector("meta[http-equiv='Content-Security-Policy']")?.getAttribute("content");
+  const allowed = policy();
   const things = [
     [words.things.conversations, encrypted ? words.places.encrypted : words.places.plain],
     [words.things.ghosts, words.places.ghosts],
@@ -27,11 +28,11 @@ export function PrivacyScreen() {
       <Requests />
 
       <h2>{words.policy}</h2>
-      {policy ? (
+      {allowed ? (
         <>
           <p>{words.policyText}</p>
           <ul class="card policy" dir="ltr">
-            {policy.split(";").map((directive) => {
+            {allowed.split(";").map((directive) => {
               const [name, ...sources] = directive.trim().split(/\s+/);
               return (
                 <li key={name}>

@@ -14,18 +14,6 @@ import { TransferDialog } from "./lazy";
 import { LockAfter } from "./lock-after";
 
 const OVERFLOWS: readonly Overflow[] = ["drop", "summarise", "stop"];
-/** What the page is made of apart from the engine, whose own list is in its package. */
-const SOFTWARE = [
-  ["Preact", "MIT"],
-  ["marked", "MIT"],
-  ["DOMPurify", "Apache-2.0"],
-  ["highlight.js", "BSD-3-Clause"],
-  ["Temml", "MIT"],
-  ["PDF.js", "Apache-2.0"],
-  ["idb", "ISC"],
-  ["fake-indexeddb", "Apache-2.0"],
-  ["Lucide", "ISC"],
-] as const;
 
 export function SettingsScreen() {
   const { preferences, chat, ui } = useApp();
@@ -145,8 +133,7 @@ export function SettingsScreen() {
       <div class="card">
         <p>{words.version(version)}</p>
         <p>
-          <a href="THIRD-PARTY.txt">{words.licences}</a>:{" "}
-          {SOFTWARE.map(([name, licence]) => `${name} (${licence})`).join(", ")}.
+          <a href="THIRD-PARTY.txt">{words.licences}</a>
         </p>
         <p class="last">{words.modelLicences}</p>
       </div>

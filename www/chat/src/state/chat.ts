@@ -330,7 +330,7 @@ export class Chat {
       }
     }
     // An answer is complete when it is stored: the page may be closed then.
-    live.over = true;
+    live.close();
     batch(() => {
       const { conversation: shown, tree } = this.#here();
       if (shown.id === id) this.tree.value = applyChange(tree, { put: [last], remove: [], leaf: shown.leaf });
@@ -338,7 +338,6 @@ export class Chat {
       lives.delete(id);
       this.lives.value = lives;
     });
-    live.close();
     if (this.#stale.delete(id) && this.conversation.peek().id === id) await this.open(id, true);
   }
 

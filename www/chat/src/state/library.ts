@@ -35,8 +35,8 @@ export class Library {
 
   constructor(readonly store: Store) {
     store.subscribe((event) => {
-      if (event.kind === "conversations" || event.kind === "messages" || event.kind === "protection")
-        void this.refresh();
+      // Not for "messages": one that grows comes twice a second, and changes nothing in the list.
+      if (event.kind === "conversations" || event.kind === "protection") void this.refresh();
     });
   }
 

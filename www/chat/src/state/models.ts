@@ -12,6 +12,7 @@ import type { Choice } from "../models/choice";
 import { isLocal, ofId, ofText } from "../models/choice";
 import { Downloads } from "../models/downloads";
 import { Estimates } from "../models/estimates";
+import { mayReach } from "../models/policy";
 import { Rate } from "../models/rate";
 import type { Speed } from "../models/rate";
 import { Stored } from "../models/stored";
@@ -172,6 +173,12 @@ export class Models {
    */
   async resolve(text: string): Promise<Choice> {
     const choice = ofText(text);
+    if (choice.url !== undefined && !mayReach(choice.url)) {
+      const detail = { url: choice.url, policy: true };
+      throw new EngineError("network", `${choice.url}: the page's policy does not let it reach this address`, {
+        detail,
+      });
+    }
     await this.readCatalogue();
     return this.known(choice.id) ?? choice;
   }

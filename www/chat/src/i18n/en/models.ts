@@ -145,6 +145,8 @@ export const models = {
   otherAddress: "Check the address",
   problems: {
     unreachable: "Its server could not be asked.",
+    elsewhere:
+      "This page may reach its own site and the hub only, so that nothing can leave it. Download the file, and drop it here.",
     lost: "The model was lost: the browser took the GPU away, after too much load or a sleep, or ended its work. The conversation is kept.",
     refused: "The hub does not give this file to everyone: its publisher asks for a consent, or an account.",
     missing: "There is no such file. If the repository holds GGUF files, name one of them: org/repo/file.gguf.",

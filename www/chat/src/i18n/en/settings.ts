@@ -40,7 +40,7 @@ export const settings = {
   eraseNow: "Delete everything",
   about: "About",
   version: (version: string) => `Minke ${version}. MIT or Apache-2.0, as you prefer.`,
-  licences: "Further software in this page",
+  licences: "Licences of the software in this page",
   modelLicences: "Models have licences of their own, which are shown where you choose one.",
 
   presets: {
@@ -171,7 +171,7 @@ export const settings = {
     cached: "from the cache",
     policy: "What this page may request",
     policyText:
-      "The browser enforces this policy, whatever the page’s scripts do. After connect-src stand the only addresses that it can reach: this site, and the hub that models come from.",
+      "The browser enforces this policy, whatever the page’s scripts do. After connect-src stand the only addresses that it can reach: this site, and the hub that models come from. The engine runs in a worker, which browsers hold to it only where the server sends it as a header, too; the engine is given no other address either way.",
     policyNone: "This copy of the page has no policy in it; its server may send one.",
     check: "How to check it yourself",
     checks: [

@@ -149,6 +149,8 @@ export const models: Strings["models"] = {
   otherAddress: "Vérifier l’adresse",
   problems: {
     unreachable: "Son serveur n’a pas pu être interrogé.",
+    elsewhere:
+      "Cette page ne peut atteindre que son propre site et celui des modèles, pour que rien n’en sorte. Téléchargez le fichier, puis déposez-le ici.",
     lost: "Le modèle a été perdu : le navigateur a retiré le processeur graphique, après trop de charge ou une veille, ou a mis fin à son travail. La conversation est conservée.",
     refused: "Le dépôt ne donne pas ce fichier à tout le monde : son éditeur demande un accord ou un compte.",
     missing: "Ce fichier n’existe pas. Si le dépôt contient des fichiers GGUF, nommez-en un : org/repo/fichier.gguf.",

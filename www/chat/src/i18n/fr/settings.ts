@@ -40,7 +40,7 @@ export const settings: Strings["settings"] = {
   eraseNow: "Tout supprimer",
   about: "À propos",
   version: (version) => `Minke ${version}. MIT ou Apache-2.0, au choix.`,
-  licences: "Autres logiciels de cette page",
+  licences: "Licences des logiciels de cette page",
   modelLicences: "Les modèles ont leurs propres licences, montrées là où vous en choisissez un.",
 
   presets: {
@@ -172,7 +172,7 @@ export const settings: Strings["settings"] = {
     cached: "du cache",
     policy: "Ce que cette page peut demander",
     policyText:
-      "Le navigateur fait respecter cette politique, quoi que fassent les scripts de la page. Après connect-src se trouvent les seules adresses qu’elle peut atteindre : ce site, et celui d’où viennent les modèles.",
+      "Le navigateur fait respecter cette politique, quoi que fassent les scripts de la page. Après connect-src se trouvent les seules adresses qu’elle peut atteindre : ce site, et celui d’où viennent les modèles. Le moteur s’exécute dans un worker, que les navigateurs n’y soumettent que si le serveur l’envoie aussi en en-tête ; dans tous les cas, le moteur ne reçoit aucune autre adresse.",
     policyNone: "Cette copie de la page ne contient pas de politique ; son serveur en envoie peut-être une.",
     check: "Comment le vérifier vous-même",
     checks: [
